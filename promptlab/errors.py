@@ -1,0 +1,44 @@
+"""Errors that name the value, the expectation and the remedy. Every one is a ``PromptlabError``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PromptlabError(Exception):
+    """Something the user can mend. The command line prints it as one line and exits with 1."""
+
+
+class TemplateError(PromptlabError):
+    """A template that can't be read, rendered or fitted into the model."""
+
+
+class VerbalizerError(PromptlabError):
+    """Label words or classes that don't fit the model or the data."""
+
+
+class DataError(PromptlabError):
+    """A file, column, row or label that isn't as expected."""
+
+
+class BackboneError(PromptlabError):
+    """A model that is missing, unreadable or of a family that isn't supported."""
+
+
+class TuningError(PromptlabError):
+    """A tuning or training setting that can't work."""
+
+
+class SavedModelError(PromptlabError):
+    """A saved model that is missing, damaged or made by a newer version."""
+
+
+class UnknownNameError(PromptlabError):
+    """A name that isn't in its registry or library."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        super().__init__(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")

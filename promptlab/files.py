@@ -1,0 +1,66 @@
+"""Writing that leaves the old file or the new one, never half of either."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from promptlab.errors import DataError
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it becomes ``path`` if the block ends without an error.
+
+    Raises:
+        DataError: if the folder can't be written.
+    """
+    target = Path(path)
+    with _temporary_folder(target) as folder:
+        yield folder / target.name
+        os.replace(folder / target.name, target)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside ``path``; it replaces ``path`` if the block ends without an error.
+
+    A crash in the block leaves the old folder; a crash between the two renames leaves it under ``<name>.old-…``.
+
+    Raises:
+        DataError: if the parent folder can't be written, or ``path`` is a file.
+    """
+    target = Path(path)
+    if target.is_file():
+        raise DataError(f"{str(target)!r} is a file; choose a folder to save into.")
+    with _temporary_folder(target) as folder:
+        fresh, old = folder / "new", folder / "old"
+        fresh.mkdir()
+        yield fresh
+        if target.exists():
+            os.rename(target, old)
+        os.rename(fresh, target)
+
+
+@contextmanager
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise DataError(f"can't write to {str(target)!r}: {error.strerror or error}; choose another place.") from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sha256(path: str | Path) -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

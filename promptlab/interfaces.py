@@ -1,0 +1,132 @@
+"""The roles. Whoever has read this page and ``types.py`` knows the design.
+
+The parts that play them (templates, verbalizers, backbones, tunings) never import one another; they meet in
+``model.py``. Settings are frozen dataclasses that can be compared, saved and sent to another process; tensors live in
+the modules that ``build`` returns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Tensor, nn
+
+
+class Template(ABC):
+    """How an example becomes a prompt."""
+
+    @abstractmethod
+    def render(self, example: Example) -> Prompt:
+        """Fill the template.
+
+        Raises:
+            TemplateError: if the example lacks a field, or the result has no place for an answer.
+        """
+
+    @property
+    @abstractmethod
+    def slot(self) -> AnswerSlot:
+        """The answer slots of any prompt this template makes."""
+
+    @property
+    def soft_slots(self) -> Sequence[SoftSlot]:
+        """The soft tokens it declares."""
+        return ()
+
+
+class Verbalizer(ABC):
+    """How the model's answer becomes classes."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, in the order of the head's output."""
+
+    @abstractmethod
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> Any:
+        """The ``VerbalizerHead`` for one model.
+
+        Raises:
+            VerbalizerError: if the label words don't fit the model's vocabulary or the slot.
+        """
+
+
+class Backbone(ABC):
+    """How to run one model family. Every backbone is also an ``nn.Module`` that owns the model."""
+
+    tokenizer: Tokenizer
+    hidden_size: int
+    max_length: int
+
+    @abstractmethod
+    def encode(
+        self, prompts: Sequence[Prompt], *, soft_ids: Mapping[str, Sequence[int]], max_length: int | None = None
+    ) -> list[Encoded]:
+        """Token ids of a batch of prompts, equal to those the model's own tokenizer gives for the whole text.
+
+        Args:
+            soft_ids: ids of the soft tokens by their slot's key.
+            max_length: tokens a prompt may take; the model's own limit if None.
+
+        Raises:
+            TemplateError: if the parts that can't be shortened don't fit.
+        """
+
+    @abstractmethod
+    def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        """Pad to the longest of the batch."""
+
+    @abstractmethod
+    def mask_states(self, batch: Batch) -> MaskStates:
+        """Hidden states at the answer slots."""
+
+    @abstractmethod
+    def hidden_states(self, batch: Batch) -> Tensor:
+        """Last hidden states of every token: (batch, length, hidden)."""
+
+    @abstractmethod
+    def token_ids(self, word: str, *, at_start: bool = False) -> list[int]:
+        """Ids of a word that follows other text, or (``at_start``) begins the input."""
+
+    @abstractmethod
+    def embed_soft(self, table: nn.Module) -> None:
+        """Look ids past the vocabulary up in ``table()``, of shape (soft tokens, embedding)."""
+
+    @abstractmethod
+    def layers(self) -> Sequence[nn.Module]:
+        """The transformer layers, from the input to the output."""
+
+
+@dataclass(frozen=True)
+class TrainingDefaults:
+    """What ``fit`` uses where the user says nothing.
+
+    ``learning_rate`` is for a hidden size of 768; see ``training.scaled_learning_rate``.
+    """
+
+    learning_rate: float
+    max_steps: int
+    scale_with_width: bool = False
+
+
+class Tuning(ABC):
+    """Which weights move. Soft tokens and the verbalizer's own parameters always do."""
+
+    @abstractmethod
+    def attach(self, backbone: Any) -> None:
+        """Set ``requires_grad`` on the backbone's parameters, adding modules where the method has any.
+
+        Raises:
+            TuningError: if the settings don't fit the model.
+        """
+
+    @property
+    @abstractmethod
+    def defaults(self) -> TrainingDefaults: ...

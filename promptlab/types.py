@@ -1,0 +1,128 @@
+"""What flows: Example → Prompt → Batch → MaskStates → log-probabilities. No torch at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+SegmentKind = Literal["text", "field", "mask", "sep", "soft", "trigger"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row: named fields, usually ``text_a`` (and ``text_b``), and a label's name if it is known."""
+
+    fields: Mapping[str, Any]
+    label: str | None = None
+
+
+class Segment(NamedTuple):
+    """A piece of a prompt. What kind it is never depends on its text, so user text stays plain text.
+
+    ``text`` holds the characters of ``text`` and ``field`` segments and the words a ``soft`` segment starts from.
+    ``count`` is the number of slots of a ``mask``, ``trigger`` or ``soft`` segment; a soft segment with words has as
+    many as the words have tokens, and count 0. ``key`` names the vectors of a soft segment.
+    """
+
+    kind: SegmentKind
+    text: str = ""
+    count: int = 1
+    key: str = ""
+    shortenable: bool = False
+
+
+class AnswerSlot(NamedTuple):
+    """What a verbalizer needs to know of the place its words would fill."""
+
+    n_masks: int
+    at_start: bool  # no text stands before the mask, so a word there begins the input
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered example."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def n_masks(self) -> int:
+        return sum(segment.count for segment in self.segments if segment.kind == "mask")
+
+    @property
+    def slot(self) -> AnswerSlot:
+        first = next((segment.kind for segment in self.segments if segment.text or segment.kind != "text"), None)
+        return AnswerSlot(self.n_masks, at_start=first == "mask")
+
+    def __str__(self) -> str:
+        """The prompt as a person would write it, long fields cut."""
+        return "".join(map(_outline, self.segments))
+
+
+def _outline(segment: Segment) -> str:
+    if segment.kind == "text":
+        return segment.text
+    if segment.kind == "field":
+        return segment.text if len(segment.text) <= 40 else segment.text[:37] + "..."
+    if segment.kind == "soft" and segment.text:
+        return f"{{{{ soft({segment.text!r}) }}}}"
+    return f"{{{{ {segment.kind}{f'({segment.count})' if segment.count > 1 else ''} }}}}"
+
+
+class SoftSlot(NamedTuple):
+    """Soft tokens that a template declares: ``count`` vectors, or as many as ``text`` has tokens if it isn't empty."""
+
+    key: str
+    count: int
+    text: str = ""
+
+
+class Encoded(NamedTuple):
+    """The token ids of one prompt, special tokens included.
+
+    ``segment_ids`` are token types (all 0 for models without them); ``mask_index`` are positions of the answer slots.
+    """
+
+    input_ids: np.ndarray  # (length,)
+    segment_ids: np.ndarray  # (length,)
+    mask_index: np.ndarray  # (masks,)
+    n_cut: int = 0  # tokens that truncation removed
+
+
+@dataclass(slots=True)
+class Batch:
+    """Encoded prompts, padded on the right to the longest of them."""
+
+    input_ids: Tensor  # (batch, length)
+    attention_mask: Tensor  # (batch, length), 1 where a token stands
+    segment_ids: Tensor  # (batch, length)
+    mask_index: Tensor  # (batch, masks)
+    labels: Tensor | None = None  # (batch,) class indices
+
+    def to(self, device: Any) -> Batch:
+        """The same batch with every tensor on ``device``."""
+        moved = {name: getattr(self, name) for name in self.__slots__}
+        return Batch(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+
+
+class LMHead(Protocol):
+    """Turns hidden states into logits of the whole vocabulary, or of ``token_ids`` only."""
+
+    def __call__(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor: ...
+
+
+@dataclass(slots=True)
+class MaskStates:
+    """Hidden states at the answer slots, as the language-model head's last linear layer takes them."""
+
+    hidden: Tensor  # (batch, masks, hidden)
+    lm_head: LMHead
+
+    def logits(self, token_ids: Tensor | None = None) -> Tensor:
+        """Logits at every slot: (batch, masks, vocabulary), or (batch, masks, words) for ``token_ids`` (words,)."""
+        return self.lm_head(self.hidden, token_ids)
+
