@@ -64,3 +64,14 @@ def sha256(path: str | Path) -> str:
     """Hex digest of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def library_folder(kind: str) -> Path:
+    """Where the shipped files of one kind are: inside an installed package, or at the root of a checkout.
+
+    Args:
+        kind: the folder's name, such as ``data``, ``templates`` or ``verbalizers``.
+    """
+    package = Path(__file__).parent
+    installed = package / "library_files" / kind
+    return installed if installed.is_dir() else package.parent / kind

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
     from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
 
 
 class Template(ABC):
@@ -61,7 +61,9 @@ class Verbalizer(ABC):
 class Backbone(ABC):
     """How to run one model family. Every backbone is also an ``nn.Module`` that owns the model."""
 
-    tokenizer: Tokenizer
+    tokenizer: PreTrainedTokenizerBase
+    name: str  # catalogue name, hub id or folder
+    revision: str  # the hub's commit, or a hash of the weights
     hidden_size: int
     max_length: int
 
@@ -96,6 +98,10 @@ class Backbone(ABC):
         """Ids of a word that follows other text, or (``at_start``) begins the input."""
 
     @abstractmethod
+    def embedding_weight(self) -> Tensor:
+        """The input embedding matrix, (vocabulary, embedding)."""
+
+    @abstractmethod
     def embed_soft(self, table: nn.Module) -> None:
         """Look ids past the vocabulary up in ``table()``, of shape (soft tokens, embedding)."""
 
@@ -108,11 +114,16 @@ class Backbone(ABC):
 class TrainingDefaults:
     """What ``fit`` uses where the user says nothing.
 
-    ``learning_rate`` is for a hidden size of 768; see ``training.scaled_learning_rate``.
+    Args:
+        learning_rate: of the backbone's weights, for a hidden size of 768 where ``scale_with_width`` is set.
+        max_steps: updates.
+        head_learning_rate: of weights that start from nothing (heads, soft tokens); as ``learning_rate`` if None.
+        scale_with_width: whether the rate falls with the square of the hidden size; see ``training.learning_rate_for``.
     """
 
     learning_rate: float
     max_steps: int
+    head_learning_rate: float | None = None
     scale_with_width: bool = False
 
 

@@ -25,13 +25,13 @@ class Segment(NamedTuple):
     """A piece of a prompt. What kind it is never depends on its text, so user text stays plain text.
 
     ``text`` holds the characters of ``text`` and ``field`` segments and the words a ``soft`` segment starts from.
-    ``count`` is the number of slots of a ``mask``, ``trigger`` or ``soft`` segment; a soft segment with words has as
-    many as the words have tokens, and count 0. ``key`` names the vectors of a soft segment.
+    ``n`` is the number of slots of a ``mask``, ``trigger`` or ``soft`` segment; a soft segment with words has as many as
+    the words have tokens, whatever ``n`` says. ``key`` names the vectors of a soft segment.
     """
 
     kind: SegmentKind
     text: str = ""
-    count: int = 1
+    n: int = 1
     key: str = ""
     shortenable: bool = False
 
@@ -51,7 +51,7 @@ class Prompt:
 
     @property
     def n_masks(self) -> int:
-        return sum(segment.count for segment in self.segments if segment.kind == "mask")
+        return sum(segment.n for segment in self.segments if segment.kind == "mask")
 
     @property
     def slot(self) -> AnswerSlot:
@@ -70,14 +70,14 @@ def _outline(segment: Segment) -> str:
         return segment.text if len(segment.text) <= 40 else segment.text[:37] + "..."
     if segment.kind == "soft" and segment.text:
         return f"{{{{ soft({segment.text!r}) }}}}"
-    return f"{{{{ {segment.kind}{f'({segment.count})' if segment.count > 1 else ''} }}}}"
+    return f"{{{{ {segment.kind}{f'({segment.n})' if segment.n > 1 else ''} }}}}"
 
 
 class SoftSlot(NamedTuple):
-    """Soft tokens that a template declares: ``count`` vectors, or as many as ``text`` has tokens if it isn't empty."""
+    """Soft tokens that a template declares: ``n`` vectors, or as many as ``text`` has tokens if it isn't empty."""
 
     key: str
-    count: int
+    n: int
     text: str = ""
 
 
@@ -105,8 +105,9 @@ class Batch:
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
-        moved = {name: getattr(self, name) for name in self.__slots__}
-        return Batch(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+        tensors = (self.input_ids, self.attention_mask, self.segment_ids, self.mask_index)
+        labels = None if self.labels is None else self.labels.to(device)
+        return Batch(*(tensor.to(device) for tensor in tensors), labels)
 
 
 class LMHead(Protocol):
@@ -125,4 +126,8 @@ class MaskStates:
     def logits(self, token_ids: Tensor | None = None) -> Tensor:
         """Logits at every slot: (batch, masks, vocabulary), or (batch, masks, words) for ``token_ids`` (words,)."""
         return self.lm_head(self.hidden, token_ids)
+
+    def __getitem__(self, rows: Tensor) -> MaskStates:
+        """The states of some rows of the batch."""
+        return MaskStates(self.hidden[rows], self.lm_head)
 

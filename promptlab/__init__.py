@@ -1,0 +1,41 @@
+"""Prompt learning: few labelled texts and one pre-trained language model make a classifier.
+
+Public names are loaded on first use, so that ``import promptlab`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Example": "promptlab.types",
+    "Frozen": "promptlab.tuning.frozen",
+    "Full": "promptlab.tuning.full",
+    "HeadClassifier": "promptlab.classifier",
+    "ManualTemplate": "promptlab.templates.manual",
+    "ManualVerbalizer": "promptlab.verbalizers.manual",
+    "PromptClassifier": "promptlab.classifier",
+    "PromptlabError": "promptlab.errors",
+    "TopLayers": "promptlab.tuning.top_layers",
+    "k_shot": "promptlab.data.sampling",
+    "load_backbone": "promptlab.backbones.catalog",
+    "load_sample": "promptlab.data.samples",
+    "read_examples": "promptlab.data.readers",
+}
+
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'promptlab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

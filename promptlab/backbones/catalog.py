@@ -1,0 +1,125 @@
+"""From a name to a loaded backbone: installed model packages, hub ids and local folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from promptlab.errors import BackboneError, UnknownNameError
+from promptlab.files import sha256
+from promptlab.interfaces import Backbone
+from promptlab.registry import BACKBONES
+
+ENTRY_POINTS = "promptlab.models"
+DEFAULT = "minilm"
+
+
+def packages() -> Mapping[str, EntryPoint]:
+    """Installed model packages by name; each entry point is a function that returns a Hugging Face folder."""
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def default_model() -> str:
+    """The model used where none is named.
+
+    Raises:
+        BackboneError: if no such package is installed.
+    """
+    if DEFAULT not in packages():
+        raise BackboneError(
+            f"no model was named and the package promptlab-{DEFAULT} isn't installed; install it, or pass model= "
+            "(--model) with a hub id or a folder."
+        )
+    return DEFAULT
+
+
+def locate(name: str) -> str:
+    """The folder or hub id behind a name.
+
+    Raises:
+        BackboneError: if the name looks like a folder that isn't there or holds no model.
+        UnknownNameError: if it is neither a package, a folder nor a hub id.
+    """
+    installed = packages()
+    if name in installed:
+        return str(installed[name].load()())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise BackboneError(f"folder {name!r} holds no config.json; give a folder saved by save_pretrained.")
+        return str(path)
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise BackboneError(f"model folder {name!r} doesn't exist; check the path.")
+    if "/" not in name:
+        raise UnknownNameError("model", name, installed)
+    return name
+
+
+def load_backbone(model: str | Backbone | None = None, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """Load a backbone.
+
+    Args:
+        model: a package's name, a hub id such as ``FacebookAI/roberta-base``, a folder, a loaded backbone (returned as
+            it is), or None for the default.
+        revision: a hub branch, tag or commit.
+        trust_remote_code: let a model repository run code of its own; never set by promptlab itself.
+
+    Raises:
+        BackboneError: if the model can't be found or read, or its family isn't supported.
+    """
+    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+
+    if isinstance(model, Backbone):
+        return model
+    name = default_model() if model is None else model
+    place = locate(name)
+    options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(place, **options)
+        check_family(config.model_type)
+        if config.model_type == "deberta-v2" and not _has_bert_head(place):
+            config.legacy = False
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        network = AutoModelForMaskedLM.from_pretrained(place, config=config, dtype=torch.float32, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+        raise BackboneError(f"model {name!r} can't be loaded: {_first_line(error)}") from error
+    backbone_class = BACKBONES.get(config.model_type)
+    found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
+    return backbone_class(network.eval(), tokenizer, name=name, revision=found)
+
+
+def check_family(model_type: str) -> None:
+    """Refuse families that no backbone runs.
+
+    Raises:
+        BackboneError: if the registry doesn't know ``model_type``.
+    """
+    if model_type not in BACKBONES.names:
+        raise BackboneError(
+            f"models of the family {model_type!r} aren't supported; choose one of {', '.join(BACKBONES.names)}."
+        )
+
+
+def _has_bert_head(place: str) -> bool:
+    """Whether a DeBERTa folder was saved with BERT's head layout; published checkpoints were not."""
+    from safetensors import safe_open
+
+    path = Path(place) / "model.safetensors"
+    if not path.is_file():
+        return False
+    with safe_open(path, framework="pt") as weights:
+        return any(key.startswith("cls.predictions") for key in weights.keys())
+
+
+def _fingerprint(folder: Path) -> str:
+    """A hash of the weights, so that a saved model notices another base; empty if there are none in the folder."""
+    return "-".join(sha256(path)[:16] for path in sorted(folder.glob("*.safetensors")))
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,289 @@
+"""Prompts → token ids, exactly those that the model's own tokenizer gives for the whole text.
+
+A tokenizer first cuts its special tokens out of a text and then treats what is left run by run. So do we: text and
+fields that touch form one run, special tokens are put between the runs by id. All runs of a batch go through one call.
+The runs are tokenized by a copy of the tokenizer that has never heard of special tokens, so ``[MASK]`` or ``</s>`` in a
+text is a row of characters like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from promptlab.errors import BackboneError, TemplateError
+from promptlab.types import Encoded, Prompt, Segment
+
+SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a tokenizer puts before one text, between two and after the last, and the second text's token type."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    second_type: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame:
+        single = tokenizer("a", return_special_tokens_mask=True)
+        pair = tokenizer("a", "a", return_special_tokens_mask=True, return_token_type_ids=True)
+        ids, special = pair["input_ids"], pair["special_tokens_mask"]
+        texts = [i for i, is_special in enumerate(special) if not is_special]
+        start, stop = texts[0], single["special_tokens_mask"].index(0)
+        width = sum(not is_special for is_special in single["special_tokens_mask"])
+        second = start + width + sum(special[start + width : texts[-1]])
+        return cls(
+            before=tuple(single["input_ids"][:stop]),
+            between=tuple(ids[start + width : second]),
+            after=tuple(single["input_ids"][stop + width :]),
+            second_type=pair["token_type_ids"][second],
+        )
+
+
+class Run(NamedTuple):
+    """Text and field segments that touch, as one string."""
+
+    text: str
+    segments: tuple[Segment, ...]
+
+
+class Special(NamedTuple):
+    """Ids that stand for themselves: separators, masks, soft tokens."""
+
+    kind: str
+    ids: tuple[int, ...]
+
+
+class PromptEncoder:
+    """Encodes batches of prompts for one tokenizer.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        vocabulary: number of rows of the embedding matrix; soft tokens have ids from there on.
+
+    Raises:
+        BackboneError: if the tokenizer isn't a fast one.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        if not tokenizer.is_fast:
+            raise BackboneError(f"{type(tokenizer).__name__} is a slow tokenizer; save the model with its fast one.")
+        self.frame = Frame.of(tokenizer)
+        self.mask_id: int | None = tokenizer.mask_token_id
+        mask = tokenizer.backend_tokenizer.get_added_tokens_decoder().get(self.mask_id)
+        self.mask_token = mask or AddedToken("")
+        self.first, self.later = _plain_tokenizers(tokenizer)
+
+    def encode(
+        self, prompts: Sequence[Prompt], *, soft_ids: Mapping[str, Sequence[int]], max_length: int
+    ) -> list[Encoded]:
+        """See ``Backbone.encode``."""
+        rows = [self._parts(prompt, soft_ids) for prompt in prompts]
+        runs = [(row, i) for row, parts in enumerate(rows) for i, part in enumerate(parts) if isinstance(part, Run)]
+        ids: list[dict[int, Any]] = [{} for _ in rows]
+        for tokenizer, places in self._by_place(rows, runs):
+            texts = [rows[row][i].text for row, i in places]
+            for (row, i), encoding in zip(places, tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
+                ids[row][i] = encoding.ids
+        room = max_length - len(self.frame.before) - len(self.frame.after)
+        return [self._assemble(prompt, *row, room=room) for prompt, *row in zip(prompts, rows, ids)]
+
+    def token_ids(self, word: str, *, at_start: bool) -> list[int]:
+        """Ids of a word after other text, or (``at_start``) at the beginning."""
+        if at_start:
+            return self.first.encode(word, add_special_tokens=False).ids
+        context = self.first.encode("a", add_special_tokens=False).ids
+        both = self.first.encode(f"a {word}", add_special_tokens=False).ids
+        if both[: len(context)] != context:
+            raise BackboneError(f"the tokenizer joins {word!r} to the word before it.")
+        return both[len(context) :]
+
+    def _by_place(self, rows: Any, runs: Any) -> Iterable[tuple[Tokenizer, list[tuple[int, int]]]]:
+        """Only the first run of a text gets the word-start mark of tokenizers that set it once."""
+        if self.later is self.first:
+            return [(self.first, runs)]
+        return [
+            (self.first, [place for place in runs if place[1] == 0]),
+            (self.later, [place for place in runs if place[1] != 0]),
+        ]
+
+    def _parts(self, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]]) -> list[Run | Special]:
+        parts: list[Run | Special] = []
+        run: list[Segment] = []
+        for segment in prompt.segments:
+            if segment.kind in ("text", "field"):
+                run.append(segment)
+                continue
+            if run:
+                parts.append(_run(run))
+                run = []
+            parts.append(self._special(segment, prompt, soft_ids))
+        if run:
+            parts.append(_run(run))
+        self._strip_around_masks(parts)
+        return parts
+
+    def _special(self, segment: Segment, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]]) -> Special:
+        if segment.kind == "soft":
+            return Special("soft", tuple(soft_ids[segment.key]))
+        if segment.kind == "sep":
+            if not self.frame.between:
+                raise TemplateError(f"template {str(prompt)!r} has {{{{ sep }}}}, but this model has no separator.")
+            return Special("sep", self.frame.between)
+        if segment.kind == "trigger":
+            raise TemplateError(f"template {str(prompt)!r} has trigger slots that no search has filled yet.")
+        if self.mask_id is None:
+            raise TemplateError(f"template {str(prompt)!r} has a mask, but this model's tokenizer has no mask token.")
+        return Special("mask", (self.mask_id,) * segment.n)
+
+    def _strip_around_masks(self, parts: list[Run | Special]) -> None:
+        """Some mask tokens swallow the white space beside them."""
+        if not (self.mask_token.lstrip or self.mask_token.rstrip):
+            return
+        for i, part in enumerate(parts):
+            before, after = (parts[i - 1] if i else None), (parts[i + 1] if i + 1 < len(parts) else None)
+            if isinstance(part, Run):
+                if self.mask_token.lstrip and isinstance(after, Special) and after.kind == "mask":
+                    part = _stripped(part, right=True)
+                if self.mask_token.rstrip and isinstance(before, Special) and before.kind == "mask":
+                    part = _stripped(part, right=False)
+                parts[i] = part
+
+    def _assemble(self, prompt: Prompt, parts: list[Run | Special], ids: dict[int, list[int]], *, room: int) -> Encoded:
+        pieces = [part.ids if isinstance(part, Special) else ids[i] for i, part in enumerate(parts)]
+        excess = sum(map(len, pieces)) - room
+        if excess > 0:
+            pieces = self._shortened(prompt, parts, room)
+        flat: list[int] = list(self.frame.before)
+        masks: list[int] = []
+        switch = None
+        for part, piece in zip(parts, pieces):
+            if isinstance(part, Special) and part.kind == "mask":
+                masks += range(len(flat), len(flat) + len(piece))
+            flat += piece
+            if isinstance(part, Special) and part.kind == "sep" and switch is None:
+                switch = len(flat)
+        flat += self.frame.after
+        segment_ids = np.zeros(len(flat), dtype=np.int64)
+        if switch is not None:
+            segment_ids[switch:] = self.frame.second_type
+        return Encoded(np.array(flat, np.int64), segment_ids, np.array(masks, np.int64), max(excess, 0))
+
+    def _shortened(self, prompt: Prompt, parts: list[Run | Special], room: int) -> list[Sequence[int]]:
+        """The pieces of a prompt that is too long, tokens cut from the ends of its longest fields."""
+        encodings = {i: self._tokens(i, part) for i, part in enumerate(parts) if isinstance(part, Run)}
+        fields = [(i, p) for i, encoding in encodings.items() for p in _field_tokens(parts[i], encoding)]
+        lengths = [len(places) for _, places in fields]
+        total = sum(len(part.ids) if isinstance(part, Special) else len(encodings[i]) for i, part in enumerate(parts))
+        fixed = total - sum(lengths)
+        if fixed >= room:
+            raise TemplateError(
+                f"template {str(prompt)!r} takes {fixed} tokens besides what may be shortened, but only {room} fit; "
+                "raise max_length, shorten the template or drop a | keep."
+            )
+        shares = _shares(lengths, room - fixed)
+        dropped = {(i, place) for (i, places), share in zip(fields, shares) for place in places[share:].tolist()}
+        return [
+            part.ids
+            if isinstance(part, Special)
+            else [token for place, token in enumerate(encodings[i].ids) if (i, place) not in dropped]
+            for i, part in enumerate(parts)
+        ]
+
+    def _tokens(self, place: int, run: Run) -> Any:
+        tokenizer = self.first if place == 0 else self.later
+        return tokenizer.encode(run.text, add_special_tokens=False)
+
+
+def _run(segments: list[Segment]) -> Run:
+    return Run("".join(segment.text for segment in segments), tuple(segments))
+
+
+def _stripped(run: Run, *, right: bool) -> Run:
+    """The run without the white space at its end (or start); segments that become empty stay as empty ones."""
+    segments = list(run.segments)
+    for i in reversed(range(len(segments))) if right else range(len(segments)):
+        text = segments[i].text.rstrip(SPACES) if right else segments[i].text.lstrip(SPACES)
+        segments[i] = segments[i]._replace(text=text)
+        if text:
+            break
+    return _run(segments)
+
+
+def _field_tokens(run: Run, encoding: Any) -> list[np.ndarray]:
+    """Positions of the tokens that lie wholly inside each shortenable field of a run."""
+    offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    spans, start = [], 0
+    for segment in run.segments:
+        if segment.shortenable:
+            spans.append((start, start + len(segment.text)))
+        start += len(segment.text)
+    starts, stops = offsets[:, 0], offsets[:, 1]
+    return [np.flatnonzero((starts >= start) & (stops <= stop) & (stops > start)) for start, stop in spans]
+
+
+def _shares(lengths: Sequence[int], room: int) -> list[int]:
+    """Tokens that each field keeps when the longest is always cut first; of equal ones the last is cut first.
+
+    The same as removing one token at a time, without the loop over tokens.
+    """
+    kept, left, order = [0] * len(lengths), room, sorted(range(len(lengths)), key=lambda i: lengths[i])
+    for rank, i in enumerate(order):
+        share = left // (len(order) - rank)
+        if lengths[i] <= share:
+            kept[i] = lengths[i]
+            left -= lengths[i]
+        else:  # all that remain are cut to the same length; the first ones get what is left over
+            rest = sorted(order[rank:])
+            extra = left - share * len(rest)
+            for place, j in enumerate(rest):
+                kept[j] = share + (place < extra)
+            break
+    return kept
+
+
+def _plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tokenizer]:
+    """Copies of a tokenizer to which special tokens are plain text: for the start of a text, and for later runs.
+
+    Special tokens get random names that no text contains, in the list of added tokens and in the model's vocabulary
+    (a Unigram model would otherwise find ``</s>`` there).
+    """
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings |= {"truncation": None, "padding": None, "post_processor": None}
+    unknown = settings["model"].get("unk_token")
+    names = {t["content"]: f"\ufdd0{secrets.token_hex(16)}\ufdd0" for t in settings["added_tokens"] if t["special"]}
+    names.pop(unknown, None)
+    settings["added_tokens"] = [
+        {**token, "content": names.get(token["content"], token["content"])}
+        for token in settings["added_tokens"]
+        if token["content"] != unknown or not token["special"]
+    ]
+    vocabulary = settings["model"].get("vocab", {})
+    if isinstance(vocabulary, dict):
+        settings["model"]["vocab"] = {names.get(piece, piece): i for piece, i in vocabulary.items()}
+    else:
+        settings["model"]["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
+    first = Tokenizer.from_str(json.dumps(settings))
+    later = Tokenizer.from_str(json.dumps(_without_first_mark(settings)))
+    same = first.to_str() == later.to_str()
+    return first, first if same else later
+
+
+def _without_first_mark(settings: Any) -> Any:
+    """The settings with every ``"prepend_scheme": "first"`` turned off."""
+    if isinstance(settings, list):
+        return [_without_first_mark(value) for value in settings]
+    if not isinstance(settings, dict):
+        return settings
+    changed = {key: value if key == "model" else _without_first_mark(value) for key, value in settings.items()}
+    return changed | ({"prepend_scheme": "never"} if settings.get("prepend_scheme") == "first" else {})

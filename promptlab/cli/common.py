@@ -1,0 +1,67 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
+
+
+def columns_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="FIELD=COLUMN",
+        help="Take a template field from a column of another name; may be repeated.",
+    )(command)
+
+
+def label_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--label", default="label", show_default=True, help="Column of the labels.")(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, str] | None:
+    """``("text_a=sentence",)`` → ``{"text_a": "sentence"}``; None if there are none.
+
+    Raises:
+        click.BadParameter: if a pair has no ``=``.
+    """
+    wrong = [pair for pair in pairs if "=" not in pair.strip("=")]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} should look like FIELD=COLUMN, such as text_a=sentence.")
+    return dict(pair.split("=", 1) for pair in pairs) or None
+
+
+def quiet_libraries() -> None:
+    """Keep the loading bars of transformers out of a terminal that shows ours."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on standard output; the first column is text, the others are numbers."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))

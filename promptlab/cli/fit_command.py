@@ -1,0 +1,97 @@
+"""``promptlab fit``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from promptlab.cli.common import FILE, columns_option, json_option, label_option, parse_pairs, print_json, quiet_libraries
+from promptlab.registry import TUNINGS
+
+
+@click.command("fit")
+@click.argument("train", type=FILE)
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to save the classifier in.")
+@click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept.")
+@click.option("--template", help='Jinja source such as "{{ text_a }} It was {{ mask }}.", or a name such as sst2.')
+@click.option("--verbalizer", help='JSON such as {"bad": ["terrible"], "good": ["great"]}, a JSON file, or a name.')
+@click.option("--head", is_flag=True, help="Train an ordinary classification head instead of a prompt.")
+@click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
+@click.option("--tuning", type=click.Choice(TUNINGS.names), default="full", show_default=True)
+@click.option("--tuning-arg", "tuning_args", multiple=True, metavar="NAME=VALUE", help="Setting of the tuning method.")
+@click.option("--learning-rate", type=float, help="[default: the tuning method's own]")
+@click.option("--max-steps", type=int, help="[default: the tuning method's own]")
+@click.option("--epochs", type=int, help="Instead of --max-steps.")
+@click.option("--batch-size", type=int, default=8, show_default=True)
+@click.option("--max-length", type=int, help="Tokens of a prompt. [default: the model's limit]")
+@click.option("--patience", type=int, help="Stop after so many evaluations without improvement.")
+@click.option("--checkpoint-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@columns_option
+@label_option
+@json_option
+def command(
+    train: Path,
+    output: Path,
+    dev: Path | None,
+    template: str | None,
+    verbalizer: str | None,
+    head: bool,
+    tuning: str,
+    tuning_args: tuple[str, ...],
+    columns: tuple[str, ...],
+    label: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train a classifier on the labelled rows of TRAIN and save it.
+
+    TRAIN is CSV, TSV, JSON Lines or Parquet.
+    """
+    if head and (template or verbalizer):
+        raise click.UsageError("--head takes no --template and no --verbalizer.")
+    if not head and not (template and verbalizer):
+        raise click.UsageError("give --template and --verbalizer, or --head.")
+    from promptlab.classifier import HeadClassifier, PromptClassifier
+    from promptlab.data.readers import read_examples
+    from promptlab.tuning.settings import make_tuning
+
+    quiet_libraries()
+    fields = parse_pairs(columns)
+    examples = read_examples(train, columns=fields, label=label)
+    method = make_tuning(tuning, parse_pairs(tuning_args) or {})
+    held_out = (read_examples(dev, columns=fields, label=label), None) if dev else None
+    if head:
+        names = [name for name in ("text_a", "text_b") if name in examples[0].fields]
+        classifier: Any = HeadClassifier(tuning=method, fields=names or ["text_a"], **settings)
+    else:
+        classifier = PromptClassifier(template, parse_verbalizer(str(verbalizer)), tuning=method, **settings)
+    classifier.fit(examples, eval_set=held_out)
+    classifier.save_pretrained(output)
+    last = classifier.history_[-1] if classifier.history_ else {}
+    result = {"output": str(output), "trainable_parameters": classifier.trainable_parameters(), **last}
+    if as_json:
+        print_json(result)
+    else:
+        click.echo("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()))
+
+
+def parse_verbalizer(text: str) -> Any:
+    """Label words from JSON or a JSON file; anything else is a name of the task library.
+
+    Raises:
+        VerbalizerError: if the JSON is broken or isn't an object.
+    """
+    from promptlab.errors import VerbalizerError
+
+    source = Path(text).read_text(encoding="utf-8") if text.endswith(".json") and Path(text).is_file() else text
+    if not source.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(source)
+    except ValueError as error:
+        raise VerbalizerError(f"verbalizer {text!r} isn't valid JSON ({error}); write class: [words].") from None

@@ -1,0 +1,53 @@
+"""``promptlab list``."""
+
+from __future__ import annotations
+
+import click
+
+from promptlab.cli.common import json_option, print_json
+
+KINDS = ("tasks", "templates", "verbalizers", "tunings", "models", "families", "samples")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option("--task", help="Only templates or verbalizers of one task.")
+@json_option
+def command(kind: str, task: str | None, as_json: bool) -> None:
+    """List what can be chosen by name."""
+    names = _describe(kind, task)
+    if as_json:
+        print_json(names)
+        return
+    for name, text in names.items():
+        click.echo(f"{name}\t{text}" if text else name)
+
+
+def _describe(kind: str, task: str | None) -> dict[str, str]:
+    from promptlab import library
+    from promptlab.registry import BACKBONES, TUNINGS
+
+    if kind == "templates":
+        return {name: library.template_entry(name).template for name in library.template_names(task)}
+    if kind == "verbalizers":
+        return {name: _words(name) for name in library.verbalizer_names(task)}
+    if kind == "tasks":
+        return {name: library.template_entry(name).description for name in library.tasks()}
+    if kind == "tunings":
+        return {name: str(TUNINGS.get(name).__doc__).splitlines()[0] for name in TUNINGS.names}
+    if kind == "families":
+        return dict.fromkeys(BACKBONES.names, "masked language model")
+    if kind == "samples":
+        from promptlab.data.samples import sample_names
+
+        return dict.fromkeys(sample_names(), "")
+    from promptlab.backbones.catalog import packages
+
+    return {name: f"package {entry.dist.name if entry.dist else '?'}" for name, entry in packages().items()}
+
+
+def _words(name: str) -> str:
+    from promptlab.library import verbalizer_entry
+
+    words = verbalizer_entry(name).label_words
+    return "; ".join(f"{label}: {', '.join(row)}" for label, row in words.items())

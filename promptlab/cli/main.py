@@ -1,0 +1,62 @@
+"""The ``promptlab`` command. Each subcommand is imported when it is used, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from promptlab import __version__
+from promptlab.errors import PromptlabError
+
+COMMANDS = {
+    "demo": "Zero-shot, linear probe, head and prompt fine-tuning on real data, offline.",
+    "evaluate": "Score a classifier on a labelled file.",
+    "fit": "Train a classifier and save it.",
+    "list": "List tasks, templates, verbalizers, tunings and models.",
+    "predict": "Classify the rows of a file.",
+    "sample": "Draw a k-shot train and dev set.",
+    "show": "Show what a template makes of a text.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and summaries without importing them, and prints our errors as one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"promptlab.cli.{cmd_name}_command")
+        return module.command  # type: ignore[no-any-return]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(COMMANDS))}."
+            raise click.UsageError(f"no such command {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PromptlabError as error:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="promptlab")
+def main() -> None:
+    """Few labelled texts + one pre-trained language model = a classifier that works."""

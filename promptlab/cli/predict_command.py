@@ -1,0 +1,72 @@
+"""``promptlab predict``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from promptlab.cli.common import FILE, columns_option, parse_pairs, quiet_libraries
+
+
+@click.command("predict")
+@click.argument("model_folder", metavar="MODEL")
+@click.argument("file", type=FILE)
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
+@click.option("--proba", is_flag=True, help="Add the probability of every class.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines instead of TSV.")
+@click.option("--device", default="auto", show_default=True)
+@columns_option
+def command(
+    model_folder: str, file: Path, output: Path | None, proba: bool, as_json: bool, device: str, columns: tuple[str, ...]
+) -> None:
+    """Classify the rows of FILE with the classifier saved in MODEL; rows are read and written as they come."""
+    from promptlab.data.readers import iter_examples
+    from promptlab.saving import load_any
+
+    quiet_libraries()
+    classifier = load_any(model_folder, device=device)
+    examples = iter_examples(file, columns=parse_pairs(columns), label=None)
+    rows = _rows(classifier, examples, proba)
+    with _sink(output) as sink:
+        _write(rows, sink, as_json)
+
+
+def _rows(classifier: Any, examples: Iterable[Any], proba: bool) -> Iterator[dict[str, Any]]:
+    names = [str(name) for name in classifier.classes_]
+    for number, probabilities in enumerate(classifier.iter_proba(examples), start=1):
+        best = int(probabilities.argmax())
+        row: dict[str, Any] = {"row": number, "label": names[best], "probability": round(float(probabilities[best]), 6)}
+        if proba:
+            row |= {f"p({name})": round(float(p), 6) for name, p in zip(names, probabilities, strict=True)}
+        yield row
+
+
+def _write(rows: Iterable[Mapping[str, Any]], sink: TextIO, as_json: bool) -> None:
+    writer = None
+    for row in rows:
+        if as_json:
+            sink.write(json.dumps(row, ensure_ascii=False) + "\n")
+            continue
+        if writer is None:
+            writer = csv.DictWriter(sink, list(row), delimiter="\t", lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears only when it is complete."""
+    if output is None:
+        yield sys.stdout
+        return
+    from promptlab.files import atomic_file
+
+    with atomic_file(output) as path, open(path, "w", encoding="utf-8", newline="") as sink:
+        yield sink

@@ -1,0 +1,47 @@
+"""``promptlab sample``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from promptlab.cli.common import FILE, json_option, label_option, print_json
+
+
+@click.command("sample")
+@click.argument("file", type=FILE)
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for train.tsv and dev.tsv.")
+@click.option("-k", "k", type=click.IntRange(min=1), default=16, show_default=True, help="Examples of each class.")
+@click.option("--seed", type=int, default=13, show_default=True)
+@label_option
+@json_option
+def command(file: Path, output: Path, k: int, seed: int, label: str, as_json: bool) -> None:
+    """Draw K examples of each class of FILE for training and K others for dev (LM-BFF's protocol)."""
+    from promptlab.data.readers import iter_rows
+    from promptlab.data.sampling import k_shot
+    from promptlab.errors import DataError
+    from promptlab.files import atomic_folder
+
+    rows = list(iter_rows(file))
+    if rows and label not in rows[0]:
+        raise DataError(f"{str(file)!r} has no column {label!r} but {', '.join(map(repr, rows[0]))}; pass --label.")
+    train, dev = k_shot([str(row[label]) for row in rows], k=k, seed=seed)
+    with atomic_folder(output) as folder:
+        _write(folder / "train.tsv", [rows[i] for i in train])
+        _write(folder / "dev.tsv", [rows[i] for i in dev])
+    result = {"train": len(train), "dev": len(dev), "output": str(output)}
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"{len(train)} training and {len(dev)} dev examples in {output}")
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

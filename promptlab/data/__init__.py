@@ -1,0 +1,1 @@
+"""Reading examples, sampling few shots, and the data shipped with the package."""

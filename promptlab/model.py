@@ -1,0 +1,115 @@
+"""Where template, verbalizer, backbone and tuning meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from promptlab.errors import TuningError
+from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
+from promptlab.soft_tokens import SoftTokens
+from promptlab.types import Batch, Encoded, Example, MaskStates
+
+
+class PromptModel(nn.Module):
+    """A template and a verbalizer on one language model.
+
+    Args:
+        template: turns examples into prompts.
+        verbalizer: says which classes there are.
+        backbone: runs the language model; also an ``nn.Module``.
+        head: turns the model's answer into class log-probabilities.
+        soft: vectors of the template's soft tokens.
+    """
+
+    def __init__(self, template: Template, verbalizer: Verbalizer, backbone: Any, head: Any, soft: SoftTokens) -> None:
+        super().__init__()
+        self.template, self.verbalizer = template, verbalizer
+        self.backbone, self.head, self.soft = backbone, head, soft
+        if soft.ids:
+            backbone.embed_soft(soft)
+
+    @classmethod
+    def build(cls, template: Template, verbalizer: Verbalizer, backbone: Backbone, tuning: Tuning) -> PromptModel:
+        """Put the parts together; the backbone is changed in place.
+
+        Raises:
+            VerbalizerError: if the label words don't fit the model or the template.
+            TuningError: if the tuning doesn't fit the model.
+        """
+        head = verbalizer.build(backbone, template.slot)
+        tuning.attach(backbone)
+        return cls(template, verbalizer, backbone, head, SoftTokens(template.soft_slots, backbone))
+
+    def encode(self, examples: Sequence[Example], *, max_length: int | None = None) -> list[Encoded]:
+        """Render and tokenize examples."""
+        prompts = [self.template.render(example) for example in examples]
+        return self.backbone.encode(prompts, soft_ids=self.soft.ids, max_length=max_length)
+
+    def read(self, batch: Batch) -> Any:
+        """The language model's answer, as the head takes it."""
+        return self.head.read(self.backbone, batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss if the batch has labels, else log-probabilities (batch, classes)."""
+        return score(self.head, self.read(batch), batch.labels)
+
+    def train(self, mode: bool = True) -> PromptModel:
+        """Training mode, except for modules without a trainable weight: frozen layers must not drop anything out."""
+        super().train(mode)
+        for module in self.modules():
+            weights = list(module.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                module.eval()
+        return self
+
+    def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and weight of everything that training moves.
+
+        Weights inside the backbone have names that start with ``backbone.``.
+        """
+        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad and weight.numel())
+
+    def has_constant_answers(self) -> bool:
+        """Whether only the head is trained, so that each example's answer can be computed once."""
+        return all(name.startswith("head.") for name, _ in self.trained_parameters())
+
+    def check_trainable(self) -> None:
+        """Raise if training could change nothing.
+
+        Raises:
+            TuningError: if no weight is trainable.
+        """
+        if not any(True for _ in self.trained_parameters()):
+            raise TuningError(
+                "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
+                "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
+            )
+
+
+class HeadModel(nn.Module):
+    """The head alone, on answers of a frozen model that were computed once."""
+
+    def __init__(self, head: Any, answers: Any, labels: Tensor) -> None:
+        super().__init__()
+        self.head = head
+        self.answers, self.labels = answers, labels
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """The loss of some rows."""
+        return score(self.head, self.answers[rows], self.labels[rows])
+
+
+def score(head: Any, answer: Any, labels: Tensor | None) -> Tensor:
+    """The loss if labels are given, else log-probabilities."""
+    return head(answer) if labels is None else head.loss(answer, labels)
+
+
+def join_answers(answers: Sequence[Any]) -> Any:
+    """One answer for several batches of examples."""
+    if isinstance(answers[0], MaskStates):
+        return MaskStates(torch.cat([answer.hidden for answer in answers]), answers[0].lm_head)
+    return torch.cat(list(answers))

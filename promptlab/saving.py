@@ -1,0 +1,164 @@
+"""A saved classifier: ``promptlab.json``, the trained weights and a model card. No pickle anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from promptlab import __version__
+from promptlab.backbones import catalog
+from promptlab.errors import SavedModelError
+from promptlab.files import atomic_folder
+from promptlab.model import PromptModel
+from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
+
+SCHEMA = 1
+SETTINGS = "promptlab.json"
+WEIGHTS = "weights.safetensors"
+NOT_SAVED = ("template", "verbalizer", "model", "tuning", "checkpoint_dir", "device")
+
+
+def save(estimator: Any, folder: Path) -> None:
+    """Write a fitted classifier to ``folder``, replacing what is there only when everything is written.
+
+    Raises:
+        DataError: if the folder can't be written.
+        NotFittedError: if the classifier is neither fitted nor able to classify zero-shot.
+    """
+    model: PromptModel = estimator._ready()
+    tuning = estimator.tuning if not isinstance(estimator.tuning, str) else TUNINGS.get(estimator.tuning)()
+    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
+    settings = {
+        "schema": SCHEMA,
+        "promptlab": __version__,
+        "estimator": type(estimator).__name__,
+        "parameters": parameters,
+        "template": TEMPLATES.to_dict(model.template),
+        "verbalizer": VERBALIZERS.to_dict(model.verbalizer),
+        "tuning": TUNINGS.to_dict(tuning),
+        "model": {"name": model.backbone.name, "revision": model.backbone.revision},
+        "classes": list(model.verbalizer.classes),
+        "label_type": getattr(estimator, "label_type_", "str"),
+    }
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.trained_parameters()}
+    with atomic_folder(folder) as new:
+        save_file(weights, new / WEIGHTS)
+        (new / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (new / "README.md").write_text(_card(settings, sum(w.numel() for w in weights.values())), encoding="utf-8")
+
+
+def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
+    """Read a classifier that ``save`` wrote, from a folder or a hub id.
+
+    Raises:
+        SavedModelError: if it is missing, damaged, of a newer schema, of another class or for another base model.
+    """
+    path = _local(folder)
+    settings = read_settings(path)
+    if settings["estimator"] != cls.__name__:
+        raise SavedModelError(f"{str(folder)!r} holds a {settings['estimator']}, not a {cls.__name__}; load it with that class.")
+    template, verbalizer, tuning = (
+        registry.from_dict(settings[key])
+        for registry, key in ((TEMPLATES, "template"), (VERBALIZERS, "verbalizer"), (TUNINGS, "tuning"))
+    )
+    backbone = catalog.load_backbone(settings["model"]["name"] if model is None else model)
+    if backbone.revision != settings["model"]["revision"]:
+        raise SavedModelError(
+            f"{str(folder)!r} was trained on {settings['model']['name']} revision {settings['model']['revision'] or 'unknown'}, "
+            f"but {backbone.name} is revision {backbone.revision or 'unknown'}; load it with that base model."
+        )
+    built = PromptModel.build(template, verbalizer, backbone, tuning)
+    _fill(built, path / WEIGHTS)
+    parts = {"template": template, "verbalizer": verbalizer} if cls.__name__ == "PromptClassifier" else {}
+    estimator = cls(**settings["parameters"], **parts, model=settings["model"]["name"], tuning=tuning, device=device)
+    estimator.model_ = built.eval()
+    estimator.label_type_ = settings["label_type"]
+    estimator._set_classes(verbalizer.classes)
+    return estimator
+
+
+def load_any(folder: str | Path, *, device: str = "auto") -> Any:
+    """Load a saved classifier of whichever class it is."""
+    from promptlab import classifier
+
+    known = {cls.__name__: cls for cls in (classifier.PromptClassifier, classifier.HeadClassifier)}
+    name = read_settings(_local(folder))["estimator"]
+    if name not in known:
+        raise SavedModelError(f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(known)}.")
+    return load(known[name], folder, model=None, device=device)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a saved classifier.
+
+    Raises:
+        SavedModelError: if they are missing, damaged or of a newer schema.
+    """
+    file = path / SETTINGS
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        schema = settings["schema"]
+    except FileNotFoundError:
+        raise SavedModelError(f"{str(path)!r} holds no {SETTINGS}; give a folder that save_pretrained wrote.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SavedModelError(f"{str(file)!r} is damaged ({error}); save the model again.") from None
+    if schema != SCHEMA:
+        raise SavedModelError(
+            f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
+        )
+    missing = {"estimator", "parameters", "template", "verbalizer", "tuning", "model", "classes", "label_type"} - set(settings)
+    if missing:
+        raise SavedModelError(f"{str(file)!r} lacks {', '.join(sorted(missing))}; save the model again.")
+    return settings
+
+
+def _local(folder: str | Path) -> Path:
+    path = Path(folder).expanduser()
+    if path.exists() or str(folder).count("/") != 1 or str(folder).startswith((".", "/", "~")):
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(folder)))
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise SavedModelError(f"{str(folder)!r} is neither a folder nor a hub repository that can be read: {first}") from None
+
+
+def _fill(model: PromptModel, path: Path) -> None:
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SavedModelError(f"{str(path)!r} is damaged or missing ({error}); save the model again.") from None
+    expected = dict(model.trained_parameters())
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in expected.items()}:
+        raise SavedModelError(f"{str(path)!r} doesn't hold the weights that its settings ask for; save the model again.")
+    with torch.no_grad():
+        for name, weight in expected.items():
+            weight.copy_(weights[name])
+
+
+def _card(settings: dict[str, Any], n_trained: int) -> str:
+    lines = {
+        "Estimator": settings["estimator"],
+        "Base model": settings["model"]["name"],
+        "Template": f"`{settings['template'].get('source', settings['template']['kind'])}`",
+        "Classes": ", ".join(settings["classes"]),
+        "Tuning": settings["tuning"]["kind"],
+        "Trained weights": f"{n_trained:,}",
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in lines.items())
+    return (
+        "---\nlibrary_name: promptlab\npipeline_tag: text-classification\n"
+        f"base_model: {json.dumps(settings['model']['name'])}\n---\n\n# A promptlab classifier\n\n| | |\n|---|---|\n{table}\n\n"
+        "```python\n"
+        f"from promptlab import {settings['estimator']}\n\n"
+        f'{settings["estimator"]}.from_pretrained("this folder").predict(["a text"])\n```\n'
+    )
+
+

@@ -1,0 +1,41 @@
+"""The text itself, for ordinary classification heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from promptlab.errors import TemplateError
+from promptlab.interfaces import Template
+from promptlab.types import AnswerSlot, Example, Prompt, Segment
+
+
+@dataclass(frozen=True)
+class InputTemplate(Template):
+    """The fields as they are, one after the other with the model's separator between them, and no mask.
+
+    Args:
+        fields: names of the fields, in order; those that an example lacks are an error.
+    """
+
+    fields: tuple[str, ...] = ("text_a",)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+
+    def render(self, example: Example) -> Prompt:
+        missing = [name for name in self.fields if name not in example.fields]
+        if missing:
+            known = ", ".join(map(repr, example.fields)) or "no fields"
+            raise TemplateError(f"the model reads field {missing[0]!r}, but the example has {known}; rename the column.")
+        return Prompt(tuple(self._segments(example)))
+
+    def _segments(self, example: Example) -> Iterator[Segment]:
+        for number, name in enumerate(self.fields):
+            if number:
+                yield Segment("sep")
+            yield Segment("field", str(example.fields[name]), shortenable=True)
+
+    @property
+    def slot(self) -> AnswerSlot:
+        return AnswerSlot(n_masks=0, at_start=False)

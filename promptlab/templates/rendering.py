@@ -1,0 +1,189 @@
+"""Jinja source → typed segments. The sandboxed environment yields objects, so no marker is ever looked for in text."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes, pass_context
+from jinja2 import Template as JinjaTemplate
+from jinja2.exceptions import SecurityError
+from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.sandbox import SandboxedEnvironment
+
+from promptlab.errors import TemplateError
+from promptlab.types import Segment, SoftSlot
+
+SLOT_NAMES = ("mask", "sep", "soft", "trigger")
+
+
+class Kept(str):
+    """Text of a field that must not be shortened."""
+
+
+class Slot:
+    """A place for special tokens; prints itself as a segment, never as text."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+
+    def __call__(self, n: int = 1) -> Slot:
+        if not isinstance(n, int) or n < 1:
+            raise TemplateError(f"{self.segment.kind}({n!r}) takes a whole number of slots of at least 1.")
+        return Slot(self.segment._replace(n=n))
+
+    def __str__(self) -> str:
+        raise TemplateError(f"{{{{ {self.segment.kind} }}}} can't be joined to text or filtered; put it in braces of its own.")
+
+
+def soft(what: int | str = 1, *, id: str) -> Slot:
+    """Soft tokens: so many, or as many as the words have tokens; ``id`` says which share their vectors."""
+    if isinstance(what, str):
+        if not what.strip():
+            raise TemplateError(f"soft({what!r}) has no words to start from; give words or a number.")
+        return Slot(Segment("soft", text=what, key=str(id)))
+    return Slot(Segment("soft", key=str(id)))(what)
+
+
+def keep(text: str) -> Kept:
+    return Kept(text)
+
+
+def lower_first(text: str) -> str:
+    return _like(text, text[:1].lower() + text[1:])
+
+
+def upper_first(text: str) -> str:
+    return _like(text, text[:1].upper() + text[1:])
+
+
+def strip_punctuation(text: str) -> str:
+    """Without the white space and punctuation at the end."""
+    return _like(text, text.rstrip(string.whitespace + string.punctuation + "。，！？；：、…"))
+
+
+def _like(old: str, new: str) -> str:
+    return Kept(new) if isinstance(old, Kept) else new
+
+
+@pass_context  # at run time only: constant expressions must not be folded into the template's own text
+def _to_segment(context: Any, value: Any) -> Any:
+    if isinstance(value, Slot):
+        return value.segment
+    if isinstance(value, (list, Segment)):  # a macro or a {% set %} block already holds pieces
+        return value
+    return Segment("field", str(value), shortenable=not isinstance(value, Kept))
+
+
+class SegmentEnvironment(SandboxedEnvironment):
+    """A sandbox whose output is a list of text and segments instead of one string."""
+
+    code_generator_class = NativeCodeGenerator
+    concat = staticmethod(list)  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__(undefined=StrictUndefined, finalize=_to_segment)
+        self.filters |= {f.__name__: f for f in (keep, lower_first, upper_first, strip_punctuation)}
+        self.slots = {
+            "mask": Slot(Segment("mask")),
+            "sep": Slot(Segment("sep")),
+            "trigger": Slot(Segment("trigger")),
+            "soft": soft,
+        }
+
+
+_ENVIRONMENT = SegmentEnvironment()
+
+
+@lru_cache(maxsize=4096)
+def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSlot, ...]]:
+    try:
+        tree = _ENVIRONMENT.parse(source)
+        slots = tuple(_name_soft_slots(tree, source))
+        names = meta.find_undeclared_variables(tree) - set(SLOT_NAMES) - set(_ENVIRONMENT.globals)
+        compiled = JinjaTemplate.from_code(_ENVIRONMENT, _ENVIRONMENT.compile(tree), _ENVIRONMENT.make_globals(None))
+    except TemplateSyntaxError as error:
+        raise TemplateError(
+            f"template {source!r} isn't valid Jinja: {(error.message or '').rstrip('.')} (line {error.lineno}); "
+            "fields and slots stand in double braces, such as {{ text_a }} It was {{ mask }}."
+        ) from None
+    return compiled, tuple(sorted(names)), slots
+
+
+def _name_soft_slots(tree: nodes.Template, source: str) -> Iterator[SoftSlot]:
+    """Give every ``soft(…)`` call an id, so that its vectors don't depend on which branch of an if was taken."""
+    seen: dict[str, SoftSlot] = {}
+    for number, call in enumerate(c for c in tree.find_all(nodes.Call) if getattr(c.node, "name", None) == "soft"):
+        if not any(keyword.key == "id" for keyword in call.kwargs):
+            call.kwargs.append(nodes.Keyword("id", nodes.Const(f"#{number}")))
+        try:
+            arguments = [argument.as_const() for argument in call.args]
+            keywords = {keyword.key: keyword.value.as_const() for keyword in call.kwargs}
+            segment = soft(*arguments, **keywords).segment
+        except (nodes.Impossible, TypeError):
+            raise TemplateError(
+                f"soft tokens of template {source!r} must be a number or words written out, "
+                'such as soft(5) or soft("It was", id="p").'
+            ) from None
+        slot = SoftSlot(segment.key, segment.n, segment.text)
+        if seen.setdefault(slot.key, slot) != slot:
+            raise TemplateError(f"template {source!r} uses the soft id {slot.key!r} with different contents.")
+    yield from seen.values()
+
+
+def field_names(source: str) -> tuple[str, ...]:
+    """Fields of an example that the template reads, sorted."""
+    return _compiled(source)[1]
+
+
+def soft_slots(source: str) -> tuple[SoftSlot, ...]:
+    """Soft tokens that the template declares, in order of appearance."""
+    return _compiled(source)[2]
+
+
+def render_segments(source: str, fields: Mapping[str, Any]) -> tuple[Segment, ...]:
+    """Fill the template with an example's fields.
+
+    Raises:
+        TemplateError: if the source isn't valid, reads a field that isn't there or does something unsafe.
+    """
+    compiled, names, _ = _compiled(source)
+    missing = [name for name in names if name not in fields]
+    try:
+        context = compiled.new_context({**fields, **_ENVIRONMENT.slots})
+        return tuple(_merge(compiled.root_render_func(context)))
+    except UndefinedError as error:
+        what = f"field {missing[0]!r}" if missing else str(error)
+        raise TemplateError(
+            f"template {source!r} needs {what}, but the example has {', '.join(map(repr, fields)) or 'no fields'}; "
+            "rename the column or change the template."
+        ) from None
+    except SecurityError as error:
+        raise TemplateError(f"template {source!r} does something that the sandbox forbids: {error}.") from None
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError) as error:
+        raise TemplateError(f"template {source!r} failed on this example: {error}.") from None
+
+
+def _merge(pieces: Iterable[Any]) -> Iterator[Segment]:
+    """Flatten, turn the template's own text into segments, join neighbours and drop what is empty."""
+    text = ""
+    for piece in _flatten(pieces):
+        if isinstance(piece, Segment):
+            if text:
+                yield Segment("text", text)
+                text = ""
+            yield piece
+        else:
+            text += piece
+    if text:
+        yield Segment("text", text)
+
+
+def _flatten(pieces: Iterable[Any]) -> Iterator[Any]:
+    for piece in pieces:
+        if isinstance(piece, list):
+            yield from _flatten(piece)
+        else:
+            yield piece

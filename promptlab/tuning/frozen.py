@@ -1,0 +1,23 @@
+"""The model as a fixed feature extractor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from promptlab.interfaces import TrainingDefaults, Tuning
+
+
+@dataclass(frozen=True)
+class Frozen(Tuning):
+    """Train only the head and the soft tokens: with a linear head, a linear probe.
+
+    Source: Houlsby et al., arXiv:1902.00751, section 3 (as a baseline).
+    """
+
+    def attach(self, backbone: Any) -> None:
+        backbone.requires_grad_(False)
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=1e-2, max_steps=500)

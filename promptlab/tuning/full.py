@@ -1,0 +1,20 @@
+"""Ordinary fine-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from promptlab.interfaces import TrainingDefaults, Tuning
+
+
+@dataclass(frozen=True)
+class Full(Tuning):
+    """Train every weight."""
+
+    def attach(self, backbone: Any) -> None:
+        backbone.requires_grad_(True)
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=3e-5, max_steps=200, scale_with_width=True)

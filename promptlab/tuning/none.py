@@ -1,0 +1,20 @@
+"""No training at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from promptlab.interfaces import TrainingDefaults, Tuning
+
+
+@dataclass(frozen=True)
+class NoTuning(Tuning):
+    """Keep the model as it is: zero-shot classification, with labels used only to check the classes."""
+
+    def attach(self, backbone: Any) -> None:
+        backbone.requires_grad_(False)
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=0.0, max_steps=0)

@@ -1,0 +1,43 @@
+"""Tuning methods from text, as the command line gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+
+from promptlab.errors import TuningError
+from promptlab.interfaces import Tuning
+from promptlab.registry import TUNINGS
+
+
+def make_tuning(name: str, arguments: Mapping[str, str]) -> Tuning:
+    """A tuning method with settings written as text, such as ``("top-layers", {"n": "3"})``.
+
+    Raises:
+        UnknownNameError: if there is no such method.
+        TuningError: if it has no such setting, or the value is of another type.
+    """
+    method = TUNINGS.get(name)
+    known = {field.name: field for field in dataclasses.fields(method)}
+    values = {}
+    for key, text in arguments.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise TuningError(f"tuning {name!r} has no setting {key!r}{hint} Known: {', '.join(known) or 'none'}.")
+        values[key] = _value(name, key, text, type(known[key].default))
+    return method(**values)  # type: ignore[no-any-return]
+
+
+def _value(name: str, key: str, text: str, kind: type) -> object:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if kind is float and isinstance(value, int):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TuningError(f"setting {key}={text!r} of tuning {name!r} must be of type {kind.__name__}.")
+    return value

@@ -1,0 +1,32 @@
+"""What every verbalizer head does."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptlab.interfaces import Backbone
+from promptlab.types import Batch
+
+
+class VerbalizerHead(nn.Module, ABC):
+    """Reads the model's answer and turns it into class log-probabilities.
+
+    ``read`` is the only step that runs the model: a head that scores answers of several tokens, or pools hidden states,
+    reads something else than mask states.
+    """
+
+    def read(self, backbone: Backbone, batch: Batch) -> Any:
+        """The model's answer to a batch; mask states unless a head says otherwise."""
+        return backbone.mask_states(batch)
+
+    @abstractmethod
+    def forward(self, answer: Any) -> Tensor:
+        """Class log-probabilities in nats, (batch, classes)."""
+
+    def loss(self, answer: Any, labels: Tensor) -> Tensor:
+        """Mean training loss of a batch; cross-entropy over the classes unless a head says otherwise."""
+        return F.nll_loss(self(answer), labels)

@@ -1,0 +1,59 @@
+"""Label words as token ids, checked against the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from promptlab.errors import VerbalizerError
+from promptlab.interfaces import Backbone
+from promptlab.types import AnswerSlot
+
+
+def label_word_ids(
+    label_words: Mapping[str, Sequence[str]], backbone: Backbone, slot: AnswerSlot
+) -> tuple[Tensor, Tensor]:
+    """Ids (classes, words) of single-token label words, and True where a word stands and not padding.
+
+    Raises:
+        VerbalizerError: if a word isn't exactly one known token, or stands for two classes.
+    """
+    ids = [[_one_id(word, name, backbone, slot) for word in words] for name, words in label_words.items()]
+    _check_distinct(ids, label_words)
+    width = max(map(len, ids))
+    padded = torch.tensor([row + [0] * (width - len(row)) for row in ids])
+    valid = torch.tensor([[True] * len(row) + [False] * (width - len(row)) for row in ids])
+    return padded, valid
+
+
+def _one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
+    ids = backbone.token_ids(word, at_start=slot.at_start)
+    tokenizer = backbone.tokenizer
+    if len(ids) != 1:
+        pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
+        raise VerbalizerError(
+            f"label word {word!r} of class {name!r} is {len(ids)} tokens ({pieces}) for {backbone.name or 'this model'}; "
+            "choose a word that is a single token."
+        )
+    if ids[0] == tokenizer.unk_token_id or ids[0] in tokenizer.all_special_ids:
+        raise VerbalizerError(
+            f"label word {word!r} of class {name!r} isn't in the vocabulary of {backbone.name or 'this model'}; "
+            "choose another word."
+        )
+    return ids[0]
+
+
+def _check_distinct(ids: Sequence[Sequence[int]], label_words: Mapping[str, Sequence[str]]) -> None:
+    owner: dict[int, tuple[str, str]] = {}
+    for row, (name, words) in zip(ids, label_words.items()):
+        for token, word in zip(row, words):
+            if token in owner:
+                other, twin = owner[token]
+                raise VerbalizerError(
+                    f"label word {word!r} of class {name!r} is the same token as {twin!r} of class {other!r}; "
+                    "give every class words of its own."
+                )
+            owner[token] = (name, word)
+

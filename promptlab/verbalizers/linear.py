@@ -1,0 +1,74 @@
+"""An ordinary classification head on the pooled hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptlab.errors import VerbalizerError
+from promptlab.interfaces import Backbone, Verbalizer
+from promptlab.types import AnswerSlot, Batch
+from promptlab.verbalizers.head import VerbalizerHead
+
+POOLINGS = ("mean", "first")
+
+
+@dataclass(frozen=True)
+class LinearVerbalizer(Verbalizer):
+    """A linear layer on the mean of the hidden states, or on the first one.
+
+    Args:
+        names: the classes.
+        pooling: ``"mean"`` over the tokens that aren't padding, or ``"first"`` ([CLS]).
+        dropout: of the pooled features, in training.
+
+    Raises:
+        VerbalizerError: if there are fewer than two classes or the pooling is unknown.
+    """
+
+    names: Sequence[str]
+    pooling: str = "mean"
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        if len(self.names) < 2:
+            raise VerbalizerError(f"the labels hold {len(self.names)} class(es); a classifier needs at least 2.")
+        if self.pooling not in POOLINGS:
+            raise VerbalizerError(f"unknown pooling {self.pooling!r}; known: {', '.join(POOLINGS)}.")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.names)
+
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> LinearHead:
+        return LinearHead(backbone.hidden_size, len(self.names), pooling=self.pooling, dropout=self.dropout)
+
+
+class LinearHead(VerbalizerHead):
+    """Pooled features → dropout → linear layer, which starts at zero: every class is as likely as any other."""
+
+    def __init__(self, hidden: int, classes: int, *, pooling: str = "mean", dropout: float = 0.1) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(hidden, classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def read(self, backbone: Backbone, batch: Batch) -> Tensor:
+        hidden = backbone.hidden_states(batch)  # (batch, length, hidden)
+        return hidden[:, 0] if self.pooling == "first" else masked_mean(hidden, batch.attention_mask)
+
+    def forward(self, answer: Tensor) -> Tensor:
+        return F.log_softmax(self.linear(self.dropout(answer)), dim=-1)
+
+
+def masked_mean(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Mean of the hidden states that aren't padding: (batch, length, hidden) → (batch, hidden)."""
+    weights = attention_mask[..., None].to(hidden.dtype)
+    return torch.sum(hidden * weights, dim=1) / weights.sum(dim=1)
