@@ -78,7 +78,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         examples, labels = _labelled(X, y)
         names = sorted({str(label) for label in labels})
         if len(names) < 2:
-            raise DataError(f"all {len(labels)} labels are {names[0]!r}; a classifier needs examples of at least 2 classes.")
+            raise DataError(
+                f"all {len(labels)} labels are {names[0]!r}; a classifier needs examples of at least 2 classes."
+            )
         verbalizer = self._verbalizer(names)
         targets = _indices(labels, verbalizer.classes)
         dev = _labelled(*eval_set) if eval_set is not None else None
@@ -297,7 +299,9 @@ class PromptClassifier(TextClassifier):
         if isinstance(self.verbalizer, Verbalizer):
             return self.verbalizer
         if self.verbalizer is None:
-            raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
+            raise VerbalizerError(
+                'no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.'
+            )
         if isinstance(self.verbalizer, Mapping):
             return ManualVerbalizer(self.verbalizer)
         entry = verbalizer_entry(str(self.verbalizer))
@@ -313,7 +317,9 @@ class PromptClassifier(TextClassifier):
         if kept is None or kept[0] != parts:
             with seeded(self.seed):
                 verbalizer = self._verbalizer(None)
-                model = PromptModel.build(self._template(), verbalizer, catalog.load_backbone(self.model), TUNINGS.get("none")())
+                model = PromptModel.build(
+                    self._template(), verbalizer, catalog.load_backbone(self.model), TUNINGS.get("none")()
+                )
             self._untrained = kept = (parts, model)
             self._set_classes(verbalizer.classes)
         return kept[1]

@@ -71,7 +71,7 @@ class PromptModel(nn.Module):
 
         Weights inside the backbone have names that start with ``backbone.``.
         """
-        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad and weight.numel())
+        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
 
     def has_constant_answers(self) -> bool:
         """Whether only the head is trained, so that each example's answer can be computed once."""

@@ -61,7 +61,9 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     path = _local(folder)
     settings = read_settings(path)
     if settings["estimator"] != cls.__name__:
-        raise SavedModelError(f"{str(folder)!r} holds a {settings['estimator']}, not a {cls.__name__}; load it with that class.")
+        raise SavedModelError(
+            f"{str(folder)!r} holds a {settings['estimator']}, not a {cls.__name__}; load it with that class."
+        )
     template, verbalizer, tuning = (
         registry.from_dict(settings[key])
         for registry, key in ((TEMPLATES, "template"), (VERBALIZERS, "verbalizer"), (TUNINGS, "tuning"))
@@ -69,8 +71,9 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     backbone = catalog.load_backbone(settings["model"]["name"] if model is None else model)
     if backbone.revision != settings["model"]["revision"]:
         raise SavedModelError(
-            f"{str(folder)!r} was trained on {settings['model']['name']} revision {settings['model']['revision'] or 'unknown'}, "
-            f"but {backbone.name} is revision {backbone.revision or 'unknown'}; load it with that base model."
+            f"{str(folder)!r} was trained on {settings['model']['name']} revision "
+            f"{settings['model']['revision'] or 'unknown'}, but {backbone.name} is revision "
+            f"{backbone.revision or 'unknown'}; load it with that base model."
         )
     built = PromptModel.build(template, verbalizer, backbone, tuning)
     _fill(built, path / WEIGHTS)
@@ -89,7 +92,9 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
     known = {cls.__name__: cls for cls in (classifier.PromptClassifier, classifier.HeadClassifier)}
     name = read_settings(_local(folder))["estimator"]
     if name not in known:
-        raise SavedModelError(f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(known)}.")
+        raise SavedModelError(
+            f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(known)}."
+        )
     return load(known[name], folder, model=None, device=device)
 
 
@@ -111,7 +116,9 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise SavedModelError(
             f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
         )
-    missing = {"estimator", "parameters", "template", "verbalizer", "tuning", "model", "classes", "label_type"} - set(settings)
+    missing = {"estimator", "parameters", "template", "verbalizer", "tuning", "model", "classes", "label_type"} - set(
+        settings
+    )
     if missing:
         raise SavedModelError(f"{str(file)!r} lacks {', '.join(sorted(missing))}; save the model again.")
     return settings
@@ -127,7 +134,9 @@ def _local(folder: str | Path) -> Path:
         return Path(snapshot_download(str(folder)))
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
-        raise SavedModelError(f"{str(folder)!r} is neither a folder nor a hub repository that can be read: {first}") from None
+        raise SavedModelError(
+            f"{str(folder)!r} is neither a folder nor a hub repository that can be read: {first}"
+        ) from None
 
 
 def _fill(model: PromptModel, path: Path) -> None:
@@ -137,7 +146,9 @@ def _fill(model: PromptModel, path: Path) -> None:
         raise SavedModelError(f"{str(path)!r} is damaged or missing ({error}); save the model again.") from None
     expected = dict(model.trained_parameters())
     if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in expected.items()}:
-        raise SavedModelError(f"{str(path)!r} doesn't hold the weights that its settings ask for; save the model again.")
+        raise SavedModelError(
+            f"{str(path)!r} doesn't hold the weights that its settings ask for; save the model again."
+        )
     with torch.no_grad():
         for name, weight in expected.items():
             weight.copy_(weights[name])
@@ -155,10 +166,9 @@ def _card(settings: dict[str, Any], n_trained: int) -> str:
     table = "\n".join(f"| {key} | {value} |" for key, value in lines.items())
     return (
         "---\nlibrary_name: promptlab\npipeline_tag: text-classification\n"
-        f"base_model: {json.dumps(settings['model']['name'])}\n---\n\n# A promptlab classifier\n\n| | |\n|---|---|\n{table}\n\n"
+        f"base_model: {json.dumps(settings['model']['name'])}\n---\n\n"
+        f"# A promptlab classifier\n\n| | |\n|---|---|\n{table}\n\n"
         "```python\n"
         f"from promptlab import {settings['estimator']}\n\n"
         f'{settings["estimator"]}.from_pretrained("this folder").predict(["a text"])\n```\n'
     )
-
-

@@ -29,7 +29,8 @@ class SoftTokens(nn.Module):
             start = len(embedding) + sum(map(len, rows))
             rows.append(_first_vectors(slot, embedding, backbone))
             self.ids[slot.key] = list(range(start, start + len(rows[-1])))
-        self.table = nn.Parameter(torch.cat(rows) if rows else embedding.new_empty(0, embedding.shape[1]))
+        table = torch.cat(rows) if rows else embedding.new_empty(0, embedding.shape[1])
+        self.table = nn.Parameter(table, requires_grad=bool(rows))
 
     def forward(self) -> Tensor:
         return self.table

@@ -200,7 +200,7 @@ def _optimizer(model: nn.Module, settings: TrainingSettings) -> tuple[torch.opti
     """AdamW over what is trainable, with warm-up and linear decay; vectors and scalars aren't decayed."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in model.named_parameters():
-        if weight.requires_grad and weight.numel():
+        if weight.requires_grad:
             rate = settings.learning_rate if name.startswith("backbone.") else settings.head_learning_rate
             groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
     optimizer = torch.optim.AdamW(
@@ -221,17 +221,27 @@ class _State:
     """The best weights so far, the record of training, and their copy on disk."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, *, rows: int, path: Path | None
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainingSettings,
+        *,
+        rows: int,
+        path: Path | None,
     ) -> None:
         self.model, self.optimizer, self.path = model, optimizer, path
         self.best: dict[str, Tensor] = {}
         self.best_score: DevScore | None = None
         self.stale = 0
         self.history: list[dict[str, float]] = []
-        self.identity = {**asdict(settings), "rows": rows, "weights": {n: list(w.shape) for n, w in self.weights().items()}}
+        self.identity = {
+            **asdict(settings),
+            "rows": rows,
+            "weights": {n: list(w.shape) for n, w in self.weights().items()},
+        }
 
     def weights(self) -> dict[str, nn.Parameter]:
-        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad and weight.numel()}
+        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
 
     def record(self, step: int, loss: float, score: DevScore | None) -> None:
         entry: dict[str, float] = {"step": step, "loss": loss}
@@ -273,11 +283,13 @@ class _State:
             progress = json.loads((self.path / "state.json").read_text())
             tensors = load_file(self.path / "state.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
-            raise SavedModelError(f"checkpoint {str(self.path)!r} can't be read ({error}); delete it to start anew.") from None
+            raise SavedModelError(
+                f"checkpoint {str(self.path)!r} can't be read ({error}); delete it to start anew."
+            ) from None
         if progress["identity"] != self.identity:
             raise SavedModelError(
-                f"checkpoint {str(self.path)!r} belongs to a run with other settings or data; choose another folder, or "
-                "delete it to start anew."
+                f"checkpoint {str(self.path)!r} belongs to a run with other settings or data; choose another "
+                "folder, or delete it to start anew."
             )
         with torch.no_grad():
             for name, weight in self.weights().items():

@@ -25,8 +25,8 @@ class Segment(NamedTuple):
     """A piece of a prompt. What kind it is never depends on its text, so user text stays plain text.
 
     ``text`` holds the characters of ``text`` and ``field`` segments and the words a ``soft`` segment starts from.
-    ``n`` is the number of slots of a ``mask``, ``trigger`` or ``soft`` segment; a soft segment with words has as many as
-    the words have tokens, whatever ``n`` says. ``key`` names the vectors of a soft segment.
+    ``n`` is the number of slots of a ``mask``, ``trigger`` or ``soft`` segment; a soft segment with words has as
+    many as the words have tokens, whatever ``n`` says. ``key`` names the vectors of a soft segment.
     """
 
     kind: SegmentKind
@@ -105,9 +105,13 @@ class Batch:
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
-        tensors = (self.input_ids, self.attention_mask, self.segment_ids, self.mask_index)
-        labels = None if self.labels is None else self.labels.to(device)
-        return Batch(*(tensor.to(device) for tensor in tensors), labels)
+        return Batch(
+            input_ids=self.input_ids.to(device),
+            attention_mask=self.attention_mask.to(device),
+            segment_ids=self.segment_ids.to(device),
+            mask_index=self.mask_index.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+        )
 
 
 class LMHead(Protocol):
@@ -130,4 +134,3 @@ class MaskStates:
     def __getitem__(self, rows: Tensor) -> MaskStates:
         """The states of some rows of the batch."""
         return MaskStates(self.hidden[rows], self.lm_head)
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -60,7 +59,9 @@ def locate(name: str) -> str:
     return name
 
 
-def load_backbone(model: str | Backbone | None = None, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+def load_backbone(
+    model: str | Backbone | None = None, *, revision: str | None = None, trust_remote_code: bool = False
+) -> Any:
     """Load a backbone.
 
     Args:
@@ -72,6 +73,7 @@ def load_backbone(model: str | Backbone | None = None, *, revision: str | None =
     Raises:
         BackboneError: if the model can't be found or read, or its family isn't supported.
     """
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
     if isinstance(model, Backbone):
@@ -86,7 +88,7 @@ def load_backbone(model: str | Backbone | None = None, *, revision: str | None =
             config.legacy = False
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         network = AutoModelForMaskedLM.from_pretrained(place, config=config, dtype=torch.float32, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BackboneError(f"model {name!r} can't be loaded: {_first_line(error)}") from error
     backbone_class = BACKBONES.get(config.model_type)
     found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
@@ -113,7 +115,7 @@ def _has_bert_head(place: str) -> bool:
     if not path.is_file():
         return False
     with safe_open(path, framework="pt") as weights:
-        return any(key.startswith("cls.predictions") for key in weights.keys())
+        return any(key.startswith("cls.predictions") for key in set(weights.keys()))
 
 
 def _fingerprint(folder: Path) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,7 +21,10 @@ from transformers import PreTrainedTokenizerBase
 from promptlab.errors import BackboneError, TemplateError
 from promptlab.types import Encoded, Prompt, Segment
 
-SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+SPACES = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,19 @@ class PromptEncoder:
     ) -> list[Encoded]:
         """See ``Backbone.encode``."""
         rows = [self._parts(prompt, soft_ids) for prompt in prompts]
-        runs = [(row, i) for row, parts in enumerate(rows) for i, part in enumerate(parts) if isinstance(part, Run)]
-        ids: list[dict[int, Any]] = [{} for _ in rows]
-        for tokenizer, places in self._by_place(rows, runs):
-            texts = [rows[row][i].text for row, i in places]
-            for (row, i), encoding in zip(places, tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
+        ids: list[dict[int, list[int]]] = [{} for _ in rows]
+        runs = [
+            (row, i, part.text)
+            for row, parts in enumerate(rows)
+            for i, part in enumerate(parts)
+            if isinstance(part, Run)
+        ]
+        for tokenizer, places in self._by_place(runs):
+            texts = [text for _, _, text in places]
+            for (row, i, _), encoding in zip(places, tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
                 ids[row][i] = encoding.ids
         room = max_length - len(self.frame.before) - len(self.frame.after)
-        return [self._assemble(prompt, *row, room=room) for prompt, *row in zip(prompts, rows, ids)]
+        return [self._assemble(*row, room=room) for row in zip(prompts, rows, ids)]
 
     def token_ids(self, word: str, *, at_start: bool) -> list[int]:
         """Ids of a word after other text, or (``at_start``) at the beginning."""
@@ -108,14 +116,11 @@ class PromptEncoder:
             raise BackboneError(f"the tokenizer joins {word!r} to the word before it.")
         return both[len(context) :]
 
-    def _by_place(self, rows: Any, runs: Any) -> Iterable[tuple[Tokenizer, list[tuple[int, int]]]]:
-        """Only the first run of a text gets the word-start mark of tokenizers that set it once."""
+    def _by_place(self, runs: list[tuple[int, int, str]]) -> list[tuple[Tokenizer, list[tuple[int, int, str]]]]:
+        """Only a run at the start of its prompt gets the word-start mark of tokenizers that set it once."""
         if self.later is self.first:
             return [(self.first, runs)]
-        return [
-            (self.first, [place for place in runs if place[1] == 0]),
-            (self.later, [place for place in runs if place[1] != 0]),
-        ]
+        return [(self.first, [run for run in runs if run[1] == 0]), (self.later, [run for run in runs if run[1] != 0])]
 
     def _parts(self, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]]) -> list[Run | Special]:
         parts: list[Run | Special] = []
@@ -160,7 +165,9 @@ class PromptEncoder:
                 parts[i] = part
 
     def _assemble(self, prompt: Prompt, parts: list[Run | Special], ids: dict[int, list[int]], *, room: int) -> Encoded:
-        pieces = [part.ids if isinstance(part, Special) else ids[i] for i, part in enumerate(parts)]
+        pieces: list[Sequence[int]] = [
+            part.ids if isinstance(part, Special) else ids[i] for i, part in enumerate(parts)
+        ]
         excess = sum(map(len, pieces)) - room
         if excess > 0:
             pieces = self._shortened(prompt, parts, room)
@@ -181,8 +188,9 @@ class PromptEncoder:
 
     def _shortened(self, prompt: Prompt, parts: list[Run | Special], room: int) -> list[Sequence[int]]:
         """The pieces of a prompt that is too long, tokens cut from the ends of its longest fields."""
-        encodings = {i: self._tokens(i, part) for i, part in enumerate(parts) if isinstance(part, Run)}
-        fields = [(i, p) for i, encoding in encodings.items() for p in _field_tokens(parts[i], encoding)]
+        runs = {i: part for i, part in enumerate(parts) if isinstance(part, Run)}
+        encodings = {i: self._tokens(i, run) for i, run in runs.items()}
+        fields = [(i, places) for i, run in runs.items() for places in _field_tokens(run, encodings[i])]
         lengths = [len(places) for _, places in fields]
         total = sum(len(part.ids) if isinstance(part, Special) else len(encodings[i]) for i, part in enumerate(parts))
         fixed = total - sum(lengths)

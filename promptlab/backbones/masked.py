@@ -74,6 +74,7 @@ class MaskedBackbone(nn.Module, Backbone):
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.encoder = PromptEncoder(tokenizer)
         self.layout = self.find_layout()
+        self.hidden_size = int(model.config.hidden_size)
         self.max_length = _positions(model, tokenizer)
 
     def __sklearn_clone__(self) -> MaskedBackbone:
@@ -82,10 +83,6 @@ class MaskedBackbone(nn.Module, Backbone):
     def find_layout(self) -> HeadLayout:
         """The head's layout; a subclass may look for it in the model."""
         return LAYOUTS[self.model.config.model_type]
-
-    @property
-    def hidden_size(self) -> int:
-        return int(self.model.config.hidden_size)
 
     def encode(
         self, prompts: Sequence[Prompt], *, soft_ids: Mapping[str, Sequence[int]], max_length: int | None = None

@@ -25,14 +25,22 @@ def command(model: str, split: str, as_json: bool) -> None:
     probabilities = rows[-1].classifier.predict_proba(examples)
     classes = [str(name) for name in rows[-1].classifier.classes_]
     answers = [
-        {"text": e.fields["text_a"], "truth": e.label, **{c: round(float(p), 3) for c, p in zip(classes, row, strict=True)}}
+        {
+            "text": e.fields["text_a"],
+            "truth": e.label,
+            **{c: round(float(p), 3) for c, p in zip(classes, row, strict=True)},
+        }
         for e, row in zip(examples, probabilities, strict=True)
     ]
     if as_json:
         print_json({"results": [row._asdict() | {"classifier": None} for row in rows], "predictions": answers})
         return
     table = [[r.method, f"{100 * r.accuracy:.1f} %", f"{r.seconds:.1f}", f"{r.trainable_parameters:,}"] for r in rows]
-    print_table(f"SST-2, 16 examples a class, {model}, 872 dev sentences", ["method", "accuracy", "seconds", "trained weights"], table)
+    print_table(
+        f"SST-2, 16 examples a class, {model}, 872 dev sentences",
+        ["method", "accuracy", "seconds", "trained weights"],
+        table,
+    )
     print_table(
         "five predictions of the last one",
         ["text", "truth", *(f"p({name})" for name in classes)],

@@ -25,9 +25,7 @@ from promptlab.cli.common import (
 @columns_option
 @label_option
 @json_option
-def command(
-    model_folder: str, file: Path, device: str, columns: tuple[str, ...], label: str, as_json: bool
-) -> None:
+def command(model_folder: str, file: Path, device: str, columns: tuple[str, ...], label: str, as_json: bool) -> None:
     """Score the classifier saved in MODEL on the labelled rows of FILE, read as they come."""
     from promptlab.data.readers import iter_examples
     from promptlab.evaluation.metrics import evaluate
@@ -39,6 +37,9 @@ def command(
     if as_json:
         print_json(report)
         return
-    rows = [[name, f"{v['precision']:.3f}", f"{v['recall']:.3f}", f"{v['f1']:.3f}", v["support"]] for name, v in report["classes"].items()]
+    rows = [
+        [name, f"{v['precision']:.3f}", f"{v['recall']:.3f}", f"{v['f1']:.3f}", v["support"]]
+        for name, v in report["classes"].items()
+    ]
     print_table(str(file), ["class", "precision", "recall", "F1", "rows"], rows)
     click.echo(f"accuracy {report['accuracy']:.4f}  macro-F1 {report['macro_f1']:.4f}  rows {report['rows']}")

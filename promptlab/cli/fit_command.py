@@ -8,13 +8,23 @@ from typing import Any
 
 import click
 
-from promptlab.cli.common import FILE, columns_option, json_option, label_option, parse_pairs, print_json, quiet_libraries
+from promptlab.cli.common import (
+    FILE,
+    columns_option,
+    json_option,
+    label_option,
+    parse_pairs,
+    print_json,
+    quiet_libraries,
+)
 from promptlab.registry import TUNINGS
 
 
 @click.command("fit")
 @click.argument("train", type=FILE)
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to save the classifier in.")
+@click.option(
+    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to save the classifier in."
+)
 @click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept.")
 @click.option("--template", help='Jinja source such as "{{ text_a }} It was {{ mask }}.", or a name such as sst2.')
 @click.option("--verbalizer", help='JSON such as {"bad": ["terrible"], "good": ["great"]}, a JSON file, or a name.')
@@ -77,7 +87,11 @@ def command(
     if as_json:
         print_json(result)
     else:
-        click.echo("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()))
+        click.echo(
+            "  ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()
+            )
+        )
 
 
 def parse_verbalizer(text: str) -> Any:

@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and summaries without importing them, and prints our errors as one line."""
+    """Knows its commands' names and summaries without importing them, and prints our errors as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)

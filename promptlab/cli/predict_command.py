@@ -24,7 +24,13 @@ from promptlab.cli.common import FILE, columns_option, parse_pairs, quiet_librar
 @click.option("--device", default="auto", show_default=True)
 @columns_option
 def command(
-    model_folder: str, file: Path, output: Path | None, proba: bool, as_json: bool, device: str, columns: tuple[str, ...]
+    model_folder: str,
+    file: Path,
+    output: Path | None,
+    proba: bool,
+    as_json: bool,
+    device: str,
+    columns: tuple[str, ...],
 ) -> None:
     """Classify the rows of FILE with the classifier saved in MODEL; rows are read and written as they come."""
     from promptlab.data.readers import iter_examples

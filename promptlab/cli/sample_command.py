@@ -14,7 +14,9 @@ from promptlab.cli.common import FILE, json_option, label_option, print_json
 
 @click.command("sample")
 @click.argument("file", type=FILE)
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for train.tsv and dev.tsv.")
+@click.option(
+    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for train.tsv and dev.tsv."
+)
 @click.option("-k", "k", type=click.IntRange(min=1), default=16, show_default=True, help="Examples of each class.")
 @click.option("--seed", type=int, default=13, show_default=True)
 @label_option

@@ -43,10 +43,19 @@ def command(
 
 
 def _print(report: dict[str, Any]) -> None:
-    print_table("segments", ["kind", "content", "slots", "shortenable"], [
-        [s["kind"], repr(s["text"]) if s["text"] else "", s["n"] if s["kind"] not in ("text", "field") else "", "yes" if s["shortenable"] else ""]
-        for s in report["segments"]
-    ])
+    print_table(
+        "segments",
+        ["kind", "content", "slots", "shortenable"],
+        [
+            [
+                s["kind"],
+                repr(s["text"]) if s["text"] else "",
+                s["n"] if s["kind"] not in ("text", "field") else "",
+                "yes" if s["shortenable"] else "",
+            ]
+            for s in report["segments"]
+        ],
+    )
     click.echo(f"tokens ({len(report['ids'])}, {report['n_cut']} cut): {' '.join(report['tokens'])}")
     click.echo(f"ids: {' '.join(map(str, report['ids']))}")
     for number, words in enumerate(report["masks"], start=1):

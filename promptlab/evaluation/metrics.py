@@ -32,9 +32,7 @@ def evaluate(classifier: Any, examples: Iterable[Example]) -> dict[str, Any]:
     predicted = [names[i] for i in indices]
     scores = precision_recall_fscore_support(truth, predicted, labels=names, zero_division=0)
     columns = ("precision", "recall", "f1", "support")
-    classes = {
-        name: {column: scores[j][i].item() for j, column in enumerate(columns)} for i, name in enumerate(names)
-    }
+    classes = {name: {column: scores[j][i].item() for j, column in enumerate(columns)} for i, name in enumerate(names)}
     return {
         "rows": len(truth),
         "accuracy": float(accuracy_score(truth, predicted)),

@@ -27,7 +27,9 @@ class InputTemplate(Template):
         missing = [name for name in self.fields if name not in example.fields]
         if missing:
             known = ", ".join(map(repr, example.fields)) or "no fields"
-            raise TemplateError(f"the model reads field {missing[0]!r}, but the example has {known}; rename the column.")
+            raise TemplateError(
+                f"the model reads field {missing[0]!r}, but the example has {known}; rename the column."
+            )
         return Prompt(tuple(self._segments(example)))
 
     def _segments(self, example: Example) -> Iterator[Segment]:

@@ -35,7 +35,9 @@ class Slot:
         return Slot(self.segment._replace(n=n))
 
     def __str__(self) -> str:
-        raise TemplateError(f"{{{{ {self.segment.kind} }}}} can't be joined to text or filtered; put it in braces of its own.")
+        raise TemplateError(
+            f"{{{{ {self.segment.kind} }}}} can't be joined to text or filtered; put it in braces of its own."
+        )
 
 
 def soft(what: int | str = 1, *, id: str) -> Slot:
@@ -81,7 +83,7 @@ class SegmentEnvironment(SandboxedEnvironment):
     """A sandbox whose output is a list of text and segments instead of one string."""
 
     code_generator_class = NativeCodeGenerator
-    concat = staticmethod(list)  # type: ignore[assignment]
+    concat: Any = staticmethod(list)
 
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, finalize=_to_segment)

@@ -23,7 +23,9 @@ class TopLayers(Tuning):
     def attach(self, backbone: Any) -> None:
         layers = backbone.layers()
         if not 1 <= self.n <= len(layers):
-            raise TuningError(f"top-layers n={self.n} doesn't fit a model of {len(layers)} layers; choose 1 to {len(layers)}.")
+            raise TuningError(
+                f"top-layers n={self.n} doesn't fit a model of {len(layers)} layers; choose 1 to {len(layers)}."
+            )
         backbone.requires_grad_(False)
         for layer in layers[-self.n :]:
             layer.requires_grad_(True)

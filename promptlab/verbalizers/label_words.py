@@ -34,8 +34,8 @@ def _one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
     if len(ids) != 1:
         pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
         raise VerbalizerError(
-            f"label word {word!r} of class {name!r} is {len(ids)} tokens ({pieces}) for {backbone.name or 'this model'}; "
-            "choose a word that is a single token."
+            f"label word {word!r} of class {name!r} is {len(ids)} tokens ({pieces}) for "
+            f"{backbone.name or 'this model'}; choose a word that is a single token."
         )
     if ids[0] == tokenizer.unk_token_id or ids[0] in tokenizer.all_special_ids:
         raise VerbalizerError(
@@ -56,4 +56,3 @@ def _check_distinct(ids: Sequence[Sequence[int]], label_words: Mapping[str, Sequ
                     "give every class words of its own."
                 )
             owner[token] = (name, word)
-

@@ -67,7 +67,9 @@ class ManualVerbalizer(Verbalizer):
         object.__setattr__(self, "label_words", words)
         if len(words) < 2:
             raise VerbalizerError(f"label words are given for {len(words)} class(es); a classifier needs at least 2.")
-        empty = [name for name, row in words.items() if not row or not all(isinstance(w, str) and w.strip() for w in row)]
+        empty = [
+            name for name, row in words.items() if not row or not all(isinstance(w, str) and w.strip() for w in row)
+        ]
         if empty:
             raise VerbalizerError(f"class {empty[0]!r} has an empty list of label words or an empty word; name one.")
         if self.aggregate not in AGGREGATES:
@@ -79,16 +81,16 @@ class ManualVerbalizer(Verbalizer):
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> LabelWordHead:
         if slot.n_masks != 1:
-            raise VerbalizerError(f"the template has {slot.n_masks} masks, but label words of one token need exactly 1.")
+            raise VerbalizerError(
+                f"the template has {slot.n_masks} masks, but label words of one token need exactly 1."
+            )
         return LabelWordHead(*label_word_ids(self.label_words, backbone, slot), AGGREGATES[self.aggregate])
 
 
 class LabelWordHead(VerbalizerHead):
     """Aggregated label-word logits, normalised over the classes; padded words don't count."""
 
-    def __init__(
-        self, ids: Tensor, valid: Tensor, aggregate: Callable[[Tensor, Tensor], Tensor] = mean_logit
-    ) -> None:
+    def __init__(self, ids: Tensor, valid: Tensor, aggregate: Callable[[Tensor, Tensor], Tensor] = mean_logit) -> None:
         super().__init__()
         self.ids = nn.Buffer(ids, persistent=False)  # (classes, words)
         self.valid = nn.Buffer(valid, persistent=False)  # (classes, words), False where padded

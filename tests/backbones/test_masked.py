@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import torch
+
+from promptlab.model import PromptModel
+from promptlab.soft_tokens import SoftTokens
+from promptlab.templates.manual import ManualTemplate
+from promptlab.tuning.frozen import Frozen
+from promptlab.types import Example
+
+TEXTS = ("the film was great", "a dull , lifeless mess of a story and the acting too")
+
+
+def batch_of(backbone, source="{{ text_a }} was {{ mask }}.", texts=TEXTS, soft_ids=None):
+    prompts = [ManualTemplate(source).render(Example({"text_a": text})) for text in texts]
+    return backbone.collate(backbone.encode(prompts, soft_ids=soft_ids or {}))
+
+
+def full_logits(backbone, batch):
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    if getattr(backbone.model.config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = batch.segment_ids
+    logits = backbone.model(**inputs).logits
+    return torch.stack([logits[row, batch.mask_index[row]] for row in range(len(logits))])
+
+
+@torch.no_grad()
+def test_logits_at_the_mask_are_those_of_the_whole_model(any_backbone):
+    batch = batch_of(any_backbone)
+
+    torch.testing.assert_close(
+        any_backbone.mask_states(batch).logits(), full_logits(any_backbone, batch), atol=1e-5, rtol=0
+    )
+
+
+@torch.no_grad()
+def test_logits_of_some_words_are_columns_of_all(any_backbone):
+    states = any_backbone.mask_states(batch_of(any_backbone, "{{ mask(2) }} {{ text_a }}"))
+
+    torch.testing.assert_close(states.logits(torch.tensor([7, 3])), states.logits()[..., [7, 3]], atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_a_padded_row_is_the_row_alone(any_backbone):
+    together = any_backbone.mask_states(batch_of(any_backbone)).logits()
+    alone = any_backbone.mask_states(batch_of(any_backbone, texts=TEXTS[:1])).logits()
+
+    torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_soft_tokens_with_the_vectors_of_words_are_those_words(any_backbone):
+    source = '{{ text_a }} {{ soft("was") }} {{ mask }}.'
+    soft = SoftTokens(ManualTemplate(source).soft_slots, any_backbone)
+    any_backbone.embed_soft(soft)
+
+    batch = batch_of(any_backbone, source, soft_ids=soft.ids)
+    hard = batch_of(any_backbone)
+    softened = hard.input_ids.clone()
+    position = hard.mask_index[:, 0] - len(soft.ids["#0"])
+    for row in range(len(softened)):
+        stop = int(hard.mask_index[row, 0])
+        softened[row, int(position[row]) : stop] = torch.tensor(soft.ids["#0"])
+    words = any_backbone.mask_states(hard).logits()
+    hard.input_ids = softened
+
+    assert (batch.input_ids >= any_backbone.vocabulary).any()
+    torch.testing.assert_close(any_backbone.mask_states(hard).logits(), words, atol=1e-6, rtol=0)
+
+
+def test_only_the_soft_tokens_in_use_get_gradients(any_backbone):
+    source = '{{ text_a }} {{ soft(2, id="used") }} {{ mask }} {% if text_a == "x" %}{{ soft(3) }}{% endif %}'
+    soft = SoftTokens(ManualTemplate(source).soft_slots, any_backbone)
+    any_backbone.requires_grad_(False)
+    any_backbone.embed_soft(soft)
+
+    any_backbone.mask_states(batch_of(any_backbone, source, soft_ids=soft.ids)).logits().square().sum().backward()
+
+    assert soft.table.grad.abs().sum(dim=1).gt(0).tolist() == [True, True, False, False, False]
+    assert all(weight.grad is None for weight in any_backbone.parameters())
+
+
+def test_layers_are_found(any_backbone):
+    config = any_backbone.model.config
+    expected = config.num_hidden_groups if config.model_type == "albert" else config.num_hidden_layers
+
+    assert len(any_backbone.layers()) == expected
+
+
+def test_roberta_leaves_room_for_its_padding_positions(tiny_backbone):
+    assert tiny_backbone("roberta").max_length == min(64, 80 - 2)
+
+
+def test_frozen_tuning_with_soft_tokens_trains_the_soft_tokens_only(tiny_backbone):
+    from promptlab.verbalizers.manual import ManualVerbalizer
+
+    model = PromptModel.build(
+        ManualTemplate("{{ text_a }} {{ soft(2) }} {{ mask }}"),
+        ManualVerbalizer({"bad": ["bad"], "good": ["good"]}),
+        tiny_backbone("bert"),
+        Frozen(),
+    )
+
+    assert [name for name, _ in model.trained_parameters()] == ["soft.table"]

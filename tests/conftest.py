@@ -1,0 +1,137 @@
+"""Tiny models and tokenizers, made in memory: no downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
+
+from promptlab.registry import BACKBONES
+from promptlab.seeding import seeded
+
+SENTENCES = [
+    "The film was great, the acting terrible and the story (too) good.",
+    'It was "bad": a dull, lifeless mess! Just awful? Yes, no, maybe.',
+    "World sports business and technology news of the year 2026.",
+    "Who wrote the opera Carmen ? a b c d e f g h i j k l m n o p q r s t u v w x y z",
+    "café naïve 日本 中国 [MASK] </s> <mask> {{ mask }} # @ 0 1 2 3 4 5 6 7 8 9",
+] * 20
+
+
+def _fast(tokenizer: Tokenizer, names: dict[str, str], pair: str, **more: Any) -> PreTrainedTokenizerFast:
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{names['cls_token']} $A {names['sep_token']}",
+        pair=pair,
+        special_tokens=[(names[k], tokenizer.token_to_id(names[k])) for k in ("cls_token", "sep_token")],
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names, **more)
+
+
+def word_piece() -> PreTrainedTokenizerFast:
+    """BERT's kind: lower case, ``[MASK]``, token types."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.train_from_iterator(SENTENCES, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special))
+    names = dict(zip(["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"], special))
+    return _fast(tokenizer, names, "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1")
+
+
+def byte_bpe() -> PreTrainedTokenizerFast:
+    """RoBERTa's kind: bytes, a mask that swallows the space before it, two separators between texts."""
+    special = ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True, special=True)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
+    return _fast(tokenizer, names, "<s> $A </s> </s> $B </s>", mask_token=special[-1])
+
+
+def unigram(prepend_scheme: str = "always") -> PreTrainedTokenizerFast:
+    """XLM-R's and ALBERT's kind; ``</s>`` is a piece of the model's own vocabulary."""
+    special = ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True, special=True)]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" {2,}", " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=prepend_scheme)
+    tokenizer.train_from_iterator(
+        SENTENCES, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
+    )
+    names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
+    return _fast(tokenizer, names, "<s> $A </s> </s> $B </s>", mask_token=special[-1])
+
+
+TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
+    "word-piece": word_piece,
+    "byte-bpe": byte_bpe,
+    "unigram": unigram,
+    "unigram-first": lambda: unigram("first"),
+}
+FAMILIES = {
+    "albert": ("unigram", {"embedding_size": 16}),
+    "bert": ("word-piece", {}),
+    "deberta-v2": ("unigram", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}),
+    "deberta-v2-published": (
+        "unigram",
+        {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8, "legacy": False},
+    ),
+    "distilbert": ("word-piece", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}),
+    "electra": ("word-piece", {"embedding_size": 16}),
+    "modernbert": ("byte-bpe", {"global_attn_every_n_layers": 2, "local_attention": 16, "reference_compile": False}),
+    "roberta": ("byte-bpe", {}),
+    "xlm-roberta": ("unigram", {}),
+}
+
+
+@pytest.fixture(scope="session")
+def tokenizers() -> dict[str, PreTrainedTokenizerFast]:
+    return {name: make() for name, make in TOKENIZERS.items()}
+
+
+def make_backbone(family: str, tokenizer: PreTrainedTokenizerFast) -> Any:
+    """A random model of two layers and width 32."""
+    transformers.utils.logging.set_verbosity_error()
+    model_type = family.removesuffix("-published")
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 80,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "cls_token_id": tokenizer.cls_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+    }
+    if model_type == "distilbert":
+        sizes = {k: v for k, v in sizes.items() if k in ("vocab_size", "max_position_embeddings", "pad_token_id")}
+    with seeded(0):
+        config = AutoConfig.for_model(model_type, **sizes, **FAMILIES[family][1])
+        model = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
+        for weight in model.parameters():  # so that biases and norms take part
+            torch.nn.init.normal_(weight, std=0.1)
+    return BACKBONES.get(model_type)(model.eval(), tokenizer, name=f"tiny-{family}")
+
+
+@pytest.fixture
+def tiny_backbone(tokenizers) -> Callable[[str], Any]:
+    """A function that makes a new tiny backbone of a family."""
+    return lambda family="bert": make_backbone(family, tokenizers[FAMILIES[family][0]])
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def any_backbone(request, tiny_backbone) -> Any:
+    return tiny_backbone(request.param)

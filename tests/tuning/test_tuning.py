@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from promptlab.errors import TuningError, UnknownNameError
+from promptlab.model import PromptModel
+from promptlab.registry import TUNINGS
+from promptlab.templates.plain import InputTemplate
+from promptlab.tuning.settings import make_tuning
+from promptlab.tuning.top_layers import TopLayers
+from promptlab.types import Example
+from promptlab.verbalizers.linear import LinearVerbalizer
+
+EXAMPLES = [Example({"text_a": "the film was great"}), Example({"text_a": "a dull mess"})]
+
+
+def three_steps(backbone, tuning):
+    """Weights before and after three updates."""
+    model = PromptModel.build(InputTemplate(), LinearVerbalizer(("a", "b")), backbone, tuning).train()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=0.01)
+    batch = backbone.collate(model.encode(EXAMPLES))
+    batch.labels = torch.tensor([0, 1])
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(batch).backward()
+        optimizer.step()
+    moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    return model, moved
+
+
+def test_frozen_moves_the_head_and_leaves_every_other_weight_bit_identical(any_backbone):
+    _, moved = three_steps(any_backbone, TUNINGS.get("frozen")())
+
+    assert moved == {"head.linear.weight", "head.linear.bias"}
+
+
+def test_full_moves_every_weight_that_the_answer_depends_on(tiny_backbone):
+    model, moved = three_steps(tiny_backbone("bert"), TUNINGS.get("full")())
+
+    unused = {name for name, _ in model.named_parameters() if ".cls." in name}  # a linear head doesn't use the LM head
+    assert moved == {name for name, _ in model.trained_parameters()} - unused
+
+
+def test_top_layers_moves_the_last_layers_and_the_head_only(tiny_backbone):
+    _, moved = three_steps(tiny_backbone("bert"), TopLayers(1))
+
+    assert moved
+    assert all(name.startswith(("head.", "backbone.model.bert.encoder.layer.1.")) for name in moved)
+
+
+def test_frozen_layers_drop_nothing_out_in_training_mode(tiny_backbone):
+    model = PromptModel.build(InputTemplate(), LinearVerbalizer(("a", "b")), tiny_backbone(), TopLayers(1)).train()
+
+    layers = model.backbone.layers()
+    assert not any(module.training for module in layers[0].modules())
+    assert all(module.training for module in layers[1].modules())
+
+
+def test_more_layers_than_there_are_is_an_error(tiny_backbone):
+    with pytest.raises(TuningError, match="n=3 doesn't fit a model of 2 layers"):
+        TopLayers(3).attach(tiny_backbone("bert"))
+
+
+def test_settings_are_read_from_text():
+    assert make_tuning("top-layers", {"n": "3"}) == TopLayers(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "error", "message"),
+    [
+        ("top-layer", {}, UnknownNameError, "did you mean 'top-layers'"),
+        ("top-layers", {"m": "1"}, TuningError, "no setting 'm'"),
+        ("top-layers", {"n": "two"}, TuningError, "must be of type int"),
+    ],
+)
+def test_wrong_settings_are_named(name, settings, error, message):
+    with pytest.raises(error, match=message):
+        make_tuning(name, settings)
