@@ -121,8 +121,9 @@ def make_backbone(family: str, tokenizer: PreTrainedTokenizerFast) -> Any:
     with seeded(0):
         config = AutoConfig.for_model(model_type, **sizes, **FAMILIES[family][1])
         model = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
-        for weight in model.parameters():  # so that biases and norms take part
-            torch.nn.init.normal_(weight, std=0.1)
+        with torch.no_grad():
+            for weight in model.parameters():  # so that biases and norms take part
+                weight.add_(0.1 * torch.randn_like(weight))
     return BACKBONES.get(model_type)(model.eval(), tokenizer, name=f"tiny-{family}")
 
 

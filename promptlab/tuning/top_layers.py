@@ -32,4 +32,4 @@ class TopLayers(Tuning):
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=5e-5, max_steps=200, scale_with_width=True)
+        return TrainingDefaults(learning_rate=3e-5, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)

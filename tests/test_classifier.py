@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline
+
+from promptlab import HeadClassifier, PromptClassifier
+from promptlab.errors import DataError, TemplateError, TuningError, UnknownNameError, VerbalizerError
+from promptlab.types import Example
+
+TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "the acting was bad", "a terrible film"]
+LABELS = ["positive"] * 3 + ["negative"] * 3
+WORDS = {"positive": ["good", "great"], "negative": ["bad", "dull"]}
+TEMPLATE = "{{ text_a }} . it was {{ mask }}"
+
+
+@pytest.fixture
+def bert(tiny_backbone):
+    return tiny_backbone("bert")
+
+
+@pytest.fixture
+def prompt(bert):
+    return PromptClassifier(TEMPLATE, WORDS, bert, learning_rate=1e-3, max_steps=6, device="cpu")
+
+
+@pytest.fixture
+def head(bert):
+    return HeadClassifier(bert, learning_rate=1e-3, max_steps=6, device="cpu")
+
+
+@pytest.fixture(params=["prompt", "head"])
+def classifier(request):
+    return request.getfixturevalue(request.param)
+
+
+def weights(model):
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def test_zero_shot_probabilities_are_the_softmax_of_the_label_words_logits(prompt, bert):
+    single = PromptClassifier(TEMPLATE, {"n": ["bad"], "p": ["good"]}, bert, device="cpu")
+    model = single._ready()
+    batch = bert.collate(model.encode([Example({"text_a": TEXTS[0]})]))
+    with torch.no_grad():
+        logits = bert.mask_states(batch).logits()[0, 0]
+    bad, good = (logits[bert.token_ids(word)[0]].item() for word in ("bad", "good"))
+
+    (probabilities,) = single.predict_proba(TEXTS[:1])
+
+    assert single.classes_.tolist() == ["n", "p"]
+    assert probabilities[1] == pytest.approx(1 / (1 + np.exp(bad - good)), abs=1e-6)
+
+
+def test_training_fits_the_training_set(prompt, head):
+    for classifier in (prompt, head):
+        classifier.set_params(max_steps=60, learning_rate=5e-3).fit(TEXTS, LABELS)
+
+        assert classifier.predict(TEXTS).tolist() == LABELS
+        assert classifier.score(TEXTS, LABELS) == 1.0
+
+
+def test_a_passed_backbone_is_not_changed(classifier, bert):
+    before = weights(bert)
+
+    classifier.fit(TEXTS, LABELS)
+
+    assert all(torch.equal(weight, before[name]) for name, weight in bert.named_parameters())
+
+
+def test_the_same_seed_gives_the_same_probabilities_and_leaves_the_callers_random_state(classifier):
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    expected = random.random(), np.random.rand(), torch.rand(1).item()
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+
+    first = classifier.fit(TEXTS, LABELS).predict_proba(TEXTS)
+    after = random.random(), np.random.rand(), torch.rand(1).item()
+    second = clone(classifier).fit(TEXTS, LABELS).predict_proba(TEXTS)
+
+    assert after == expected
+    assert np.array_equal(first, second)
+
+
+def test_fitting_twice_is_fitting_once(classifier):
+    once = classifier.fit(TEXTS, LABELS).predict_proba(TEXTS)
+    twice = classifier.fit(TEXTS, LABELS).predict_proba(TEXTS)
+
+    assert np.array_equal(once, twice)
+
+
+def test_fit_leaves_the_parameters_alone(classifier):
+    before = classifier.get_params()
+
+    classifier.fit(TEXTS, LABELS)
+
+    assert classifier.get_params() == before
+
+
+def test_results_do_not_depend_on_the_order_or_the_company_of_the_rows(classifier):
+    texts = [*TEXTS, "x", "a much longer text about the film and the story and the acting " * 2]
+    classifier.fit(TEXTS, LABELS)
+    together = classifier.predict_proba(texts)
+
+    np.testing.assert_allclose(classifier.predict_proba(texts[::-1]), together[::-1], atol=1e-6)
+    for row, text in enumerate(texts):
+        np.testing.assert_allclose(classifier.predict_proba([text])[0], together[row], atol=1e-6)
+
+
+def test_probabilities_sum_to_one_in_the_order_of_the_classes(classifier):
+    classifier.fit(TEXTS, LABELS)
+    probabilities = classifier.predict_proba(TEXTS)
+
+    assert classifier.classes_.tolist() == ["negative", "positive"]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert classifier.predict(TEXTS).tolist() == [classifier.classes_[i] for i in probabilities.argmax(axis=1)]
+
+
+def test_whole_number_labels_come_back_as_whole_numbers(bert):
+    classifier = PromptClassifier(TEMPLATE, {0: ["bad"], 1: ["good"]}, bert, max_steps=2, device="cpu")
+
+    classifier.fit(TEXTS, [1, 1, 1, 0, 0, 0])
+
+    assert classifier.classes_.tolist() == [0, 1]
+    assert classifier.predict(TEXTS).dtype.kind == "i"
+
+
+def test_no_texts_give_no_predictions(classifier):
+    classifier.fit(TEXTS, LABELS)
+
+    assert classifier.predict_proba([]).shape == (0, 2)
+    assert classifier.predict([]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        list,
+        lambda texts: [{"text_a": text} for text in texts],
+        lambda texts: [(text,) for text in texts],
+        lambda texts: pd.Series(texts),
+        lambda texts: pd.DataFrame({"text_a": texts}),
+        np.array,
+        lambda texts: [Example({"text_a": text}) for text in texts],
+    ],
+)
+def test_texts_come_in_many_containers(prompt, container):
+    expected = prompt.predict_proba(TEXTS)
+
+    assert np.array_equal(prompt.predict_proba(container(TEXTS)), expected)
+
+
+def test_the_head_needs_fit_first(head):
+    with pytest.raises(NotFittedError):
+        head.predict(TEXTS)
+
+
+def test_it_works_in_a_pipeline_cross_validation_and_a_grid_over_templates(prompt):
+    prompt.set_params(max_steps=2)
+    assert Pipeline([("classify", prompt)]).fit(TEXTS, LABELS).predict(TEXTS).shape == (6,)
+    assert cross_val_score(prompt, TEXTS, LABELS, cv=3).shape == (3,)
+    grid = GridSearchCV(prompt, {"template": [TEMPLATE, "{{ mask }} : {{ text_a }}"]}, cv=3).fit(TEXTS, LABELS)
+    assert grid.best_params_["template"] in (TEMPLATE, "{{ mask }} : {{ text_a }}")
+
+
+def test_the_dev_set_chooses_the_weights(prompt):
+    prompt.set_params(max_steps=8, eval_every=2, learning_rate=5e-3)
+
+    prompt.fit(TEXTS, LABELS, eval_set=(TEXTS[::2], LABELS[::2]))
+
+    best = max(prompt.history_, key=lambda entry: (entry["dev_accuracy"], -entry["dev_loss"]))
+    log_probs = np.log(prompt.predict_proba(TEXTS[::2]))
+    position = [prompt.classes_.tolist().index(label) for label in LABELS[::2]]
+    assert -log_probs[range(3), position].mean() == pytest.approx(best["dev_loss"], abs=1e-5)
+
+
+def test_cached_features_of_a_frozen_model_give_what_the_whole_model_gives(head, bert):
+    head.set_params(tuning="frozen", max_steps=20).fit(TEXTS, LABELS)
+    model = head.model_
+    batch = bert.collate(model.encode([Example({"text_a": text}) for text in TEXTS]))
+
+    with torch.no_grad():
+        end_to_end = model(batch).exp().numpy()
+
+    np.testing.assert_allclose(head.predict_proba(TEXTS), end_to_end, atol=1e-6)
+    assert {name for name, _ in model.trained_parameters()} == {"head.linear.weight", "head.linear.bias"}
+
+
+def test_soft_tokens_train_while_the_model_stays_frozen(bert):
+    classifier = PromptClassifier(
+        '{{ soft(2) }} {{ text_a }} {{ soft("it was") }} {{ mask }}', WORDS, bert, "frozen", max_steps=3, device="cpu"
+    )
+
+    classifier.fit(TEXTS, LABELS)
+
+    n_tokens = 2 + len(bert.token_ids("it was"))
+    assert classifier.trainable_parameters() == n_tokens * 32
+
+
+def test_setting_another_template_is_noticed_before_fit(prompt):
+    before = prompt.predict_proba(TEXTS)
+
+    prompt.set_params(template="{{ mask }} {{ text_a }}")
+
+    assert not np.allclose(prompt.predict_proba(TEXTS), before)
+
+
+def test_a_pair_is_read_with_the_models_separator(bert):
+    pairs = [(text, "a film") for text in TEXTS]
+    classifier = HeadClassifier(bert, fields=("text_a", "text_b"), max_steps=2, device="cpu").fit(pairs, LABELS)
+
+    encoded = classifier.model_.encode([Example({"text_a": "a", "text_b": "b"})])[0]
+
+    assert encoded.input_ids.tolist() == bert.tokenizer("a", "b").input_ids
+    assert encoded.segment_ids.tolist() == bert.tokenizer("a", "b", return_token_type_ids=True).token_type_ids
+
+
+@pytest.mark.parametrize(
+    ("changes", "X", "y", "error", "message"),
+    [
+        ({}, TEXTS, ["positive"] * 6, DataError, "at least 2 classes"),
+        ({}, TEXTS, ["positive"] * 5 + ["negativ"], UnknownNameError, "did you mean 'negative'"),
+        ({}, TEXTS, LABELS[:-1], DataError, "5"),
+        ({}, [], [], DataError, "no examples"),
+        ({}, TEXTS, None, DataError, "row 1 has no label"),
+        ({"template": None}, TEXTS, LABELS, TemplateError, "no template"),
+        ({"verbalizer": None}, TEXTS, LABELS, VerbalizerError, "no verbalizer"),
+        ({"template": "{{ text_b }} {{ mask }}"}, TEXTS, LABELS, TemplateError, "text_b"),
+        ({"template": "sst3"}, TEXTS, LABELS, UnknownNameError, "did you mean 'sst"),
+        ({"tuning": "ful"}, TEXTS, LABELS, UnknownNameError, "did you mean 'full'"),
+        ({"tuning": "frozen"}, TEXTS, LABELS, TuningError, "nothing to train"),
+        ({"epochs": 2}, TEXTS, LABELS, TuningError, "give one"),
+        ({"device": "gpu"}, TEXTS, LABELS, TuningError, "device 'gpu'"),
+        ({"max_steps": 0}, TEXTS, LABELS, TuningError, "max_steps=0"),
+    ],
+)
+def test_bad_input_is_one_clear_line(prompt, changes, X, y, error, message):
+    with pytest.raises(error, match=message) as caught:
+        prompt.set_params(**changes).fit(X, y)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from promptlab import HeadClassifier, PromptClassifier
+from promptlab.errors import DataError, SavedModelError
+from promptlab.saving import load_any
+
+TEXTS = ["the film was great", "a good story", "a dull mess", "the acting was bad"]
+LABELS = ["positive", "positive", "negative", "negative"]
+WORDS = {"positive": ["good", "great"], "negative": ["bad", "dull"]}
+
+
+@pytest.fixture
+def base(tiny_backbone, tmp_path):
+    """A folder of a tiny model."""
+    backbone = tiny_backbone("bert")
+    backbone.model.save_pretrained(tmp_path / "base")
+    backbone.tokenizer.save_pretrained(tmp_path / "base")
+    return str(tmp_path / "base")
+
+
+def prompt_classifier(base, **changes):
+    return PromptClassifier("{{ text_a }} {{ mask }}", WORDS, base, max_steps=3, device="cpu", **changes)
+
+
+@pytest.fixture
+def saved(base, tmp_path):
+    classifier = prompt_classifier(base).fit(TEXTS, LABELS)
+    classifier.save_pretrained(tmp_path / "out")
+    return classifier, tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        prompt_classifier,
+        lambda base: prompt_classifier(base, tuning="top-layers"),
+        lambda base: PromptClassifier("{{ text_a }} {{ soft(2) }} {{ mask }}", WORDS, base, "frozen", max_steps=3),
+        lambda base: HeadClassifier(base, max_steps=3, device="cpu"),
+        lambda base: HeadClassifier(base, "frozen", max_steps=3, device="cpu"),
+    ],
+)
+def test_a_loaded_classifier_is_the_saved_one(base, tmp_path, make):
+    classifier = make(base).fit(TEXTS, LABELS)
+    expected = classifier.predict_proba(TEXTS)
+
+    classifier.save_pretrained(tmp_path / "out")
+    loaded = type(classifier).from_pretrained(tmp_path / "out", device="cpu")
+
+    assert np.array_equal(loaded.predict_proba(TEXTS), expected)
+    assert loaded.classes_.tolist() == classifier.classes_.tolist()
+    assert loaded.trainable_parameters() == classifier.trainable_parameters()
+
+
+def test_only_what_was_trained_is_saved(base, tmp_path):
+    from safetensors import safe_open
+
+    HeadClassifier(base, "frozen", max_steps=2, device="cpu").fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
+
+    with safe_open(tmp_path / "out" / "weights.safetensors", framework="pt") as weights:
+        assert sorted(weights.keys()) == ["head.linear.bias", "head.linear.weight"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "promptlab.json",
+        "weights.safetensors",
+    ]
+
+
+def test_the_class_is_found_in_the_folder(saved):
+    _, folder = saved
+
+    assert isinstance(load_any(folder, device="cpu"), PromptClassifier)
+
+
+def test_a_loaded_classifier_can_be_fitted_again(saved):
+    _, folder = saved
+
+    assert PromptClassifier.from_pretrained(folder, device="cpu").fit(TEXTS, LABELS).predict(TEXTS).shape == (4,)
+
+
+def test_saving_over_a_model_replaces_it_whole(saved, base):
+    _, folder = saved
+    (folder / "stray.txt").write_text("x")
+
+    HeadClassifier(base, "frozen", max_steps=2, device="cpu").fit(TEXTS, LABELS).save_pretrained(folder)
+
+    assert not (folder / "stray.txt").exists()
+    assert isinstance(load_any(folder, device="cpu"), HeadClassifier)
+
+
+def test_a_crash_while_saving_leaves_the_old_model(saved, monkeypatch):
+    classifier, folder = saved
+    monkeypatch.setattr("promptlab.saving._card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    with pytest.raises(KeyboardInterrupt):
+        classifier.save_pretrained(folder)
+
+    assert load_any(folder, device="cpu").predict(TEXTS).shape == (4,)
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".out")] == []
+
+
+def damage(folder, **changes):
+    path = folder / "promptlab.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_newer_schema_says_update(saved):
+    _, folder = saved
+    damage(folder, schema=99)
+
+    with pytest.raises(SavedModelError, match=r"schema 99.*update promptlab"):
+        load_any(folder)
+
+
+def test_another_base_model_is_noticed(saved, tiny_backbone):
+    _, folder = saved
+    damage(folder, model={"name": str(folder.parent / "base"), "revision": "0123"})
+
+    with pytest.raises(SavedModelError, match="revision 0123, but"):
+        load_any(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("promptlab.json", "{", "damaged"),
+        ("promptlab.json", "[]", "damaged"),
+        ("promptlab.json", '{"schema": 1}', "lacks classes"),
+        ("weights.safetensors", "x", "damaged or missing"),
+    ],
+)
+def test_damage_is_named(saved, file, content, message):
+    _, folder = saved
+    (folder / file).write_text(content)
+
+    with pytest.raises(SavedModelError, match=message) as caught:
+        load_any(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_model_are_refused(saved, base, tmp_path):
+    _, folder = saved
+    HeadClassifier(base, "frozen", max_steps=2, device="cpu").fit(TEXTS, LABELS).save_pretrained(tmp_path / "head")
+    (folder / "weights.safetensors").write_bytes((tmp_path / "head" / "weights.safetensors").read_bytes())
+
+    with pytest.raises(SavedModelError, match="doesn't hold the weights"):
+        load_any(folder)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(SavedModelError, match=r"holds no promptlab\.json"):
+        load_any(tmp_path)
+
+
+def test_a_file_where_the_folder_should_be_is_named(saved, tmp_path):
+    classifier, _ = saved
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(DataError, match="is a file"):
+        classifier.save_pretrained(tmp_path / "file")
+
+
+def test_the_wrong_class_is_named(saved):
+    _, folder = saved
+
+    with pytest.raises(SavedModelError, match="holds a PromptClassifier, not a HeadClassifier"):
+        HeadClassifier.from_pretrained(folder)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from promptlab.errors import SavedModelError, TuningError
+from promptlab.training import DevScore, LengthBatches, TrainingSettings, learning_rate_for, rate_factor, train
+
+
+class Line(nn.Module):
+    """Squared error of y = w x + b, with dropout so that random state matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(1, 1)
+        self.dropout = nn.Dropout(0.2)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch):
+        x, y = batch
+        return (self.head(self.dropout(x)) - y).square().mean()
+
+
+DATA = [(float(x), 2.0 * x + 1.0) for x in range(-4, 5)]
+
+
+def collate(rows):
+    return tuple(torch.tensor([DATA[row][i] for row in rows])[:, None] for i in (0, 1))
+
+
+def settings(**changes):
+    defaults = {"learning_rate": 0.05, "head_learning_rate": 0.05, "max_steps": 40, "batch_size": 3, "device": "cpu"}
+    return TrainingSettings(**{**defaults, "eval_every": 5, **changes})
+
+
+def fit(model, evaluate=None, checkpoint=None, **changes):
+    torch.manual_seed(0)
+    return train(model, range(9), collate, [1] * 9, settings(**changes), evaluate=evaluate, checkpoint=checkpoint)
+
+
+def test_training_lowers_the_loss():
+    history = fit(Line(), max_steps=200)
+
+    assert history[-1]["loss"] < history[0]["loss"] / 3
+
+
+def test_exactly_the_steps_asked_for_are_made():
+    history = fit(Line(), max_steps=17)
+
+    assert [entry["step"] for entry in history] == [5, 10, 15, 17]
+
+
+def test_the_best_weights_by_dev_score_are_kept_and_the_loss_tells_equal_ones_apart():
+    model, seen = Line(), []
+    scores = iter([DevScore(0.5, -1.0), DevScore(0.8, -2.0), DevScore(0.8, -1.0), DevScore(0.7, 0.0)])
+
+    def evaluate():
+        seen.append(model.head.weight.item())
+        return next(scores)
+
+    fit(model, evaluate, max_steps=20)
+
+    assert len(set(seen)) == 4
+    assert model.head.weight.item() == seen[2]
+
+
+def test_training_stops_early_when_dev_does_not_improve():
+    scores = iter([DevScore(0.9, 0.0)] + [DevScore(0.5, 0.0)] * 20)
+
+    history = fit(Line(), lambda: next(scores), patience=3)
+
+    assert [entry["step"] for entry in history] == [5, 10, 15, 20]
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
+    whole, half, rest = Line(), Line(), Line()
+    fit(whole)
+    original = torch.optim.AdamW.step
+    calls = {"n": 0}
+
+    def failing(self, *args, **kwargs):
+        calls["n"] += 1
+        if calls["n"] == 23:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    torch.optim.AdamW.step = failing
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(half, checkpoint=tmp_path / "run")
+    finally:
+        torch.optim.AdamW.step = original
+    fit(rest, checkpoint=tmp_path / "run")
+
+    assert torch.equal(rest.head.weight, whole.head.weight)
+    assert torch.equal(rest.head.bias, whole.head.bias)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    fit(Line(), checkpoint=tmp_path / "run")
+
+    with pytest.raises(SavedModelError, match="other settings or data"):
+        fit(Line(), checkpoint=tmp_path / "run", max_steps=50)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    fit(Line(), checkpoint=tmp_path / "run")
+    (tmp_path / "run" / "state.safetensors").write_bytes(b"x")
+
+    with pytest.raises(SavedModelError, match="can't be read"):
+        fit(Line(), checkpoint=tmp_path / "run")
+
+
+def test_accumulated_small_batches_are_one_large_batch():
+    small, large = Line().eval(), Line().eval()
+    small.train = large.train = lambda mode=True: None  # no dropout
+
+    fit(small, batch_size=3, accumulation=3, max_steps=4, max_grad_norm=1e9)
+    fit(large, batch_size=9, max_steps=4, max_grad_norm=1e9)
+
+    assert small.head.weight.item() == pytest.approx(large.head.weight.item(), abs=1e-6)
+
+
+def test_gradients_above_the_limit_are_scaled_down():
+    free, clipped = Line(), Line()
+
+    fit(free, max_steps=1, max_grad_norm=1e9)
+    fit(clipped, max_steps=1, max_grad_norm=1e-12)  # far below AdamW's epsilon, so that the step shrinks too
+
+    assert abs(clipped.head.weight.item()) < 0.01 * abs(free.head.weight.item())
+
+
+def test_the_rate_warms_up_and_then_falls_to_zero():
+    plan = settings(max_steps=10, warmup=0.2)
+
+    assert [rate_factor(step, plan) for step in range(10)] == pytest.approx(
+        [1 / 3, 2 / 3, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
+    )
+
+
+def test_wide_models_get_a_smaller_rate():
+    assert learning_rate_for(3e-5, 384) == pytest.approx(1.2e-4)
+    assert learning_rate_for(3e-5, 1024) == pytest.approx(3e-5 * 0.5625)
+
+
+def test_each_epoch_has_every_row_once_in_another_order():
+    batches = LengthBatches([1] * 10, batch_size=4, seed=0)
+    first = [row for batch in batches for row in batch]
+    batches.epoch = 1
+    second = [row for batch in batches for row in batch]
+
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+
+
+def test_many_rows_are_batched_by_length():
+    lengths = [length for length in range(1, 41) for _ in range(20)]
+
+    batches = list(LengthBatches(lengths, batch_size=8, seed=0))
+
+    spread = [max(lengths[row] for row in batch) - min(lengths[row] for row in batch) for batch in batches]
+    assert sum(spread) / len(spread) < 8  # at random it would be about 30
+    assert len({tuple(batch) for batch in batches}) == len(batches) == 100
+
+
+@pytest.mark.parametrize(
+    "changes", [{"max_steps": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"learning_rate": 20.0}, {"warmup": 1.0}]
+)
+def test_settings_out_of_range_are_errors(changes):
+    with pytest.raises(TuningError, match=next(iter(changes))):
+        settings(**changes)
