@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from promptlab.cli.main import COMMANDS, main
+
+ROWS = [
+    ("the film was great", "positive"),
+    ("a good story", "positive"),
+    ("a dull mess", "negative"),
+    ("bad", "negative"),
+]
+WORDS = '{"positive": ["good", "great"], "negative": ["bad", "dull"]}'
+TEMPLATE = "{{ text_a }} {{ mask }}"
+FIT = ("fit", "{train}", "-o", "x")
+PROMPT = ("--template", TEMPLATE, "--verbalizer", WORDS)
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def base(tiny_backbone, tmp_path):
+    backbone = tiny_backbone("bert")
+    backbone.model.save_pretrained(tmp_path / "base")
+    backbone.tokenizer.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def train_file(tmp_path):
+    path = tmp_path / "train.tsv"
+    path.write_text("text_a\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def fitted(base, train_file, tmp_path):
+    result = run(
+        "fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base,
+        "--max-steps", 3, "--dev", train_file, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return tmp_path / "out", json.loads(result.stdout)
+
+
+def test_fit_saves_a_model_and_reports_it_as_json(fitted):
+    folder, report = fitted
+
+    assert (folder / "promptlab.json").is_file()
+    assert report["step"] == 3
+    assert 0 <= report["dev_accuracy"] <= 1
+    assert report["trainable_parameters"] > 0
+
+
+def test_predict_writes_a_row_for_each_row(fitted, train_file):
+    result = run("predict", fitted[0], train_file, "--proba", "--json")
+
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["row"] for row in rows] == [1, 2, 3, 4]
+    assert all(abs(row["p(positive)"] + row["p(negative)"] - 1) < 1e-5 for row in rows)
+    assert all(row["probability"] == max(row["p(positive)"], row["p(negative)"]) for row in rows)
+
+
+def test_predict_writes_tsv_into_a_file(fitted, train_file, tmp_path):
+    result = run("predict", fitted[0], train_file, "-o", tmp_path / "answers.tsv")
+
+    assert result.exit_code == 0
+    lines = (tmp_path / "answers.tsv").read_text().splitlines()
+    assert lines[0] == "row\tlabel\tprobability"
+    assert len(lines) == 5
+
+
+def test_evaluate_counts_what_predict_gets_right(fitted, train_file):
+    answers = run("predict", fitted[0], train_file, "--json").stdout.splitlines()
+    right = sum(json.loads(line)["label"] == label for line, (_, label) in zip(answers, ROWS, strict=True))
+
+    report = json.loads(run("evaluate", fitted[0], train_file, "--json").stdout)
+
+    assert report["accuracy"] == right / 4
+    assert report["rows"] == 4
+    assert {name: row["support"] for name, row in report["classes"].items()} == {"negative": 2, "positive": 2}
+
+
+def test_a_head_is_fitted_without_template(base, train_file, tmp_path):
+    result = run(
+        "fit", train_file, "-o", tmp_path / "h", "--head", "--tuning", "frozen", "--model", base, "--max-steps", 3
+    )
+
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "h" / "promptlab.json").read_text())["estimator"] == "HeadClassifier"
+
+
+def test_tuning_settings_reach_the_method(base, train_file, tmp_path):
+    run(
+        "fit", train_file, "-o", tmp_path / "t", "--head", "--model", base, "--max-steps", 2,
+        "--tuning", "top-layers", "--tuning-arg", "n=1",
+    )  # fmt: skip
+
+    assert json.loads((tmp_path / "t" / "promptlab.json").read_text())["tuning"] == {"kind": "top-layers", "n": 1}
+
+
+def test_columns_of_other_names_are_mapped(base, tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("sentence,class\n" + "".join(f"{text},{label}\n" for text, label in ROWS), encoding="utf-8")
+
+    result = run(
+        "fit", path, "-o", tmp_path / "out", *PROMPT, "--model", base,
+        "--max-steps", 2, "--column", "text_a=sentence", "--label", "class",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+
+
+def test_show_prints_segments_tokens_and_words(base):
+    report = json.loads(
+        run("show", TEMPLATE, "--text", "the [MASK] film", "--model", base, "--top-k", 3, "--json").stdout
+    )
+
+    assert [segment["kind"] for segment in report["segments"]] == ["field", "text", "mask"]
+    assert report["tokens"].count("[MASK]") == 1
+    assert len(report["tokens"]) == len(report["ids"])
+    assert len(report["masks"]) == 1
+    assert len(report["masks"][0]) == 3
+
+
+def test_show_tells_what_truncation_cut(base):
+    long, short = (
+        json.loads(run("show", TEMPLATE, "--text", "a " * n, "--model", base, "--max-length", 20, "--json").stdout)
+        for n in (50, 5)
+    )
+
+    assert long["n_cut"] == 50 - (20 - 3)
+    assert short["n_cut"] == 0
+
+
+def test_show_marks_soft_tokens(base):
+    report = json.loads(run("show", "{{ soft(2) }}" + TEMPLATE, "--text", "a", "--model", base, "--json").stdout)
+
+    assert report["tokens"].count("<soft>") == 2
+
+
+def test_sample_draws_k_of_each_class(tmp_path):
+    path = tmp_path / "pool.tsv"
+    path.write_text("text_a\tlabel\n" + "".join(f"text {i}\t{'ab'[i % 2]}\n" for i in range(20)), encoding="utf-8")
+
+    result = run("sample", path, "-o", tmp_path / "shots", "-k", 3, "--seed", 1)
+
+    assert result.exit_code == 0, result.output
+    train, dev = ((tmp_path / "shots" / name).read_text().splitlines()[1:] for name in ("train.tsv", "dev.tsv"))
+    assert len(train) == len(dev) == 6
+    assert not set(train) & set(dev)
+
+
+@pytest.mark.parametrize("kind", ["tasks", "templates", "verbalizers", "tunings", "models", "families", "samples"])
+def test_list_prints_names(kind):
+    names = json.loads(run("list", kind, "--json").stdout)
+
+    assert names
+    assert run("list", kind).stdout.splitlines()[0].startswith(next(iter(names)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "missing.tsv", "-o", "x", *PROMPT], 1, "missing.tsv"),
+        ([*FIT, "--template", "{{ text_b }} {{ mask }}", "--verbalizer", WORDS], 1, "text_b"),
+        ([*FIT, "--template", "{{ text_a }", "--verbalizer", WORDS], 1, "isn't valid Jinja"),
+        ([*FIT, "--template", "{{ text_a }} x", "--verbalizer", WORDS], 1, "no mask"),
+        ([*FIT, "--template", TEMPLATE, "--verbalizer", '{"a": ['], 1, "isn't valid JSON"),
+        (
+            [*FIT, "--template", TEMPLATE, "--verbalizer", '{"a": ["bad"], "b": ["good"]}'],
+            1,
+            "a, b",
+        ),
+        (
+            [*FIT, *PROMPT, "--model", "/no/folder"],
+            1,
+            "exist",
+        ),
+        ([*FIT, "--head", "--label", "class"], 1, "class"),
+        (["fit", "{train}", "-o", "{train}", "--head", "--max-steps", "2", "--tuning", "frozen"], 1, "is a file"),
+        ([*FIT], 2, "--template and --verbalizer, or --head"),
+        ([*FIT, "--head", "--tuning", "lora2"], 2, "lora2"),
+        ([*FIT, "--head", "--column", "text_a"], 2, "FIELD=COLUMN"),
+        (["predict", "nothing", "{train}"], 1, "promptlab.json"),
+        (["evaluate", "nothing", "{train}"], 1, "promptlab.json"),
+        (["show", "{{ mask }}", "--text", "a", "--model", "nosuch"], 1, "unknown model 'nosuch'"),
+        (["show", "sst2/it-wass", "--text", "a"], 1, "did you mean 'sst2/it-was'"),
+        (["sample", "{train}", "-o", "x", "-k", "16"], 1, "16"),
+        (["predct"], 2, "Did you mean 'predict'"),
+        (["list", "modls"], 2, "modls"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_writes_nothing(
+    base, train_file, tmp_path, monkeypatch, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = train_file.read_text()
+    arguments = [argument.replace("{train}", str(train_file)) for argument in arguments]
+    if arguments[0] == "fit" and "--model" not in arguments:
+        arguments += ["--model", str(base)]
+
+    result = run(*arguments)
+
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    if code == 1:
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+    assert train_file.read_text() == before
+
+
+def test_help_names_every_command_and_loads_no_torch():
+    code = (
+        "import sys; from promptlab.cli.main import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    listing, modules = output.rsplit("\n", 2)[0], output.split()
+    assert all(command in listing for command in COMMANDS)
+    assert not {"torch", "transformers", "sklearn", "pandas", "rich"} & set(modules)
+
+
+def test_every_command_has_help():
+    for name in COMMANDS:
+        assert run(name, "--help").exit_code == 0
+
+
+def test_importing_promptlab_loads_no_torch():
+    code = "import sys, promptlab; print('torch' in sys.modules or 'numpy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
