@@ -19,7 +19,7 @@ class DemoRow(NamedTuple):
     method: str
     accuracy: float
     seconds: float
-    trainable_parameters: int
+    trained_weights: int
     classifier: Any
 
 

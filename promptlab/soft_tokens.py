@@ -39,5 +39,5 @@ class SoftTokens(nn.Module):
 def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone) -> Tensor:
     if slot.text:
         return embedding[backbone.token_ids(slot.text)].clone()
-    noise = torch.randn(slot.n, embedding.shape[1])
-    return embedding.mean(dim=0).cpu() + noise * embedding.std(dim=0).cpu()
+    noise = torch.randn(slot.n, embedding.shape[1]).to(embedding)  # drawn on the CPU: the same on every device
+    return embedding.mean(dim=0) + noise * embedding.std(dim=0)

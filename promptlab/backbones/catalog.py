@@ -73,6 +73,7 @@ def load_backbone(
     Raises:
         BackboneError: if the model can't be found or read, or its family isn't supported.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
@@ -84,11 +85,12 @@ def load_backbone(
     try:
         config = AutoConfig.from_pretrained(place, **options)
         check_family(config.model_type)
+        _check_tokenizer(place)
         if config.model_type == "deberta-v2" and not _has_bert_head(place):
             config.legacy = False
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
         network = AutoModelForMaskedLM.from_pretrained(place, config=config, dtype=torch.float32, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise BackboneError(f"model {name!r} can't be loaded: {_first_line(error)}") from error
     backbone_class = BACKBONES.get(config.model_type)
     found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
@@ -105,6 +107,13 @@ def check_family(model_type: str) -> None:
         raise BackboneError(
             f"models of the family {model_type!r} aren't supported; choose one of {', '.join(BACKBONES.names)}."
         )
+
+
+def _check_tokenizer(place: str) -> None:
+    """Refuse a folder without a tokenizer, for which transformers would make an empty one."""
+    folder = Path(place)
+    if folder.is_dir() and not any(any(folder.glob(name)) for name in ("tokenizer.json", "vocab.*", "*.model")):
+        raise BackboneError(f"folder {place!r} holds no tokenizer.json; save the tokenizer beside the model.")
 
 
 def _has_bert_head(place: str) -> bool:

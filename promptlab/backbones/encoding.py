@@ -72,7 +72,6 @@ class PromptEncoder:
 
     Args:
         tokenizer: a fast tokenizer.
-        vocabulary: number of rows of the embedding matrix; soft tokens have ids from there on.
 
     Raises:
         BackboneError: if the tokenizer isn't a fast one.
@@ -196,7 +195,7 @@ class PromptEncoder:
         fixed = total - sum(lengths)
         if fixed >= room:
             raise TemplateError(
-                f"template {str(prompt)!r} takes {fixed} tokens besides what may be shortened, but only {room} fit; "
+                f"template {str(prompt)!r} takes {fixed} tokens besides what may be shortened, of {room} that fit; "
                 "raise max_length, shorten the template or drop a | keep."
             )
         shares = _shares(lengths, room - fixed)
@@ -229,15 +228,19 @@ def _stripped(run: Run, *, right: bool) -> Run:
 
 
 def _field_tokens(run: Run, encoding: Any) -> list[np.ndarray]:
-    """Positions of the tokens that lie wholly inside each shortenable field of a run."""
+    """Positions of the tokens that lie wholly inside each shortenable field of a run.
+
+    Many tokenizers join the space before a word to it, so that the first token of a field begins one character early.
+    """
     offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
     spans, start = [], 0
     for segment in run.segments:
         if segment.shortenable:
-            spans.append((start, start + len(segment.text)))
+            early = start - run.text[max(start - 1, 0) : start].isspace()
+            spans.append((early, start, start + len(segment.text)))
         start += len(segment.text)
     starts, stops = offsets[:, 0], offsets[:, 1]
-    return [np.flatnonzero((starts >= start) & (stops <= stop) & (stops > start)) for start, stop in spans]
+    return [np.flatnonzero((starts >= early) & (stops > start) & (stops <= stop)) for early, start, stop in spans]
 
 
 def _shares(lengths: Sequence[int], room: int) -> list[int]:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.soft_embedding import SoftEmbedding
+from promptlab.errors import TemplateError
 from promptlab.interfaces import Backbone
 from promptlab.types import Batch, Encoded, MaskStates, Prompt
 
@@ -71,6 +72,7 @@ class MaskedBackbone(nn.Module, Backbone):
         self.model = model
         self.tokenizer = tokenizer
         self.name, self.revision = name, revision
+        self.soft_embedding: SoftEmbedding | None = None
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.encoder = PromptEncoder(tokenizer)
         self.layout = self.find_layout()
@@ -91,6 +93,12 @@ class MaskedBackbone(nn.Module, Backbone):
         return self.encoder.encode(prompts, soft_ids=soft_ids, max_length=limit)
 
     def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        counts = sorted({len(row.mask_index) for row in encoded})
+        if len(counts) > 1:
+            raise TemplateError(
+                f"prompts of one batch have {' and '.join(map(str, counts))} masks; "
+                "give every branch of the template the same number."
+            )
         length = max(len(row.input_ids) for row in encoded)
         input_ids = np.full((len(encoded), length), self.tokenizer.pad_token_id or 0, dtype=np.int64)
         attention_mask, segment_ids = np.zeros_like(input_ids), np.zeros_like(input_ids)
@@ -138,6 +146,8 @@ class MaskedBackbone(nn.Module, Backbone):
         return self.model.get_input_embeddings().weight
 
     def embed_soft(self, table: nn.Module) -> None:
+        if self.soft_embedding is not None:  # its hooks would hide the soft tokens from the new ones
+            self.soft_embedding.remove()
         self.soft_embedding = SoftEmbedding(self.model.get_input_embeddings(), table, self.vocabulary)
 
     def layers(self) -> Sequence[nn.Module]:

@@ -33,9 +33,13 @@ def command(model: str, split: str, as_json: bool) -> None:
         for e, row in zip(examples, probabilities, strict=True)
     ]
     if as_json:
-        print_json({"results": [row._asdict() | {"classifier": None} for row in rows], "predictions": answers})
+        results = [
+            {"method": r.method, "accuracy": r.accuracy, "seconds": r.seconds, "trained_weights": r.trained_weights}
+            for r in rows
+        ]
+        print_json({"results": results, "predictions": answers})
         return
-    table = [[r.method, f"{100 * r.accuracy:.1f} %", f"{r.seconds:.1f}", f"{r.trainable_parameters:,}"] for r in rows]
+    table = [[r.method, f"{100 * r.accuracy:.1f} %", f"{r.seconds:.1f}", f"{r.trained_weights:,}"] for r in rows]
     print_table(
         f"SST-2, 16 examples a class, {model}, 872 dev sentences",
         ["method", "accuracy", "seconds", "trained weights"],

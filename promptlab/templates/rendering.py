@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes, pass_context
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, UndefinedError, meta, nodes, pass_context
 from jinja2 import Template as JinjaTemplate
-from jinja2.exceptions import SecurityError
+from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -17,6 +17,7 @@ from promptlab.errors import TemplateError
 from promptlab.types import Segment, SoftSlot
 
 SLOT_NAMES = ("mask", "sep", "soft", "trigger")
+FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TemplateRuntimeError, TypeError, ValueError)
 
 
 class Kept(str):
@@ -40,6 +41,13 @@ class Slot:
         )
 
 
+class Pieces(list[Any]):
+    """What a macro or a ``{% set %}`` block made: text and segments, never to be printed as one text."""
+
+    def __str__(self) -> str:
+        raise TemplateError("a macro or a block can't be joined to text or filtered; put it in braces of its own.")
+
+
 def soft(what: int | str = 1, *, id: str) -> Slot:
     """Soft tokens: so many, or as many as the words have tokens; ``id`` says which share their vectors."""
     if isinstance(what, str):
@@ -49,8 +57,9 @@ def soft(what: int | str = 1, *, id: str) -> Slot:
     return Slot(Segment("soft", key=str(id)))(what)
 
 
-def keep(text: str) -> Kept:
-    return Kept(text)
+def keep(value: Any) -> Any:
+    """The text as one that isn't shortened; slots never are."""
+    return value if isinstance(value, Slot) else Kept(value)
 
 
 def lower_first(text: str) -> str:
@@ -74,8 +83,10 @@ def _like(old: str, new: str) -> str:
 def _to_segment(context: Any, value: Any) -> Any:
     if isinstance(value, Slot):
         return value.segment
-    if isinstance(value, (list, Segment)):  # a macro or a {% set %} block already holds pieces
+    if isinstance(value, (Pieces, Segment)):  # a field that holds a list is no Pieces
         return value
+    if callable(value) and not isinstance(value, Undefined):
+        raise TemplateError(f"{getattr(value, '__name__', value)!r} is a function; write parentheses after its name.")
     return Segment("field", str(value), shortenable=not isinstance(value, Kept))
 
 
@@ -83,7 +94,7 @@ class SegmentEnvironment(SandboxedEnvironment):
     """A sandbox whose output is a list of text and segments instead of one string."""
 
     code_generator_class = NativeCodeGenerator
-    concat: Any = staticmethod(list)
+    concat: Any = staticmethod(Pieces)
 
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, finalize=_to_segment)
@@ -103,6 +114,8 @@ _ENVIRONMENT = SegmentEnvironment()
 def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSlot, ...]]:
     try:
         tree = _ENVIRONMENT.parse(source)
+        for output in tree.find_all(nodes.Output):
+            output.nodes = [_kept_to_the_end(node) for node in output.nodes]
         slots = tuple(_name_soft_slots(tree, source))
         names = meta.find_undeclared_variables(tree) - set(SLOT_NAMES) - set(_ENVIRONMENT.globals)
         compiled = JinjaTemplate.from_code(_ENVIRONMENT, _ENVIRONMENT.compile(tree), _ENVIRONMENT.make_globals(None))
@@ -112,6 +125,12 @@ def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSl
             "fields and slots stand in double braces, such as {{ text_a }} It was {{ mask }}."
         ) from None
     return compiled, tuple(sorted(names)), slots
+
+
+def _kept_to_the_end(node: nodes.Expr) -> nodes.Expr:
+    """``text_a | keep | upper`` → ``text_a | keep | upper | keep``, since Jinja's own filters return ordinary text."""
+    filters = [f.name for f in (node, *node.find_all(nodes.Filter)) if isinstance(f, nodes.Filter)]
+    return nodes.Filter(node, "keep", [], [], None, None, lineno=node.lineno) if "keep" in filters else node
 
 
 def _name_soft_slots(tree: nodes.Template, source: str) -> Iterator[SoftSlot]:
@@ -156,16 +175,19 @@ def render_segments(source: str, fields: Mapping[str, Any]) -> tuple[Segment, ..
     try:
         context = compiled.new_context({**fields, **_ENVIRONMENT.slots})
         return tuple(_merge(compiled.root_render_func(context)))
-    except UndefinedError as error:
-        what = f"field {missing[0]!r}" if missing else str(error)
-        raise TemplateError(
-            f"template {source!r} needs {what}, but the example has {', '.join(map(repr, fields)) or 'no fields'}; "
-            "rename the column or change the template."
-        ) from None
     except SecurityError as error:
-        raise TemplateError(f"template {source!r} does something that the sandbox forbids: {error}.") from None
-    except (TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError) as error:
-        raise TemplateError(f"template {source!r} failed on this example: {error}.") from None
+        raise TemplateError(f"template {source!r} does something that the sandbox forbids: {_said(error)}.") from None
+    except FAILURES as error:
+        if not (missing and isinstance(error, UndefinedError)):
+            raise TemplateError(f"template {source!r} failed on this example: {_said(error)}.") from None
+        raise TemplateError(
+            f"template {source!r} needs field {missing[0]!r}, but the example has "
+            f"{', '.join(map(repr, fields)) or 'no fields'}; rename the column or change the template."
+        ) from None
+
+
+def _said(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def _merge(pieces: Iterable[Any]) -> Iterator[Segment]:
