@@ -69,7 +69,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X: texts (field ``text_a``), tuples (``text_a``, ``text_b``, …), dicts, a DataFrame or a Dataset.
             y: labels, strings or whole numbers; None takes those that the examples carry.
-            eval_set: dev texts and labels; the weights that score best on them are kept.
+            eval_set: dev texts and labels. The latest weights whose accuracy on them is within one standard error of the
+                highest are kept.
 
         Raises:
             DataError: if labels are missing, unknown to the verbalizer, or all the same.
@@ -446,7 +447,8 @@ def _train_head(
 
 def _dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
     accuracy = (log_probs.argmax(dim=-1) == targets).float().mean().item()
-    return DevScore(accuracy, log_probs[torch.arange(len(targets)), targets].mean().item())
+    loss = -log_probs[torch.arange(len(targets)), targets].mean().item()
+    return DevScore(accuracy, loss, len(targets))
 
 
 def _labelled(X: Any, y: Any) -> tuple[list[Example], list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -61,13 +62,16 @@ def byte_bpe() -> PreTrainedTokenizerFast:
 def unigram(prepend_scheme: str = "always") -> PreTrainedTokenizerFast:
     """XLM-R's and ALBERT's kind; ``</s>`` is a piece of the model's own vocabulary."""
     special = ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True, special=True)]
-    tokenizer = Tokenizer(models.Unigram())
+    words = sorted({word for sentence in SENTENCES for word in re.findall(r"\w+", sentence)})
+    letters = sorted({letter for sentence in SENTENCES for letter in sentence if letter != " "})
+    scores = dict.fromkeys(("▁", *letters), -8.0)
+    scores |= {word[:3]: -10.0 for word in words if len(word) > 3} | {f"▁{word}": -9.0 for word in words}
+    pieces = [(str(token), 0.0) for token in special] + list(scores.items())
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
+    tokenizer.add_special_tokens(special)
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" {2,}", " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme=prepend_scheme)
-    tokenizer.train_from_iterator(
-        SENTENCES, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>")
-    )
     names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
     return _fast(tokenizer, names, "<s> $A </s> </s> $B </s>", mask_token=special[-1])
 

@@ -52,9 +52,10 @@ def test_exactly_the_steps_asked_for_are_made():
     assert [entry["step"] for entry in history] == [5, 10, 15, 17]
 
 
-def test_the_best_weights_by_dev_score_are_kept_and_the_loss_tells_equal_ones_apart():
+def test_the_latest_weights_within_one_standard_error_of_the_highest_dev_accuracy_are_kept():
     model, seen = Line(), []
-    scores = iter([DevScore(0.5, -1.0), DevScore(0.8, -2.0), DevScore(0.8, -1.0), DevScore(0.7, 0.0)])
+    # the standard error of 0.8 on 16 examples is 0.1
+    scores = iter([DevScore(0.5, 1.0, 16), DevScore(0.8, 1.0, 16), DevScore(0.71, 1.0, 16), DevScore(0.69, 1.0, 16)])
 
     def evaluate():
         seen.append(model.head.weight.item())
@@ -66,8 +67,21 @@ def test_the_best_weights_by_dev_score_are_kept_and_the_loss_tells_equal_ones_ap
     assert model.head.weight.item() == seen[2]
 
 
+def test_on_many_dev_examples_the_highest_accuracy_is_kept():
+    model, seen = Line(), []
+    scores = iter([DevScore(0.80, 1.0, 10_000), DevScore(0.82, 1.0, 10_000), DevScore(0.81, 1.0, 10_000)])
+
+    def evaluate():
+        seen.append(model.head.weight.item())
+        return next(scores)
+
+    fit(model, evaluate, max_steps=15)
+
+    assert model.head.weight.item() == seen[1]
+
+
 def test_training_stops_early_when_dev_does_not_improve():
-    scores = iter([DevScore(0.9, 0.0)] + [DevScore(0.5, 0.0)] * 20)
+    scores = iter([DevScore(0.9, 0.0, 32)] + [DevScore(0.5, 0.0, 32)] * 20)
 
     history = fit(Line(), lambda: next(scores), patience=3)
 

@@ -213,7 +213,13 @@ class PromptEncoder:
 
 
 def _run(segments: list[Segment]) -> Run:
-    return Run("".join(segment.text for segment in segments), tuple(segments))
+    text = "".join(segment.text for segment in segments)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        near = text[max(error.start - 20, 0) : error.end]
+        raise TemplateError(f"text {near!r} ends in half of a character (a lone surrogate); mend the data.") from None
+    return Run(text, tuple(segments))
 
 
 def _stripped(run: Run, *, right: bool) -> Run:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from promptlab.backbones.catalog import load_backbone, packages
+from promptlab.backbones import catalog
+from promptlab.backbones.catalog import load_backbone, locate, packages
 from promptlab.errors import BackboneError, UnknownNameError
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example
@@ -64,9 +68,101 @@ def test_damaged_weights_are_one_line(saved):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_name_is_no_hub_id():
-    with pytest.raises(UnknownNameError, match="unknown model 'minilmm'"):
+def edit_config(folder, **values):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | values))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_type": "nosuch"}, "can't be loaded"),
+        ({"hidden_size": "wide"}, "field 'hidden_size'"),
+        ({"num_attention_heads": 5}, "can't be loaded"),
+        ({"vocab_size": 1000}, "can't be loaded"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_one_line(saved, values, message):
+    _, folder = saved
+    edit_config(folder, **values)
+
+    with pytest.raises(BackboneError, match=message) as caught:
+        load_backbone(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_that_is_no_json_is_one_line(saved):
+    _, folder = saved
+    (folder / "config.json").write_text("{")
+
+    with pytest.raises(BackboneError, match="can't be loaded") as caught:
+        load_backbone(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_tokenizer_gets_no_empty_one(saved):
+    _, folder = saved
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+    with pytest.raises(BackboneError, match=r"holds no tokenizer\.json"):
+        load_backbone(str(folder))
+
+
+def test_a_folder_without_weights_is_named(saved):
+    _, folder = saved
+    (folder / "model.safetensors").unlink()
+
+    with pytest.raises(BackboneError, match="can't be loaded"):
+        load_backbone(str(folder))
+
+
+def announce(monkeypatch, **folders):
+    """Model packages of these names, each with a function that returns its folder."""
+    entries = {name: SimpleNamespace(load=lambda folder=folder: lambda: folder) for name, folder in folders.items()}
+    monkeypatch.setattr(catalog, "packages", lambda: entries)
+
+
+def test_the_name_of_an_installed_package_stands_for_its_folder(saved, monkeypatch):
+    _, folder = saved
+    announce(monkeypatch, tiny=folder)
+
+    assert load_backbone("tiny").name == "tiny"
+    assert locate("tiny") == str(folder)
+
+
+def test_an_unknown_name_suggests_an_installed_package(monkeypatch):
+    announce(monkeypatch, minilm="a", other="b")
+
+    with pytest.raises(
+        UnknownNameError, match=r"unknown model 'minilmm'; did you mean 'minilm'\? Known: minilm, other"
+    ):
         load_backbone("minilmm")
+
+
+def test_no_model_at_all_says_what_to_choose(monkeypatch):
+    announce(monkeypatch)
+
+    with pytest.raises(BackboneError, match="install it, or pass model="):
+        load_backbone(None)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["deberta-v2", "deberta-v2-published"])
+def test_both_head_layouts_of_deberta_are_told_apart(tiny_backbone, tmp_path, family):
+    backbone = tiny_backbone(family)
+    backbone.model.save_pretrained(tmp_path)
+    backbone.tokenizer.save_pretrained(tmp_path)
+    edit_config(tmp_path, legacy=True)  # published configurations don't say
+    prompt = ManualTemplate("{{ text_a }} {{ mask }}").render(Example({"text_a": "a film"}))
+
+    loaded = load_backbone(str(tmp_path))
+
+    assert loaded.model.config.legacy is (family == "deberta-v2")
+    before, after = (
+        model.mask_states(model.collate(model.encode([prompt], soft_ids={}))).logits() for model in (backbone, loaded)
+    )
+    torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
 
 
 @pytest.mark.minilm

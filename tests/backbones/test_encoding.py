@@ -2,22 +2,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from promptlab.backbones.encoding import PromptEncoder, _shares
 from promptlab.errors import TemplateError
 from promptlab.templates.manual import ManualTemplate
+from promptlab.templates.plain import InputTemplate
 from promptlab.types import Example
 
 KINDS = ("word-piece", "byte-bpe", "unigram", "unigram-first")
 SOURCES = (
+    "{{ text_a }} {{ mask }}",
     "{{ text_a }} It was {{ mask }}.",
     "{{ mask }}: {{ text_a }}",
     '"{{ text_a }}"({{ mask }})',
     "{{ text_a }}{{ mask }} {{ text_b }}",
     "{{ text_a }}? {{ sep }} {{ mask }}, {{ text_b }}",
     "{{ mask(2) }}{{ text_a }}",
+    "{{ text_a }} {{ mask }} {{ mask }} {{ text_b }}{{ sep }}{{ text_b }}",
 )
 SPECIAL = ("[MASK]", "[SEP]", "[CLS]", "[PAD]", "[UNK]", "<mask>", "</s>", "<s>", "<pad>", "<unk>")
 words = st.sampled_from(
@@ -45,7 +51,7 @@ def whole_string(tokenizer, source, **fields):
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(text_a=texts, text_b=texts)
 def test_ids_are_those_of_the_whole_string(tokenizers, kind, source, text_a, text_b):
     tokenizer = tokenizers[kind]
@@ -63,9 +69,10 @@ def test_ids_are_those_of_the_whole_string(tokenizers, kind, source, text_a, tex
 def test_the_mask_survives_texts_of_any_length(tokenizers, kind, n_words):
     tokenizer = tokenizers[kind]
 
-    encoded = encode(tokenizer, SOURCES[0], text_a="film " * n_words, max_length=32)
+    encoded = encode(tokenizer, "{{ text_a }} It was {{ mask }}.", text_a="film " * n_words, max_length=64)
 
-    assert len(encoded.input_ids) <= 32
+    assert len(encoded.input_ids) == 64 if n_words == 10_000 else len(encoded.input_ids) < 64
+    assert encoded.mask_index.tolist() == [len(encoded.input_ids) - len(tokenizer(".").input_ids[1:]) - 1]
     assert np.flatnonzero(encoded.input_ids == tokenizer.mask_token_id).tolist() == encoded.mask_index.tolist()
     assert len(encoded.mask_index) == 1
     assert (encoded.n_cut > 0) == (n_words == 10_000)
@@ -85,14 +92,34 @@ def test_special_tokens_in_a_text_are_plain_characters(tokenizers, kind, text):
     assert encoded.input_ids[-4:].tolist() == without.input_ids[-4:].tolist()
 
 
-def test_a_special_token_inside_a_text_leaves_its_neighbours_as_they_are(tokenizers):
-    tokenizer = tokenizers["word-piece"]
+@pytest.mark.parametrize("token", [*SPECIAL, "{{ mask }}"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_special_token_inside_a_text_leaves_its_neighbours_as_they_are(tokenizers, kind, token):
+    tokenizer = tokenizers[kind]
 
-    ids = encode(tokenizer, "{{ text_a }} {{ mask }}", text_a="great [MASK] film").input_ids.tolist()
+    encoded = encode(tokenizer, "{{ text_a }}{{ mask }}", text_a=f"great {token} film")
 
-    parts = [tokenizer(part, add_special_tokens=False).input_ids for part in ("great", "film")]
-    assert ids[1 : 1 + len(parts[0])] == parts[0]
-    assert ids[-2 - len(parts[1]) : -2] == parts[1]
+    ids = encoded.input_ids.tolist()
+    before = tokenizer("great", add_special_tokens=False).input_ids
+    after = tokenizer("great film", add_special_tokens=False).input_ids[len(before) :]
+    assert ids[1 : 1 + len(before)] == before
+    assert ids[-2 - len(after) : -2] == after
+    assert encoded.mask_index.tolist() == [len(ids) - 2] == [ids.index(tokenizer.mask_token_id)]
+
+
+@pytest.mark.parametrize("kind", ["unigram", "unigram-first"])
+def test_a_special_token_in_a_text_is_spelled_with_the_pieces_of_its_letters(tokenizers, kind):
+    tokenizer = tokenizers[kind]
+
+    ids = encode(tokenizer, "{{ text_a }}{{ mask }}", text_a="great</s>").input_ids.tolist()
+
+    assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "▁great", "<", "/", "s", ">", "<mask>", "</s>"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_a_character_is_an_error_that_shows_where(tokenizers, kind):
+    with pytest.raises(TemplateError, match=r"a film \\ud83d' ends in half of a character"):
+        encode(tokenizers[kind], "{{ text_a }} {{ mask }}", text_a="a film \ud83d!")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -105,6 +132,20 @@ def test_token_types_switch_after_the_separator_as_in_a_pair(tokenizers, kind):
     assert encoded.segment_ids.tolist()[: len(pair.token_type_ids) - 1] == pair.token_type_ids[:-1]
     n_first = len(tokenizer("a film").input_ids)  # with the closing separator
     assert encoded.input_ids.tolist()[: n_first + 1] == pair.input_ids[: n_first + 1]
+
+
+@pytest.mark.parametrize("kind", ["word-piece", "byte-bpe", "unigram"])
+@settings(max_examples=40, deadline=None)
+@given(text_a=texts, text_b=texts)
+def test_two_plain_fields_are_the_tokenizers_own_pair(tokenizers, kind, text_a, text_b):
+    tokenizer = tokenizers[kind]
+    prompt = InputTemplate(("text_a", "text_b")).render(Example({"text_a": text_a, "text_b": text_b}))
+
+    encoded = PromptEncoder(tokenizer).encode([prompt], soft_ids={}, max_length=10_000)[0]
+
+    pair = tokenizer(text_a, text_b, return_token_type_ids=True)
+    assert encoded.input_ids.tolist() == pair.input_ids
+    assert encoded.segment_ids.tolist() == pair.token_type_ids
 
 
 def one_at_a_time(lengths, room):
@@ -120,6 +161,92 @@ def one_at_a_time(lengths, room):
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=5), st.integers(0, 60))
 def test_the_longest_field_is_cut_first(lengths, room):
     assert _shares(lengths, room) == one_at_a_time(lengths, room)
+
+
+CUT_SOURCE = "{{ text_a }} It was {{ mask }}, {{ text_b }} {{ sep }} {{ text_c | keep }}"
+
+
+def pieces_of(tokenizer, **fields):
+    """Ids of the prompt's parts one by one; the word-start mark of a field goes with its first word."""
+    first = PromptEncoder(tokenizer).first
+    ids = lambda text: first.encode(text, add_special_tokens=False).ids  # noqa: E731
+    anchor = len(ids(", a")) - len(ids(" a"))
+    return {
+        "text_a": ids(fields["text_a"]),
+        "middle": ids(fields["text_a"] + " It was")[len(ids(fields["text_a"])) :],
+        "text_b": ids(", " + fields["text_b"])[anchor:],
+    }
+
+
+some_words = st.lists(st.sampled_from(["film", "great", "story", "acting", "lifeless"]), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40, deadline=None)
+@given(some_words.map(" ".join), some_words.map(" ".join), st.integers(30, 90))
+def test_truncation_removes_one_token_after_the_other_from_the_longest_field(
+    tokenizers, kind, text_a, text_b, max_length
+):
+    tokenizer = tokenizers[kind]
+    fields = {"text_a": text_a, "text_b": text_b, "text_c": "a mess"}
+    whole = encode(tokenizer, CUT_SOURCE, **fields).input_ids.tolist()
+    parts = pieces_of(tokenizer, **fields)
+
+    encoded = encode(tokenizer, CUT_SOURCE, max_length=max_length, **fields)
+
+    lengths = [len(parts["text_a"]), len(parts["text_b"])]
+    start = (
+        whole.index(tokenizer.mask_token_id)
+        + 1
+        + whole[whole.index(tokenizer.mask_token_id) + 1 :].index(parts["text_b"][0])
+    )
+    fixed = len(whole) - sum(lengths)
+    kept = one_at_a_time(lengths, max_length - fixed)
+    expected = (
+        whole[: 1 + kept[0]] + whole[1 + lengths[0] : start] + parts["text_b"][: kept[1]] + whole[start + lengths[1] :]
+    )
+    assert whole[1 : 1 + lengths[0]] == parts["text_a"]
+    assert whole[start : start + lengths[1]] == parts["text_b"]
+    assert encoded.input_ids.tolist() == expected
+    assert encoded.n_cut == sum(lengths) - sum(kept)
+    assert encoded.input_ids[encoded.mask_index].tolist() == [tokenizer.mask_token_id]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40, deadline=None)
+@given(text_a=texts, text_b=texts, max_length=st.integers(20, 60))
+def test_any_text_that_is_too_long_is_cut_to_the_limit_and_only_loses_tokens(
+    tokenizers, kind, text_a, text_b, max_length
+):
+    source = "{{ text_a }} {{ mask }} {{ text_b }}"
+    whole = encode(tokenizers[kind], source, text_a=text_a, text_b=text_b)
+
+    encoded = encode(tokenizers[kind], source, max_length=max_length, text_a=text_a, text_b=text_b)
+
+    assert len(encoded.input_ids) == min(len(whole.input_ids), max_length)
+    assert encoded.n_cut == len(whole.input_ids) - len(encoded.input_ids)
+    left = iter(whole.input_ids.tolist())
+    assert all(token in left for token in encoded.input_ids.tolist())  # a subsequence
+    assert encoded.input_ids[encoded.mask_index].tolist() == [tokenizers[kind].mask_token_id]
+
+
+def test_the_first_word_of_a_field_can_be_cut_with_the_space_before_it(tokenizers):
+    tokenizer = tokenizers["unigram"]
+    fixed = encode(tokenizer, "{{ mask }}: {{ text_a }}", text_a="").input_ids.tolist()
+
+    encoded = encode(
+        tokenizer, "{{ mask }}: {{ text_a }} {{ text_b | keep }}", text_a="great", text_b="film", max_length=6
+    )
+
+    assert len(fixed) < 6
+    assert tokenizer.convert_ids_to_tokens(encoded.input_ids.tolist()) == [
+        "<s>",
+        "<mask>",
+        ":",
+        "▁great",
+        "▁film",
+        "</s>",
+    ]
 
 
 def test_fields_are_cut_at_their_ends_and_nothing_else_is(tokenizers):
@@ -157,6 +284,62 @@ def test_kept_fields_are_never_cut(tokenizers):
 
     good = tokenizer("good", add_special_tokens=False).input_ids
     assert encoded.input_ids.tolist()[-1 - 20 * len(good) : -1] == good * 20
+
+
+def test_a_limit_that_leaves_nothing_of_the_text_is_an_error(tokenizers):
+    with pytest.raises(TemplateError, match="takes 4 tokens besides what may be shortened, of 4 that fit"):
+        encode(tokenizers["word-piece"], "It was {{ mask }}. {{ text_a }}", text_a="film", max_length=2 + 4)
+
+
+def test_a_kept_field_that_does_not_fit_is_an_error_and_not_a_cut(tokenizers):
+    with pytest.raises(TemplateError, match=r"drop a \| keep"):
+        encode(tokenizers["word-piece"], "{{ text_a | keep }} {{ mask }}", text_a="film " * 50, max_length=30)
+
+
+def test_a_model_without_a_mask_or_a_separator_says_so(tokenizers):
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")), unk_token="[UNK]"
+    )
+
+    with pytest.raises(TemplateError, match="no mask token"):
+        encode(tokenizer, "{{ text_a }} {{ mask }}", text_a="a")
+    with pytest.raises(TemplateError, match="no separator"):
+        encode(tokenizer, "{{ text_a }} {{ sep }} {{ mask }}", text_a="a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "at_start", "tokens"),
+    [
+        ("word-piece", "Film", False, ["film"]),
+        ("word-piece", "film", True, ["film"]),
+        ("byte-bpe", "was", False, ["Ġwas"]),
+        ("byte-bpe", "a", True, ["a"]),
+        ("unigram", "film", False, ["▁film"]),
+        ("unigram", "film", True, ["▁film"]),
+        ("unigram-first", "film", False, ["▁film"]),
+    ],
+)
+def test_a_word_has_the_ids_it_has_in_its_place(tokenizers, kind, word, at_start, tokens):
+    ids = PromptEncoder(tokenizers[kind]).token_ids(word, at_start=at_start)
+
+    assert tokenizers[kind].convert_ids_to_tokens(ids) == tokens
+
+
+def test_soft_tokens_stand_where_the_template_puts_them(tokenizers):
+    tokenizer = tokenizers["word-piece"]
+    prompt = ManualTemplate("{{ soft(2, id='p') }} {{ text_a }} {{ mask }}").render(Example({"text_a": "film"}))
+
+    encoded = PromptEncoder(tokenizer).encode([prompt], soft_ids={"p": [900, 901]}, max_length=64)[0]
+
+    film = tokenizer("film", add_special_tokens=False).input_ids
+    assert encoded.input_ids.tolist() == [
+        tokenizer.cls_token_id,
+        900,
+        901,
+        *film,
+        tokenizer.mask_token_id,
+        tokenizer.sep_token_id,
+    ]
 
 
 def test_a_template_that_cannot_fit_is_an_error_that_shows_it(tokenizers):

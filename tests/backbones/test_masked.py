@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import copy
+
+import pytest
 import torch
 
+from promptlab.errors import TemplateError
 from promptlab.model import PromptModel
 from promptlab.soft_tokens import SoftTokens
 from promptlab.templates.manual import ManualTemplate
@@ -78,6 +82,64 @@ def test_only_the_soft_tokens_in_use_get_gradients(any_backbone):
 
     assert soft.table.grad.abs().sum(dim=1).gt(0).tolist() == [True, True, False, False, False]
     assert all(weight.grad is None for weight in any_backbone.parameters())
+
+
+def test_a_batch_moves_none_of_the_models_weights(any_backbone):
+    before = {name: value.clone() for name, value in any_backbone.state_dict().items()}
+
+    any_backbone.mask_states(batch_of(any_backbone)).logits().sum().backward()
+
+    assert before.keys() == any_backbone.state_dict().keys()
+    assert all(torch.equal(value, before[name]) for name, value in any_backbone.state_dict().items())
+
+
+class Rows(torch.nn.Module):
+    """A soft table of given vectors."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def forward(self):
+        return self.rows
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_new_soft_table_takes_the_place_of_the_old(any_backbone, copied):
+    weight = any_backbone.embedding_weight()
+    any_backbone.embed_soft(Rows(weight[[5, 5]]))
+    if copied:  # as an estimator does before it fits
+        any_backbone = copy.deepcopy(any_backbone)
+    any_backbone.embed_soft(Rows(weight[[7, 8]]))
+    batch = batch_of(any_backbone)
+    soft, hard = batch.input_ids.clone(), batch.input_ids.clone()
+    soft[:, 1], soft[:, 2] = any_backbone.vocabulary, any_backbone.vocabulary + 1
+    hard[:, 1], hard[:, 2] = 7, 8
+
+    results = []
+    for ids in (soft, hard):
+        batch.input_ids = ids
+        results.append(any_backbone.mask_states(batch).logits())
+
+    torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=0)
+
+
+def test_rows_are_padded_on_the_right_and_padding_is_masked(any_backbone):
+    batch = batch_of(any_backbone)
+
+    for ids, attention, text in zip(batch.input_ids, batch.attention_mask, TEXTS):
+        alone = batch_of(any_backbone, texts=[text]).input_ids[0].tolist()
+        padding = batch.input_ids.shape[1] - len(alone)
+        assert ids.tolist() == alone + [any_backbone.tokenizer.pad_token_id] * padding
+        assert attention.tolist() == [1] * len(alone) + [0] * padding
+
+
+def test_prompts_of_one_batch_must_have_the_same_number_of_masks(tiny_backbone):
+    source = "{{ text_a }} {% if text_a == 'x' %}{{ mask }}{% else %}{{ mask(2) }}{% endif %}"
+
+    with pytest.raises(TemplateError, match="1 and 2 masks"):
+        batch_of(tiny_backbone("bert"), source, texts=("x", "y"))
 
 
 def test_layers_are_found(any_backbone):

@@ -4,8 +4,7 @@ import pytest
 
 from promptlab.errors import TemplateError
 from promptlab.templates.manual import ManualTemplate
-from promptlab.templates.plain import InputTemplate
-from promptlab.types import Example
+from promptlab.types import Example, SoftSlot
 
 
 def test_a_template_without_a_mask_says_where_to_put_one():
@@ -28,12 +27,18 @@ def test_equal_sources_are_equal_templates():
     assert ManualTemplate("{{ mask }}") == ManualTemplate("{{ mask }}")
 
 
-def test_the_plain_input_puts_a_separator_between_its_fields():
-    prompt = InputTemplate(("text_a", "text_b")).render(Example({"text_a": "a", "text_b": "b"}))
+def test_a_template_tells_the_fields_and_soft_tokens_it_uses():
+    template = ManualTemplate('{{ text_b }} {{ soft(3, id="p") }} {{ text_a }} {{ mask }}')
 
-    assert [(s.kind, s.text) for s in prompt.segments] == [("field", "a"), ("sep", ""), ("field", "b")]
+    assert template.fields == ("text_a", "text_b")
+    assert template.soft_slots == (SoftSlot("p", 3),)
 
 
-def test_the_plain_input_names_the_field_it_misses():
-    with pytest.raises(TemplateError, match="reads field 'text_b', but the example has 'text_a'"):
-        InputTemplate(("text_a", "text_b")).render(Example({"text_a": "a"}))
+def test_an_empty_field_before_the_mask_is_still_text_before_it():
+    template = ManualTemplate("{{ text_a }}{{ mask }}")
+
+    assert template.render(Example({"text_a": ""})).slot == template.slot == (1, False)
+
+
+def test_the_number_of_masks_is_that_of_all_mask_slots():
+    assert ManualTemplate("{{ mask }} and {{ mask(3) }} {{ text_a }}").slot.n_masks == 1 + 3

@@ -26,10 +26,70 @@ def test_slots_take_a_number():
     assert [(s.kind, s.n) for s in segments] == [("mask", 3), ("trigger", 2), ("soft", 5), ("sep", 1)]
 
 
-def test_kept_fields_are_not_shortenable_whatever_filter_comes_after():
-    (segment,) = render_segments("{{ text_a | keep | upper_first }}", {"text_a": "nice"})
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("text_a | keep", "nice"),
+        ("text_a | keep | upper_first", "Nice"),
+        ("text_a | keep | upper", "NICE"),
+        ("text_a | upper | keep", "NICE"),
+        ("(text_a | keep)[:2]", "ni"),
+    ],
+)
+def test_kept_fields_are_not_shortenable_whatever_comes_after(expression, result):
+    assert render_segments("{{ " + expression + " }}", {"text_a": "nice"}) == (Segment("field", result),)
 
-    assert segment == Segment("field", "Nice", shortenable=False)
+
+def test_keeping_one_field_keeps_no_other():
+    first, second = render_segments("{{ text_a | keep }}{{ text_b }}", {"text_a": "a", "text_b": "b"})
+
+    assert (first.shortenable, second.shortenable) == (False, True)
+
+
+def test_a_field_that_holds_a_list_stays_one_field():
+    assert render_segments("{{ choices }}", {"choices": ["a", "b"]}) == (
+        Segment("field", "['a', 'b']", shortenable=True),
+    )
+
+
+def test_a_loop_makes_a_field_of_every_item():
+    assert kinds("{% for c in choices %}{{ c }}, {% endfor %}", choices=["a", "b"]) == [
+        ("field", "a"),
+        ("text", ", "),
+        ("field", "b"),
+        ("text", ", "),
+    ]
+
+
+def test_a_macro_holds_slots_and_fields():
+    source = "{% macro ask(text) %}{{ text }}: {{ mask }}{% endmacro %}{{ ask(text_a) }}."
+
+    assert kinds(source, text_a="a") == [("field", "a"), ("text", ": "), ("mask", ""), ("text", ".")]
+
+
+def test_raw_blocks_are_text():
+    assert kinds("{% raw %}{{ mask }}{% endraw %}{{ mask }}") == [("text", "{{ mask }}"), ("mask", "")]
+
+
+def test_a_separator_is_a_segment_of_its_own():
+    assert kinds("{{ text_a }} {{ sep }} {{ mask }}", text_a="a") == [
+        ("field", "a"),
+        ("text", " "),
+        ("sep", ""),
+        ("text", " "),
+        ("mask", ""),
+    ]
+
+
+def test_an_optional_field_may_be_absent():
+    source = "{% if text_b is defined %}{{ text_b }}{% endif %}{{ text_a }}"
+
+    assert kinds(source, text_a="a") == [("field", "a")]
+    assert kinds(source, text_a="a", text_b="b") == [("field", "b"), ("field", "a")]
+
+
+def test_the_number_of_slots_may_come_from_a_field():
+    assert render_segments("{{ mask(n) }}", {"n": 2}) == (Segment("mask", n=2),)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +161,19 @@ def test_field_names_are_what_the_template_reads():
         ("{{ text_a.__class__.__mro__ }}", "sandbox forbids"),
         ("{{ text_a ~ mask }}", "can't be joined"),
         ("{{ mask | upper }}", "can't be joined"),
+        ("{% filter upper %}{{ mask }}{% endfilter %}", "can't be joined"),
+        ("{% set end %}{{ mask }}{% endset %}{{ text_a ~ end }}", "can't be joined"),
+        ("{{ soft }}", "'soft' is a function; write parentheses"),
+        ("{{ text_a.upper }}", "'upper' is a function; write parentheses"),
+        ("{{ text_a | attr('__class__') }}", "sandbox forbids"),
+        ("{{ mask.__init__.__globals__ }}", "sandbox forbids"),
+        ("{{ soft.__globals__ }}", "sandbox forbids"),
+        ("{{ text_a.title_of }}", "failed on this example: 'str object' has no attribute 'title_of'"),
+        ("{{ [].pop() }}", "failed on this example"),
+        ("{{ {}.popitem() }}", "failed on this example"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "failed on this example"),
+        ("{{ soft(id=text_a) }}", "must be a number or words"),
+        ("{{ mask(2.5) }}", "at least 1"),
         ("{{ mask(0) }}", "at least 1"),
         ("{{ soft(text_a) }}", "must be a number or words"),
         ('{{ soft("") }}', "no words"),

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from promptlab.errors import VerbalizerError
-from promptlab.types import AnswerSlot, MaskStates
+from promptlab.model import PromptModel
+from promptlab.templates.manual import ManualTemplate
+from promptlab.tuning.none import NoTuning
+from promptlab.types import AnswerSlot, Example, MaskStates
 from promptlab.verbalizers.manual import AGGREGATES, LabelWordHead, ManualVerbalizer
 
 SLOT = AnswerSlot(n_masks=1, at_start=False)
@@ -62,6 +65,36 @@ def test_the_loss_is_cross_entropy_over_the_label_words():
     loss = head.loss(states(1.0, 3.0, 7.0), torch.tensor([0]))
 
     assert loss.item() == pytest.approx(math.log(1 + math.exp(2.0)))
+
+
+@torch.no_grad()
+def test_log_probs_are_those_of_the_whole_models_mask_logits(any_backbone):
+    template = ManualTemplate("{{ text_a }} was {{ mask }}.")
+    words = ("the", "was", "a")
+    verbalizer = ManualVerbalizer({"x": words[:2], "y": words[2:]})
+    model = PromptModel.build(template, verbalizer, any_backbone, NoTuning())
+    batch = any_backbone.collate(model.encode([Example({"text_a": "the film"})]))
+
+    log_probs = model(batch)
+
+    logits = any_backbone.mask_states(batch).logits()[0, 0].tolist()
+    ids = [any_backbone.token_ids(word)[0] for word in words]
+    scores = [(logits[ids[0]] + logits[ids[1]]) / 2, logits[ids[2]]]
+    total = math.log(sum(math.exp(score) for score in scores))
+    assert log_probs[0].tolist() == pytest.approx([score - total for score in scores], abs=1e-5)
+
+
+def test_a_word_at_the_start_of_the_prompt_has_no_space_before_it(tiny_backbone):
+    backbone = tiny_backbone("roberta")
+
+    head = ManualVerbalizer({"n": ["a"], "p": ["b"]}).build(backbone, AnswerSlot(n_masks=1, at_start=True))
+
+    assert backbone.tokenizer.convert_ids_to_tokens(head.ids[:, 0].tolist()) == ["a", "b"]
+
+
+def test_a_special_tokens_name_is_no_label_word(tiny_backbone):
+    with pytest.raises(VerbalizerError, match=r"label word '\[SEP\]' of class 'a' is \d+ tokens"):
+        ManualVerbalizer({"a": ["[SEP]"], "b": ["good"]}).build(tiny_backbone("bert"), SLOT)
 
 
 def test_a_single_string_is_one_word():
