@@ -69,8 +69,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X: texts (field ``text_a``), tuples (``text_a``, ``text_b``, …), dicts, a DataFrame or a Dataset.
             y: labels, strings or whole numbers; None takes those that the examples carry.
-            eval_set: dev texts and labels. The latest weights whose accuracy on them is within one standard error of the
-                highest are kept.
+            eval_set: dev texts and labels. The latest weights whose accuracy on them is within one standard error
+                of the highest are kept.
 
         Raises:
             DataError: if labels are missing, unknown to the verbalizer, or all the same.

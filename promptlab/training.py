@@ -80,8 +80,8 @@ class DevScore(NamedTuple):
 def learning_rate_for(base: float, hidden_size: int) -> float:
     """A fine-tuning rate that falls with the square of the model's width.
 
-    ``base`` is the rate at width 768. So 1.5e-5 gives 8e-6 at width 1024, the low end of LM-BFF's grid (1e-5 to 5e-5),
-    and 6e-5 at 384, where minilm was measured.
+    ``base`` is the rate at width 768. So 2.5e-5 gives 1.4e-5 at width 1024, inside LM-BFF's grid (1e-5 to 5e-5), and
+    1e-4 at 384, where minilm was measured.
     """
     return base * (768 / hidden_size) ** 2
 

@@ -17,4 +17,4 @@ class Full(Tuning):
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=1.5e-5, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
+        return TrainingDefaults(learning_rate=2.5e-5, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
