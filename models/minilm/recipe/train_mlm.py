@@ -41,7 +41,8 @@ def arguments() -> argparse.Namespace:
 def blocks(path: Path, tokenizer, length: int) -> np.ndarray:
     """Lines of a text file, shuffled, joined by [SEP] and cut into rows of ``length`` tokens."""
     raw = tokenizer.backend_tokenizer
-    lines = [line.strip() for line in path.read_text(encoding="utf8").splitlines() if len(line) > 20]
+    with path.open(encoding="utf8") as file:
+        lines = [line.strip() for line in file if len(line) > 20]
     random.Random(0).shuffle(lines)
     ids: list[int] = []
     for start in range(0, len(lines), 2000):
