@@ -22,7 +22,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from promptlab import HeadClassifier, PromptClassifier, load_sample
+from promptlab import demo, load_sample
 from promptlab.files import atomic_file
 from promptlab.types import Example
 
@@ -47,14 +47,8 @@ class TfidfBaseline:
 
 
 def methods(task: str, seed: int) -> Mapping[str, Callable[[], Any]]:
-    """Name → a new classifier with promptlab's defaults for this task."""
-    return {
-        "TF-IDF + logistic regression": TfidfBaseline,
-        "zero-shot prompt": lambda: PromptClassifier(task, task, MODEL, tuning="none", seed=seed),
-        "linear probe": lambda: HeadClassifier(MODEL, tuning="frozen", seed=seed),
-        "head fine-tuning": lambda: HeadClassifier(MODEL, tuning="full", seed=seed),
-        "prompt fine-tuning": lambda: PromptClassifier(task, task, MODEL, tuning="full", seed=seed),
-    }
+    """Name → a new classifier."""
+    return {"TF-IDF + logistic regression": TfidfBaseline, **demo.methods(task, MODEL, seed)}
 
 
 def run(task: str, method: str, seed: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -86,7 +87,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         targets = _indices(labels, verbalizer.classes)
         dev = _labelled(*eval_set) if eval_set is not None else None
         dev_targets = None if dev is None else _indices(dev[1], verbalizer.classes)
-        tuning = _tuning(self.tuning)
+        tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
             model = PromptModel.build(self._template(), verbalizer, self._fresh_backbone(), tuning)
             self.history_ = self._train(model, tuning, examples, targets, None if dev is None else dev[0], dev_targets)
@@ -149,8 +150,6 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def _fresh_backbone(self) -> Any:
         """A backbone that training may change: loaded anew, or copied from the one that was passed."""
-        import copy
-
         return copy.deepcopy(self.model) if isinstance(self.model, Backbone) else catalog.load_backbone(self.model)
 
     def _settings(self, tuning: Tuning, n_examples: int, hidden_size: int) -> TrainingSettings:
@@ -197,14 +196,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         encoded = model.encode(examples, max_length=self.max_length)
         held_out = None if dev is None else model.encode(dev, max_length=self.max_length)
         checkpoint = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
-        model.to(_device(self.device))
+        device = _device(self.device)
+        model.to(device)
         if model.has_constant_answers():
             return _train_head(model, encoded, targets, held_out, dev_targets, settings, checkpoint)
 
         def collate(rows: list[int]) -> Batch:
             batch = model.backbone.collate([encoded[row] for row in rows])
             batch.labels = targets[rows]
-            return batch.to(_device(self.device))
+            return batch.to(device)
 
         def evaluate() -> DevScore:
             assert held_out is not None and dev_targets is not None
@@ -289,12 +289,7 @@ class PromptClassifier(TextClassifier):
         self.checkpoint_dir = checkpoint_dir
 
     def _template(self) -> Template:
-        if isinstance(self.template, Template):
-            return self.template
-        if self.template is None:
-            raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
-        source = str(self.template)
-        return ManualTemplate(source if "{" in source or " " in source else template_entry(source).template)
+        return resolve_template(self.template)
 
     def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
         if isinstance(self.verbalizer, Verbalizer):
@@ -471,7 +466,23 @@ def _indices(labels: Sequence[Any], classes: Sequence[str]) -> Tensor:
     return torch.tensor([position[str(label)] for label in labels])
 
 
-def _tuning(tuning: str | Tuning) -> Tuning:
+def resolve_template(template: Any) -> Template:
+    """A template, or the one of that Jinja source or name in the task library.
+
+    Raises:
+        TemplateError: if there is none.
+        UnknownNameError: if the library has no such name.
+    """
+    if isinstance(template, Template):
+        return template
+    if template is None:
+        raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
+    source = str(template)
+    return ManualTemplate(source if "{" in source or " " in source else template_entry(source).template)
+
+
+def resolve_tuning(tuning: str | Tuning) -> Tuning:
+    """A tuning method, or the one of that name with its defaults."""
     return tuning if isinstance(tuning, Tuning) else TUNINGS.get(str(tuning))()
 
 

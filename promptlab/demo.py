@@ -10,7 +10,6 @@ from promptlab.classifier import HeadClassifier, PromptClassifier
 from promptlab.data.samples import Sample, load_sample
 
 TASK = "sst2"
-TEMPLATE = VERBALIZER = "sst2"
 
 
 class DemoRow(NamedTuple):
@@ -23,13 +22,13 @@ class DemoRow(NamedTuple):
     classifier: Any
 
 
-def methods(model: Any, seed: int) -> Mapping[str, Callable[[], Any]]:
-    """Name → a new classifier."""
+def methods(task: str, model: Any, seed: int) -> Mapping[str, Callable[[], Any]]:
+    """Name → a new classifier with promptlab's defaults for a task of the library."""
     return {
-        "zero-shot prompt": lambda: PromptClassifier(TEMPLATE, VERBALIZER, model, tuning="none", seed=seed),
+        "zero-shot prompt": lambda: PromptClassifier(task, task, model, tuning="none", seed=seed),
         "linear probe": lambda: HeadClassifier(model, tuning="frozen", seed=seed),
         "head fine-tuning": lambda: HeadClassifier(model, tuning="full", seed=seed),
-        "prompt fine-tuning": lambda: PromptClassifier(TEMPLATE, VERBALIZER, model, tuning="full", seed=seed),
+        "prompt fine-tuning": lambda: PromptClassifier(task, task, model, tuning="full", seed=seed),
     }
 
 
@@ -38,7 +37,7 @@ def run_demo(model: Any = "minilm", *, split: int = 13, seed: int = 0) -> Iterat
     sample: Sample = load_sample(TASK)
     train, dev = sample.few_shot(split)
     truth = [example.label for example in sample.test]
-    for name, make in methods(model, seed).items():
+    for name, make in methods(TASK, model, seed).items():
         start = time.perf_counter()
         classifier = make().fit(train, eval_set=(dev, None))
         predicted = classifier.predict(sample.test)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from promptlab.backbones import catalog
-from promptlab.classifier import PromptClassifier
+from promptlab.classifier import resolve_template
 from promptlab.soft_tokens import SoftTokens
 from promptlab.types import Example
 
@@ -20,7 +20,7 @@ def inspect_prompt(
 
     Soft tokens are shown as ``soft`` and have the vectors that training would start from.
     """
-    resolved = PromptClassifier(template)._template()
+    resolved = resolve_template(template)
     prompt = resolved.render(example)
     backbone = catalog.load_backbone(model).eval()
     soft = SoftTokens(resolved.soft_slots, backbone)

@@ -60,6 +60,8 @@ class PromptModel(nn.Module):
     def train(self, mode: bool = True) -> PromptModel:
         """Training mode, except for modules without a trainable weight: frozen layers must not drop anything out."""
         super().train(mode)
+        if not mode:
+            return self
         for _, module in list(self.named_modules())[1:]:  # without the model itself
             weights = list(module.parameters())
             if weights and not any(weight.requires_grad for weight in weights):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
 from promptlab.backbones import catalog
+from promptlab.classifier import HeadClassifier, PromptClassifier, resolve_tuning
 from promptlab.errors import SavedModelError
 from promptlab.files import atomic_folder
 from promptlab.model import PromptModel
@@ -31,7 +32,6 @@ def save(estimator: Any, folder: Path) -> None:
         NotFittedError: if the classifier is neither fitted nor able to classify zero-shot.
     """
     model: PromptModel = estimator._ready()
-    tuning = estimator.tuning if not isinstance(estimator.tuning, str) else TUNINGS.get(estimator.tuning)()
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
     settings = {
         "schema": SCHEMA,
@@ -40,7 +40,7 @@ def save(estimator: Any, folder: Path) -> None:
         "parameters": parameters,
         "template": TEMPLATES.to_dict(model.template),
         "verbalizer": VERBALIZERS.to_dict(model.verbalizer),
-        "tuning": TUNINGS.to_dict(tuning),
+        "tuning": TUNINGS.to_dict(resolve_tuning(estimator.tuning)),
         "model": {"name": model.backbone.name, "revision": model.backbone.revision},
         "classes": list(model.verbalizer.classes),
         "label_type": getattr(estimator, "label_type_", "str"),
@@ -64,6 +64,23 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
         raise SavedModelError(
             f"{str(folder)!r} holds a {settings['estimator']}, not a {cls.__name__}; load it with that class."
         )
+    return _restore(cls, path, settings, model=model, device=device)
+
+
+def load_any(folder: str | Path, *, device: str = "auto") -> Any:
+    """Load a saved classifier of whichever class it is; raises as ``load`` does."""
+    path = _local(folder)
+    settings = read_settings(path)
+    known = {cls.__name__: cls for cls in (PromptClassifier, HeadClassifier)}
+    name = settings["estimator"]
+    if name not in known:
+        raise SavedModelError(
+            f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(known)}."
+        )
+    return _restore(known[name], path, settings, model=None, device=device)
+
+
+def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
     template, verbalizer, tuning = (
         registry.from_dict(settings[key])
         for registry, key in ((TEMPLATES, "template"), (VERBALIZERS, "verbalizer"), (TUNINGS, "tuning"))
@@ -71,31 +88,18 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     backbone = catalog.load_backbone(settings["model"]["name"] if model is None else model)
     if backbone.revision != settings["model"]["revision"]:
         raise SavedModelError(
-            f"{str(folder)!r} was trained on {settings['model']['name']} revision "
+            f"{str(path)!r} was trained on {settings['model']['name']} revision "
             f"{settings['model']['revision'] or 'unknown'}, but {backbone.name} is revision "
             f"{backbone.revision or 'unknown'}; load it with that base model."
         )
     built = PromptModel.build(template, verbalizer, backbone, tuning)
     _fill(built, path / WEIGHTS)
-    parts = {"template": template, "verbalizer": verbalizer} if cls.__name__ == "PromptClassifier" else {}
+    parts = {"template": template, "verbalizer": verbalizer} if cls is PromptClassifier else {}
     estimator = cls(**settings["parameters"], **parts, model=settings["model"]["name"], tuning=tuning, device=device)
     estimator.model_ = built.eval()
     estimator.label_type_ = settings["label_type"]
     estimator._set_classes(verbalizer.classes)
     return estimator
-
-
-def load_any(folder: str | Path, *, device: str = "auto") -> Any:
-    """Load a saved classifier of whichever class it is."""
-    from promptlab import classifier
-
-    known = {cls.__name__: cls for cls in (classifier.PromptClassifier, classifier.HeadClassifier)}
-    name = read_settings(_local(folder))["estimator"]
-    if name not in known:
-        raise SavedModelError(
-            f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(known)}."
-        )
-    return load(known[name], folder, model=None, device=device)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

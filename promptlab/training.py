@@ -210,10 +210,9 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW over what is trainable, each group with its ``peak`` rate; vectors and scalars aren't decayed."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, weight in model.named_parameters():
-        if weight.requires_grad:
-            rate = settings.learning_rate if name.startswith("backbone.") else settings.head_learning_rate
-            groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
+    for name, weight in _trained(model).items():
+        rate = settings.learning_rate if name.startswith("backbone.") else settings.head_learning_rate
+        groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
     return torch.optim.AdamW(
         [
             {"params": weights, "lr": rate, "peak": rate, "weight_decay": decay}
@@ -228,6 +227,10 @@ def rate_factor(step: int, settings: TrainingSettings) -> float:
     if step < warm:
         return (step + 1) / (warm + 1)
     return max(0.0, (settings.max_steps - step) / max(1, settings.max_steps - warm))
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 class _State:
@@ -246,7 +249,7 @@ class _State:
         rows: int,
         path: Path | None,
     ) -> None:
-        self.model, self.optimizer, self.path = model, optimizer, path
+        self.weights, self.optimizer, self.path = _trained(model), optimizer, path
         self.best: dict[str, Tensor] = {}
         self.highest: DevScore | None = None
         self.stale = 0
@@ -254,11 +257,8 @@ class _State:
         self.identity = {
             **asdict(settings),
             "rows": rows,
-            "weights": {n: list(w.shape) for n, w in self.weights().items()},
+            "weights": {n: list(w.shape) for n, w in self.weights.items()},
         }
-
-    def weights(self) -> dict[str, nn.Parameter]:
-        return {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
 
     def record(self, step: int, loss: float, score: DevScore | None) -> None:
         entry: dict[str, float] = {"step": step, "loss": loss}
@@ -269,19 +269,19 @@ class _State:
             else:
                 self.stale += 1
             if score.accuracy >= self.highest.accuracy - self.highest.standard_error:
-                self.best = {name: weight.detach().cpu().clone() for name, weight in self.weights().items()}
+                self.best = {name: weight.detach().cpu().clone() for name, weight in self.weights.items()}
         self.history.append(entry)
 
     def restore_best(self) -> None:
         with torch.no_grad():
-            for name, weight in self.weights().items():
+            for name, weight in self.weights.items():
                 if name in self.best:
                     weight.copy_(self.best[name])
 
     def save(self, step: int) -> None:
         if self.path is None:
             return
-        tensors = {f"weight.{name}": weight.detach().cpu().clone() for name, weight in self.weights().items()}
+        tensors = {f"weight.{name}": weight.detach().cpu().clone() for name, weight in self.weights.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value).cpu() for key, value in values.items()}
@@ -310,7 +310,7 @@ class _State:
                 "folder, or delete it to start anew."
             )
         with torch.no_grad():
-            for name, weight in self.weights().items():
+            for name, weight in self.weights.items():
                 weight.copy_(tensors[f"weight.{name}"])
         self._load_optimizer(tensors)
         torch.set_rng_state(tensors["rng.cpu"])
