@@ -66,6 +66,7 @@ class Backbone(ABC):
     revision: str  # the hub's commit, or a hash of the weights
     hidden_size: int
     max_length: int
+    has_lm_head: bool  # False if the weights had none, so that it is random
 
     @abstractmethod
     def encode(
@@ -104,6 +105,10 @@ class Backbone(ABC):
     @abstractmethod
     def embed_soft(self, table: nn.Module) -> None:
         """Look ids past the vocabulary up in ``table()``, of shape (soft tokens, embedding)."""
+
+    @abstractmethod
+    def freeze_lm_head(self) -> None:
+        """Take the weights that only the language-model head has out of training."""
 
     @abstractmethod
     def layers(self) -> Sequence[nn.Module]:

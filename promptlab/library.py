@@ -59,7 +59,7 @@ def template_entry(name: str) -> TemplateEntry:
         fields = tuple(content["fields"])
         return TemplateEntry(full, entry["template"], entry["source"], fields, content["description"])
     except (KeyError, TypeError) as error:
-        raise TemplateError(f"template {full!r} of the library lacks {error}.") from None
+        raise TemplateError(f"template {full!r} in templates/{full.partition('/')[0]}.yaml lacks {error}.") from None
 
 
 def verbalizer_entry(name: str) -> VerbalizerEntry:
@@ -74,7 +74,9 @@ def verbalizer_entry(name: str) -> VerbalizerEntry:
         words = {str(label): tuple(map(str, row)) for label, row in entry["label_words"].items()}
         return VerbalizerEntry(full, words, entry.get("aggregate", "mean-logit"), entry["source"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise VerbalizerError(f"verbalizer {full!r} of the library lacks {error}.") from None
+        raise VerbalizerError(
+            f"verbalizer {full!r} in verbalizers/{full.partition('/')[0]}.yaml lacks {error}."
+        ) from None
 
 
 def _some(task: str | None) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from promptlab.errors import TuningError
+from promptlab.errors import BackboneError, TemplateError, TuningError
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.soft_tokens import SoftTokens
-from promptlab.types import Batch, Encoded, Example, MaskStates
+from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt
 
 
 class PromptModel(nn.Module):
@@ -42,12 +42,33 @@ class PromptModel(nn.Module):
         """
         head = verbalizer.build(backbone, template.slot)
         tuning.attach(backbone)
+        if not head.reads_lm_head:
+            backbone.freeze_lm_head()
+        elif not backbone.has_lm_head:
+            raise BackboneError(
+                f"model {backbone.name!r} was saved without a language-model head, which prompts need; choose another "
+                "model, or use HeadClassifier (--head)."
+            )
         return cls(template, verbalizer, backbone, head, SoftTokens(template.soft_slots, backbone))
 
     def encode(self, examples: Sequence[Example], *, max_length: int | None = None) -> list[Encoded]:
-        """Render and tokenize examples."""
+        """Render and tokenize examples.
+
+        Raises:
+            TemplateError: if an example doesn't fit the template, or its prompt the model.
+        """
         prompts = [self.template.render(example) for example in examples]
+        self._check_slots(prompts)
         return self.backbone.encode(prompts, soft_ids=self.soft.ids, max_length=max_length)
+
+    def _check_slots(self, prompts: Sequence[Prompt]) -> None:
+        """The head was built for one kind of slot; a branch of the template with another would be misread."""
+        for prompt in prompts:
+            if prompt.slot != self.template.slot:
+                raise TemplateError(
+                    f"prompt {str(prompt)!r} has {_said(prompt.slot)}, but the template usually has "
+                    f"{_said(self.template.slot)}; give every branch of it the same."
+                )
 
     def read(self, batch: Batch) -> Any:
         """The language model's answer, as the head takes it."""
@@ -108,6 +129,10 @@ class HeadModel(nn.Module):
 def score(head: Any, answer: Any, labels: Tensor | None) -> Tensor:
     """The loss if labels are given, else log-probabilities."""
     return head(answer) if labels is None else head.loss(answer, labels)
+
+
+def _said(slot: AnswerSlot) -> str:
+    return f"{slot.n_masks} mask(s){' at its very start' if slot.at_start else ''}"
 
 
 def join_answers(answers: Sequence[Any]) -> Any:

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
 from promptlab.backbones import catalog
-from promptlab.classifier import HeadClassifier, PromptClassifier, resolve_tuning
+from promptlab.classifier import HeadClassifier, PromptClassifier
 from promptlab.errors import SavedModelError
+from promptlab.estimator import resolve_tuning
 from promptlab.files import atomic_folder
 from promptlab.model import PromptModel
 from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS

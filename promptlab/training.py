@@ -1,26 +1,23 @@
-"""The training loop, and what it starts from and leaves behind."""
+"""The training loop."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from promptlab.errors import SavedModelError, TuningError
-from promptlab.files import atomic_folder
+from promptlab.checkpoint import Checkpoint, DevScore, trained_weights
+from promptlab.errors import TuningError
 
 
 @dataclass(frozen=True)
@@ -28,9 +25,9 @@ class TrainingSettings:
     """How to train.
 
     Args:
-        learning_rate: of the backbone; rises over ``warmup`` of the steps, then falls to 0 in a straight line.
+        learning_rate: of the backbone; rises over ``warmup_ratio`` of the steps, then falls to 0 in a straight line.
         head_learning_rate: of heads and soft tokens.
-        max_steps: updates; ``batch_size`` × ``accumulation`` examples each.
+        max_steps: updates; ``batch_size`` × ``gradient_accumulation_steps`` examples each.
         weight_decay: decoupled, on matrices only.
         max_grad_norm: larger gradients are scaled down to it.
         eval_every: updates between evaluations on the dev set.
@@ -43,8 +40,8 @@ class TrainingSettings:
     head_learning_rate: float
     max_steps: int
     batch_size: int = 8
-    accumulation: int = 1
-    warmup: float = 0.1
+    gradient_accumulation_steps: int = 1
+    warmup_ratio: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     eval_every: int = 20
@@ -54,27 +51,14 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "batch_size", "accumulation", "eval_every"):
+        for name in ("max_steps", "batch_size", "gradient_accumulation_steps", "eval_every"):
             if getattr(self, name) < 1:
                 raise TuningError(f"{name}={getattr(self, name)!r} must be at least 1.")
         for name in ("learning_rate", "head_learning_rate"):
             if not 0 <= getattr(self, name) < 10:
                 raise TuningError(f"{name}={getattr(self, name)!r} must be between 0 and 10, usually 1e-5 to 1e-2.")
-        if not 0 <= self.warmup < 1:
-            raise TuningError(f"warmup={self.warmup!r} is a share of the steps: from 0 to below 1.")
-
-
-class DevScore(NamedTuple):
-    """How good the model is on a dev set: accuracy, mean loss in nats, number of examples."""
-
-    accuracy: float
-    loss: float
-    n_examples: int
-
-    @property
-    def standard_error(self) -> float:
-        """Of the accuracy, as a share."""
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.n_examples)
+        if not 0 <= self.warmup_ratio < 1:
+            raise TuningError(f"warmup_ratio={self.warmup_ratio!r} is a share of the steps: from 0 to below 1.")
 
 
 def learning_rate_for(base: float, hidden_size: int) -> float:
@@ -148,12 +132,12 @@ def train(
     loader = accelerator.prepare(loader)
     optimizer = _optimizer(model, settings)
     network, fast_optimizer = accelerator.prepare(model, optimizer)
-    state = _State(model, optimizer, settings, rows=len(rows), path=checkpoint)
+    state = Checkpoint(model, optimizer, {**asdict(settings), "rows": len(rows)}, path=checkpoint)
     step = state.load()
     bar = tqdm(total=settings.max_steps, initial=step, desc="training", unit="step", leave=False, disable=None)
-    losses: list[float] = []
+    losses: list[Tensor] = []
     network.train()
-    for batch in _endless(loader, batches, start=step * settings.accumulation):
+    for batch in _endless(loader, batches, start=step * settings.gradient_accumulation_steps):
         if step >= settings.max_steps:
             break
         for group in optimizer.param_groups:
@@ -165,7 +149,7 @@ def train(
                 accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
             fast_optimizer.step()
             fast_optimizer.zero_grad()
-        losses.append(loss.item())
+        losses.append(loss.detach())
         if not accelerator.sync_gradients:
             continue
         step += 1
@@ -173,7 +157,7 @@ def train(
         if step % settings.eval_every == 0 or step == settings.max_steps:
             score = evaluate() if evaluate else None
             network.train()
-            state.record(step, float(np.mean(losses)), score)
+            state.record(step, torch.stack(losses).mean().item(), score)
             losses.clear()
             if accelerator.is_main_process:
                 state.save(step)
@@ -201,7 +185,7 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
         return Accelerator(
             mixed_precision=precision,
             cpu=settings.device == "cpu",
-            gradient_accumulation_steps=settings.accumulation,
+            gradient_accumulation_steps=settings.gradient_accumulation_steps,
         )
     except ValueError as error:
         raise TuningError(f"precision={settings.precision!r}, device={settings.device!r}: {error}") from None
@@ -210,7 +194,7 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW over what is trainable, each group with its ``peak`` rate; vectors and scalars aren't decayed."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, weight in _trained(model).items():
+    for name, weight in trained_weights(model).items():
         rate = settings.learning_rate if name.startswith("backbone.") else settings.head_learning_rate
         groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
     return torch.optim.AdamW(
@@ -223,108 +207,7 @@ def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Opti
 
 def rate_factor(step: int, settings: TrainingSettings) -> float:
     """Share of the learning rate that update ``step`` (from 0) uses: linear warm-up, then linear decay to 0."""
-    warm = round(settings.warmup * settings.max_steps)
+    warm = round(settings.warmup_ratio * settings.max_steps)
     if step < warm:
         return (step + 1) / (warm + 1)
     return max(0.0, (settings.max_steps - step) / max(1, settings.max_steps - warm))
-
-
-def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-
-
-class _State:
-    """The best weights so far, the record of training, and their copy on disk.
-
-    Best are the latest weights whose dev accuracy is within one standard error of the highest: on 32 dev examples an
-    accuracy of 80 % has a standard error of 7 points, so that the highest of ten evaluations is mostly luck.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        settings: TrainingSettings,
-        *,
-        rows: int,
-        path: Path | None,
-    ) -> None:
-        self.weights, self.optimizer, self.path = _trained(model), optimizer, path
-        self.best: dict[str, Tensor] = {}
-        self.highest: DevScore | None = None
-        self.stale = 0
-        self.history: list[dict[str, float]] = []
-        self.identity = {
-            **asdict(settings),
-            "rows": rows,
-            "weights": {n: list(w.shape) for n, w in self.weights.items()},
-        }
-
-    def record(self, step: int, loss: float, score: DevScore | None) -> None:
-        entry: dict[str, float] = {"step": step, "loss": loss}
-        if score is not None:
-            entry |= {"dev_accuracy": score.accuracy, "dev_loss": score.loss}
-            if self.highest is None or score.accuracy > self.highest.accuracy:
-                self.highest, self.stale = score, 0
-            else:
-                self.stale += 1
-            if score.accuracy >= self.highest.accuracy - self.highest.standard_error:
-                self.best = {name: weight.detach().cpu().clone() for name, weight in self.weights.items()}
-        self.history.append(entry)
-
-    def restore_best(self) -> None:
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                if name in self.best:
-                    weight.copy_(self.best[name])
-
-    def save(self, step: int) -> None:
-        if self.path is None:
-            return
-        tensors = {f"weight.{name}": weight.detach().cpu().clone() for name, weight in self.weights.items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for number, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value).cpu() for key, value in values.items()}
-        tensors["rng.cpu"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["rng.cuda"] = torch.cuda.get_rng_state()
-        progress = {"step": step, "highest": self.highest, "stale": self.stale, "history": self.history}
-        with atomic_folder(self.path) as folder:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "state.safetensors")
-            (folder / "state.json").write_text(json.dumps({"identity": self.identity, **progress}))
-
-    def load(self) -> int:
-        """Take up the state on disk, if there is one; return the number of finished steps."""
-        if self.path is None or not self.path.exists():
-            return 0
-        try:
-            progress = json.loads((self.path / "state.json").read_text())
-            tensors = load_file(self.path / "state.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
-            raise SavedModelError(
-                f"checkpoint {str(self.path)!r} can't be read ({error}); delete it to start anew."
-            ) from None
-        if progress["identity"] != self.identity:
-            raise SavedModelError(
-                f"checkpoint {str(self.path)!r} belongs to a run with other settings or data; choose another "
-                "folder, or delete it to start anew."
-            )
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(tensors[f"weight.{name}"])
-        self._load_optimizer(tensors)
-        torch.set_rng_state(tensors["rng.cpu"])
-        if "rng.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["rng.cuda"])
-        self.best = {name[5:]: value for name, value in tensors.items() if name.startswith("best.")}
-        self.highest = DevScore(*progress["highest"]) if progress["highest"] else None
-        self.stale, self.history = progress["stale"], progress["history"]
-        return int(progress["step"])
-
-    def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".", 2)
-                state.setdefault(int(number), {})[key] = value
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})

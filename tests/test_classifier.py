@@ -230,7 +230,7 @@ def test_a_pair_is_read_with_the_models_separator(bert):
 @pytest.mark.parametrize(
     ("changes", "X", "y", "error", "message"),
     [
-        ({}, TEXTS, ["positive"] * 6, DataError, "at least 2 classes"),
+        ({}, TEXTS, ["positive"] * 6, DataError, "2 classes or more"),
         ({}, TEXTS, ["positive"] * 5 + ["negativ"], UnknownNameError, "did you mean 'negative'"),
         ({}, TEXTS, LABELS[:-1], DataError, "5"),
         ({}, [], [], DataError, "no examples"),

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from promptlab.checkpoint import DevScore
 from promptlab.errors import SavedModelError, TuningError
-from promptlab.training import DevScore, LengthBatches, TrainingSettings, learning_rate_for, rate_factor, train
+from promptlab.training import LengthBatches, TrainingSettings, learning_rate_for, rate_factor, train
 
 
 class Line(nn.Module):
@@ -131,7 +132,7 @@ def test_accumulated_small_batches_are_one_large_batch():
     small, large = Line().eval(), Line().eval()
     small.train = large.train = lambda mode=True: None  # no dropout
 
-    fit(small, batch_size=3, accumulation=3, max_steps=4, max_grad_norm=1e9)
+    fit(small, batch_size=3, gradient_accumulation_steps=3, max_steps=4, max_grad_norm=1e9)
     fit(large, batch_size=9, max_steps=4, max_grad_norm=1e9)
 
     assert small.head.weight.item() == pytest.approx(large.head.weight.item(), abs=1e-6)
@@ -147,7 +148,7 @@ def test_gradients_above_the_limit_are_scaled_down():
 
 
 def test_the_rate_warms_up_and_then_falls_to_zero():
-    plan = settings(max_steps=10, warmup=0.2)
+    plan = settings(max_steps=10, warmup_ratio=0.2)
 
     assert [rate_factor(step, plan) for step in range(10)] == pytest.approx(
         [1 / 3, 2 / 3, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
@@ -180,7 +181,8 @@ def test_many_rows_are_batched_by_length():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"max_steps": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"learning_rate": 20.0}, {"warmup": 1.0}]
+    "changes",
+    [{"max_steps": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"learning_rate": 20.0}, {"warmup_ratio": 1.0}],
 )
 def test_settings_out_of_range_are_errors(changes):
     with pytest.raises(TuningError, match=next(iter(changes))):

@@ -89,12 +89,16 @@ def load_backbone(
         if config.model_type == "deberta-v2" and not _has_bert_head(place):
             config.legacy = False
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
-        network = AutoModelForMaskedLM.from_pretrained(place, config=config, dtype=torch.float32, **options)
+        network, loading = AutoModelForMaskedLM.from_pretrained(
+            place, config=config, dtype=torch.float32, output_loading_info=True, **options
+        )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise BackboneError(f"model {name!r} can't be loaded: {_first_line(error)}") from error
     backbone_class = BACKBONES.get(config.model_type)
     found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
-    return backbone_class(network.eval(), tokenizer, name=name, revision=found)
+    inside = f"{network.base_model_prefix}."
+    has_head = all(key.startswith(inside) for key in loading["missing_keys"])
+    return backbone_class(network.eval(), tokenizer, name=name, revision=found, has_lm_head=has_head)
 
 
 def check_family(model_type: str) -> None:

@@ -63,15 +63,22 @@ class MaskedBackbone(nn.Module, Backbone):
         tokenizer: its fast tokenizer.
         name: where it came from: a catalogue name, hub id or folder.
         revision: which version of it; the hub's commit or a hash of the weights.
+        has_lm_head: whether the weights had a head, or it is random.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str = "", revision: str = ""
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str = "",
+        revision: str = "",
+        has_lm_head: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
-        self.name, self.revision = name, revision
+        self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
         self.soft_embedding: SoftEmbedding | None = None
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.encoder = PromptEncoder(tokenizer)
@@ -149,6 +156,12 @@ class MaskedBackbone(nn.Module, Backbone):
         if self.soft_embedding is not None:  # its hooks would hide the soft tokens from the new ones
             self.soft_embedding.remove()
         self.soft_embedding = SoftEmbedding(self.model.get_input_embeddings(), table, self.vocabulary)
+
+    def freeze_lm_head(self) -> None:
+        shared = {id(weight) for weight in self.model.base_model.parameters()}
+        for weight in self.model.parameters():
+            if id(weight) not in shared:
+                weight.requires_grad_(False)
 
     def layers(self) -> Sequence[nn.Module]:
         return list(self.model.base_model.get_submodule(self.layout.layers).children())

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from promptlab.errors import TemplateError
 from promptlab.interfaces import Template
-from promptlab.templates.rendering import field_names, render_segments, soft_slots
+from promptlab.templates.rendering import AnyValue, field_names, render_segments, soft_slots
 from promptlab.types import AnswerSlot, Example, Prompt, SoftSlot
 
 
@@ -33,7 +33,7 @@ class ManualTemplate(Template):
 
     @cached_property
     def slot(self) -> AnswerSlot:
-        return self.render(Example(dict.fromkeys(self.fields, "text"))).slot
+        return self.render(Example(dict.fromkeys(self.fields, AnyValue("text")))).slot
 
     @property
     def soft_slots(self) -> tuple[SoftSlot, ...]:

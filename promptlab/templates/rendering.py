@@ -48,6 +48,21 @@ class Pieces(list[Any]):
         raise TemplateError("a macro or a block can't be joined to text or filtered; put it in braces of its own.")
 
 
+class AnyValue(str):
+    """Stands for a field whose value isn't known yet: text that can also be counted with, compared and looked into."""
+
+    def _same(self, *other: Any) -> AnyValue:
+        return self
+
+    def _yes(self, other: Any) -> bool:
+        return True
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __rmod__ = _same  # type: ignore[assignment]
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __pow__ = __rpow__ = __neg__ = _same
+    __lt__ = __le__ = __gt__ = __ge__ = _yes  # type: ignore[assignment]
+    __getitem__ = __getattr__ = _same  # type: ignore[assignment]
+
+
 def soft(what: int | str = 1, *, id: str) -> Slot:
     """Soft tokens: so many, or as many as the words have tokens; ``id`` says which share their vectors."""
     if isinstance(what, str):
@@ -115,7 +130,7 @@ def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSl
     try:
         tree = _ENVIRONMENT.parse(source)
         for output in tree.find_all(nodes.Output):
-            output.nodes = [_kept_to_the_end(node) for node in output.nodes]
+            output.nodes = [_as_text(_kept_to_the_end(node)) for node in output.nodes]
         slots = tuple(_name_soft_slots(tree, source))
         names = meta.find_undeclared_variables(tree) - set(SLOT_NAMES) - set(_ENVIRONMENT.globals)
         compiled = JinjaTemplate.from_code(_ENVIRONMENT, _ENVIRONMENT.compile(tree), _ENVIRONMENT.make_globals(None))
@@ -125,6 +140,11 @@ def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSl
             "fields and slots stand in double braces, such as {{ text_a }} It was {{ mask }}."
         ) from None
     return compiled, tuple(sorted(names)), slots
+
+
+def _as_text(node: nodes.Expr) -> nodes.Expr:
+    """``{{ "words" }}`` are the template's own words and no field."""
+    return nodes.TemplateData(node.value) if isinstance(node, nodes.Const) and isinstance(node.value, str) else node
 
 
 def _kept_to_the_end(node: nodes.Expr) -> nodes.Expr:

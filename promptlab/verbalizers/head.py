@@ -19,6 +19,8 @@ class VerbalizerHead(nn.Module, ABC):
     reads something else than mask states.
     """
 
+    reads_lm_head = True  # False for heads on hidden states, whose language-model head then isn't trained
+
     def read(self, backbone: Backbone, batch: Batch) -> Any:
         """The model's answer to a batch; mask states unless a head says otherwise."""
         return backbone.mask_states(batch)

@@ -52,6 +52,8 @@ class LinearVerbalizer(Verbalizer):
 class LinearHead(VerbalizerHead):
     """Pooled features → dropout → linear layer, which starts at zero: every class is as likely as any other."""
 
+    reads_lm_head = False
+
     def __init__(self, hidden: int, classes: int, *, pooling: str = "mean", dropout: float = 0.1) -> None:
         super().__init__()
         self.pooling = pooling

@@ -168,3 +168,13 @@ def test_both_head_layouts_of_deberta_are_told_apart(tiny_backbone, tmp_path, fa
 @pytest.mark.minilm
 def test_the_model_package_announces_itself():
     assert "minilm" in packages()
+
+
+def test_a_folder_without_a_language_model_head_is_told_from_one_with_it(tiny_backbone, tmp_path):
+    tiny = tiny_backbone("bert")
+    for model, folder in ((tiny.model, "whole"), (tiny.model.base_model, "encoder")):
+        model.save_pretrained(tmp_path / folder)
+        tiny.tokenizer.save_pretrained(tmp_path / folder)
+
+    assert load_backbone(str(tmp_path / "whole")).has_lm_head
+    assert not load_backbone(str(tmp_path / "encoder")).has_lm_head

@@ -4,7 +4,7 @@ import pytest
 
 from promptlab.errors import TemplateError
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Example, SoftSlot
+from promptlab.types import Example, Segment, SoftSlot
 
 
 def test_a_template_without_a_mask_says_where_to_put_one():
@@ -42,3 +42,18 @@ def test_an_empty_field_before_the_mask_is_still_text_before_it():
 
 def test_the_number_of_masks_is_that_of_all_mask_slots():
     assert ManualTemplate("{{ mask }} and {{ mask(3) }} {{ text_a }}").slot.n_masks == 1 + 3
+
+
+def test_expressions_of_numbers_lists_and_records_do_not_hide_the_slot():
+    source = "{% if stars + 1 > 3 %}{{ tags[0] }} {{ meta.author }} {{ 2 * stars }}{% endif %} {{ text_a }} {{ mask }}"
+
+    assert ManualTemplate(source).slot == (1, False)
+
+
+def test_quoted_words_are_the_templates_own_and_are_never_shortened():
+    (text, field, *_) = (
+        ManualTemplate('{{ "It was" }} {{ text_a }} {{ mask }}').render(Example({"text_a": "x"})).segments
+    )
+
+    assert text == Segment("text", "It was ")
+    assert field.shortenable

@@ -1,0 +1,142 @@
+"""Training a prompt model on labelled examples, whole or only its head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from promptlab.data.readers import as_examples
+from promptlab.errors import DataError, UnknownNameError
+from promptlab.inference import in_batches, predict_log_probs, resolve_device
+from promptlab.model import HeadModel, PromptModel
+from promptlab.training import DevScore, TrainingSettings, train
+from promptlab.types import Batch, Encoded, Example
+
+
+class Labelled(NamedTuple):
+    """Examples and their labels as the user gave them."""
+
+    examples: list[Example]
+    labels: list[Any]
+
+    @classmethod
+    def of(cls, X: Any, y: Any) -> Labelled:
+        """From texts and labels; without ``y`` from the labels that the examples carry.
+
+        Raises:
+            DataError: if there are no examples, or a label is missing.
+        """
+        examples = as_examples(X, y)
+        if not examples:
+            raise DataError("there are no examples; give at least one of each class.")
+        labels: list[Any] = [example.label for example in examples] if y is None else list(y)
+        missing = [row for row, label in enumerate(labels, start=1) if label is None]
+        if missing:
+            raise DataError(f"row {missing[0]} has no label; pass y, or label every example.")
+        return cls(examples, labels)
+
+    def targets(self, classes: Sequence[str]) -> Tensor:
+        """The position of each label among the classes.
+
+        Raises:
+            UnknownNameError: if a label is none of them.
+        """
+        position = {name: i for i, name in enumerate(classes)}
+        for label in self.labels:
+            if str(label) not in position:
+                raise UnknownNameError("label", str(label), position)
+        return torch.tensor([position[str(label)] for label in self.labels])
+
+
+class EncodedSet(NamedTuple):
+    """Encoded prompts and their classes."""
+
+    rows: list[Encoded]
+    targets: Tensor
+
+    @classmethod
+    def of(cls, data: Labelled, model: PromptModel, max_length: int | None) -> EncodedSet:
+        targets = data.targets(model.verbalizer.classes)
+        return cls(model.encode(data.examples, max_length=max_length), targets)
+
+
+def fit_model(
+    model: PromptModel,
+    training: EncodedSet,
+    dev: EncodedSet | None,
+    settings: TrainingSettings,
+    *,
+    checkpoint: Path | None = None,
+) -> list[dict[str, float]]:
+    """Train what is trainable and leave the best weights by dev score; returns the record of ``train``.
+
+    If only the head is trained, the frozen model's answers are computed once.
+
+    Raises:
+        TuningError: if nothing is trainable.
+    """
+    model.check_trainable()
+    device = resolve_device(settings.device)
+    model.to(device)
+    if model.has_constant_answers():
+        return _fit_head(model, training, dev, settings, checkpoint)
+
+    def collate(rows: list[int]) -> Batch:
+        batch = model.backbone.collate([training.rows[row] for row in rows])
+        batch.labels = training.targets[rows]
+        return batch.to(device)
+
+    def evaluate() -> DevScore:
+        assert dev is not None
+        return _dev_score(predict_log_probs(model.eval(), dev.rows), dev.targets)
+
+    lengths = [len(row.input_ids) for row in training.rows]
+    return train(
+        model,
+        range(len(lengths)),
+        collate,
+        lengths,
+        settings,
+        evaluate=None if dev is None else evaluate,
+        checkpoint=checkpoint,
+    )
+
+
+def _fit_head(
+    model: PromptModel,
+    training: EncodedSet,
+    dev: EncodedSet | None,
+    settings: TrainingSettings,
+    checkpoint: Path | None,
+) -> list[dict[str, float]]:
+    model.eval()
+    answers = in_batches(model, training.rows, model.read)
+    head = HeadModel(model.head, answers, training.targets.to(answers.device))
+    dev_answers = None if dev is None else in_batches(model, dev.rows, model.read)
+
+    @torch.inference_mode()
+    def evaluate() -> DevScore:
+        assert dev is not None
+        head.eval()
+        return _dev_score(model.head(dev_answers).cpu(), dev.targets)
+
+    count = len(training.rows)
+    return train(
+        head,
+        range(count),
+        torch.tensor,
+        [1] * count,
+        settings,
+        evaluate=None if dev is None else evaluate,
+        checkpoint=checkpoint,
+    )
+
+
+def _dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
+    accuracy = (log_probs.argmax(dim=-1) == targets).float().mean().item()
+    loss = -log_probs[torch.arange(len(targets)), targets].mean().item()
+    return DevScore(accuracy, loss, len(targets))

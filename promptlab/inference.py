@@ -1,0 +1,46 @@
+"""Running a model on many prompts: in batches of like length, the order restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptlab.errors import TuningError
+from promptlab.model import PromptModel, join_answers
+from promptlab.types import Batch, Encoded
+
+BATCH = 32
+
+
+def predict_log_probs(model: PromptModel, encoded: Sequence[Encoded]) -> Tensor:
+    """Class log-probabilities of encoded prompts, (prompts, classes) on the CPU, in the order given."""
+    return in_batches(model, encoded, model).cpu()
+
+
+@torch.inference_mode()
+def in_batches(model: PromptModel, encoded: Sequence[Encoded], run: Callable[[Batch], Any]) -> Any:
+    """``run`` on batches of prompts of like length, so that none pays for another's; results in the order given."""
+    device = next(model.parameters()).device
+    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row].input_ids))
+    groups = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
+    results = [run(model.backbone.collate([encoded[row] for row in group]).to(device)) for group in groups]
+    back = torch.empty(len(order), dtype=torch.long)
+    back[order] = torch.arange(len(order))
+    return join_answers(results)[back.to(device)]
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of that name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        TuningError: if it can't be used here.
+    """
+    if device != "auto":
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise TuningError(f"device {device!r} can't be used here: {str(error).splitlines()[0]}") from None
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
