@@ -9,6 +9,7 @@ demo: $(STAMP)
 	$(BIN)/promptlab demo
 
 test: $(STAMP)
+	$(BIN)/promptlab download smollm2
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
 lint: $(STAMP)

@@ -11,15 +11,22 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "ContextualVerbalizer": "promptlab.verbalizers.calibrated",
+    "DemonstrationTemplate": "promptlab.templates.demonstrations",
+    "DomainVerbalizer": "promptlab.verbalizers.calibrated",
     "Example": "promptlab.types",
     "Frozen": "promptlab.tuning.frozen",
     "Full": "promptlab.tuning.full",
     "HeadClassifier": "promptlab.classifier",
+    "InContextTemplate": "promptlab.templates.demonstrations",
     "ManualTemplate": "promptlab.templates.manual",
     "ManualVerbalizer": "promptlab.verbalizers.manual",
     "PromptClassifier": "promptlab.classifier",
     "PromptlabError": "promptlab.errors",
+    "StringVerbalizer": "promptlab.verbalizers.strings",
+    "SupportVerbalizer": "promptlab.verbalizers.calibrated",
     "TopLayers": "promptlab.tuning.top_layers",
+    "download": "promptlab.backbones.download",
     "k_shot": "promptlab.data.sampling",
     "load_backbone": "promptlab.backbones.catalog",
     "load_sample": "promptlab.data.samples",

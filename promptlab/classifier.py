@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from promptlab.backbones import catalog
-from promptlab.errors import TemplateError, VerbalizerError
+from promptlab.errors import TemplateError, UnknownNameError, VerbalizerError
 from promptlab.estimator import TextClassifier
+from promptlab.inference import calibrate
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.library import template_entry, verbalizer_entry
 from promptlab.model import PromptModel
@@ -18,6 +19,7 @@ from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
 from promptlab.verbalizers.linear import LinearVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
+from promptlab.verbalizers.strings import StringVerbalizer
 
 
 @dataclass(eq=False, repr=False)
@@ -44,16 +46,7 @@ class PromptClassifier(TextClassifier):
         return resolve_template(self.template)
 
     def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
-        if isinstance(self.verbalizer, Verbalizer):
-            return self.verbalizer
-        if self.verbalizer is None:
-            raise VerbalizerError(
-                'no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.'
-            )
-        if isinstance(self.verbalizer, Mapping):
-            return ManualVerbalizer(self.verbalizer)
-        entry = verbalizer_entry(str(self.verbalizer))
-        return ManualVerbalizer(entry.label_words, entry.aggregate)
+        return resolve_verbalizer(self.verbalizer)
 
     def _ready(self) -> PromptModel:
         return self.model_ if hasattr(self, "model_") else self._zero_shot()
@@ -68,6 +61,7 @@ class PromptClassifier(TextClassifier):
                 model = PromptModel.build(
                     self._template(), verbalizer, catalog.load_backbone(self.model), TUNINGS.get("none")()
                 )
+                calibrate(model, max_length=self.max_length)
             self._untrained = kept = (parts, model)
             self._set_classes(verbalizer.classes)
         return kept[1]
@@ -115,3 +109,24 @@ def resolve_template(template: Any) -> Template:
         raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
     source = str(template)
     return ManualTemplate(source if "{" in source or " " in source else template_entry(source).template)
+
+
+def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
+    """A verbalizer, one of these label words, or the one of that name in the task library.
+
+    Raises:
+        VerbalizerError: if there is none.
+        UnknownNameError: if the library has no such name.
+    """
+    if isinstance(verbalizer, Verbalizer):
+        return verbalizer
+    if verbalizer is None:
+        raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
+    if isinstance(verbalizer, Mapping):
+        return ManualVerbalizer(verbalizer)
+    entry = verbalizer_entry(str(verbalizer))
+    options = {} if entry.aggregate is None else {"aggregate": entry.aggregate}
+    kinds: Mapping[str, Callable[..., Verbalizer]] = {"manual": ManualVerbalizer, "strings": StringVerbalizer}
+    if entry.kind not in kinds:
+        raise UnknownNameError(f"kind of verbalizer {entry.name}", entry.kind, kinds)
+    return kinds[entry.kind](entry.label_words, **options)

@@ -18,7 +18,7 @@ from promptlab.backbones import catalog
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, TuningError
 from promptlab.fitting import EncodedSet, Labelled, fit_model
-from promptlab.inference import predict_log_probs, resolve_device
+from promptlab.inference import calibrate, predict_log_probs, resolve_device
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.model import PromptModel
 from promptlab.registry import TUNINGS
@@ -93,8 +93,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         dev = None if eval_set is None else Labelled.of(*eval_set)
         tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
-            model = PromptModel.build(self._template(), verbalizer, self._fresh_backbone(), tuning)
+            template = self._template().bind(training.examples, verbalizer)
+            model = PromptModel.build(template, verbalizer, self._fresh_backbone(), tuning)
             self.history_ = self._train(model, tuning, training, dev)
+            calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
         self.model_ = model.eval()
         whole = all(isinstance(label, (int, np.integer)) for label in training.labels)
         self.label_type_ = "int" if whole else "str"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, UnknownNameError
-from promptlab.inference import in_batches, predict_log_probs, resolve_device
+from promptlab.inference import average_variants, in_batches, predict_log_probs, resolve_device
 from promptlab.model import HeadModel, PromptModel
 from promptlab.training import DevScore, TrainingSettings, train
 from promptlab.types import Batch, Encoded, Example
@@ -53,15 +53,21 @@ class Labelled(NamedTuple):
 
 
 class EncodedSet(NamedTuple):
-    """Encoded prompts and their classes."""
+    """Encoded prompts, ``n_variants`` for each example, and the class of each example."""
 
     rows: list[Encoded]
     targets: Tensor
+    n_variants: int
+
+    @property
+    def row_targets(self) -> Tensor:
+        """The class of each prompt."""
+        return self.targets.repeat_interleave(self.n_variants)
 
     @classmethod
     def of(cls, data: Labelled, model: PromptModel, max_length: int | None) -> EncodedSet:
         targets = data.targets(model.verbalizer.classes)
-        return cls(model.encode(data.examples, max_length=max_length), targets)
+        return cls(model.encode(data.examples, max_length=max_length), targets, model.template.n_variants)
 
 
 def fit_model(
@@ -85,9 +91,11 @@ def fit_model(
     if model.has_constant_answers():
         return _fit_head(model, training, dev, settings, checkpoint)
 
+    row_targets = training.row_targets
+
     def collate(rows: list[int]) -> Batch:
         batch = model.backbone.collate([training.rows[row] for row in rows])
-        batch.labels = training.targets[rows]
+        batch.labels = row_targets[rows]
         return batch.to(device)
 
     def evaluate() -> DevScore:
@@ -115,14 +123,14 @@ def _fit_head(
 ) -> list[dict[str, float]]:
     model.eval()
     answers = in_batches(model, training.rows, model.read)
-    head = HeadModel(model.head, answers, training.targets.to(answers.device))
+    head = HeadModel(model.head, answers, training.row_targets.to(answers.device))
     dev_answers = None if dev is None else in_batches(model, dev.rows, model.read)
 
     @torch.inference_mode()
     def evaluate() -> DevScore:
         assert dev is not None
         head.eval()
-        return _dev_score(model.head(dev_answers).cpu(), dev.targets)
+        return _dev_score(average_variants(model.head(dev_answers), dev.n_variants).cpu(), dev.targets)
 
     count = len(training.rows)
     return train(

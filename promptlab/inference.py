@@ -16,8 +16,27 @@ BATCH = 32
 
 
 def predict_log_probs(model: PromptModel, encoded: Sequence[Encoded]) -> Tensor:
-    """Class log-probabilities of encoded prompts, (prompts, classes) on the CPU, in the order given."""
-    return in_batches(model, encoded, model).cpu()
+    """Class log-probabilities of encoded examples, (examples, classes) on the CPU, in the order given.
+
+    Where the template makes several prompts of an example, their log-probabilities are averaged.
+    """
+    return average_variants(in_batches(model, encoded, model), model.template.n_variants).cpu()
+
+
+def average_variants(log_probs: Tensor, n_variants: int) -> Tensor:
+    """Mean over the prompts of each example, normalised: (examples * variants, classes) → (examples, classes)."""
+    if n_variants == 1:
+        return log_probs
+    return log_probs.unflatten(0, (-1, n_variants)).mean(dim=1).log_softmax(dim=-1)
+
+
+@torch.inference_mode()
+def calibrate(model: PromptModel, *, max_length: int | None = None) -> None:
+    """Let the head measure its prior with the model as it is now; does nothing for heads that don't calibrate."""
+    prompts = model.verbalizer.reference_prompts(model.template)
+    if prompts:
+        model.eval()
+        model.head.set_prior(in_batches(model, model.encode_prompts(prompts, max_length=max_length), model.read))
 
 
 @torch.inference_mode()
@@ -26,7 +45,8 @@ def in_batches(model: PromptModel, encoded: Sequence[Encoded], run: Callable[[Ba
     device = next(model.parameters()).device
     order = sorted(range(len(encoded)), key=lambda row: len(encoded[row].input_ids))
     groups = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
-    results = [run(model.backbone.collate([encoded[row] for row in group]).to(device)) for group in groups]
+    with model.backbone.sharing(encoded):
+        results = [run(model.backbone.collate([encoded[row] for row in group]).to(device)) for group in groups]
     back = torch.empty(len(order), dtype=torch.long)
     back[order] = torch.arange(len(order))
     return join_answers(results)[back.to(device)]

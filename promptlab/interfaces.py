@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from promptlab.errors import VerbalizerError
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
 
 if TYPE_CHECKING:
@@ -40,6 +42,24 @@ class Template(ABC):
         """The soft tokens it declares."""
         return ()
 
+    @property
+    @abstractmethod
+    def fields(self) -> Sequence[str]:
+        """Names of the fields it reads."""
+
+    @property
+    def n_variants(self) -> int:
+        """Prompts that it makes of one example; their class log-probabilities are averaged."""
+        return 1
+
+    def variants(self, example: Example) -> Sequence[Prompt]:
+        """All prompts of an example, ``n_variants`` of them."""
+        return (self.render(example),)
+
+    def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Template:
+        """The template with labelled examples taken up, where it shows some; ``fit`` calls this."""
+        return self
+
 
 class Verbalizer(ABC):
     """How the model's answer becomes classes."""
@@ -48,6 +68,19 @@ class Verbalizer(ABC):
     @abstractmethod
     def classes(self) -> Sequence[str]:
         """Names of the classes, in the order of the head's output."""
+
+    @property
+    def answers(self) -> Mapping[str, str]:
+        """Class → the words that stand for it in an answered example.
+
+        Raises:
+            VerbalizerError: if the classes have no words.
+        """
+        raise VerbalizerError(f"{type(self).__name__} has no label words to answer demonstrations with; use another.")
+
+    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
+        """Prompts on which the head measures its prior before it predicts; none, unless it calibrates."""
+        return ()
 
     @abstractmethod
     def build(self, backbone: Backbone, slot: AnswerSlot) -> Any:
@@ -67,19 +100,26 @@ class Backbone(ABC):
     hidden_size: int
     max_length: int
     has_lm_head: bool  # False if the weights had none, so that it is random
+    decodings: Sequence[str]  # ways to score answers of several tokens, the usual one first
 
     @abstractmethod
     def encode(
-        self, prompts: Sequence[Prompt], *, soft_ids: Mapping[str, Sequence[int]], max_length: int | None = None
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        soft_ids: Mapping[str, Sequence[int]],
+        max_length: int | None = None,
+        answer_length: int = 1,
     ) -> list[Encoded]:
         """Token ids of a batch of prompts, equal to those the model's own tokenizer gives for the whole text.
 
         Args:
             soft_ids: ids of the soft tokens by their slot's key.
             max_length: tokens a prompt may take; the model's own limit if None.
+            answer_length: tokens that an answer may have.
 
         Raises:
-            TemplateError: if the parts that can't be shortened don't fit.
+            TemplateError: if the parts that can't be shortened don't fit, or the family can't answer such a prompt.
         """
 
     @abstractmethod
@@ -91,12 +131,29 @@ class Backbone(ABC):
         """Hidden states at the answer slots."""
 
     @abstractmethod
+    def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
+        """Log-probabilities, in nats, of whole answers at the one slot: (batch, strings), not normalised by length.
+
+        Args:
+            strings: token ids of each answer, as ``answer_ids`` gives them.
+            decoding: one of ``decodings``.
+        """
+
+    def sharing(self, encoded: Sequence[Encoded]) -> AbstractContextManager[None]:
+        """Inside, what these prompts have in common may be computed once; nothing here, unless a family can."""
+        return nullcontext()
+
+    @abstractmethod
     def hidden_states(self, batch: Batch) -> Tensor:
         """Last hidden states of every token: (batch, length, hidden)."""
 
     @abstractmethod
-    def token_ids(self, word: str, *, at_start: bool = False) -> list[int]:
-        """Ids of a word that follows other text, or (``at_start``) begins the input."""
+    def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
+        """Ids that a text has as the answer at a slot."""
+
+    @abstractmethod
+    def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
+        """Ids of a text that follows other text, or (``at_start``) begins the input."""
 
     @abstractmethod
     def embedding_weight(self) -> Tensor:

@@ -24,12 +24,16 @@ class TemplateEntry:
 
 @dataclass(frozen=True)
 class VerbalizerEntry:
-    """Label words of the library: class → words, and how the words of a class count together."""
+    """Label words of the library: class → words, how the words of a class count together, and the verbalizer's kind.
+
+    ``aggregate`` is None where the kind's own way is meant; ``kind`` is ``manual`` (single tokens) or ``strings``.
+    """
 
     name: str
     label_words: Mapping[str, tuple[str, ...]]
-    aggregate: str
+    aggregate: str | None
     source: str
+    kind: str
 
 
 def tasks() -> list[str]:
@@ -72,7 +76,8 @@ def verbalizer_entry(name: str) -> VerbalizerEntry:
     _, full, entry = _find("verbalizer", name)
     try:
         words = {str(label): tuple(map(str, row)) for label, row in entry["label_words"].items()}
-        return VerbalizerEntry(full, words, entry.get("aggregate", "mean-logit"), entry["source"])
+        kind = entry.get("kind", "manual")
+        return VerbalizerEntry(full, words, entry.get("aggregate"), entry["source"], kind)
     except (KeyError, TypeError, AttributeError) as error:
         raise VerbalizerError(
             f"verbalizer {full!r} in verbalizers/{full.partition('/')[0]}.yaml lacks {error}."

@@ -52,14 +52,20 @@ class PromptModel(nn.Module):
         return cls(template, verbalizer, backbone, head, SoftTokens(template.soft_slots, backbone))
 
     def encode(self, examples: Sequence[Example], *, max_length: int | None = None) -> list[Encoded]:
-        """Render and tokenize examples.
+        """Render and tokenize examples: ``template.n_variants`` prompts of each, one example after the other.
 
         Raises:
             TemplateError: if an example doesn't fit the template, or its prompt the model.
         """
-        prompts = [self.template.render(example) for example in examples]
+        prompts = [prompt for example in examples for prompt in self.template.variants(example)]
         self._check_slots(prompts)
-        return self.backbone.encode(prompts, soft_ids=self.soft.ids, max_length=max_length)
+        return self.encode_prompts(prompts, max_length=max_length)
+
+    def encode_prompts(self, prompts: Sequence[Prompt], *, max_length: int | None = None) -> list[Encoded]:
+        """Tokenize prompts, with room for the longest answer."""
+        return self.backbone.encode(
+            prompts, soft_ids=self.soft.ids, max_length=max_length, answer_length=self.head.answer_length
+        )
 
     def _check_slots(self, prompts: Sequence[Prompt]) -> None:
         """The head was built for one kind of slot; a branch of the template with another would be misread."""

@@ -43,7 +43,8 @@ class Registry:
         names = [name for name, entry in self.entries.items() if entry == location]
         if not names:
             raise UnknownNameError(self.kind, location, self.entries.values())
-        return {"kind": names[0], **dataclasses.asdict(part)}
+        values = {field.name: _plain(getattr(part, field.name)) for field in dataclasses.fields(part)}
+        return {"kind": names[0], **values}
 
     def from_dict(self, settings: Mapping[str, Any]) -> Any:
         """Make the part that ``to_dict`` described.
@@ -51,7 +52,7 @@ class Registry:
         Raises:
             SavedModelError: if the settings don't belong to the part.
         """
-        values = dict(settings)
+        values = {name: _restored(value) for name, value in settings.items()}
         part = self.get(str(values.pop("kind", "")))
         try:
             return part(**values)
@@ -64,6 +65,8 @@ TEMPLATES = Registry(
     {
         "manual": "promptlab.templates.manual:ManualTemplate",
         "input": "promptlab.templates.plain:InputTemplate",
+        "demonstrations": "promptlab.templates.demonstrations:DemonstrationTemplate",
+        "in-context": "promptlab.templates.demonstrations:InContextTemplate",
     },
 )
 
@@ -72,6 +75,10 @@ VERBALIZERS = Registry(
     {
         "manual": "promptlab.verbalizers.manual:ManualVerbalizer",
         "linear": "promptlab.verbalizers.linear:LinearVerbalizer",
+        "strings": "promptlab.verbalizers.strings:StringVerbalizer",
+        "contextual": "promptlab.verbalizers.calibrated:ContextualVerbalizer",
+        "domain": "promptlab.verbalizers.calibrated:DomainVerbalizer",
+        "support": "promptlab.verbalizers.calibrated:SupportVerbalizer",
     },
 )
 
@@ -89,12 +96,40 @@ BACKBONES = Registry(
     "model family",
     {
         "albert": "promptlab.backbones.masked:MaskedBackbone",
+        "bart": "promptlab.backbones.seq2seq:BartBackbone",
         "bert": "promptlab.backbones.masked:MaskedBackbone",
         "deberta-v2": "promptlab.backbones.deberta:DebertaV2Backbone",
         "distilbert": "promptlab.backbones.masked:MaskedBackbone",
         "electra": "promptlab.backbones.masked:MaskedBackbone",
+        "gpt2": "promptlab.backbones.causal:CausalBackbone",
+        "gpt_neox": "promptlab.backbones.causal:CausalBackbone",
+        "llama": "promptlab.backbones.causal:CausalBackbone",
+        "mistral": "promptlab.backbones.causal:CausalBackbone",
+        "mt5": "promptlab.backbones.seq2seq:T5Backbone",
+        "qwen2": "promptlab.backbones.causal:CausalBackbone",
+        "qwen3": "promptlab.backbones.causal:CausalBackbone",
+        "t5": "promptlab.backbones.seq2seq:T5Backbone",
         "modernbert": "promptlab.backbones.masked:MaskedBackbone",
         "roberta": "promptlab.backbones.masked:MaskedBackbone",
         "xlm-roberta": "promptlab.backbones.masked:MaskedBackbone",
     },
 )
+
+NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings
+
+
+def _plain(value: Any) -> Any:
+    """A setting as plain JSON; a wrapped part under a key that says which registry knows it."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    location = f"{type(value).__module__}:{type(value).__qualname__}"
+    for key, registry in NESTED.items():
+        if location in registry.entries.values():
+            return {key: registry.to_dict(value)}
+    return dataclasses.asdict(value)
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) == 1 and (key := next(iter(value))) in NESTED:
+        return NESTED[key].from_dict(value[key])
+    return value

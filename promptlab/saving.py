@@ -16,6 +16,7 @@ from promptlab.classifier import HeadClassifier, PromptClassifier
 from promptlab.errors import SavedModelError
 from promptlab.estimator import resolve_tuning
 from promptlab.files import atomic_folder
+from promptlab.inference import calibrate
 from promptlab.model import PromptModel
 from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
 
@@ -95,6 +96,7 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
         )
     built = PromptModel.build(template, verbalizer, backbone, tuning)
     _fill(built, path / WEIGHTS)
+    calibrate(built, max_length=settings["parameters"].get("max_length"))
     parts = {"template": template, "verbalizer": verbalizer} if cls is PromptClassifier else {}
     estimator = cls(**settings["parameters"], **parts, model=settings["model"]["name"], tuning=tuning, device=device)
     estimator.model_ = built.eval()

@@ -27,6 +27,7 @@ class Segment(NamedTuple):
     ``text`` holds the characters of ``text`` and ``field`` segments and the words a ``soft`` segment starts from.
     ``n`` is the number of slots of a ``mask``, ``trigger`` or ``soft`` segment; a soft segment with words has as
     many as the words have tokens, whatever ``n`` says. ``key`` names the vectors of a soft segment.
+    ``demonstration`` numbers the answered example that the segment belongs to, from 1; 0 is the query itself.
     """
 
     kind: SegmentKind
@@ -34,6 +35,7 @@ class Segment(NamedTuple):
     n: int = 1
     key: str = ""
     shortenable: bool = False
+    demonstration: int = 0
 
 
 class AnswerSlot(NamedTuple):
@@ -41,6 +43,8 @@ class AnswerSlot(NamedTuple):
 
     n_masks: int
     at_start: bool  # no text stands before the mask, so a word there begins the input
+    spaced: bool = True  # the template has white space before the mask
+    n_places: int = 1  # stretches of masks, each written as one {{ mask }} or {{ mask(n) }}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,25 @@ class Prompt:
         return sum(segment.n for segment in self.segments if segment.kind == "mask")
 
     @property
+    def n_demonstrations(self) -> int:
+        return len({segment.demonstration for segment in self.segments} - {0})
+
+    def with_one_demonstration_less(self) -> Prompt:
+        """Without the demonstration of the highest number."""
+        last = max(segment.demonstration for segment in self.segments)
+        return Prompt(tuple(segment for segment in self.segments if segment.demonstration != last))
+
+    @property
     def slot(self) -> AnswerSlot:
-        first = next((segment.kind for segment in self.segments if segment.text or segment.kind != "text"), None)
-        return AnswerSlot(self.n_masks, at_start=first == "mask")
+        kept = [segment for segment in self.segments if segment.text or segment.kind != "text"]
+        places = [i for i, segment in enumerate(kept) if segment.kind == "mask"]
+        before = kept[places[0] - 1] if places and places[0] > 0 else None
+        return AnswerSlot(
+            self.n_masks,
+            at_start=places[:1] == [0],
+            spaced=before is not None and before.kind == "text" and before.text[-1].isspace(),
+            n_places=len(places),
+        )
 
     def __str__(self) -> str:
         """The prompt as a person would write it, long fields cut."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from promptlab.registry import BACKBONES
 from promptlab.seeding import seeded
@@ -52,7 +53,7 @@ def byte_bpe() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        vocab_size=700, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
     tokenizer.train_from_iterator(SENTENCES, trainer)
     names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
@@ -76,13 +77,51 @@ def unigram(prepend_scheme: str = "always") -> PreTrainedTokenizerFast:
     return _fast(tokenizer, names, "<s> $A </s> </s> $B </s>", mask_token=special[-1])
 
 
+def gpt_bpe() -> PreTrainedTokenizerFast:
+    """GPT-2's kind: bytes, and one special token that no text begins or ends with."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    end = "<|endoftext|>"
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=64, bos_token=end, eos_token=end, unk_token=end
+    )
+
+
+def t5_unigram() -> PreTrainedTokenizerFast:
+    """T5's kind: sentinels, an end but no beginning."""
+    plain = unigram()
+    pieces = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")] + [
+        (piece, score)
+        for piece, score in json.loads(plain.backend_tokenizer.to_str())["model"]["vocab"]
+        if not piece.startswith("<")
+    ]
+    sentinels = [AddedToken(f"<extra_id_{i}>", special=True) for i in range(3)]
+    tokenizer = Tokenizer(models.Unigram(pieces + [(str(token), 0.0) for token in sentinels], unk_id=2))
+    tokenizer.add_special_tokens([*(token for token, _ in pieces[:3]), *sentinels])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=64, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
 TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "word-piece": word_piece,
     "byte-bpe": byte_bpe,
     "unigram": unigram,
     "unigram-first": lambda: unigram("first"),
+    "gpt-bpe": gpt_bpe,
+    "t5-unigram": t5_unigram,
 }
-FAMILIES = {
+MASKED = {
     "albert": ("unigram", {"embedding_size": 16}),
     "bert": ("word-piece", {}),
     "deberta-v2": ("unigram", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}),
@@ -96,6 +135,28 @@ FAMILIES = {
     "roberta": ("byte-bpe", {}),
     "xlm-roberta": ("unigram", {}),
 }
+HEADS = {"num_key_value_heads": 2, "head_dim": 8}
+CAUSAL = {
+    "gpt2": ("gpt-bpe", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 80}),
+    "gpt_neox": ("gpt-bpe", {}),
+    "llama": ("gpt-bpe", HEADS),
+    "mistral": ("gpt-bpe", HEADS),
+    "qwen2": ("gpt-bpe", HEADS),
+    "qwen3": ("gpt-bpe", HEADS),
+}
+T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+BART = {
+    f"{part}_{name}": value
+    for part in ("encoder", "decoder")
+    for name, value in {"layers": 2, "attention_heads": 4, "ffn_dim": 48}.items()
+}
+SEQ2SEQ = {
+    "bart": ("byte-bpe", {"d_model": 32, "decoder_start_token_id": 2, **BART}),
+    "mt5": ("t5-unigram", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "t5": ("t5-unigram", T5),
+}
+FAMILIES = {**MASKED, **CAUSAL, **SEQ2SEQ}
+ENDS_WITH_MASK = "{{ text_a }} was {{ mask }}"  # every family can answer it
 
 
 @pytest.fixture(scope="session")
@@ -120,15 +181,19 @@ def make_backbone(family: str, tokenizer: PreTrainedTokenizerFast) -> Any:
         "cls_token_id": tokenizer.cls_token_id,
         "sep_token_id": tokenizer.sep_token_id,
     }
+    if model_type in ("gpt2", "t5", "mt5", "bart"):
+        sizes = {k: v for k, v in sizes.items() if k in ("vocab_size", "pad_token_id", "max_position_embeddings")}
+        sizes["eos_token_id"] = tokenizer.eos_token_id
     if model_type == "distilbert":
         sizes = {k: v for k, v in sizes.items() if k in ("vocab_size", "max_position_embeddings", "pad_token_id")}
     with seeded(0):
         config = AutoConfig.for_model(model_type, **sizes, **FAMILIES[family][1])
-        model = AutoModelForMaskedLM.from_config(config, dtype=torch.float32)
+        backbone_class = BACKBONES.get(model_type)
+        model = getattr(transformers, backbone_class.auto_class).from_config(config, dtype=torch.float32)
         with torch.no_grad():
             for weight in model.parameters():  # so that biases and norms take part
                 weight.add_(0.1 * torch.randn_like(weight))
-    return BACKBONES.get(model_type)(model.eval(), tokenizer, name=f"tiny-{family}")
+    return backbone_class(model.eval(), tokenizer, name=f"tiny-{family}")
 
 
 @pytest.fixture
@@ -139,4 +204,19 @@ def tiny_backbone(tokenizers) -> Callable[[str], Any]:
 
 @pytest.fixture(params=sorted(FAMILIES))
 def any_backbone(request, tiny_backbone) -> Any:
+    return tiny_backbone(request.param)
+
+
+@pytest.fixture(params=sorted(MASKED))
+def masked_backbone(request, tiny_backbone) -> Any:
+    return tiny_backbone(request.param)
+
+
+@pytest.fixture(params=sorted(CAUSAL))
+def causal_backbone(request, tiny_backbone) -> Any:
+    return tiny_backbone(request.param)
+
+
+@pytest.fixture(params=sorted(SEQ2SEQ))
+def seq2seq_backbone(request, tiny_backbone) -> Any:
     return tiny_backbone(request.param)

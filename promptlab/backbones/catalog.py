@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
+from promptlab.backbones.download import DOWNLOADS, downloaded
 from promptlab.errors import BackboneError, UnknownNameError
 from promptlab.files import sha256
 from promptlab.interfaces import Backbone
@@ -41,12 +43,17 @@ def locate(name: str) -> str:
     """The folder or hub id behind a name.
 
     Raises:
-        BackboneError: if the name looks like a folder that isn't there or holds no model.
+        BackboneError: if it is a model to download first, or looks like a folder that isn't there or holds no model.
         UnknownNameError: if it is neither a package, a folder nor a hub id.
     """
     installed = packages()
     if name in installed:
         return str(installed[name].load()())
+    if name in DOWNLOADS:
+        folder = downloaded(name)
+        if folder is None:
+            raise BackboneError(f"model {name!r} isn't here yet; fetch it with: promptlab download {name}")
+        return str(folder)
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -55,7 +62,7 @@ def locate(name: str) -> str:
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise BackboneError(f"model folder {name!r} doesn't exist; check the path.")
     if "/" not in name:
-        raise UnknownNameError("model", name, installed)
+        raise UnknownNameError("model", name, [*installed, *DOWNLOADS])
     return name
 
 
@@ -75,7 +82,7 @@ def load_backbone(
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     if isinstance(model, Backbone):
         return model
@@ -89,12 +96,12 @@ def load_backbone(
         if config.model_type == "deberta-v2" and not _has_bert_head(place):
             config.legacy = False
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
-        network, loading = AutoModelForMaskedLM.from_pretrained(
+        backbone_class = BACKBONES.get(config.model_type)
+        network, loading = getattr(transformers, backbone_class.auto_class).from_pretrained(
             place, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise BackboneError(f"model {name!r} can't be loaded: {_first_line(error)}") from error
-    backbone_class = BACKBONES.get(config.model_type)
     found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
     inside = f"{network.base_model_prefix}."
     has_head = all(key.startswith(inside) for key in loading["missing_keys"])

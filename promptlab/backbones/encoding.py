@@ -70,27 +70,71 @@ class Special(NamedTuple):
 class PromptEncoder:
     """Encodes batches of prompts for one tokenizer.
 
+    A family that answers elsewhere than at its mask tokens overrides ``answer_tokens`` and what follows it.
+
     Args:
         tokenizer: a fast tokenizer.
+        mask: the special token that stands for a mask, if the tokenizer doesn't say.
 
     Raises:
         BackboneError: if the tokenizer isn't a fast one.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, mask: str | None = None) -> None:
         if not tokenizer.is_fast:
             raise BackboneError(f"{type(tokenizer).__name__} is a slow tokenizer; save the model with its fast one.")
         self.frame = Frame.of(tokenizer)
-        self.mask_id: int | None = tokenizer.mask_token_id
+        self.mask_id = tokenizer.mask_token_id if mask is None else int(tokenizer.convert_tokens_to_ids(mask))
         mask = tokenizer.backend_tokenizer.get_added_tokens_decoder().get(self.mask_id)
         self.mask_token = mask or AddedToken("")
         self.first, self.later = _plain_tokenizers(tokenizer)
 
+    def answer_tokens(self, n_masks: int, answer_length: int) -> tuple[int, ...]:
+        """Ids that a slot of so many masks takes, for answers of up to ``answer_length`` tokens."""
+        assert self.mask_id is not None
+        return (self.mask_id,) * max(n_masks, answer_length)
+
+    def answer_index(self, start: int, n_tokens: int) -> Sequence[int]:
+        """Positions from which the answer is read, of a slot whose tokens begin at ``start``."""
+        return range(start, start + n_tokens)
+
+    def reserved(self, answer_length: int) -> int:
+        """Tokens of the model's limit that the prompt must leave free for the answer."""
+        return 0
+
+    def check(self, prompt: Prompt, parts: list[Run | Special]) -> None:
+        """Refuse prompts that the family can't answer; may change the parts."""
+        if self.mask_id is None and prompt.n_masks:
+            raise TemplateError(f"template {str(prompt)!r} has a mask, but this model's tokenizer has no mask token.")
+
+    def strips(self, *, right: bool) -> bool:
+        """Whether the mask swallows the white space to its left (which is the right end of a run), or its right."""
+        return bool(self.mask_token.lstrip if right else self.mask_token.rstrip)
+
     def encode(
-        self, prompts: Sequence[Prompt], *, soft_ids: Mapping[str, Sequence[int]], max_length: int
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        soft_ids: Mapping[str, Sequence[int]],
+        max_length: int,
+        answer_length: int = 1,
     ) -> list[Encoded]:
-        """See ``Backbone.encode``."""
-        rows = [self._parts(prompt, soft_ids) for prompt in prompts]
+        """See ``Backbone.encode``. Demonstrations that don't fit are left out whole, before any field is shortened."""
+        room = max_length - len(self.frame.before) - len(self.frame.after) - self.reserved(answer_length)
+        rows = [self._parts(prompt, soft_ids, answer_length) for prompt in prompts]
+        pieces = self._tokenized(rows)
+        encoded = [self._assembled(*row, room=room) for row in zip(prompts, rows, pieces)]
+        again = [i for i, row in enumerate(encoded) if row.n_cut and prompts[i].n_demonstrations]
+        if again:
+            fewer = [prompts[i].with_one_demonstration_less() for i in again]
+            shorter = self.encode(fewer, soft_ids=soft_ids, max_length=max_length, answer_length=answer_length)
+            for i, row in zip(again, shorter):
+                total = len(encoded[i].input_ids) + encoded[i].n_cut
+                encoded[i] = row._replace(n_cut=total - len(row.input_ids))
+        return encoded
+
+    def _tokenized(self, rows: Sequence[list[Run | Special]]) -> list[dict[int, list[int]]]:
+        """Ids of the runs of each row by their place in it, from one call to the tokenizer."""
         ids: list[dict[int, list[int]]] = [{} for _ in rows]
         runs = [
             (row, i, part.text)
@@ -102,8 +146,7 @@ class PromptEncoder:
             texts = [text for _, _, text in places]
             for (row, i, _), encoding in zip(places, tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
                 ids[row][i] = encoding.ids
-        room = max_length - len(self.frame.before) - len(self.frame.after)
-        return [self._assemble(*row, room=room) for row in zip(prompts, rows, ids)]
+        return ids
 
     def token_ids(self, word: str, *, at_start: bool) -> list[int]:
         """Ids of a word after other text, or (``at_start``) at the beginning."""
@@ -115,13 +158,17 @@ class PromptEncoder:
             raise BackboneError(f"the tokenizer joins {word!r} to the word before it.")
         return both[len(context) :]
 
+    def inner_ids(self, word: str) -> list[int]:
+        """Ids of a word that follows other text without a space."""
+        return self.later.encode(word, add_special_tokens=False).ids
+
     def _by_place(self, runs: list[tuple[int, int, str]]) -> list[tuple[Tokenizer, list[tuple[int, int, str]]]]:
         """Only a run at the start of its prompt gets the word-start mark of tokenizers that set it once."""
         if self.later is self.first:
             return [(self.first, runs)]
         return [(self.first, [run for run in runs if run[1] == 0]), (self.later, [run for run in runs if run[1] != 0])]
 
-    def _parts(self, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]]) -> list[Run | Special]:
+    def _parts(self, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]], answer_length: int) -> list[Run | Special]:
         parts: list[Run | Special] = []
         run: list[Segment] = []
         for segment in prompt.segments:
@@ -131,13 +178,16 @@ class PromptEncoder:
             if run:
                 parts.append(_run(run))
                 run = []
-            parts.append(self._special(segment, prompt, soft_ids))
+            parts.append(self._special(segment, prompt, soft_ids, answer_length))
         if run:
             parts.append(_run(run))
+        self.check(prompt, parts)
         self._strip_around_masks(parts)
         return parts
 
-    def _special(self, segment: Segment, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]]) -> Special:
+    def _special(
+        self, segment: Segment, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]], answer_length: int
+    ) -> Special:
         if segment.kind == "soft":
             return Special("soft", tuple(soft_ids[segment.key]))
         if segment.kind == "sep":
@@ -146,36 +196,36 @@ class PromptEncoder:
             return Special("sep", self.frame.between)
         if segment.kind == "trigger":
             raise TemplateError(f"template {str(prompt)!r} has trigger slots that no search has filled yet.")
-        if self.mask_id is None:
-            raise TemplateError(f"template {str(prompt)!r} has a mask, but this model's tokenizer has no mask token.")
-        return Special("mask", (self.mask_id,) * segment.n)
+        return Special("mask", self.answer_tokens(segment.n, answer_length))
 
     def _strip_around_masks(self, parts: list[Run | Special]) -> None:
         """Some mask tokens swallow the white space beside them."""
-        if not (self.mask_token.lstrip or self.mask_token.rstrip):
+        if not (self.strips(right=True) or self.strips(right=False)):
             return
         for i, part in enumerate(parts):
             before, after = (parts[i - 1] if i else None), (parts[i + 1] if i + 1 < len(parts) else None)
             if isinstance(part, Run):
-                if self.mask_token.lstrip and isinstance(after, Special) and after.kind == "mask":
+                if self.strips(right=True) and isinstance(after, Special) and after.kind == "mask":
                     part = _stripped(part, right=True)
-                if self.mask_token.rstrip and isinstance(before, Special) and before.kind == "mask":
+                if self.strips(right=False) and isinstance(before, Special) and before.kind == "mask":
                     part = _stripped(part, right=False)
                 parts[i] = part
 
-    def _assemble(self, prompt: Prompt, parts: list[Run | Special], ids: dict[int, list[int]], *, room: int) -> Encoded:
+    def _assembled(
+        self, prompt: Prompt, parts: list[Run | Special], ids: dict[int, list[int]], *, room: int
+    ) -> Encoded:
         pieces: list[Sequence[int]] = [
             part.ids if isinstance(part, Special) else ids[i] for i, part in enumerate(parts)
         ]
         excess = sum(map(len, pieces)) - room
-        if excess > 0:
+        if excess > 0 and not prompt.n_demonstrations:
             pieces = self._shortened(prompt, parts, room)
         flat: list[int] = list(self.frame.before)
         masks: list[int] = []
         switch = None
         for part, piece in zip(parts, pieces):
             if isinstance(part, Special) and part.kind == "mask":
-                masks += range(len(flat), len(flat) + len(piece))
+                masks += self.answer_index(len(flat), len(piece))
             flat += piece
             if isinstance(part, Special) and part.kind == "sep" and switch is None:
                 switch = len(flat)

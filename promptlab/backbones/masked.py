@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from promptlab.backbones.encoding import PromptEncoder
-from promptlab.backbones.soft_embedding import SoftEmbedding
-from promptlab.errors import TemplateError
-from promptlab.interfaces import Backbone
-from promptlab.types import Batch, Encoded, MaskStates, Prompt
+from promptlab.backbones.base import TransformerBackbone, by_length
+from promptlab.types import Batch, MaskStates
 
 
 @dataclass(frozen=True)
@@ -55,65 +51,25 @@ LAYOUTS: Mapping[str, HeadLayout] = {
 }
 
 
-class MaskedBackbone(nn.Module, Backbone):
-    """A masked language model with its tokenizer.
+class MaskedBackbone(TransformerBackbone):
+    """A masked language model: the answer stands at the mask.
 
-    Args:
-        model: a ``…ForMaskedLM`` of a family in ``LAYOUTS``.
-        tokenizer: its fast tokenizer.
-        name: where it came from: a catalogue name, hub id or folder.
-        revision: which version of it; the hub's commit or a hash of the weights.
-        has_lm_head: whether the weights had a head, or it is random.
+    An answer of k tokens takes k masks, which are filled one after the other, the likeliest first (``max-first``), from
+    left to right, or all from one look (``parallel``).
+
+    Source: PET, arXiv:2001.07676; answers of several tokens: arXiv:2009.07118, section 3.1.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        name: str = "",
-        revision: str = "",
-        has_lm_head: bool = True,
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.tokenizer = tokenizer
-        self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
-        self.soft_embedding: SoftEmbedding | None = None
-        self.vocabulary = model.get_input_embeddings().num_embeddings
-        self.encoder = PromptEncoder(tokenizer)
-        self.layout = self.find_layout()
-        self.hidden_size = int(model.config.hidden_size)
-        self.max_length = _positions(model, tokenizer)
+    auto_class = "AutoModelForMaskedLM"
+    decodings = ("max-first", "left-to-right", "parallel")
 
-    def __sklearn_clone__(self) -> MaskedBackbone:
-        return self
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **about: Any) -> None:
+        super().__init__(model, tokenizer, **about)
+        self.layout = self.find_layout()
 
     def find_layout(self) -> HeadLayout:
         """The head's layout; a subclass may look for it in the model."""
         return LAYOUTS[self.model.config.model_type]
-
-    def encode(
-        self, prompts: Sequence[Prompt], *, soft_ids: Mapping[str, Sequence[int]], max_length: int | None = None
-    ) -> list[Encoded]:
-        limit = self.max_length if max_length is None else min(max_length, self.max_length)
-        return self.encoder.encode(prompts, soft_ids=soft_ids, max_length=limit)
-
-    def collate(self, encoded: Sequence[Encoded]) -> Batch:
-        counts = sorted({len(row.mask_index) for row in encoded})
-        if len(counts) > 1:
-            raise TemplateError(
-                f"prompts of one batch have {' and '.join(map(str, counts))} masks; "
-                "give every branch of the template the same number."
-            )
-        length = max(len(row.input_ids) for row in encoded)
-        input_ids = np.full((len(encoded), length), self.tokenizer.pad_token_id or 0, dtype=np.int64)
-        attention_mask, segment_ids = np.zeros_like(input_ids), np.zeros_like(input_ids)
-        for i, row in enumerate(encoded):
-            n = len(row.input_ids)
-            input_ids[i, :n], segment_ids[i, :n], attention_mask[i, :n] = row.input_ids, row.segment_ids, 1
-        mask_index = np.stack([row.mask_index for row in encoded])
-        return Batch(*map(torch.from_numpy, (input_ids, attention_mask, segment_ids, mask_index)))
 
     def hidden_states(self, batch: Batch) -> Tensor:
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
@@ -122,56 +78,74 @@ class MaskedBackbone(nn.Module, Backbone):
         return self.model.base_model(**inputs).last_hidden_state  # (batch, length, hidden)
 
     def mask_states(self, batch: Batch) -> MaskStates:
-        hidden = self.hidden_states(batch)
-        index = batch.mask_index[:, :, None].expand(-1, -1, hidden.shape[-1])
-        return MaskStates(self.transform(hidden.gather(1, index)), self.project)
+        return self.states_at(self.hidden_states(batch), batch.mask_index)
+
+    def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
+        if decoding == "parallel":
+            return self._all_at_once(batch, strings)
+        columns: dict[int, Tensor] = {}
+        for length, numbers in by_length(strings):
+            resized = resize_slot(batch, length)
+            first = self.mask_states(resized).logits().log_softmax(dim=-1)  # shared by the strings of this length
+            for number in numbers:
+                columns[number] = self._fill(resized, first, strings[number], decoding)
+        return torch.stack([columns[number] for number in range(len(strings))], dim=1)
+
+    def _all_at_once(self, batch: Batch, strings: Sequence[Sequence[int]]) -> Tensor:
+        """One forward pass with as many masks as the longest string has, as in PET's training."""
+        resized = resize_slot(batch, max(map(len, strings)))
+        log_probs = self.mask_states(resized).logits().log_softmax(dim=-1)  # (batch, masks, vocabulary)
+        return torch.stack([log_probs[:, range(len(s)), list(s)].sum(dim=1) for s in strings], dim=1)
+
+    def _fill(self, batch: Batch, log_probs: Tensor, string: Sequence[int], decoding: str) -> Tensor:
+        """Log-probability (batch,) of one string whose tokens are written in one by one."""
+        tokens = torch.tensor(string, device=log_probs.device)  # (k,)
+        total = log_probs.new_zeros(len(log_probs))
+        filled = torch.zeros_like(batch.mask_index, dtype=torch.bool)  # (batch, k)
+        input_ids = batch.input_ids
+        for step in range(len(string)):
+            here = log_probs[:, range(len(string)), tokens]  # (batch, k)
+            if decoding == "max-first":
+                place = here.masked_fill(filled, -torch.inf).argmax(dim=1, keepdim=True)  # (batch, 1)
+            else:
+                place = torch.full_like(batch.mask_index[:, :1], step)
+            total = total + here.gather(1, place).squeeze(1)
+            if step + 1 < len(string):
+                filled = filled.scatter(1, place, True)
+                input_ids = input_ids.scatter(1, batch.mask_index.gather(1, place), tokens[place])
+                states = self.mask_states(replace(batch, input_ids=input_ids))
+                log_probs = states.logits().log_softmax(dim=-1)
+        return total
 
     def transform(self, hidden: Tensor) -> Tensor:
-        """The part of the LM head before the decoder: (…, hidden) → (…, embedding)."""
         for path in self.layout.transform:
             step: Callable[[Tensor], Tensor] = F.gelu if path == "gelu" else self.model.get_submodule(path)
             hidden = step(hidden)
         return hidden
 
-    def project(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
-        """Logits of the whole vocabulary, or of some tokens: (…, embedding) → (…, words)."""
-        weight, bias = self.decoder()
-        if token_ids is not None:
-            weight = weight.index_select(0, token_ids)
-            bias = None if bias is None else bias.index_select(0, token_ids)
-        return F.linear(hidden, weight, bias)
-
     def decoder(self) -> tuple[Tensor, Tensor | None]:
-        """Weight (vocabulary, embedding) and bias of the LM head's last layer."""
         layer: Any = self.model.get_submodule(self.layout.decoder)
         return layer.weight, layer.bias
-
-    def token_ids(self, word: str, *, at_start: bool = False) -> list[int]:
-        return self.encoder.token_ids(word, at_start=at_start)
-
-    def embedding_weight(self) -> Tensor:
-        return self.model.get_input_embeddings().weight
-
-    def embed_soft(self, table: nn.Module) -> None:
-        if self.soft_embedding is not None:  # its hooks would hide the soft tokens from the new ones
-            self.soft_embedding.remove()
-        self.soft_embedding = SoftEmbedding(self.model.get_input_embeddings(), table, self.vocabulary)
-
-    def freeze_lm_head(self) -> None:
-        shared = {id(weight) for weight in self.model.base_model.parameters()}
-        for weight in self.model.parameters():
-            if id(weight) not in shared:
-                weight.requires_grad_(False)
 
     def layers(self) -> Sequence[nn.Module]:
         return list(self.model.base_model.get_submodule(self.layout.layers).children())
 
 
-def _positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens that fit; RoBERTa-like models number positions from just past the padding id."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    limits = [tokenizer.model_max_length]
-    if positions:
-        offset = model.config.pad_token_id + 1 if model.config.model_type in ("roberta", "xlm-roberta") else 0
-        limits.append(positions - offset)
-    return int(min(limits))
+def resize_slot(batch: Batch, n_masks: int) -> Batch:
+    """The batch with another number of masks at its one slot; what stands after it moves."""
+    old = batch.mask_index.shape[1]
+    if old == n_masks:
+        return batch
+    length = batch.input_ids.shape[1] + n_masks - old
+    place = torch.arange(length, device=batch.input_ids.device).expand(len(batch.input_ids), length)
+    first = batch.mask_index[:, :1]
+    after = place >= first + n_masks
+    source = torch.where(after, place - n_masks + old, torch.minimum(place, first))  # every mask is a copy of the first
+    source = torch.where(place < first, place, source)
+    return replace(
+        batch,
+        input_ids=batch.input_ids.gather(1, source),
+        attention_mask=batch.attention_mask.gather(1, source),
+        segment_ids=batch.segment_ids.gather(1, source),
+        mask_index=first + torch.arange(n_masks, device=first.device),
+    )

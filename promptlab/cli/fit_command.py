@@ -28,6 +28,28 @@ from promptlab.registry import TUNINGS
 @click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept.")
 @click.option("--template", help='Jinja source such as "{{ text_a }} It was {{ mask }}.", or a name such as sst2.')
 @click.option("--verbalizer", help='JSON such as {"bad": ["terrible"], "good": ["great"]}, a JSON file, or a name.')
+@click.option(
+    "--answers",
+    type=click.Choice(["words", "strings"]),
+    default="words",
+    show_default=True,
+    help="Whether each answer of a JSON verbalizer is one token, or may have several.",
+)
+@click.option(
+    "--demonstrations", type=click.IntRange(min=1), metavar="K", help="Show K answered examples in the prompt."
+)
+@click.option(
+    "--demonstration-style",
+    type=click.Choice(["in-context", "per-class"]),
+    default="in-context",
+    show_default=True,
+    help="K in all before the text, or K sets of one per class after it (LM-BFF).",
+)
+@click.option("--instruction", default="", help="Text before the demonstrations.")
+@click.option(
+    "--calibrate", type=click.Choice(["contextual", "domain", "support"]), help="Take out the prompt's prior."
+)
+@click.option("--support", type=FILE, help="Unlabelled rows for --calibrate support. [default: TRAIN]")
 @click.option("--head", is_flag=True, help="Train an ordinary classification head instead of a prompt.")
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
 @click.option("--tuning", type=click.Choice(TUNINGS.names), default="full", show_default=True)
@@ -50,6 +72,12 @@ def command(
     dev: Path | None,
     template: str | None,
     verbalizer: str | None,
+    answers: str,
+    demonstrations: int | None,
+    demonstration_style: str,
+    instruction: str,
+    calibrate: str | None,
+    support: Path | None,
     head: bool,
     tuning: str,
     tuning_args: tuple[str, ...],
@@ -62,11 +90,15 @@ def command(
 
     TRAIN is CSV, TSV, JSON Lines or Parquet.
     """
-    if head and (template or verbalizer):
-        raise click.UsageError("--head takes no --template and no --verbalizer.")
+    if head and (template or verbalizer or demonstrations or calibrate):
+        raise click.UsageError("--head takes no --template, --verbalizer, --demonstrations or --calibrate.")
+    if support and calibrate != "support":
+        raise click.UsageError("--support is for --calibrate support.")
+    if instruction and (not demonstrations or demonstration_style != "in-context"):
+        raise click.UsageError("--instruction goes with --demonstrations in the in-context style.")
     if not head and not (template and verbalizer):
         raise click.UsageError("give --template and --verbalizer, or --head.")
-    from promptlab.classifier import HeadClassifier, PromptClassifier
+    from promptlab.classifier import HeadClassifier, PromptClassifier, resolve_verbalizer
     from promptlab.data.readers import read_examples
     from promptlab.tuning.settings import make_tuning
 
@@ -79,7 +111,12 @@ def command(
         names = [name for name in ("text_a", "text_b") if name in examples[0].fields]
         classifier: Any = HeadClassifier(tuning=method, fields=names or ["text_a"], **settings)
     else:
-        classifier = PromptClassifier(template, parse_verbalizer(str(verbalizer)), tuning=method, **settings)
+        shown = with_demonstrations(template, demonstrations, demonstration_style, instruction, settings["seed"])
+        parts = resolve_verbalizer(parse_verbalizer(str(verbalizer), answers))
+        if calibrate:
+            rows = read_examples(support, columns=fields, label=None) if support else examples
+            parts = calibrated(parts, calibrate, rows)
+        classifier = PromptClassifier(shown, parts, tuning=method, **settings)
     classifier.fit(examples, eval_set=held_out)
     classifier.save_pretrained(output)
     last = classifier.history_[-1] if classifier.history_ else {}
@@ -94,8 +131,32 @@ def command(
         )
 
 
-def parse_verbalizer(text: str) -> Any:
+def with_demonstrations(template: str | None, k: int | None, style: str, instruction: str, seed: int) -> Any:
+    """The template, wrapped in one that shows ``k`` answered examples if that many are asked for."""
+    if k is None:
+        return template
+    from promptlab.classifier import resolve_template
+    from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
+
+    inner = resolve_template(template)
+    if style == "per-class":
+        return DemonstrationTemplate(inner, sets=k, seed=seed)
+    return InContextTemplate(inner, k=k, instruction=instruction, seed=seed)
+
+
+def calibrated(verbalizer: Any, how: str, support: Any) -> Any:
+    """The verbalizer, wrapped in one that takes out the prompt's prior."""
+    from promptlab.verbalizers.calibrated import ContextualVerbalizer, DomainVerbalizer, SupportVerbalizer
+
+    if how == "support":
+        return SupportVerbalizer(verbalizer, support)
+    return ContextualVerbalizer(verbalizer) if how == "contextual" else DomainVerbalizer(verbalizer)
+
+
+def parse_verbalizer(text: str, answers: str = "words") -> Any:
     """Label words from JSON or a JSON file; anything else is a name of the task library.
+
+    ``answers`` says whether they are single tokens (``words``) or may have several (``strings``).
 
     Raises:
         VerbalizerError: if the JSON is broken or isn't an object.
@@ -106,6 +167,9 @@ def parse_verbalizer(text: str) -> Any:
     if not source.lstrip().startswith("{"):
         return text
     try:
-        return json.loads(source)
+        words = json.loads(source)
     except ValueError as error:
         raise VerbalizerError(f"verbalizer {text!r} isn't valid JSON ({error}); write class: [words].") from None
+    from promptlab.verbalizers.strings import StringVerbalizer
+
+    return StringVerbalizer(words) if answers == "strings" else words

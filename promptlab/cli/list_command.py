@@ -36,14 +36,17 @@ def _describe(kind: str, task: str | None) -> dict[str, str]:
     if kind == "tunings":
         return {name: str(TUNINGS.get(name).__doc__).splitlines()[0] for name in TUNINGS.names}
     if kind == "families":
-        return dict.fromkeys(BACKBONES.names, "masked language model")
+        return {name: str(BACKBONES.get(name).__doc__).splitlines()[0] for name in BACKBONES.names}
     if kind == "samples":
         from promptlab.data.samples import sample_names
 
         return dict.fromkeys(sample_names(), "")
     from promptlab.backbones.catalog import packages
+    from promptlab.backbones.download import DOWNLOADS, downloaded
 
-    return {name: f"package {entry.dist.name if entry.dist else '?'}" for name, entry in packages().items()}
+    found = {name: f"package {entry.dist.name if entry.dist else '?'}" for name, entry in packages().items()}
+    fetched = {name: "" if downloaded(name) else f" (promptlab download {name})" for name in DOWNLOADS}
+    return found | {name: DOWNLOADS[name].about + note for name, note in fetched.items()}
 
 
 def _words(name: str) -> str:

@@ -11,6 +11,7 @@ from promptlab import __version__
 from promptlab.errors import PromptlabError
 
 COMMANDS = {
+    "download": "Fetch a model that needs no hub.",
     "demo": "Zero-shot, linear probe, head and prompt fine-tuning on real data, offline.",
     "evaluate": "Score a classifier on a labelled file.",
     "fit": "Train a classifier and save it.",

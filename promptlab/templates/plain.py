@@ -18,7 +18,7 @@ class InputTemplate(Template):
         fields: names of the fields, in order; those that an example lacks are an error.
     """
 
-    fields: tuple[str, ...] = ("text_a",)
+    fields: tuple[str, ...] = ("text_a",)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))
@@ -40,4 +40,4 @@ class InputTemplate(Template):
 
     @property
     def slot(self) -> AnswerSlot:
-        return AnswerSlot(n_masks=0, at_start=False)
+        return AnswerSlot(n_masks=0, at_start=False, spaced=False, n_places=0)

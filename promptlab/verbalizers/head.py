@@ -25,6 +25,8 @@ class VerbalizerHead(nn.Module, ABC):
         """The model's answer to a batch; mask states unless a head says otherwise."""
         return backbone.mask_states(batch)
 
+    answer_length = 1  # tokens that the longest answer has
+
     @abstractmethod
     def forward(self, answer: Any) -> Tensor:
         """Class log-probabilities in nats, (batch, classes)."""
@@ -32,3 +34,20 @@ class VerbalizerHead(nn.Module, ABC):
     def loss(self, answer: Any, labels: Tensor) -> Tensor:
         """Mean training loss of a batch; cross-entropy over the classes unless a head says otherwise."""
         return F.nll_loss(self(answer), labels)
+
+
+class WordHead(VerbalizerHead):
+    """A head whose classes own words (or whole answers) that the model scores one by one."""
+
+    valid: Tensor  # (classes, words), False where padded
+
+    @abstractmethod
+    def word_scores(self, answer: Any) -> Tensor:
+        """Logits or log-probabilities of every word, (batch, classes, words)."""
+
+    @abstractmethod
+    def combine(self, word_scores: Tensor) -> Tensor:
+        """Unnormalised class scores, (batch, classes)."""
+
+    def forward(self, answer: Any) -> Tensor:
+        return F.log_softmax(self.combine(self.word_scores(answer)), dim=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,21 @@ from torch import Tensor
 from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot
+
+
+def check_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Class → its words as tuples, where a single string is one word.
+
+    Raises:
+        VerbalizerError: if there are fewer than two classes, or a class has no word or an empty one.
+    """
+    rows = {str(c): (w,) if isinstance(w, str) else tuple(w) for c, w in words.items()}
+    if len(rows) < 2:
+        raise VerbalizerError(f"label words are given for {len(rows)} class(es); a classifier needs at least 2.")
+    empty = [name for name, row in rows.items() if not row or not all(isinstance(w, str) and w.strip() for w in row)]
+    if empty:
+        raise VerbalizerError(f"class {empty[0]!r} has an empty list of label words or an empty word; name one.")
+    return rows
 
 
 def label_word_ids(
@@ -21,7 +36,7 @@ def label_word_ids(
         VerbalizerError: if a word isn't exactly one known token, or stands for two classes.
     """
     ids = [[_one_id(word, name, backbone, slot) for word in words] for name, words in label_words.items()]
-    _check_distinct(ids, label_words)
+    check_distinct(ids, label_words)
     width = max(map(len, ids))
     padded = torch.tensor([row + [0] * (width - len(row)) for row in ids])
     valid = torch.tensor([[True] * len(row) + [False] * (width - len(row)) for row in ids])
@@ -29,13 +44,13 @@ def label_word_ids(
 
 
 def _one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
-    ids = backbone.token_ids(word, at_start=slot.at_start)
+    ids = backbone.answer_ids(word, slot)
     tokenizer = backbone.tokenizer
     if len(ids) != 1:
         pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
         raise VerbalizerError(
             f"label word {word!r} of class {name!r} is {len(ids)} tokens ({pieces}) for "
-            f"{backbone.name or 'this model'}; choose a word that is a single token."
+            f"{backbone.name or 'this model'}; choose a word that is a single token, or a StringVerbalizer."
         )
     if ids[0] == tokenizer.unk_token_id or ids[0] in tokenizer.all_special_ids:
         raise VerbalizerError(
@@ -45,8 +60,13 @@ def _one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
     return ids[0]
 
 
-def _check_distinct(ids: Sequence[Sequence[int]], label_words: Mapping[str, Sequence[str]]) -> None:
-    owner: dict[int, tuple[str, str]] = {}
+def check_distinct(ids: Sequence[Sequence[Hashable]], label_words: Mapping[str, Sequence[str]]) -> None:
+    """Raise if two words have the same ids.
+
+    Raises:
+        VerbalizerError: naming both words and their classes.
+    """
+    owner: dict[Hashable, tuple[str, str]] = {}
     for row, (name, words) in zip(ids, label_words.items()):
         for token, word in zip(row, words):
             if token in owner:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot, MaskStates
-from promptlab.verbalizers.head import VerbalizerHead
-from promptlab.verbalizers.label_words import label_word_ids
+from promptlab.verbalizers.head import WordHead
+from promptlab.verbalizers.label_words import check_words, label_word_ids
 
 
 def mean_logit(logits: Tensor, valid: Tensor) -> Tensor:
@@ -63,15 +62,7 @@ class ManualVerbalizer(Verbalizer):
     aggregate: str = "mean-logit"
 
     def __post_init__(self) -> None:
-        words = {str(c): (w,) if isinstance(w, str) else tuple(w) for c, w in self.label_words.items()}
-        object.__setattr__(self, "label_words", words)
-        if len(words) < 2:
-            raise VerbalizerError(f"label words are given for {len(words)} class(es); a classifier needs at least 2.")
-        empty = [
-            name for name, row in words.items() if not row or not all(isinstance(w, str) and w.strip() for w in row)
-        ]
-        if empty:
-            raise VerbalizerError(f"class {empty[0]!r} has an empty list of label words or an empty word; name one.")
+        object.__setattr__(self, "label_words", check_words(self.label_words))
         if self.aggregate not in AGGREGATES:
             raise VerbalizerError(f"unknown aggregate {self.aggregate!r}; known: {', '.join(AGGREGATES)}.")
 
@@ -79,15 +70,20 @@ class ManualVerbalizer(Verbalizer):
     def classes(self) -> tuple[str, ...]:
         return tuple(self.label_words)
 
+    @property
+    def answers(self) -> dict[str, str]:
+        return {name: words[0] for name, words in self.label_words.items()}
+
     def build(self, backbone: Backbone, slot: AnswerSlot) -> LabelWordHead:
         if slot.n_masks != 1:
             raise VerbalizerError(
-                f"the template has {slot.n_masks} masks, but label words of one token need exactly 1."
+                f"the template has {slot.n_masks} masks, but label words of one token need exactly 1; for longer "
+                "answers use StringVerbalizer."
             )
         return LabelWordHead(*label_word_ids(self.label_words, backbone, slot), AGGREGATES[self.aggregate])
 
 
-class LabelWordHead(VerbalizerHead):
+class LabelWordHead(WordHead):
     """Aggregated label-word logits, normalised over the classes; padded words don't count."""
 
     def __init__(self, ids: Tensor, valid: Tensor, aggregate: Callable[[Tensor, Tensor], Tensor] = mean_logit) -> None:
@@ -96,7 +92,9 @@ class LabelWordHead(VerbalizerHead):
         self.valid = nn.Buffer(valid, persistent=False)  # (classes, words), False where padded
         self.aggregate = aggregate
 
-    def forward(self, answer: MaskStates) -> Tensor:
+    def word_scores(self, answer: MaskStates) -> Tensor:
         logits = answer.logits(self.ids.flatten())[:, 0]  # (batch, classes * words)
-        scores = self.aggregate(logits.unflatten(-1, self.ids.shape), self.valid)  # (batch, classes)
-        return F.log_softmax(scores, dim=-1)
+        return logits.unflatten(-1, self.ids.shape)
+
+    def combine(self, word_scores: Tensor) -> Tensor:
+        return self.aggregate(word_scores, self.valid)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import BloomConfig, BloomForCausalLM
 
 from promptlab.backbones import catalog
 from promptlab.backbones.catalog import load_backbone, locate, packages
@@ -53,9 +53,9 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 
 def test_other_families_are_refused_with_the_known_ones(tmp_path):
-    GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path)
+    BloomForCausalLM(BloomConfig(vocab_size=9, hidden_size=8, n_layer=1, n_head=2)).save_pretrained(tmp_path)
 
-    with pytest.raises(BackboneError, match=r"'gpt2' aren't supported; choose one of albert, bert"):
+    with pytest.raises(BackboneError, match=r"'bloom' aren't supported; choose one of albert, bart"):
         load_backbone(str(tmp_path))
 
 

@@ -29,68 +29,68 @@ def full_logits(backbone, batch):
 
 
 @torch.no_grad()
-def test_logits_at_the_mask_are_those_of_the_whole_model(any_backbone):
-    batch = batch_of(any_backbone)
+def test_logits_at_the_mask_are_those_of_the_whole_model(masked_backbone):
+    batch = batch_of(masked_backbone)
 
     torch.testing.assert_close(
-        any_backbone.mask_states(batch).logits(), full_logits(any_backbone, batch), atol=1e-5, rtol=0
+        masked_backbone.mask_states(batch).logits(), full_logits(masked_backbone, batch), atol=1e-5, rtol=0
     )
 
 
 @torch.no_grad()
-def test_logits_of_some_words_are_columns_of_all(any_backbone):
-    states = any_backbone.mask_states(batch_of(any_backbone, "{{ mask(2) }} {{ text_a }}"))
+def test_logits_of_some_words_are_columns_of_all(masked_backbone):
+    states = masked_backbone.mask_states(batch_of(masked_backbone, "{{ mask(2) }} {{ text_a }}"))
 
     torch.testing.assert_close(states.logits(torch.tensor([7, 3])), states.logits()[..., [7, 3]], atol=1e-6, rtol=0)
 
 
 @torch.no_grad()
-def test_a_padded_row_is_the_row_alone(any_backbone):
-    together = any_backbone.mask_states(batch_of(any_backbone)).logits()
-    alone = any_backbone.mask_states(batch_of(any_backbone, texts=TEXTS[:1])).logits()
+def test_a_padded_row_is_the_row_alone(masked_backbone):
+    together = masked_backbone.mask_states(batch_of(masked_backbone)).logits()
+    alone = masked_backbone.mask_states(batch_of(masked_backbone, texts=TEXTS[:1])).logits()
 
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def test_soft_tokens_with_the_vectors_of_words_are_those_words(any_backbone):
+def test_soft_tokens_with_the_vectors_of_words_are_those_words(masked_backbone):
     source = '{{ text_a }} {{ soft("was") }} {{ mask }}.'
-    soft = SoftTokens(ManualTemplate(source).soft_slots, any_backbone)
-    any_backbone.embed_soft(soft)
+    soft = SoftTokens(ManualTemplate(source).soft_slots, masked_backbone)
+    masked_backbone.embed_soft(soft)
 
-    batch = batch_of(any_backbone, source, soft_ids=soft.ids)
-    hard = batch_of(any_backbone)
+    batch = batch_of(masked_backbone, source, soft_ids=soft.ids)
+    hard = batch_of(masked_backbone)
     softened = hard.input_ids.clone()
     position = hard.mask_index[:, 0] - len(soft.ids["#0"])
     for row in range(len(softened)):
         stop = int(hard.mask_index[row, 0])
         softened[row, int(position[row]) : stop] = torch.tensor(soft.ids["#0"])
-    words = any_backbone.mask_states(hard).logits()
+    words = masked_backbone.mask_states(hard).logits()
     hard.input_ids = softened
 
-    assert (batch.input_ids >= any_backbone.vocabulary).any()
-    torch.testing.assert_close(any_backbone.mask_states(hard).logits(), words, atol=1e-6, rtol=0)
+    assert (batch.input_ids >= masked_backbone.vocabulary).any()
+    torch.testing.assert_close(masked_backbone.mask_states(hard).logits(), words, atol=1e-6, rtol=0)
 
 
-def test_only_the_soft_tokens_in_use_get_gradients(any_backbone):
+def test_only_the_soft_tokens_in_use_get_gradients(masked_backbone):
     source = '{{ text_a }} {{ soft(2, id="used") }} {{ mask }} {% if text_a == "x" %}{{ soft(3) }}{% endif %}'
-    soft = SoftTokens(ManualTemplate(source).soft_slots, any_backbone)
-    any_backbone.requires_grad_(False)
-    any_backbone.embed_soft(soft)
+    soft = SoftTokens(ManualTemplate(source).soft_slots, masked_backbone)
+    masked_backbone.requires_grad_(False)
+    masked_backbone.embed_soft(soft)
 
-    any_backbone.mask_states(batch_of(any_backbone, source, soft_ids=soft.ids)).logits().square().sum().backward()
+    masked_backbone.mask_states(batch_of(masked_backbone, source, soft_ids=soft.ids)).logits().square().sum().backward()
 
     assert soft.table.grad.abs().sum(dim=1).gt(0).tolist() == [True, True, False, False, False]
-    assert all(weight.grad is None for weight in any_backbone.parameters())
+    assert all(weight.grad is None for weight in masked_backbone.parameters())
 
 
-def test_a_batch_moves_none_of_the_models_weights(any_backbone):
-    before = {name: value.clone() for name, value in any_backbone.state_dict().items()}
+def test_a_batch_moves_none_of_the_models_weights(masked_backbone):
+    before = {name: value.clone() for name, value in masked_backbone.state_dict().items()}
 
-    any_backbone.mask_states(batch_of(any_backbone)).logits().sum().backward()
+    masked_backbone.mask_states(batch_of(masked_backbone)).logits().sum().backward()
 
-    assert before.keys() == any_backbone.state_dict().keys()
-    assert all(torch.equal(value, before[name]) for name, value in any_backbone.state_dict().items())
+    assert before.keys() == masked_backbone.state_dict().keys()
+    assert all(torch.equal(value, before[name]) for name, value in masked_backbone.state_dict().items())
 
 
 class Rows(torch.nn.Module):
@@ -106,32 +106,32 @@ class Rows(torch.nn.Module):
 
 @torch.no_grad()
 @pytest.mark.parametrize("copied", [False, True])
-def test_a_new_soft_table_takes_the_place_of_the_old(any_backbone, copied):
-    weight = any_backbone.embedding_weight()
-    any_backbone.embed_soft(Rows(weight[[5, 5]]))
+def test_a_new_soft_table_takes_the_place_of_the_old(masked_backbone, copied):
+    weight = masked_backbone.embedding_weight()
+    masked_backbone.embed_soft(Rows(weight[[5, 5]]))
     if copied:  # as an estimator does before it fits
-        any_backbone = copy.deepcopy(any_backbone)
-    any_backbone.embed_soft(Rows(weight[[7, 8]]))
-    batch = batch_of(any_backbone)
+        masked_backbone = copy.deepcopy(masked_backbone)
+    masked_backbone.embed_soft(Rows(weight[[7, 8]]))
+    batch = batch_of(masked_backbone)
     soft, hard = batch.input_ids.clone(), batch.input_ids.clone()
-    soft[:, 1], soft[:, 2] = any_backbone.vocabulary, any_backbone.vocabulary + 1
+    soft[:, 1], soft[:, 2] = masked_backbone.vocabulary, masked_backbone.vocabulary + 1
     hard[:, 1], hard[:, 2] = 7, 8
 
     results = []
     for ids in (soft, hard):
         batch.input_ids = ids
-        results.append(any_backbone.mask_states(batch).logits())
+        results.append(masked_backbone.mask_states(batch).logits())
 
     torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=0)
 
 
-def test_rows_are_padded_on_the_right_and_padding_is_masked(any_backbone):
-    batch = batch_of(any_backbone)
+def test_rows_are_padded_on_the_right_and_padding_is_masked(masked_backbone):
+    batch = batch_of(masked_backbone)
 
     for ids, attention, text in zip(batch.input_ids, batch.attention_mask, TEXTS):
-        alone = batch_of(any_backbone, texts=[text]).input_ids[0].tolist()
+        alone = batch_of(masked_backbone, texts=[text]).input_ids[0].tolist()
         padding = batch.input_ids.shape[1] - len(alone)
-        assert ids.tolist() == alone + [any_backbone.tokenizer.pad_token_id] * padding
+        assert ids.tolist() == alone + [masked_backbone.tokenizer.pad_token_id] * padding
         assert attention.tolist() == [1] * len(alone) + [0] * padding
 
 
@@ -142,11 +142,11 @@ def test_prompts_of_one_batch_must_have_the_same_number_of_masks(tiny_backbone):
         batch_of(tiny_backbone("bert"), source, texts=("x", "y"))
 
 
-def test_layers_are_found(any_backbone):
-    config = any_backbone.model.config
+def test_layers_are_found(masked_backbone):
+    config = masked_backbone.model.config
     expected = config.num_hidden_groups if config.model_type == "albert" else config.num_hidden_layers
 
-    assert len(any_backbone.layers()) == expected
+    assert len(masked_backbone.layers()) == expected
 
 
 def test_roberta_leaves_room_for_its_padding_positions(tiny_backbone):

@@ -1,0 +1,149 @@
+"""What the backbones of all families share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from promptlab.backbones.encoding import PromptEncoder
+from promptlab.backbones.soft_embedding import SoftEmbedding
+from promptlab.errors import TemplateError
+from promptlab.interfaces import Backbone
+from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
+
+
+class TransformerBackbone(nn.Module, Backbone):
+    """A language model of the transformers library with its tokenizer.
+
+    Args:
+        model: the network, with its language-model head.
+        tokenizer: its fast tokenizer.
+        name: where it came from: a catalogue name, hub id or folder.
+        revision: which version of it; the hub's commit or a hash of the weights.
+        has_lm_head: whether the weights had a head, or it is random.
+    """
+
+    auto_class: str  # of transformers, which loads such models
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str = "",
+        revision: str = "",
+        has_lm_head: bool = True,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
+        self.soft_embeddings: list[SoftEmbedding] = []
+        self.vocabulary = model.get_input_embeddings().num_embeddings
+        self.encoder = self.make_encoder()
+        self.hidden_size = int(model.config.hidden_size)
+        self.max_length = _positions(model, tokenizer)
+
+    def __sklearn_clone__(self) -> TransformerBackbone:
+        return self
+
+    def make_encoder(self) -> PromptEncoder:
+        """Turns prompts into ids in the family's way."""
+        return PromptEncoder(self.tokenizer)
+
+    def encode(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        soft_ids: Mapping[str, Sequence[int]],
+        max_length: int | None = None,
+        answer_length: int = 1,
+    ) -> list[Encoded]:
+        limit = self.max_length if max_length is None else min(max_length, self.max_length)
+        return self.encoder.encode(prompts, soft_ids=soft_ids, max_length=limit, answer_length=answer_length)
+
+    def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        counts = sorted({len(row.mask_index) for row in encoded})
+        if len(counts) > 1:
+            raise TemplateError(
+                f"prompts of one batch have {' and '.join(map(str, counts))} masks; "
+                "give every branch of the template the same number."
+            )
+        length = max(len(row.input_ids) for row in encoded)
+        input_ids = np.full((len(encoded), length), self.tokenizer.pad_token_id or 0, dtype=np.int64)
+        attention_mask, segment_ids = np.zeros_like(input_ids), np.zeros_like(input_ids)
+        for i, row in enumerate(encoded):
+            n = len(row.input_ids)
+            input_ids[i, :n], segment_ids[i, :n], attention_mask[i, :n] = row.input_ids, row.segment_ids, 1
+        mask_index = np.stack([row.mask_index for row in encoded])
+        return Batch(*map(torch.from_numpy, (input_ids, attention_mask, segment_ids, mask_index)))
+
+    def states_at(self, hidden: Tensor, index: Tensor) -> MaskStates:
+        """The states at some positions (batch, masks) of the hidden states (batch, length, hidden)."""
+        at = hidden.gather(1, index[:, :, None].expand(-1, -1, hidden.shape[-1]))
+        return MaskStates(self.transform(at), self.project)
+
+    def transform(self, hidden: Tensor) -> Tensor:
+        """The part of the LM head before the decoder: (…, hidden) → (…, embedding)."""
+        return hidden
+
+    def project(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
+        """Logits of the whole vocabulary, or of some tokens: (…, embedding) → (…, words)."""
+        weight, bias = self.decoder()
+        if token_ids is not None:
+            weight = weight.index_select(0, token_ids)
+            bias = None if bias is None else bias.index_select(0, token_ids)
+        return F.linear(hidden, weight, bias)
+
+    def decoder(self) -> tuple[Tensor, Tensor | None]:
+        """Weight (vocabulary, embedding) and bias of the LM head's last layer."""
+        layer: Any = self.model.get_output_embeddings()
+        return layer.weight, layer.bias
+
+    def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
+        return self.token_ids(text, at_start=slot.at_start)
+
+    def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
+        return self.encoder.token_ids(text, at_start=at_start)
+
+    def embedding_weight(self) -> Tensor:
+        return self.model.get_input_embeddings().weight
+
+    def embed_soft(self, table: nn.Module) -> None:
+        for old in self.soft_embeddings:  # its hooks would hide the soft tokens from the new ones
+            old.remove()
+        weight = self.embedding_weight()
+        layers = [m for m in self.model.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
+        self.soft_embeddings = [SoftEmbedding(layer, table, self.vocabulary) for layer in layers]
+
+    def freeze_lm_head(self) -> None:
+        shared = {id(weight) for weight in self.pooled_model().parameters()}
+        for weight in self.model.parameters():
+            if id(weight) not in shared:
+                weight.requires_grad_(False)
+
+    def pooled_model(self) -> nn.Module:
+        """The part of the network that ``hidden_states`` runs."""
+        return self.model.base_model  # type: ignore[no-any-return]
+
+
+def by_length(strings: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[int]]]:
+    """Each length with the numbers of the strings that have it, the shortest first."""
+    for length in sorted({len(string) for string in strings}):
+        yield length, [i for i, string in enumerate(strings) if len(string) == length]
+
+
+def _positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens that fit; RoBERTa-like models number positions from just past the padding id."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    limits = [tokenizer.model_max_length]
+    if positions:
+        offset = model.config.pad_token_id + 1 if model.config.model_type in ("roberta", "xlm-roberta") else 0
+        limits.append(positions - offset)
+    return int(min(limits))

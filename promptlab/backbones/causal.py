@@ -1,0 +1,172 @@
+"""Causal language models: the answer is the next token after the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from promptlab.backbones.base import TransformerBackbone, by_length
+from promptlab.backbones.encoding import PromptEncoder, Run, Special
+from promptlab.errors import TemplateError
+from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
+
+LAYERS = {"gpt2": "h"}  # where they aren't called "layers"
+STRINGS_AT_ONCE = 16  # answers that are scored in one forward pass
+SHORTEST_PREFIX = 16  # tokens below which sharing costs more than it saves
+
+
+class CausalEncoder(PromptEncoder):
+    """The mask takes no token: the answer is read from the last position before it.
+
+    White space before the mask belongs to the answer's first token, so it is taken off the prompt.
+    """
+
+    def answer_tokens(self, n_masks: int, answer_length: int) -> tuple[int, ...]:
+        return ()
+
+    def answer_index(self, start: int, n_tokens: int) -> Sequence[int]:
+        return [start - 1]
+
+    def reserved(self, answer_length: int) -> int:
+        return answer_length - 1
+
+    def check(self, prompt: Prompt, parts: list[Run | Special]) -> None:
+        places = [i for i, part in enumerate(parts) if isinstance(part, Special) and part.kind == "mask"]
+        if not places:
+            return
+        rest = "".join(segment.text for part in parts[places[0] + 1 :] if isinstance(part, Run) for segment in part[1])
+        if len(places) > 1 or rest.strip() or any(isinstance(part, Special) for part in parts[places[0] + 1 :]):
+            raise TemplateError(
+                f"template {str(prompt)!r} goes on after its mask, which a causal model never sees; end it with "
+                "{{ mask }}, or take a masked or encoder-decoder model."
+            )
+        if places[0] == 0 and not self.frame.before:
+            raise TemplateError(
+                f"template {str(prompt)!r} has nothing before its mask; put the text before {{{{ mask }}}}."
+            )
+        del parts[places[0] + 1 :]
+
+    def strips(self, *, right: bool) -> bool:
+        return right
+
+
+class Prefix(NamedTuple):
+    """Tokens that all prompts begin with, and the model's keys and values for them."""
+
+    length: int
+    cache: DynamicCache
+
+
+class CausalBackbone(TransformerBackbone):
+    """A causal language model, such as GPT-2, Llama or Qwen.
+
+    Prompts are padded on the right, so that positions don't depend on the batch. The score of an answer of several
+    tokens is the sum of their log-probabilities; all answers to a prompt share its keys and values.
+
+    Source: GPT-3, arXiv:2005.14165, section 2.4.
+    """
+
+    auto_class = "AutoModelForCausalLM"
+    decodings = ("left-to-right",)
+
+    def __init__(self, *args: Any, **about: Any) -> None:
+        super().__init__(*args, **about)
+        self.prefix: Prefix | None = None
+
+    def make_encoder(self) -> PromptEncoder:
+        return CausalEncoder(self.tokenizer)
+
+    def hidden_states(self, batch: Batch) -> Tensor:
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        return self.model.base_model(**inputs, use_cache=False).last_hidden_state  # (batch, length, hidden)
+
+    def mask_states(self, batch: Batch) -> MaskStates:
+        return self._read(batch, use_cache=False)[0]
+
+    def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
+        states, cache = self._read(batch, use_cache=max(map(len, strings)) > 1)
+        first = states.logits()[:, 0].log_softmax(dim=-1)  # (batch, vocabulary)
+        columns: dict[int, Tensor] = {}
+        for _, numbers in by_length(strings):
+            for start in range(0, len(numbers), STRINGS_AT_ONCE):
+                some = numbers[start : start + STRINGS_AT_ONCE]
+                scores = self._go_on(batch, cache, first, [strings[number] for number in some])
+                columns |= dict(zip(some, scores.unbind(dim=1)))
+        return torch.stack([columns[number] for number in range(len(strings))], dim=1)
+
+    def _go_on(self, batch: Batch, cache: Any, first: Tensor, strings: Sequence[Sequence[int]]) -> Tensor:
+        """Log-probabilities (batch, strings) of strings of one length after prompts that were read already."""
+        tokens = torch.tensor(list(map(list, strings)), device=first.device)  # (strings, k)
+        scores = first[:, tokens[:, 0]]  # (batch, strings)
+        n_more = tokens.shape[1] - 1
+        if n_more == 0:
+            return scores
+        rows, width = scores.shape
+        lengths = batch.attention_mask.sum(dim=1).repeat_interleave(width)  # (batch * strings,)
+        mask = batch.attention_mask.repeat_interleave(width, dim=0)
+        hidden = self.model.base_model(
+            input_ids=tokens[:, :-1].repeat(rows, 1),
+            attention_mask=torch.cat([mask, mask.new_ones(len(mask), n_more)], dim=1),
+            position_ids=lengths[:, None] + torch.arange(n_more, device=lengths.device),
+            past_key_values=_repeated(cache, width),
+            use_cache=True,
+        ).last_hidden_state  # (batch * strings, k - 1, hidden)
+        log_probs = self.project(self.transform(hidden)).log_softmax(dim=-1)
+        rest = log_probs.gather(2, tokens[:, 1:].repeat(rows, 1)[..., None]).sum(dim=(1, 2))
+        return scores + rest.view(rows, width)
+
+    def _read(self, batch: Batch, *, use_cache: bool) -> tuple[MaskStates, Any]:
+        """States at the end of the prompts and, if asked for, their keys and values."""
+        inputs: dict[str, Any] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        known = 0
+        if self.prefix is not None:
+            known = self.prefix.length
+            rows, length = batch.input_ids.shape
+            inputs["input_ids"] = batch.input_ids[:, known:]
+            inputs["past_key_values"] = _repeated(self.prefix.cache, rows)
+            inputs["position_ids"] = torch.arange(known, length, device=batch.input_ids.device).expand(rows, -1)
+        output = self.model.base_model(**inputs, use_cache=use_cache or known > 0)
+        return self.states_at(output.last_hidden_state, batch.mask_index - known), output.past_key_values
+
+    @contextmanager
+    def sharing(self, encoded: Sequence[Encoded]) -> Iterator[None]:
+        length = _common_prefix([row.input_ids for row in encoded])
+        if length < SHORTEST_PREFIX or len(encoded) < 2:
+            yield
+            return
+        device = next(self.model.parameters()).device
+        ids = torch.from_numpy(encoded[0].input_ids[None, :length]).to(device)
+        cache = self.model.base_model(input_ids=ids, use_cache=True).past_key_values
+        self.prefix = Prefix(length, cache)
+        try:
+            yield
+        finally:
+            self.prefix = None
+
+    def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
+        return self.encoder.token_ids(text, at_start=False) if slot.spaced else self.encoder.inner_ids(text)
+
+    def layers(self) -> Sequence[nn.Module]:
+        name = LAYERS.get(self.model.config.model_type, "layers")
+        return list(self.model.base_model.get_submodule(name).children())
+
+
+def _repeated(cache: DynamicCache, times: int) -> DynamicCache:
+    """A copy that may be written to, each row repeated."""
+    copy = DynamicCache()
+    for number, layer in enumerate(cache.layers):
+        copy.update(layer.keys.repeat_interleave(times, dim=0), layer.values.repeat_interleave(times, dim=0), number)
+    return copy
+
+
+def _common_prefix(rows: Sequence[np.ndarray]) -> int:
+    """Tokens that all rows begin with, leaving each at least one of its own."""
+    length = min(map(len, rows)) - 1
+    same = np.all([row[:length] == rows[0][:length] for row in rows], axis=0)
+    return int(np.argmin(same)) if not same.all() else length

@@ -1,0 +1,140 @@
+"""Encoder-decoder language models: the decoder writes what the mask in the encoder's text stands for."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptlab.backbones.base import TransformerBackbone, by_length
+from promptlab.backbones.encoding import PromptEncoder
+from promptlab.errors import BackboneError, TemplateError
+from promptlab.types import AnswerSlot, Batch, MaskStates
+
+LAYERS = {"bart": ("encoder.layers", "decoder.layers")}  # where they aren't called "block"
+
+
+class Seq2SeqBackbone(TransformerBackbone):
+    """An encoder-decoder model whose decoder is given a prefix and asked for the answer.
+
+    The score of an answer of several tokens is the sum of their log-probabilities; all answers to a prompt share its
+    pass through the encoder.
+    """
+
+    auto_class = "AutoModelForSeq2SeqLM"
+    decodings = ("left-to-right",)
+
+    @abstractmethod
+    def decoder_prefix(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the decoder has before the answer: ids (batch, length), padded, and their number (batch,)."""
+
+    def hidden_states(self, batch: Batch) -> Tensor:
+        return self._encoded(batch)[0]
+
+    def mask_states(self, batch: Batch) -> MaskStates:
+        ids, lengths = self.decoder_prefix(batch)
+        hidden = self._decoded(ids, lengths, self._encoded(batch), batch.attention_mask)
+        return self.states_at(hidden, lengths[:, None] - 1)
+
+    def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
+        encoded, prefix = self._encoded(batch), self.decoder_prefix(batch)
+        columns: dict[int, Tensor] = {}
+        for _, numbers in by_length(strings):
+            for number in numbers:
+                columns[number] = self._score(batch, encoded, prefix, strings[number])
+        return torch.stack([columns[number] for number in range(len(strings))], dim=1)
+
+    def _score(self, batch: Batch, encoded: Any, prefix: tuple[Tensor, Tensor], string: Sequence[int]) -> Tensor:
+        """Log-probability (batch,) of one string, all of its tokens read in one pass through the decoder."""
+        ids, lengths = prefix
+        tokens = torch.tensor(string, device=ids.device).expand(len(ids), -1)  # (batch, k)
+        places = lengths[:, None] + torch.arange(tokens.shape[1], device=ids.device)
+        ids = F.pad(ids, (0, tokens.shape[1])).scatter(1, places, tokens)
+        hidden = self._decoded(ids, lengths + tokens.shape[1], encoded, batch.attention_mask)
+        log_probs = self.states_at(hidden, places - 1).logits().log_softmax(dim=-1)  # (batch, k, vocabulary)
+        return log_probs.gather(2, tokens[..., None]).sum(dim=(1, 2))
+
+    def _encoded(self, batch: Batch) -> Any:
+        return self.model.get_encoder()(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+
+    def _decoded(self, ids: Tensor, lengths: Tensor, encoded: Any, attention_mask: Tensor) -> Tensor:
+        """Hidden states of the decoder; ``lengths`` of its ids count."""
+        mask = (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]).long()
+        output = self.model.get_decoder()(
+            input_ids=ids,
+            attention_mask=mask,
+            encoder_hidden_states=encoded[0],
+            encoder_attention_mask=attention_mask,
+            use_cache=False,
+        )
+        return output.last_hidden_state  # type: ignore[no-any-return]
+
+    def pooled_model(self) -> nn.Module:
+        return self.model.get_encoder()  # type: ignore[no-any-return]
+
+    def layers(self) -> Sequence[nn.Module]:
+        base = self.model.base_model
+        paths = LAYERS.get(self.model.config.model_type, ("encoder.block", "decoder.block"))
+        return [layer for path in paths for layer in base.get_submodule(path).children()]
+
+
+class SentinelEncoder(PromptEncoder):
+    """A slot of any length is one sentinel."""
+
+    def answer_tokens(self, n_masks: int, answer_length: int) -> tuple[int, ...]:
+        assert self.mask_id is not None
+        return (self.mask_id,)
+
+
+class T5Backbone(Seq2SeqBackbone):
+    """T5, its versions 1.1 and flan, and mT5: the mask is the first sentinel, and so is the start of the answer.
+
+    Source: T5, arXiv:1910.10683, section 3.1.4 (the denoising objective).
+    """
+
+    SENTINEL = "<extra_id_0>"
+
+    def make_encoder(self) -> PromptEncoder:
+        if self.SENTINEL not in self.tokenizer.get_vocab():
+            raise BackboneError(f"the tokenizer has no {self.SENTINEL}, which T5 needs where a mask stands.")
+        return SentinelEncoder(self.tokenizer, self.SENTINEL)
+
+    def decoder_prefix(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if batch.mask_index.shape[1] != 1:
+            raise TemplateError(f"the template has {batch.mask_index.shape[1]} slots, but T5 answers exactly 1.")
+        start = torch.full_like(batch.mask_index, self.model.config.decoder_start_token_id)
+        ids = torch.cat([start, batch.input_ids.gather(1, batch.mask_index)], dim=1)  # (batch, 2)
+        return ids, torch.full_like(ids[:, 0], 2)
+
+    def transform(self, hidden: Tensor) -> Tensor:
+        scaled = getattr(self.model.config, "scale_decoder_outputs", False)
+        return hidden * self.model.config.d_model**-0.5 if scaled else hidden
+
+    def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
+        return self.token_ids(text)  # it follows the sentinel, wherever that stands
+
+
+class BartBackbone(Seq2SeqBackbone):
+    """BART: the decoder is given the prompt up to the mask, and goes on with the answer.
+
+    Source: BART, arXiv:1910.13461, section 2.2 (text infilling).
+    """
+
+    def make_encoder(self) -> PromptEncoder:
+        return SentinelEncoder(self.tokenizer)
+
+    def decoder_prefix(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if batch.mask_index.shape[1] != 1:
+            raise TemplateError(f"the template has {batch.mask_index.shape[1]} slots, but BART answers exactly 1.")
+        lengths = batch.mask_index[:, 0]
+        left = batch.input_ids[:, : int(lengths.max())]
+        start = torch.full_like(left[:, :1], self.model.config.decoder_start_token_id)
+        return torch.cat([start, left], dim=1), lengths + 1
+
+    def project(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
+        bias = self.model.final_logits_bias[0]
+        return super().project(hidden, token_ids) + (bias if token_ids is None else bias[token_ids])

@@ -1,0 +1,257 @@
+"""Templates that show answered examples beside the query."""
+
+from __future__ import annotations
+
+import zlib
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from promptlab.errors import TemplateError
+from promptlab.interfaces import Template, Verbalizer
+from promptlab.templates.manual import ManualTemplate
+from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
+
+Embed = Callable[[Sequence[str]], Any]  # texts → vectors, (texts, width)
+
+
+@dataclass(frozen=True)
+class AnsweredTemplate(Template):
+    """What the two kinds share: a template for the query, and answered examples in the same form.
+
+    Args:
+        template: of the query and of every demonstration; Jinja source or a ``Template``.
+        examples: labelled examples; ``bind`` (which ``fit`` calls) sets them.
+        answers: class → the words that fill a demonstration's mask; ``bind`` takes the verbalizer's first ones.
+        sets: how many prompts with other demonstrations are averaged.
+        separator: text between examples.
+        max_words: words that a field of a demonstration may have; the rest is left out.
+        seed: of drawing and order.
+    """
+
+    template: Template | str
+    examples: Sequence[Example] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
+    sets: int = 1
+    separator: str = "\n\n"
+    max_words: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        inner = ManualTemplate(self.template) if isinstance(self.template, str) else self.template
+        object.__setattr__(self, "template", inner)
+        rows = [Example(row["fields"], row["label"]) if isinstance(row, dict) else row for row in self.examples]
+        object.__setattr__(self, "examples", tuple(rows))
+        if self.sets < 1:
+            raise TemplateError(f"sets={self.sets} must be at least 1: how many sets of demonstrations are averaged.")
+        if self.max_words is not None and self.max_words < 1:
+            raise TemplateError(f"max_words={self.max_words} must be at least 1, or None for no limit.")
+        unlabelled = [row for row in self.examples if row.label is None]
+        if unlabelled:
+            raise TemplateError(f"demonstration {_first_text(unlabelled[0])!r} has no label; label every example.")
+
+    @property
+    def query(self) -> Template:
+        """The template of the query alone."""
+        assert isinstance(self.template, Template)
+        return self.template
+
+    @property
+    def fields(self) -> Sequence[str]:
+        return self.query.fields
+
+    @property
+    def soft_slots(self) -> Sequence[SoftSlot]:
+        return self.query.soft_slots
+
+    @property
+    def slot(self) -> AnswerSlot:
+        return self.query.slot
+
+    @property
+    def n_variants(self) -> int:
+        return self.sets
+
+    def render(self, example: Example) -> Prompt:
+        return self.variants(example)[0]
+
+    def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Self:
+        answers = self.answers or dict(verbalizer.answers)
+        return replace(self, examples=self.kept(examples), answers=answers)
+
+    @abstractmethod
+    def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """Those of the labelled examples that the template needs."""
+
+    def answered(self, example: Example, number: int) -> Iterator[Segment]:
+        """The segments of one demonstration, its mask filled and its fields never shortened by the model's limit."""
+        assert example.label is not None
+        if example.label not in self.answers:
+            raise TemplateError(
+                f"a demonstration has label {example.label!r}, but answers are known for {', '.join(self.answers)}."
+            )
+        short = {name: self._cut(value) for name, value in example.fields.items()}
+        filled = False
+        for segment in self.query.render(Example(short)).segments:
+            if segment.kind == "mask":
+                segment = Segment("text", "" if filled else self.answers[example.label])
+                filled = True
+            yield segment._replace(shortenable=False, demonstration=number)
+
+    def _cut(self, value: Any) -> Any:
+        if self.max_words is None or not isinstance(value, str):
+            return value
+        return " ".join(value.split()[: self.max_words])
+
+    def _separator(self, number: int) -> Segment:
+        return Segment("text", self.separator, demonstration=number)
+
+
+@dataclass(frozen=True)
+class InContextTemplate(AnsweredTemplate):
+    """k answered examples before the query, the same for every query: in-context learning without any training.
+
+    Classes take turns, as far as their examples go; the order is shuffled. If a prompt is too long, its first
+    demonstrations are left out whole.
+
+    Source: GPT-3, arXiv:2005.14165, section 2.4.
+
+    Args:
+        k: demonstrations in all; 0 is zero-shot.
+        instruction: text before the first demonstration.
+    """
+
+    k: int = 16
+    instruction: str = ""
+
+    @property
+    def slot(self) -> AnswerSlot:
+        return self.query.slot._replace(at_start=self.query.slot.at_start and not self.k and not self.instruction)
+
+    def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """The demonstrations of all sets, one set after the other."""
+        if self.k > len(examples):
+            raise TemplateError(
+                f"k={self.k} demonstrations are asked for, but there are {len(examples)} labelled examples; lower k."
+            )
+        return [row for number in range(self.sets) for row in self._draw(examples, number)]
+
+    def _draw(self, examples: Sequence[Example], number: int) -> list[Example]:
+        rng = np.random.default_rng([self.seed, number])
+        piles: dict[str, list[Example]] = {}
+        for row in rng.permutation(len(examples)).tolist():
+            piles.setdefault(str(examples[row].label), []).append(examples[row])
+        turns = [row for turn in _turns([piles[name] for name in sorted(piles)]) for row in turn][: self.k]
+        return [turns[i] for i in rng.permutation(len(turns)).tolist()]
+
+    def variants(self, example: Example) -> Sequence[Prompt]:
+        if len(self.examples) != self.k * self.sets:
+            raise TemplateError(
+                f"{len(self.examples)} demonstrations are given, but {self.k} are asked for in each of {self.sets} "
+                "set(s); fit the classifier with labelled examples (tuning='none' trains nothing)."
+            )
+        return [self._prompt(example, self.examples[i : i + self.k]) for i in self._starts()]
+
+    def _starts(self) -> Iterator[int]:
+        return (number * self.k for number in range(self.sets))
+
+    def _prompt(self, example: Example, shown: Sequence[Example]) -> Prompt:
+        shown = [row for row in shown if row.fields != example.fields]  # a query must not hold its own answer
+        segments = [Segment("text", self.instruction + self.separator)] if self.instruction else []
+        for place, row in enumerate(shown):
+            number = len(shown) - place  # the highest goes first when a prompt is too long
+            segments += [*self.answered(row, number), self._separator(number)]
+        return Prompt((*segments, *self.query.render(example).segments))
+
+
+@dataclass(frozen=True)
+class DemonstrationTemplate(AnsweredTemplate):
+    """One answered example of each class after the query, drawn anew for each query and set; for fine-tuning.
+
+    An example never stands among its own demonstrations. Similarity is the cosine of TF-IDF vectors, or of ``embed``;
+    LM-BFF embeds with a sentence encoder.
+
+    Source: LM-BFF, arXiv:2012.15723, section 6.
+
+    Args:
+        similar: share of each class's examples, the most similar to the query, from which is drawn; 1 takes all.
+        embed: texts → vectors, for the similarity; a template with one can't be saved.
+    """
+
+    sets: int = 16
+    separator: str = " "
+    max_words: int | None = 50
+    similar: float = 0.5
+    embed: Embed | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.similar <= 1:
+            raise TemplateError(f"similar={self.similar} must be above 0 and at most 1: a share of the examples.")
+
+    def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
+        return examples
+
+    def variants(self, example: Example) -> Sequence[Prompt]:
+        if not self.examples:
+            raise TemplateError(
+                "the template has no demonstrations yet; fit the classifier with labelled examples "
+                "(tuning='none' trains nothing)."
+            )
+        pools = self._pools(example)
+        return [self._prompt(example, pools, number) for number in range(self.sets)]
+
+    def _pools(self, example: Example) -> list[list[Example]]:
+        """For each class the examples that a demonstration is drawn from."""
+        order = self._by_similarity(example) if self.similar < 1 else range(len(self.examples))
+        pools: dict[str, list[Example]] = {str(row.label): [] for row in self.examples}
+        for i in order:
+            if self.examples[i].fields != example.fields:
+                pools[str(self.examples[i].label)].append(self.examples[i])
+        return [rows[: max(1, int(len(rows) * self.similar))] for rows in pools.values() if rows]
+
+    def _prompt(self, example: Example, pools: Sequence[Sequence[Example]], number: int) -> Prompt:
+        rng = np.random.default_rng([self.seed, number, zlib.crc32(repr(sorted(example.fields.items())).encode())])
+        segments = list(self.query.render(example).segments)
+        for place, i in enumerate(rng.permutation(len(pools)).tolist(), start=1):
+            shown = pools[i][int(rng.integers(len(pools[i])))]
+            segments += [self._separator(place), *self.answered(shown, place)]
+        return Prompt(tuple(segments))
+
+    def _by_similarity(self, example: Example) -> Sequence[int]:
+        embed, vectors = self._index
+        query = np.asarray(embed([_text(example)]))[0]
+        scores = vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query) + 1e-12)
+        return np.argsort(-scores, kind="stable").tolist()  # type: ignore[no-any-return]
+
+    @cached_property
+    def _index(self) -> tuple[Embed, np.ndarray]:
+        """The function that embeds, and the examples' vectors."""
+        texts = [_text(row) for row in self.examples]
+        embed = _tfidf(texts) if self.embed is None else self.embed
+        return embed, np.asarray(embed(texts))
+
+
+def _tfidf(texts: Sequence[str]) -> Embed:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]").fit(texts)
+    return lambda rows: vectorizer.transform(rows).toarray()
+
+
+def _turns(piles: Sequence[Sequence[Example]]) -> Iterator[list[Example]]:
+    """One of each pile that has any left, turn by turn."""
+    for turn in range(max(map(len, piles), default=0)):
+        yield [pile[turn] for pile in piles if turn < len(pile)]
+
+
+def _text(example: Example) -> str:
+    return " ".join(str(value) for value in example.fields.values())
+
+
+def _first_text(example: Example) -> str:
+    return _text(example)[:40]

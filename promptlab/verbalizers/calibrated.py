@@ -1,0 +1,161 @@
+"""Verbalizers that take the prior of the prompt out of another verbalizer's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptlab.errors import VerbalizerError
+from promptlab.interfaces import Backbone, Template, Verbalizer
+from promptlab.types import AnswerSlot, Batch, Example, Prompt, Segment
+from promptlab.verbalizers.head import VerbalizerHead, WordHead
+
+CONTENT_FREE = ("N/A", "[MASK]", "")
+FLOOR = 1e-12  # of a prior probability
+
+
+@dataclass(frozen=True)
+class CalibratedVerbalizer(Verbalizer):
+    """Wraps a verbalizer. The prior is measured after training and again when a saved model is loaded.
+
+    Training itself isn't calibrated, nor are the dev scores that choose the weights.
+    """
+
+    verbalizer: Verbalizer
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return self.verbalizer.classes
+
+    @property
+    def answers(self) -> Mapping[str, str]:
+        return self.verbalizer.answers
+
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> ClassPriorHead | WordPriorHead:
+        return ClassPriorHead(self.verbalizer.build(backbone, slot), len(self.classes))
+
+
+@dataclass(frozen=True)
+class ContextualVerbalizer(CalibratedVerbalizer):
+    """Divide the class probabilities by those of inputs without content, in the same prompt.
+
+    With demonstrations drawn in several sets, the prior is the mean over the sets.
+
+    Source: Zhao et al., arXiv:2102.09690, section 5 (W = diag(p_cf)^-1, normalised).
+
+    Args:
+        inputs: what stands for every field of the template.
+    """
+
+    inputs: Sequence[str] = CONTENT_FREE
+
+    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
+        fields = [dict.fromkeys(template.fields, text) for text in self.inputs]
+        return [prompt for values in fields for prompt in template.variants(Example(values))]
+
+
+@dataclass(frozen=True)
+class DomainVerbalizer(CalibratedVerbalizer):
+    """Divide by the probabilities after a text that only announces the kind of answer (domain-conditional PMI).
+
+    Source: Holtzman et al., arXiv:2104.08315, section 3.
+
+    Args:
+        domain: the text before the answer, such as ``"The answer is:"``. None takes the template with empty fields.
+    """
+
+    domain: str | None = None
+
+    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
+        if self.domain is None:
+            return template.variants(Example(dict.fromkeys(template.fields, "")))
+        mask, text = Segment("mask", n=template.slot.n_masks), self.domain.rstrip()
+        if template.slot.at_start:
+            return [Prompt((mask, Segment("text", f" {text}")))]
+        return [Prompt((Segment("text", text + " " * template.slot.spaced), mask))]
+
+
+@dataclass(frozen=True)
+class SupportVerbalizer(CalibratedVerbalizer):
+    """Divide each label word's probability by its mean over unlabelled texts.
+
+    As in KPT's code, the prior is the softmax, over all label words jointly, of their mean logits.
+
+    Source: KPT, arXiv:2108.02035, section 3.3.3 (contextualized calibration).
+
+    Args:
+        support: unlabelled examples or texts (field ``text_a``), about 200; labels are never looked at.
+    """
+
+    support: Sequence[Example | str] = ()
+
+    def __post_init__(self) -> None:
+        rows = [Example({"text_a": row}) if isinstance(row, str) else row for row in self.support]
+        rows = [Example(row["fields"]) if isinstance(row, dict) else Example(row.fields) for row in rows]
+        if not rows:
+            raise VerbalizerError("support is empty; pass about 200 unlabelled texts to measure the prior on.")
+        object.__setattr__(self, "support", tuple(rows))
+
+    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
+        return [prompt for row in self.support if isinstance(row, Example) for prompt in template.variants(row)]
+
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> WordPriorHead:
+        head = self.verbalizer.build(backbone, slot)
+        if not isinstance(head, WordHead):
+            raise VerbalizerError(
+                f"{type(self.verbalizer).__name__} scores no label words one by one; use ContextualVerbalizer."
+            )
+        return WordPriorHead(head)
+
+
+class PriorHead(VerbalizerHead):
+    """Another head, less a prior in nats; trains as that head does."""
+
+    def __init__(self, inner: VerbalizerHead, prior: Tensor) -> None:
+        super().__init__()
+        self.inner = inner
+        self.prior = nn.Buffer(prior, persistent=False)
+        self.reads_lm_head, self.answer_length = inner.reads_lm_head, inner.answer_length
+
+    def read(self, backbone: Backbone, batch: Batch) -> Any:
+        return self.inner.read(backbone, batch)
+
+    def loss(self, answer: Any, labels: Tensor) -> Tensor:
+        return self.inner.loss(answer, labels)
+
+
+class ClassPriorHead(PriorHead):
+    """Class log-probabilities less the log of the mean class probabilities of the reference prompts."""
+
+    def __init__(self, inner: VerbalizerHead, n_classes: int) -> None:
+        super().__init__(inner, torch.zeros(n_classes))
+
+    def set_prior(self, answer: Any) -> None:
+        """Measure the prior from the answer to the reference prompts."""
+        self.prior.copy_(self.inner(answer).exp().mean(dim=0).clamp(min=FLOOR).log())
+
+    def forward(self, answer: Any) -> Tensor:
+        return F.log_softmax(self.inner(answer) - self.prior, dim=-1)
+
+
+class WordPriorHead(PriorHead):
+    """Word scores less the log-softmax, over the words of all classes, of their means over the reference prompts."""
+
+    inner: WordHead
+
+    def __init__(self, inner: WordHead) -> None:
+        super().__init__(inner, torch.zeros(inner.valid.shape))
+
+    def set_prior(self, answer: Any) -> None:
+        """Measure the prior from the answer to the reference prompts."""
+        mean = self.inner.word_scores(answer).mean(dim=0).masked_fill(~self.inner.valid, -torch.inf)
+        log_prior = mean.flatten().log_softmax(dim=0).view_as(mean)  # (classes, words)
+        self.prior.copy_(log_prior.masked_fill(~self.inner.valid, 0.0))
+
+    def forward(self, answer: Any) -> Tensor:
+        return F.log_softmax(self.inner.combine(self.inner.word_scores(answer) - self.prior), dim=-1)
