@@ -23,7 +23,7 @@ from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.model import PromptModel
 from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded
-from promptlab.training import TrainingSettings, learning_rate_for
+from promptlab.training import TrainingSettings, default_steps, learning_rate_for
 from promptlab.types import Example
 
 CHUNK = 1024  # rows that prediction holds at once
@@ -36,7 +36,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     Args:
         learning_rate: of the model's weights; None takes the tuning method's own.
         head_learning_rate: of heads and soft tokens; the same as ``learning_rate`` if that alone is given.
-        max_steps: updates, or give ``epochs``; None takes the tuning method's own.
+        max_steps: updates, or give ``epochs``; None takes the tuning method's own, more for more examples
+            (``training.default_steps``).
         max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
         eval_every: updates between dev evaluations; None is a tenth of the steps.
         patience: dev evaluations without improvement before training stops early.
@@ -190,12 +191,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         }
         return TrainingSettings(**{**given, **chosen})
 
-    def _steps(self, default: int, n_examples: int) -> int:
-        if self.epochs is None:
-            return default if self.max_steps is None else self.max_steps
-        if self.max_steps is not None:
+    def _steps(self, base: int, n_examples: int) -> int:
+        if self.epochs is not None and self.max_steps is not None:
             raise TuningError(f"max_steps={self.max_steps} and epochs={self.epochs} are both given; give one.")
-        return self.epochs * math.ceil(n_examples / (self.batch_size * self.gradient_accumulation_steps))
+        if self.max_steps is not None:
+            return self.max_steps
+        per_epoch = math.ceil(n_examples / max(1, self.batch_size * self.gradient_accumulation_steps))
+        return default_steps(base, per_epoch) if self.epochs is None else self.epochs * per_epoch
 
 
 def resolve_tuning(tuning: str | Tuning) -> Tuning:

@@ -99,6 +99,7 @@ class Backbone(ABC):
     revision: str  # the hub's commit, or a hash of the weights
     hidden_size: int
     max_length: int
+    only_hidden: bool  # whether only ``hidden_states`` is called, so that the language-model head isn't used
     has_lm_head: bool  # False if the weights had none, so that it is random
     decodings: Sequence[str]  # ways to score answers of several tokens, the usual one first
 
@@ -164,8 +165,8 @@ class Backbone(ABC):
         """Look ids past the vocabulary up in ``table()``, of shape (soft tokens, embedding)."""
 
     @abstractmethod
-    def freeze_lm_head(self) -> None:
-        """Take the weights that only the language-model head has out of training."""
+    def freeze_unread(self) -> None:
+        """Take weights out of training that no answer depends on, if only hidden states are read."""
 
     @abstractmethod
     def layers(self) -> Sequence[nn.Module]:
@@ -178,7 +179,7 @@ class TrainingDefaults:
 
     Args:
         learning_rate: of the backbone's weights, for a hidden size of 768 where ``scale_with_width`` is set.
-        max_steps: updates.
+        max_steps: updates on few examples; see ``training.default_steps``. 0 is no training at all.
         head_learning_rate: of weights that start from nothing (heads, soft tokens); as ``learning_rate`` if None.
         scale_with_width: whether the rate falls with the square of the hidden size; see ``training.learning_rate_for``.
     """

@@ -41,14 +41,14 @@ class PromptModel(nn.Module):
             TuningError: if the tuning doesn't fit the model.
         """
         head = verbalizer.build(backbone, template.slot)
-        tuning.attach(backbone)
-        if not head.reads_lm_head:
-            backbone.freeze_lm_head()
-        elif not backbone.has_lm_head:
+        backbone.only_hidden = not head.reads_lm_head
+        if head.reads_lm_head and not backbone.has_lm_head:
             raise BackboneError(
                 f"model {backbone.name!r} was saved without a language-model head, which prompts need; choose another "
                 "model, or use HeadClassifier (--head)."
             )
+        tuning.attach(backbone)
+        backbone.freeze_unread()
         return cls(template, verbalizer, backbone, head, SoftTokens(template.soft_slots, backbone))
 
     def encode(self, examples: Sequence[Example], *, max_length: int | None = None) -> list[Encoded]:

@@ -70,6 +70,14 @@ def learning_rate_for(base: float, hidden_size: int) -> float:
     return base * (768 / hidden_size) ** 2
 
 
+def default_steps(base: int, steps_per_epoch: int) -> int:
+    """Updates where the user says nothing.
+
+    A tuning method's ``base``; for 25 epochs up to three times as many; and never less than 3 epochs.
+    """
+    return max(base, min(25 * steps_per_epoch, 3 * base), 3 * steps_per_epoch)
+
+
 class LengthBatches:
     """Batches of row numbers: shuffled anew each epoch, rows of like length together where there are many.
 

@@ -100,7 +100,7 @@ def t5_unigram() -> PreTrainedTokenizerFast:
         for piece, score in json.loads(plain.backend_tokenizer.to_str())["model"]["vocab"]
         if not piece.startswith("<")
     ]
-    sentinels = [AddedToken(f"<extra_id_{i}>", special=True) for i in range(3)]
+    sentinels = [AddedToken(f"<extra_id_{i}>", lstrip=True, rstrip=True, special=True) for i in range(3)]
     tokenizer = Tokenizer(models.Unigram(pieces + [(str(token), 0.0) for token in sentinels], unk_id=2))
     tokenizer.add_special_tokens([*(token for token, _ in pieces[:3]), *sentinels])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")

@@ -6,7 +6,7 @@ from torch import nn
 
 from promptlab.checkpoint import DevScore
 from promptlab.errors import SavedModelError, TuningError
-from promptlab.training import LengthBatches, TrainingSettings, learning_rate_for, rate_factor, train
+from promptlab.training import LengthBatches, TrainingSettings, default_steps, learning_rate_for, rate_factor, train
 
 
 class Line(nn.Module):
@@ -187,3 +187,12 @@ def test_many_rows_are_batched_by_length():
 def test_settings_out_of_range_are_errors(changes):
     with pytest.raises(TuningError, match=next(iter(changes))):
         settings(**changes)
+
+
+def test_steps_grow_with_the_examples_to_25_epochs_then_stay_and_cover_at_least_3_epochs():
+    assert default_steps(100, 4) == 100  # 25 epochs
+    assert default_steps(100, 8) == 200
+    assert default_steps(100, 12) == 300
+    assert default_steps(100, 50) == 300  # 6 epochs
+    assert default_steps(100, 865) == 3 * 865
+    assert default_steps(500, 12) == 500

@@ -44,6 +44,7 @@ class TransformerBackbone(nn.Module, Backbone):
         self.model = model
         self.tokenizer = tokenizer
         self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
+        self.only_hidden = False
         self.soft_embeddings: list[SoftEmbedding] = []
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.encoder = self.make_encoder()
@@ -122,7 +123,9 @@ class TransformerBackbone(nn.Module, Backbone):
         layers = [m for m in self.model.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
         self.soft_embeddings = [SoftEmbedding(layer, table, self.vocabulary) for layer in layers]
 
-    def freeze_lm_head(self) -> None:
+    def freeze_unread(self) -> None:
+        if not self.only_hidden:
+            return
         shared = {id(weight) for weight in self.pooled_model().parameters()}
         for weight in self.model.parameters():
             if id(weight) not in shared:

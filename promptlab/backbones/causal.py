@@ -27,7 +27,7 @@ class CausalEncoder(PromptEncoder):
     White space before the mask belongs to the answer's first token, so it is taken off the prompt.
     """
 
-    def answer_tokens(self, n_masks: int, answer_length: int) -> tuple[int, ...]:
+    def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
         return ()
 
     def answer_index(self, start: int, n_tokens: int) -> Sequence[int]:

@@ -89,9 +89,10 @@ class PromptEncoder:
         self.mask_token = mask or AddedToken("")
         self.first, self.later = _plain_tokenizers(tokenizer)
 
-    def answer_tokens(self, n_masks: int, answer_length: int) -> tuple[int, ...]:
+    def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
         """Ids that a slot of so many masks takes, for answers of up to ``answer_length`` tokens."""
-        assert self.mask_id is not None
+        if self.mask_id is None:
+            raise TemplateError(f"template {str(prompt)!r} has a mask, but this model's tokenizer has no mask token.")
         return (self.mask_id,) * max(n_masks, answer_length)
 
     def answer_index(self, start: int, n_tokens: int) -> Sequence[int]:
@@ -104,8 +105,6 @@ class PromptEncoder:
 
     def check(self, prompt: Prompt, parts: list[Run | Special]) -> None:
         """Refuse prompts that the family can't answer; may change the parts."""
-        if self.mask_id is None and prompt.n_masks:
-            raise TemplateError(f"template {str(prompt)!r} has a mask, but this model's tokenizer has no mask token.")
 
     def strips(self, *, right: bool) -> bool:
         """Whether the mask swallows the white space to its left (which is the right end of a run), or its right."""
@@ -129,8 +128,8 @@ class PromptEncoder:
             fewer = [prompts[i].with_one_demonstration_less() for i in again]
             shorter = self.encode(fewer, soft_ids=soft_ids, max_length=max_length, answer_length=answer_length)
             for i, row in zip(again, shorter):
-                total = len(encoded[i].input_ids) + encoded[i].n_cut
-                encoded[i] = row._replace(n_cut=total - len(row.input_ids))
+                whole = len(encoded[i].input_ids)  # nothing was shortened yet
+                encoded[i] = row._replace(n_cut=whole - len(row.input_ids))
         return encoded
 
     def _tokenized(self, rows: Sequence[list[Run | Special]]) -> list[dict[int, list[int]]]:
@@ -196,7 +195,7 @@ class PromptEncoder:
             return Special("sep", self.frame.between)
         if segment.kind == "trigger":
             raise TemplateError(f"template {str(prompt)!r} has trigger slots that no search has filled yet.")
-        return Special("mask", self.answer_tokens(segment.n, answer_length))
+        return Special("mask", self.answer_tokens(prompt, segment.n, answer_length))
 
     def _strip_around_masks(self, parts: list[Run | Special]) -> None:
         """Some mask tokens swallow the white space beside them."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from promptlab.backbones.base import TransformerBackbone, by_length
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.errors import BackboneError, TemplateError
-from promptlab.types import AnswerSlot, Batch, MaskStates
+from promptlab.types import AnswerSlot, Batch, MaskStates, Prompt
 
 LAYERS = {"bart": ("encoder.layers", "decoder.layers")}  # where they aren't called "block"
 
@@ -78,16 +78,16 @@ class Seq2SeqBackbone(TransformerBackbone):
 
     def layers(self) -> Sequence[nn.Module]:
         base = self.model.base_model
-        paths = LAYERS.get(self.model.config.model_type, ("encoder.block", "decoder.block"))
+        encoder, decoder = LAYERS.get(self.model.config.model_type, ("encoder.block", "decoder.block"))
+        paths = [encoder] if self.only_hidden else [encoder, decoder]
         return [layer for path in paths for layer in base.get_submodule(path).children()]
 
 
 class SentinelEncoder(PromptEncoder):
     """A slot of any length is one sentinel."""
 
-    def answer_tokens(self, n_masks: int, answer_length: int) -> tuple[int, ...]:
-        assert self.mask_id is not None
-        return (self.mask_id,)
+    def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
+        return super().answer_tokens(prompt, 1, 1)
 
 
 class T5Backbone(Seq2SeqBackbone):

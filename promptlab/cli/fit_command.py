@@ -55,7 +55,7 @@ from promptlab.registry import TUNINGS
 @click.option("--tuning", type=click.Choice(TUNINGS.names), default="full", show_default=True)
 @click.option("--tuning-arg", "tuning_args", multiple=True, metavar="NAME=VALUE", help="Setting of the tuning method.")
 @click.option("--learning-rate", type=float, help="[default: the tuning method's own]")
-@click.option("--max-steps", type=int, help="[default: the tuning method's own]")
+@click.option("--max-steps", type=int, help="[default: the tuning method's own, by the number of rows]")
 @click.option("--epochs", type=int, help="Instead of --max-steps.")
 @click.option("--batch-size", type=int, default=8, show_default=True)
 @click.option("--max-length", type=int, help="Tokens of a prompt. [default: the model's limit]")

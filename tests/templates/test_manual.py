@@ -13,8 +13,8 @@ def test_a_template_without_a_mask_says_where_to_put_one():
 
 
 def test_the_slot_says_how_many_masks_and_whether_one_begins_the_prompt():
-    assert ManualTemplate("{{ mask(2) }}: {{ text_a }}").slot == (2, True)
-    assert ManualTemplate("{{ text_a }} {{ mask }}").slot == (1, False)
+    assert ManualTemplate("{{ mask(2) }}: {{ text_a }}").slot[:2] == (2, True)
+    assert ManualTemplate("{{ text_a }} {{ mask }}").slot[:2] == (1, False)
 
 
 def test_a_prompt_prints_itself_with_long_fields_cut():
@@ -37,7 +37,7 @@ def test_a_template_tells_the_fields_and_soft_tokens_it_uses():
 def test_an_empty_field_before_the_mask_is_still_text_before_it():
     template = ManualTemplate("{{ text_a }}{{ mask }}")
 
-    assert template.render(Example({"text_a": ""})).slot == template.slot == (1, False)
+    assert template.render(Example({"text_a": ""})).slot == template.slot == (1, False, False, 1)
 
 
 def test_the_number_of_masks_is_that_of_all_mask_slots():
@@ -47,7 +47,7 @@ def test_the_number_of_masks_is_that_of_all_mask_slots():
 def test_expressions_of_numbers_lists_and_records_do_not_hide_the_slot():
     source = "{% if stars + 1 > 3 %}{{ tags[0] }} {{ meta.author }} {{ 2 * stars }}{% endif %} {{ text_a }} {{ mask }}"
 
-    assert ManualTemplate(source).slot == (1, False)
+    assert ManualTemplate(source).slot == (1, False, True, 1)
 
 
 def test_quoted_words_are_the_templates_own_and_are_never_shortened():
@@ -57,3 +57,9 @@ def test_quoted_words_are_the_templates_own_and_are_never_shortened():
 
     assert text == Segment("text", "It was ")
     assert field.shortenable
+
+
+def test_the_slot_says_whether_white_space_stands_before_the_mask_and_how_many_places_there_are():
+    assert ManualTemplate("{{ text_a }}\n{{ mask }}").slot.spaced
+    assert not ManualTemplate("{{ text_a }}({{ mask }})").slot.spaced
+    assert ManualTemplate("{{ mask(2) }} {{ text_a }} {{ mask }}").slot.n_places == 2

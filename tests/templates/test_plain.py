@@ -20,7 +20,7 @@ def test_the_plain_input_puts_a_separator_between_its_fields():
 
 
 def test_the_plain_input_has_no_answer_slot():
-    assert InputTemplate().slot == (0, False)
+    assert InputTemplate().slot.n_masks == InputTemplate().slot.n_places == 0
     assert InputTemplate().render(Example({"text_a": "a"})).n_masks == 0
 
 

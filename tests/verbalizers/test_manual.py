@@ -69,7 +69,7 @@ def test_the_loss_is_cross_entropy_over_the_label_words():
 
 @torch.no_grad()
 def test_log_probs_are_those_of_the_whole_models_mask_logits(any_backbone):
-    template = ManualTemplate("{{ text_a }} was {{ mask }}.")
+    template = ManualTemplate("{{ text_a }} was {{ mask }}")
     words = ("the", "was", "a")
     verbalizer = ManualVerbalizer({"x": words[:2], "y": words[2:]})
     model = PromptModel.build(template, verbalizer, any_backbone, NoTuning())

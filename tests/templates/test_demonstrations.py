@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from promptlab import PromptClassifier
+from promptlab.errors import TemplateError, VerbalizerError
+from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
+from promptlab.types import Example
+from promptlab.verbalizers.linear import LinearVerbalizer
+from promptlab.verbalizers.manual import ManualVerbalizer
+from promptlab.verbalizers.strings import StringVerbalizer
+
+WORDS = ManualVerbalizer({"n": ["dull", "awful"], "p": ["great", "good"]})
+SOURCE = "{{ text_a }} it was {{ mask }}"
+POOL = [Example({"text_a": f"{name} number {i}"}, name) for i in range(8) for name in ("n", "p")]
+QUERY = Example({"text_a": "the film"})
+
+
+def text(prompt):
+    return "".join(
+        segment.text if segment.kind in ("text", "field") else f"<{segment.kind}>" for segment in prompt.segments
+    )
+
+
+def shown(prompt):
+    """Texts of the demonstrations."""
+    return [s.text for s in prompt.segments if s.kind == "field" and s.demonstration]
+
+
+def test_in_context_prompts_are_answered_examples_a_separator_and_the_query():
+    template = InContextTemplate(SOURCE, k=2, examples=POOL[:2], answers={"n": "dull", "p": "great"})
+
+    assert text(template.render(QUERY)) == (
+        "n number 0 it was dull\n\np number 0 it was great\n\nthe film it was <mask>"
+    )
+
+
+def test_an_instruction_comes_first():
+    template = InContextTemplate(SOURCE, k=1, examples=POOL[:1], answers={"n": "dull"}, instruction="Say how it was.")
+
+    assert text(template.render(QUERY)).startswith("Say how it was.\n\nn number 0")
+
+
+def test_no_demonstrations_are_the_query_alone():
+    bound = InContextTemplate(SOURCE, k=0).bind(POOL, WORDS)
+
+    assert bound.render(QUERY) == bound.query.render(QUERY)
+
+
+def test_classes_take_turns_and_the_order_is_by_seed():
+    first, again, other = (InContextTemplate(SOURCE, k=6, seed=seed).bind(POOL, WORDS) for seed in (0, 0, 1))
+
+    assert Counter(row.label for row in first.examples) == {"n": 3, "p": 3}
+    assert first == again
+    assert first.examples != other.examples
+
+
+def test_several_sets_are_several_prompts_with_other_demonstrations():
+    bound = InContextTemplate(SOURCE, k=3, sets=4).bind(POOL, WORDS)
+
+    prompts = bound.variants(QUERY)
+
+    assert len(prompts) == bound.n_variants == 4
+    assert len({tuple(shown(prompt)) for prompt in prompts}) == 4
+
+
+def test_a_query_is_never_among_its_own_demonstrations():
+    in_context = InContextTemplate(SOURCE, k=16).bind(POOL, WORDS)
+    per_class = DemonstrationTemplate(SOURCE, sets=50, similar=1.0).bind(POOL, WORDS)
+    for template in (in_context, per_class):
+        for query in POOL:
+            for prompt in template.variants(Example(query.fields)):
+                assert query.fields["text_a"] not in shown(prompt)
+
+
+def test_each_class_is_shown_exactly_once_after_the_query():
+    template = DemonstrationTemplate(SOURCE, sets=20).bind(POOL, WORDS)
+
+    prompts = template.variants(QUERY)
+
+    assert all(sorted(name[0] for name in shown(prompt)) == ["n", "p"] for prompt in prompts)
+    assert all(text(prompt).startswith("the film it was <mask> ") for prompt in prompts)
+    assert len({shown(prompt)[0][0] for prompt in prompts}) == 2  # the classes come in either order
+
+
+def test_only_the_most_similar_half_of_each_class_is_drawn_from():
+    pool = [
+        Example({"text_a": f"{word} {i}"}, name) for name in ("n", "p") for word in ("film", "dish") for i in range(4)
+    ]
+    template = DemonstrationTemplate(SOURCE, sets=60, similar=0.5).bind(pool, WORDS)
+
+    drawn = {row for prompt in template.variants(QUERY) for row in shown(prompt)}
+
+    assert drawn == {f"film {i}" for i in range(4)}
+
+
+def test_similarity_may_come_from_another_embedding():
+    pool = [Example({"text_a": f"{i}"}, name) for name in ("n", "p") for i in (1, 5, 9)]
+    template = DemonstrationTemplate(
+        "{{ text_a }} {{ mask }}", sets=30, similar=0.4, embed=lambda rows: [[1.0, float(row)] for row in rows]
+    ).bind(pool, WORDS)
+
+    drawn = {row for prompt in template.variants(Example({"text_a": "1000"})) for row in shown(prompt)}
+
+    assert drawn == {"9"}
+
+
+def test_what_is_drawn_depends_on_the_query_and_not_on_the_others():
+    template = DemonstrationTemplate(SOURCE, sets=8, similar=1.0).bind(POOL, WORDS)
+
+    assert template.variants(QUERY) == template.variants(QUERY)
+    assert template.variants(QUERY) != template.variants(Example({"text_a": "another"}))
+
+
+def test_long_demonstrations_are_cut_to_their_first_words():
+    template = DemonstrationTemplate(SOURCE, max_words=2, sets=1).bind(POOL, WORDS)
+
+    assert {row.split()[-1] for row in shown(template.render(QUERY))} == {"number"}
+
+
+def test_a_demonstration_with_two_masks_is_answered_once():
+    template = InContextTemplate("{{ text_a }} {{ mask }} {{ mask }}", k=1, examples=POOL[:1], answers={"n": "dull"})
+
+    assert text(template.render(QUERY)).count("dull") == 1
+
+
+def encoded(backbone, template, query=QUERY, **limits):
+    return backbone.encode([template.render(query)], soft_ids={}, **limits)[0]
+
+
+def test_whole_demonstrations_are_left_out_the_first_ones_before_the_last(tiny_backbone):
+    backbone = tiny_backbone("gpt2")
+    template = InContextTemplate(SOURCE, k=4, separator=" ; ").bind(POOL, WORDS)
+    lengths = {
+        k: len(
+            encoded(
+                backbone,
+                InContextTemplate(
+                    SOURCE, k=k, separator=" ; ", examples=template.examples[4 - k :], answers=template.answers
+                ),
+            ).input_ids
+        )
+        for k in range(5)
+    }
+
+    for limit in range(lengths[0], lengths[4]):
+        row = encoded(backbone, template, max_length=limit)
+        fits = max(length for length in lengths.values() if length <= limit)
+        assert len(row.input_ids) == fits
+        assert row.n_cut == lengths[4] - fits
+        assert backbone.tokenizer.decode(row.input_ids).endswith("the film it was")
+
+
+def test_the_query_is_shortened_only_when_no_demonstration_is_left(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    template = DemonstrationTemplate(SOURCE, sets=1).bind(POOL, WORDS)
+
+    row = encoded(backbone, template, Example({"text_a": "film " * 100}))
+
+    assert len(row.input_ids) == backbone.max_length
+    assert len(row.mask_index) == 1
+    assert "number" not in backbone.tokenizer.decode(row.input_ids)
+
+
+def test_a_prompt_that_cannot_fit_even_alone_is_an_error(tiny_backbone):
+    template = InContextTemplate(SOURCE, k=2).bind(POOL, WORDS)
+
+    with pytest.raises(TemplateError, match="tokens besides what may be shortened, of 2 that fit"):
+        encoded(tiny_backbone("gpt2"), template, max_length=2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "verbalizer", [WORDS, StringVerbalizer({"n": ["a dull mess", "awful"], "p": ["great acting"]})]
+)
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3", "gpt_neox", "mistral"])
+def test_scores_with_a_shared_prefix_are_those_without(tiny_backbone, family, verbalizer):
+    from contextlib import nullcontext
+
+    backbone = tiny_backbone(family)
+    template = InContextTemplate(SOURCE, k=3, separator=" ; ")
+    queries = ["the film", "a dull , lifeless mess of a film", "great", "x"]
+    classifier = PromptClassifier(template, verbalizer, backbone, tuning="none", device="cpu").fit(POOL)
+    used = []
+    sharing = classifier.model_.backbone._read
+
+    def watched(batch, *, use_cache):
+        used.append(classifier.model_.backbone.prefix is not None)
+        return sharing(batch, use_cache=use_cache)
+
+    classifier.model_.backbone._read = watched
+    shared = classifier.predict_proba(queries)
+    classifier.model_.backbone.sharing = lambda encoded: nullcontext()
+    plain = classifier.predict_proba(queries)
+
+    assert used == [True, False]
+    assert abs(shared - plain).max() < 1e-5
+
+
+def test_one_query_scores_as_it_does_among_many(tiny_backbone):
+    classifier = PromptClassifier(
+        InContextTemplate(SOURCE, k=3, separator=" ; "), WORDS, tiny_backbone("llama"), tuning="none", device="cpu"
+    ).fit(POOL)
+    queries = ["the film", "a dull , lifeless mess of a film", "great"]
+
+    together = classifier.predict_proba(queries)
+
+    for row, query in enumerate(queries):
+        assert abs(classifier.predict_proba([query])[0] - together[row]).max() < 1e-5
+
+
+def test_averaging_identical_sets_is_one_set(tiny_backbone):
+    backbone = tiny_backbone("gpt2")
+    rows = InContextTemplate(SOURCE, k=2).bind(POOL, WORDS)
+    results = []
+    for sets in (1, 3):
+        template = InContextTemplate(SOURCE, k=2, sets=sets, examples=rows.examples * sets, answers=rows.answers)
+        results.append(PromptClassifier(template, WORDS, backbone, device="cpu").predict_proba(["the film", "a mess"]))
+
+    assert abs(results[0] - results[1]).max() < 1e-6
+
+
+def test_identical_demonstrations_may_be_permuted(tiny_backbone):
+    same = [Example({"text_a": "a film"}, "n")] * 3
+    first, second = (
+        PromptClassifier(
+            InContextTemplate(SOURCE, k=3, examples=rows, answers=dict(WORDS.answers)),
+            WORDS,
+            tiny_backbone("gpt2"),
+            device="cpu",
+        ).predict_proba(["x y"])
+        for rows in (same, same[::-1])
+    )
+
+    assert abs(first - second).max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: InContextTemplate(SOURCE, k=17).bind(POOL, WORDS),
+            "k=17 demonstrations are asked for, but there are 16",
+        ),
+        (lambda: InContextTemplate(SOURCE, k=2).render(QUERY), "0 demonstrations are given, but 2 are asked for"),
+        (lambda: DemonstrationTemplate(SOURCE).render(QUERY), "has no demonstrations yet"),
+        (lambda: DemonstrationTemplate(SOURCE, sets=0), "sets=0"),
+        (lambda: DemonstrationTemplate(SOURCE, similar=0), "similar=0"),
+        (lambda: DemonstrationTemplate(SOURCE, max_words=0), "max_words=0"),
+        (lambda: DemonstrationTemplate(SOURCE, examples=[QUERY]), "has no label"),
+        (lambda: InContextTemplate(SOURCE, k=1, examples=POOL[:1], answers={"p": "good"}).render(QUERY), "label 'n'"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(make, message):
+    with pytest.raises(TemplateError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_verbalizer_without_words_cannot_answer_demonstrations():
+    with pytest.raises(VerbalizerError, match="has no label words"):
+        DemonstrationTemplate(SOURCE).bind(POOL, LinearVerbalizer(("n", "p")))

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from promptlab import PromptClassifier
+from promptlab.errors import VerbalizerError
+from promptlab.inference import calibrate
+from promptlab.model import PromptModel
+from promptlab.templates.manual import ManualTemplate
+from promptlab.tuning.none import NoTuning
+from promptlab.types import Example, MaskStates
+from promptlab.verbalizers.calibrated import (
+    ClassPriorHead,
+    ContextualVerbalizer,
+    DomainVerbalizer,
+    SupportVerbalizer,
+    WordPriorHead,
+)
+from promptlab.verbalizers.linear import LinearVerbalizer
+from promptlab.verbalizers.manual import AGGREGATES, LabelWordHead, ManualVerbalizer
+from promptlab.verbalizers.strings import StringVerbalizer
+
+WORDS = ManualVerbalizer({"n": ["dull", "awful"], "p": ["great", "good"]})
+ONE_WORD = ManualVerbalizer({"n": ["dull"], "p": ["great"]})
+TEMPLATE = ManualTemplate("{{ text_a }} it was {{ mask }}")
+TEXTS = ["the film was great", "a dull mess", "good acting"]
+
+
+def states(*rows):
+    """Mask states of several examples whose logits are given."""
+    return MaskStates(torch.tensor(rows)[:, None], lambda h, ids=None: h if ids is None else h[..., ids])
+
+
+def words(*rows, aggregate="mean-logit"):
+    valid = torch.ones(len(rows), len(rows[0]), dtype=torch.bool)
+    return LabelWordHead(torch.tensor(rows), valid, AGGREGATES[aggregate])
+
+
+def both(inner):
+    return [ClassPriorHead(inner, inner.valid.shape[0]), WordPriorHead(inner)]
+
+
+@pytest.mark.parametrize("head", both(words([0], [1], [2])), ids=lambda head: type(head).__name__)
+def test_a_uniform_prior_changes_nothing(head):
+    answer = states([1.0, 2.0, 0.5])
+    expected = head.inner(answer)
+
+    head.set_prior(states([4.0, 4.0, 4.0]))
+
+    torch.testing.assert_close(head(answer), expected)
+
+
+@pytest.mark.parametrize("head", both(words([0], [1], [2])), ids=lambda head: type(head).__name__)
+def test_the_input_that_gave_the_prior_gets_the_uniform_distribution(head):
+    reference = states([1.0, -2.0, 0.5])
+
+    head.set_prior(reference)
+
+    assert head(reference).exp()[0].tolist() == pytest.approx([1 / 3] * 3, abs=1e-6)
+
+
+def test_the_contextual_prior_is_the_mean_probability_and_divides():
+    head = ClassPriorHead(words([0], [1]), 2)
+
+    head.set_prior(states([0.0, math.log(3.0)], [0.0, 0.0]))  # p = (1/4, 3/4) and (1/2, 1/2): mean (3/8, 5/8)
+
+    calibrated = torch.tensor([0.5 / (3 / 8), 0.5 / (5 / 8)])
+    assert head(states([0.0, 0.0])).exp()[0].tolist() == pytest.approx((calibrated / calibrated.sum()).tolist())
+
+
+def test_the_support_prior_is_the_softmax_of_mean_logits_over_all_words():
+    head = WordPriorHead(words([0, 1], [2, 3], aggregate="mean-prob"))
+
+    head.set_prior(states([1.0, 2.0, 3.0, 4.0], [3.0, 2.0, 1.0, 0.0]))  # means: 2, 2, 2, 2
+
+    assert head.prior.flatten().exp().tolist() == pytest.approx([1 / 4] * 4)
+
+
+def test_training_is_not_calibrated():
+    head = ClassPriorHead(words([0], [1]), 2)
+    answer, label = states([1.0, 2.0]), torch.tensor([0])
+    before = head.loss(answer, label)
+
+    head.set_prior(states([5.0, -5.0]))
+
+    assert torch.equal(head.loss(answer, label), before)
+
+
+def with_bias(backbone, word, offset):
+    """A model that likes one word too much."""
+    bias = backbone.model.cls.predictions.decoder.bias
+    with torch.no_grad():
+        bias[backbone.token_ids(word)[0]] += offset
+    return backbone
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "wrap", [ContextualVerbalizer, DomainVerbalizer, lambda inner: SupportVerbalizer(inner, TEXTS)]
+)
+@pytest.mark.parametrize(
+    "inner", [ONE_WORD, StringVerbalizer({"n": ["dull"], "p": ["great"]})], ids=["words", "strings"]
+)
+def test_a_model_that_likes_one_label_too_much_is_put_right(tiny_backbone, wrap, inner):
+    results = []
+    for offset in (0.0, 6.0):
+        backbone = with_bias(tiny_backbone("bert"), "great", offset)
+        classifier = PromptClassifier(TEMPLATE, wrap(inner), backbone, device="cpu")
+        results.append(classifier.predict_proba(TEXTS))
+
+    assert abs(results[0] - results[1]).max() < 0.01  # exact for one reference input, nearly so for a mean over three
+    assert (results[0].argmax(axis=1) == results[1].argmax(axis=1)).all()
+
+
+@torch.no_grad()
+def test_domain_pmi_is_contextual_calibration_with_the_domain_text_as_the_content_free_prompt(tiny_backbone):
+    backbone = tiny_backbone("gpt2")
+    models = [
+        PromptModel.build(ManualTemplate("{{ text_a }} it was {{ mask }}"), verbalizer, backbone, NoTuning())
+        for verbalizer in (DomainVerbalizer(WORDS), ContextualVerbalizer(WORDS, inputs=("",)))
+    ]
+    for model in models:
+        calibrate(model)
+    batch = backbone.collate(models[0].encode([Example({"text_a": text}) for text in TEXTS]))
+
+    torch.testing.assert_close(models[0](batch), models[1](batch))
+
+
+@torch.no_grad()
+def test_domain_pmi_is_the_log_ratio_of_the_two_likelihoods(tiny_backbone):
+    backbone = tiny_backbone("gpt2")
+    strings = StringVerbalizer({"n": ["a dull mess"], "p": ["great acting"]})
+    classifier = PromptClassifier(TEMPLATE, DomainVerbalizer(strings, "the answer is"), backbone, device="cpu")
+
+    probabilities = classifier.predict_proba(TEXTS[:1])[0]
+
+    def likelihood(context, answer):
+        ids = backbone.token_ids(context, at_start=True)
+        tokens = backbone.token_ids(answer)
+        log_probs = backbone.model(input_ids=torch.tensor([ids + tokens])).logits[0].log_softmax(dim=-1)
+        return sum(log_probs[len(ids) - 1 + i, token].item() for i, token in enumerate(tokens))
+
+    pmi = [
+        likelihood(f"{TEXTS[0]} it was", answer) - likelihood("the answer is", answer)
+        for answer in ("a dull mess", "great acting")
+    ]
+    assert math.log(probabilities[1] / probabilities[0]) == pytest.approx(pmi[1] - pmi[0], abs=1e-4)
+
+
+def test_the_order_of_the_support_changes_nothing(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    forward, backward = (
+        PromptClassifier(TEMPLATE, SupportVerbalizer(WORDS, rows), backbone, device="cpu").predict_proba(TEXTS)
+        for rows in (TEXTS, TEXTS[::-1])
+    )
+
+    assert abs(forward - backward).max() < 1e-6
+
+
+def test_the_prior_is_measured_anew_after_training(tiny_backbone):
+    classifier = PromptClassifier(
+        TEMPLATE, ContextualVerbalizer(WORDS), tiny_backbone("bert"), max_steps=5, learning_rate=1e-2, device="cpu"
+    )
+    before = classifier._ready().head.prior.clone()
+
+    classifier.fit(TEXTS, ["p", "n", "p"])
+
+    model = classifier.model_
+    prompts = [TEMPLATE.render(Example({"text_a": text})) for text in ("N/A", "[MASK]", "")]
+    with torch.no_grad():
+        probabilities = model.head.inner(model.read(model.backbone.collate(model.encode_prompts(prompts)))).exp()
+    assert not torch.allclose(model.head.prior, before)
+    torch.testing.assert_close(model.head.prior.exp(), probabilities.mean(dim=0), atol=1e-5, rtol=0)
+
+
+def test_support_needs_texts_and_label_words(tiny_backbone):
+    with pytest.raises(VerbalizerError, match="support is empty"):
+        SupportVerbalizer(WORDS, [])
+    with pytest.raises(VerbalizerError, match="scores no label words"):
+        SupportVerbalizer(LinearVerbalizer(("a", "b")), ["x"]).build(tiny_backbone("bert"), TEMPLATE.slot)
+
+
+def test_a_calibrated_head_has_no_weights_of_its_own():
+    assert not list(nn.Module.parameters(ClassPriorHead(words([0], [1]), 2)))
