@@ -58,9 +58,9 @@ class PromptClassifier(TextClassifier):
         if kept is None or kept[0] != parts:
             with seeded(self.seed):
                 verbalizer = self._verbalizer(None)
-                model = PromptModel.build(
-                    self._template(), verbalizer, catalog.load_backbone(self.model), TUNINGS.get("none")()
-                )
+                template = self._template().bind((), verbalizer)
+                backbone = catalog.load_backbone(self.model)
+                model = PromptModel.build(template, verbalizer, backbone, TUNINGS.get("none")())
                 calibrate(model, max_length=self.max_length)
             self._untrained = kept = (parts, model)
             self._set_classes(verbalizer.classes)
@@ -77,7 +77,7 @@ class HeadClassifier(TextClassifier):
         model: as for ``PromptClassifier``.
         tuning: likewise.
         fields: names of the fields that make up the input, in order.
-        pooling: ``"mean"`` of the hidden states or the ``"first"`` one.
+        pooling: ``"mean"`` of the hidden states, the ``"first"`` or the ``"last"`` one.
         dropout: of the pooled features.
 
     The other settings are those of ``TextClassifier``.

@@ -57,7 +57,7 @@ class Template(ABC):
         return (self.render(example),)
 
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Template:
-        """The template with labelled examples taken up, where it shows some; ``fit`` calls this."""
+        """The template with labelled examples taken up, where it shows some; before ``fit`` there are none."""
         return self
 
 

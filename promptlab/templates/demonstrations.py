@@ -25,7 +25,7 @@ class AnsweredTemplate(Template):
 
     Args:
         template: of the query and of every demonstration; Jinja source or a ``Template``.
-        examples: labelled examples; ``bind`` (which ``fit`` calls) sets them.
+        examples: labelled examples; if there are none, ``bind`` (which ``fit`` calls) takes them from the training set.
         answers: class → the words that fill a demonstration's mask; ``bind`` takes the verbalizer's first ones.
         sets: how many prompts with other demonstrations are averaged.
         separator: text between examples.
@@ -81,7 +81,7 @@ class AnsweredTemplate(Template):
 
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Self:
         answers = self.answers or dict(verbalizer.answers)
-        return replace(self, examples=self.kept(examples), answers=answers)
+        return replace(self, examples=self.examples or self.kept(examples), answers=answers)
 
     @abstractmethod
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
@@ -136,7 +136,8 @@ class InContextTemplate(AnsweredTemplate):
         """The demonstrations of all sets, one set after the other."""
         if self.k > len(examples):
             raise TemplateError(
-                f"k={self.k} demonstrations are asked for, but there are {len(examples)} labelled examples; lower k."
+                f"k={self.k} demonstrations are asked for, but there are {len(examples)} labelled examples; lower k, "
+                "or fit with more (tuning='none' trains nothing)."
             )
         return [row for number in range(self.sets) for row in self._draw(examples, number)]
 

@@ -14,16 +14,16 @@ from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot, Batch
 from promptlab.verbalizers.head import VerbalizerHead
 
-POOLINGS = ("mean", "first")
+POOLINGS = ("mean", "first", "last")
 
 
 @dataclass(frozen=True)
 class LinearVerbalizer(Verbalizer):
-    """A linear layer on the mean of the hidden states, or on the first one.
+    """A linear layer on the mean of the hidden states, or on one of them.
 
     Args:
         names: the classes.
-        pooling: ``"mean"`` over the tokens that aren't padding, or ``"first"`` ([CLS]).
+        pooling: ``"mean"`` over the tokens that aren't padding, the ``"first"`` ([CLS]) or the ``"last"`` of them.
         dropout: of the pooled features, in training.
 
     Raises:
@@ -64,7 +64,11 @@ class LinearHead(VerbalizerHead):
 
     def read(self, backbone: Backbone, batch: Batch) -> Tensor:
         hidden = backbone.hidden_states(batch)  # (batch, length, hidden)
-        return hidden[:, 0] if self.pooling == "first" else masked_mean(hidden, batch.attention_mask)
+        if self.pooling == "mean":
+            return masked_mean(hidden, batch.attention_mask)
+        ends = batch.attention_mask.sum(dim=1) - 1
+        place = torch.zeros_like(ends) if self.pooling == "first" else ends
+        return hidden[torch.arange(len(hidden), device=hidden.device), place]
 
     def forward(self, answer: Tensor) -> Tensor:
         return F.log_softmax(self.linear(self.dropout(answer)), dim=-1)

@@ -238,3 +238,56 @@ def test_importing_promptlab_loads_no_torch():
     code = "import sys, promptlab; print('torch' in sys.modules or 'numpy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--demonstrations", 2),
+        ("--demonstrations", 2, "--instruction", "say it", "--calibrate", "contextual"),
+        ("--demonstrations", 2, "--demonstration-style", "per-class"),
+        ("--calibrate", "domain"),
+        ("--calibrate", "support"),
+        ("--calibrate", "support", "--support", "{train}"),
+        ("--answers", "strings", "--calibrate", "contextual"),
+    ],
+)
+def test_fit_takes_demonstrations_and_calibration(base, train_file, tmp_path, options):
+    options = [str(option).format(train=train_file) for option in options]
+
+    result = run("fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, "--tuning", "none", *options)
+    predicted = run("predict", tmp_path / "out", train_file, "--json")
+
+    assert result.exit_code == 0, result.output
+    assert len(predicted.stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--head", "--calibrate", "domain"), "--head takes no"),
+        ((*PROMPT, "--support", "x"), "--support is for"),
+        ((*PROMPT, "--instruction", "x"), "--instruction goes with"),
+        ((*PROMPT, "--demonstrations", 0), "0 is not in the range"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(train_file, tmp_path, options, message):
+    result = run("fit", train_file, "-o", tmp_path / "out", *options)
+
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_more_demonstrations_than_rows_are_one_line_and_nothing_is_written(base, train_file, tmp_path):
+    result = run("fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, "--demonstrations", 9)
+
+    assert result.exit_code == 1
+    assert "k=9 demonstrations are asked for, but there are 4" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_downloading_an_unknown_model_names_the_known_ones():
+    result = run("download", "smollm3")
+
+    assert result.exit_code == 1
+    assert "did you mean 'smollm2'" in result.output

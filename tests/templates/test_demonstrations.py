@@ -246,6 +246,7 @@ def test_identical_demonstrations_may_be_permuted(tiny_backbone):
             "k=17 demonstrations are asked for, but there are 16",
         ),
         (lambda: InContextTemplate(SOURCE, k=2).render(QUERY), "0 demonstrations are given, but 2 are asked for"),
+        (lambda: InContextTemplate(SOURCE, k=2).bind((), WORDS), "but there are 0"),
         (lambda: DemonstrationTemplate(SOURCE).render(QUERY), "has no demonstrations yet"),
         (lambda: DemonstrationTemplate(SOURCE, sets=0), "sets=0"),
         (lambda: DemonstrationTemplate(SOURCE, similar=0), "similar=0"),
@@ -263,3 +264,10 @@ def test_bad_settings_are_one_clear_line(make, message):
 def test_a_verbalizer_without_words_cannot_answer_demonstrations():
     with pytest.raises(VerbalizerError, match="has no label words"):
         DemonstrationTemplate(SOURCE).bind(POOL, LinearVerbalizer(("n", "p")))
+
+
+def test_demonstrations_that_were_given_are_kept_and_need_no_fit(tiny_backbone):
+    given = InContextTemplate(SOURCE, k=1, examples=POOL[:1])
+
+    assert given.bind(POOL[4:], WORDS).examples == tuple(POOL[:1])
+    assert PromptClassifier(given, WORDS, tiny_backbone("gpt2"), device="cpu").predict(["a film"]).shape == (1,)

@@ -34,7 +34,7 @@ def test_the_head_is_a_softmax_of_a_linear_map():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("pooling", ["mean", "first"])
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
 def test_the_head_pools_the_hidden_states_of_each_row_without_its_padding(tiny_backbone, pooling):
     backbone = tiny_backbone("bert")
     model = PromptModel.build(InputTemplate(), LinearVerbalizer(("a", "b"), pooling=pooling), backbone, NoTuning())
@@ -45,7 +45,7 @@ def test_the_head_pools_the_hidden_states_of_each_row_without_its_padding(tiny_b
     assert len(rows[0].input_ids) < len(rows[1].input_ids)
     for i, row in enumerate(rows):
         hidden = backbone.hidden_states(backbone.collate([row]))[0]  # (length, hidden)
-        expected = sum(hidden) / len(hidden) if pooling == "mean" else hidden[0]
+        expected = {"mean": sum(hidden) / len(hidden), "first": hidden[0], "last": hidden[-1]}[pooling]
         torch.testing.assert_close(pooled[i], expected, atol=1e-5, rtol=0)
 
 
