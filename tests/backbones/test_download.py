@@ -71,7 +71,7 @@ def test_another_file_than_expected_is_refused_and_leaves_nothing(published, cac
     model, _ = published
     monkeypatch.setattr(module, "DOWNLOADS", {"tiny": replace(model, member_sha256="0" * 64)})
 
-    with pytest.raises(BackboneError, match="has sha256 .*, not 0000"):
+    with pytest.raises(BackboneError, match=r"has sha256 .*, not 0000"):
         download("tiny")
     assert left(cache) == []
 
