@@ -94,10 +94,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         dev = None if eval_set is None else Labelled.of(*eval_set)
         tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
-            template = self._template().bind(training.examples, verbalizer)
+            template = tuning.edit(self._template().bind(training.examples, verbalizer))
             model = PromptModel.build(template, verbalizer, self._fresh_backbone(), tuning)
             self.history_ = self._train(model, tuning, training, dev)
-            calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
+            calibrate(model.export().to(resolve_device(self.device)), max_length=self.max_length)
         self.model_ = model.eval()
         whole = all(isinstance(label, (int, np.integer)) for label in training.labels)
         self.label_type_ = "int" if whole else "str"

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptlab.errors import VerbalizerError
@@ -169,6 +170,42 @@ class Backbone(ABC):
         """Take weights out of training that no answer depends on, if only hidden states are read."""
 
     @abstractmethod
+    def common_word_ids(self, limit: int) -> list[int]:
+        """Ids of the most common ordinary words, judged by their place in the vocabulary."""
+
+    @abstractmethod
+    def norms(self) -> Sequence[nn.Module]:
+        """The normalisation layers."""
+
+    @abstractmethod
+    def sublayer_outputs(self) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
+        """The output projections of the attention and of the feed-forward sub-layers."""
+
+    @abstractmethod
+    def query_value(self) -> Sequence[str]:
+        """Names of the layers that make queries and values (all three where one layer makes them)."""
+
+    @abstractmethod
+    def key_value(self) -> Sequence[str]:
+        """Names of the layers that make keys and values."""
+
+    @abstractmethod
+    def feed_forward_outputs(self) -> Sequence[str]:
+        """Names of the feed-forward sub-layers' output projections."""
+
+    @abstractmethod
+    def prefix_sites(self) -> Sequence[tuple[int, int]]:
+        """Heads and head width of every attention call of a forward pass, in order.
+
+        Raises:
+            TuningError: if the family's attention takes no prefix.
+        """
+
+    @abstractmethod
+    def set_prefix(self, table: nn.Module) -> None:
+        """Put the keys and values that ``table()`` returns before those of every attention call."""
+
+    @abstractmethod
     def layers(self) -> Sequence[nn.Module]:
         """The transformer layers, from the input to the output."""
 
@@ -192,6 +229,22 @@ class TrainingDefaults:
 
 class Tuning(ABC):
     """Which weights move. Soft tokens and the verbalizer's own parameters always do."""
+
+    def edit(self, template: Template) -> Template:
+        """The template as this method needs it, such as with soft tokens before it; called once, by ``fit``."""
+        return template
+
+    def soft_encoder(self, width: int) -> nn.Module | None:
+        """What stands between the trained weights of soft tokens and their vectors of ``width``; None for nothing."""
+        return None
+
+    def save(self, backbone: Any, folder: Path) -> frozenset[str]:
+        """Write what another library's format is for; returns the names of the backbone's parameters in it."""
+        return frozenset()
+
+    def load(self, backbone: Any, folder: Path) -> frozenset[str]:
+        """Read what ``save`` wrote; returns the names of the parameters that were filled."""
+        return frozenset()
 
     @abstractmethod
     def attach(self, backbone: Any) -> None:

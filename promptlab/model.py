@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from promptlab.errors import BackboneError, TemplateError, TuningError
+from promptlab.errors import BackboneError, TemplateError, TuningError, VerbalizerError
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.soft_tokens import SoftTokens
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt
@@ -49,7 +49,18 @@ class PromptModel(nn.Module):
             )
         tuning.attach(backbone)
         backbone.freeze_unread()
-        return cls(template, verbalizer, backbone, head, SoftTokens(template.soft_slots, backbone))
+        width = backbone.embedding_weight().shape[1]
+        words = _label_words(verbalizer) if any(slot.start == "labels" for slot in template.soft_slots) else ()
+        soft = SoftTokens(template.soft_slots, backbone, label_words=words, encoder=tuning.soft_encoder(width))
+        return cls(template, verbalizer, backbone, head, soft)
+
+    def export(self) -> PromptModel:
+        """Drop what only training needs, such as the MLP that makes a prefix; the model answers as before."""
+        for module in list(self.modules()):
+            export: Any = getattr(module, "export", None)
+            if export is not None and module is not self:
+                export()
+        return self
 
     def encode(self, examples: Sequence[Example], *, max_length: int | None = None) -> list[Encoded]:
         """Render and tokenize examples: ``template.n_variants`` prompts of each, one example after the other.
@@ -117,6 +128,14 @@ class PromptModel(nn.Module):
                 "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
                 "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
             )
+
+
+def _label_words(verbalizer: Verbalizer) -> Sequence[str]:
+    """The words of each class, or the class names where a head has no words."""
+    try:
+        return list(verbalizer.answers.values())
+    except VerbalizerError:
+        return list(verbalizer.classes)
 
 
 class HeadModel(nn.Module):

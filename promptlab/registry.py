@@ -66,6 +66,7 @@ TEMPLATES = Registry(
         "manual": "promptlab.templates.manual:ManualTemplate",
         "input": "promptlab.templates.plain:InputTemplate",
         "demonstrations": "promptlab.templates.demonstrations:DemonstrationTemplate",
+        "soft-prompt": "promptlab.soft_tokens:SoftPromptTemplate",
         "in-context": "promptlab.templates.demonstrations:InContextTemplate",
     },
 )
@@ -89,6 +90,15 @@ TUNINGS = Registry(
         "full": "promptlab.tuning.full:Full",
         "frozen": "promptlab.tuning.frozen:Frozen",
         "top-layers": "promptlab.tuning.top_layers:TopLayers",
+        "bitfit": "promptlab.tuning.bitfit:BitFit",
+        "layer-norm": "promptlab.tuning.layer_norm:LayerNormTuning",
+        "adapter": "promptlab.tuning.adapter:Adapter",
+        "lora": "promptlab.tuning.lora:LoRA",
+        "ia3": "promptlab.tuning.lora:IA3",
+        "prefix": "promptlab.tuning.prefix:PrefixTuning",
+        "p-tuning-v2": "promptlab.tuning.prefix:PTuningV2",
+        "prompt-tuning": "promptlab.tuning.prompt_tuning:PromptTuning",
+        "p-tuning": "promptlab.tuning.prompt_tuning:PTuning",
     },
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,14 @@ def save(estimator: Any, folder: Path) -> None:
         "classes": list(model.verbalizer.classes),
         "label_type": getattr(estimator, "label_type_", "str"),
     }
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.trained_parameters()}
+    tuning = resolve_tuning(estimator.tuning)
     with atomic_folder(folder) as new:
+        elsewhere = {f"backbone.{name}" for name in tuning.save(model.backbone, new)}
+        trained = list(model.trained_parameters())
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
         save_file(weights, new / WEIGHTS)
         (new / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (new / "README.md").write_text(_card(settings, sum(w.numel() for w in weights.values())), encoding="utf-8")
+        (new / "README.md").write_text(_card(settings, sum(w.numel() for _, w in trained)), encoding="utf-8")
 
 
 def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
@@ -95,7 +99,8 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
             f"{backbone.revision or 'unknown'}; load it with that base model."
         )
     built = PromptModel.build(template, verbalizer, backbone, tuning)
-    _fill(built, path / WEIGHTS)
+    elsewhere = {f"backbone.{name}" for name in tuning.load(backbone, path)}
+    _fill(built.export(), path / WEIGHTS, elsewhere)
     calibrate(built, max_length=settings["parameters"].get("max_length"))
     parts = {"template": template, "verbalizer": verbalizer} if cls is PromptClassifier else {}
     estimator = cls(**settings["parameters"], **parts, model=settings["model"]["name"], tuning=tuning, device=device)
@@ -146,12 +151,12 @@ def _local(folder: str | Path) -> Path:
         ) from None
 
 
-def _fill(model: PromptModel, path: Path) -> None:
+def _fill(model: PromptModel, path: Path, elsewhere: Set[str]) -> None:
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise SavedModelError(f"{str(path)!r} is damaged or missing ({error}); save the model again.") from None
-    expected = dict(model.trained_parameters())
+    expected = {name: weight for name, weight in model.trained_parameters() if name not in elsewhere}
     if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in expected.items()}:
         raise SavedModelError(
             f"{str(path)!r} doesn't hold the weights that its settings ask for; save the model again."

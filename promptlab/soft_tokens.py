@@ -1,43 +1,180 @@
-"""Vectors of a template's soft tokens."""
+"""A template's trainable slots: where their vectors start, and what may stand between the trained weights and them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from promptlab.interfaces import Backbone
-from promptlab.types import SoftSlot
+from promptlab.errors import TemplateError
+from promptlab.interfaces import Backbone, Template, Verbalizer
+from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
+
+COMMON_WORDS = 5000
+STARTS = ("random", "vocabulary", "labels")
 
 
 class SoftTokens(nn.Module):
-    """A table with one trainable vector per soft token; tokens of one key share their vectors.
+    """One trainable vector per soft token; tokens of one key share their vectors.
 
-    Slots with words start from the words' embeddings, others from a normal distribution with the mean and standard
-    deviation of the embedding matrix (torch's default would be 10 to 50 times too wide).
+    Slots with words start from the words' embeddings. Others start as their ``start`` says: ``random`` (a normal
+    distribution with the mean and standard deviation of the embedding matrix; torch's default would be 10 to 50 times
+    too wide), ``vocabulary`` (some of the 5,000 most common words), ``labels`` (the mean embedding of each class's
+    words, then common words), or the path of a saved prompt.
 
     Source: Prompt Tuning, arXiv:2104.08691, section 2; OptiPrompt, arXiv:2104.05240, section 3.2.
+
+    Args:
+        slots: of the template.
+        backbone: whose embeddings they start from.
+        label_words: words of each class, for the start ``labels``.
+        encoder: maps the trained vectors to those used, (tokens, width) → (tokens, width); dropped by ``export``.
     """
 
-    def __init__(self, slots: Sequence[SoftSlot], backbone: Backbone) -> None:
+    def __init__(
+        self,
+        slots: Sequence[SoftSlot],
+        backbone: Backbone,
+        *,
+        label_words: Sequence[str] = (),
+        encoder: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         embedding = backbone.embedding_weight().detach()  # (vocabulary, embedding)
         rows: list[Tensor] = []
         self.ids: dict[str, list[int]] = {}
         for slot in slots:
             start = len(embedding) + sum(map(len, rows))
-            rows.append(_first_vectors(slot, embedding, backbone))
+            rows.append(_first_vectors(slot, embedding, backbone, label_words))
             self.ids[slot.key] = list(range(start, start + len(rows[-1])))
         table = torch.cat(rows) if rows else embedding.new_empty(0, embedding.shape[1])
         self.table = nn.Parameter(table, requires_grad=bool(rows))
+        self.encoder = encoder if rows else None
 
     def forward(self) -> Tensor:
-        return self.table
+        return self.table if self.encoder is None else self.encoder(self.table)
+
+    @torch.no_grad()
+    def export(self) -> None:
+        """Keep the vectors as they are used and drop the encoder."""
+        if self.encoder is not None:
+            self.eval()
+            rows = self()
+            self.encoder = None
+            self.table = nn.Parameter(rows.clone())
 
 
-def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone) -> Tensor:
+class MLPEncoder(nn.Module):
+    """Two layers over each vector, added to it.
+
+    Source: residual prompt tuning's form of Prefix-Tuning's reparametrisation, arXiv:2101.00190, section 4.3.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        nn.init.zeros_(self.up.weight)  # starts as the identity, so that the start of a slot is kept
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows + self.up(torch.tanh(self.down(rows)))
+
+
+class LSTMEncoder(nn.Module):
+    """A two-layer bidirectional LSTM over all soft tokens in order, then an MLP.
+
+    Source: P-Tuning, arXiv:2103.10385, section 3.2; sizes as in the authors' few-shot code.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, hidden, num_layers=2, bidirectional=True, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.mlp(self.lstm(rows[None])[0][0])
+
+
+@dataclass(frozen=True)
+class SoftPromptTemplate(Template):
+    """Another template with soft tokens before it.
+
+    Source: Prompt Tuning, arXiv:2104.08691, section 2.
+    """
+
+    template: Template
+    prompt: SoftSlot = field(default=SoftSlot("prompt", 20))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", SoftSlot(*self.prompt))
+
+    @property
+    def fields(self) -> Sequence[str]:
+        return self.template.fields
+
+    @property
+    def slot(self) -> AnswerSlot:
+        return self.template.slot._replace(at_start=False)
+
+    @property
+    def soft_slots(self) -> Sequence[SoftSlot]:
+        return (self.prompt, *self.template.soft_slots)
+
+    @property
+    def n_variants(self) -> int:
+        return self.template.n_variants
+
+    def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> SoftPromptTemplate:
+        return SoftPromptTemplate(self.template.bind(examples, verbalizer), self.prompt)
+
+    def render(self, example: Example) -> Prompt:
+        return self.variants(example)[0]
+
+    def variants(self, example: Example) -> Sequence[Prompt]:
+        soft = Segment("soft", n=self.prompt.n, key=self.prompt.key)
+        return [Prompt((soft, *prompt.segments)) for prompt in self.template.variants(example)]
+
+
+def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone, label_words: Sequence[str]) -> Tensor:
     if slot.text:
         return embedding[backbone.token_ids(slot.text)].clone()
-    noise = torch.randn(slot.n, embedding.shape[1]).to(embedding)  # drawn on the CPU: the same on every device
-    return embedding.mean(dim=0) + noise * embedding.std(dim=0)
+    if slot.start == "random":
+        noise = torch.randn(slot.n, embedding.shape[1]).to(embedding)  # drawn on the CPU: the same on every device
+        return embedding.mean(dim=0) + noise * embedding.std(dim=0)
+    if slot.start not in STARTS:
+        return _saved_vectors(slot, embedding)
+    rows: list[Tensor] = []
+    if slot.start == "labels":
+        if not label_words:
+            raise TemplateError("soft tokens can't start from labels that have no words; choose start='vocabulary'.")
+        rows = [embedding[backbone.token_ids(word)].mean(dim=0) for word in label_words[: slot.n]]
+    common = torch.tensor(backbone.common_word_ids(COMMON_WORDS))
+    if len(common) < slot.n - len(rows):
+        raise TemplateError(
+            f"{slot.n} soft tokens are more than the model has common words ({len(common)}); take fewer."
+        )
+    drawn = common[torch.randperm(len(common))[: slot.n - len(rows)]].to(embedding.device)
+    return torch.cat([*(row[None] for row in rows), embedding[drawn]])
+
+
+def _saved_vectors(slot: SoftSlot, embedding: Tensor) -> Tensor:
+    """The rows of a prompt that was saved before, from a ``.safetensors`` file with one tensor."""
+    path = Path(slot.start)
+    try:
+        tensors: Mapping[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TemplateError(
+            f"start={slot.start!r} of soft tokens is none of {', '.join(STARTS)} and no saved prompt: {error}."
+        ) from None
+    rows = next(iter(tensors.values()))
+    if rows.ndim != 2 or rows.shape[1] != embedding.shape[1] or len(rows) != slot.n:
+        raise TemplateError(
+            f"the prompt saved in {slot.start!r} has shape {tuple(rows.shape)}, but ({slot.n}, {embedding.shape[1]}) "
+            "is needed; take one made for this model, and as many soft tokens."
+        )
+    return rows.to(embedding)

@@ -94,11 +94,15 @@ def _outline(segment: Segment) -> str:
 
 
 class SoftSlot(NamedTuple):
-    """Soft tokens that a template declares: ``n`` vectors, or as many as ``text`` has tokens if it isn't empty."""
+    """Soft tokens that a template declares: ``n`` vectors, or as many as ``text`` has tokens if it isn't empty.
+
+    ``start`` says how vectors without words start; see ``soft_tokens.SoftTokens``.
+    """
 
     key: str
     n: int
     text: str = ""
+    start: str = "random"
 
 
 class Encoded(NamedTuple):

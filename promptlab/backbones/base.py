@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from promptlab.backbones.attention_prefix import attach_prefixes, record_sites
 from promptlab.backbones.encoding import PromptEncoder
+from promptlab.backbones.roles import ROLES, Roles
 from promptlab.backbones.soft_embedding import SoftEmbedding
-from promptlab.errors import TemplateError
+from promptlab.errors import TemplateError, TuningError
 from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
@@ -45,6 +48,7 @@ class TransformerBackbone(nn.Module, Backbone):
         self.tokenizer = tokenizer
         self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
         self.only_hidden = False
+        self.attention_calls: list[Any] = []
         self.soft_embeddings: list[SoftEmbedding] = []
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.encoder = self.make_encoder()
@@ -131,9 +135,66 @@ class TransformerBackbone(nn.Module, Backbone):
             if id(weight) not in shared:
                 weight.requires_grad_(False)
 
+    def common_word_ids(self, limit: int) -> list[int]:
+        pieces = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+        mark = next((m for m in ("\u0120", "\u2581") if any(piece.startswith(m) for piece in pieces)), "")
+        marked = ((i, piece) for i, piece in enumerate(pieces) if piece.startswith(mark) and len(piece) > len(mark))
+        read = self.tokenizer.convert_tokens_to_string
+        return list(islice((i for i, piece in marked if read([piece]).strip().isalpha()), limit))
+
+    def norms(self) -> Sequence[nn.Module]:
+        return [layer for layer in self.model.modules() if type(layer).__name__.lower().endswith("norm")]
+
+    @property
+    def roles(self) -> Roles:
+        return ROLES[self.model.config.model_type]
+
+    def sublayer_outputs(self) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
+        attention = [layer for name, layer in self.model.named_modules() if _ends(name, self.roles.attention_outputs)]
+        return attention, [layer for name, layer in self.model.named_modules() if name in self.feed_forward_outputs()]
+
+    def query_value(self) -> Sequence[str]:
+        return self.roles.query_value
+
+    def key_value(self) -> Sequence[str]:
+        return self._named(self.roles.key_value)
+
+    def feed_forward_outputs(self) -> Sequence[str]:
+        taken = self._named(self.roles.attention_outputs)
+        return [name for name in self._named(self.roles.feed_forward_outputs) if name not in taken]
+
+    def _named(self, ends: Sequence[str]) -> list[str]:
+        return [name for name, _ in self.model.named_modules() if _ends(name, ends)]
+
+    def prefix_sites(self) -> Sequence[tuple[int, int]]:
+        self.attention_calls = record_sites(self.model, self.run_once)
+        if not self.attention_calls:
+            raise TuningError(
+                f"models of the family {self.model.config.model_type!r} compute attention in a way of their own, which "
+                "takes no prefix; choose tuning='lora', 'adapter' or 'prompt-tuning'."
+            )
+        return [(shape.heads, shape.width) for _, shape in self.attention_calls]
+
+    def set_prefix(self, table: nn.Module) -> None:
+        self.prefix_table = table
+        attach_prefixes(self.attention_calls, self.stacks(), table)
+        self.attention_calls = []
+
+    def run_once(self) -> None:
+        """A forward pass on a short input."""
+        self.model.base_model(input_ids=torch.ones(1, 3, dtype=torch.long, device=self.model.device))
+
+    def stacks(self) -> Sequence[nn.Module]:
+        """The modules whose forward pass runs all layers."""
+        return [self.model.base_model]
+
     def pooled_model(self) -> nn.Module:
         """The part of the network that ``hidden_states`` runs."""
         return self.model.base_model  # type: ignore[no-any-return]
+
+
+def _ends(name: str, ends: Sequence[str]) -> bool:
+    return any(name == end or name.endswith(f".{end}") for end in ends)
 
 
 def by_length(strings: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[int]]]:

@@ -73,6 +73,15 @@ class Seq2SeqBackbone(TransformerBackbone):
         )
         return output.last_hidden_state  # type: ignore[no-any-return]
 
+    def run_once(self) -> None:
+        ids = torch.ones(1, 3, dtype=torch.long, device=self.model.device)
+        hidden = self.model.get_encoder()(input_ids=ids).last_hidden_state
+        if not self.only_hidden:
+            self.model.get_decoder()(input_ids=ids[:, :2], encoder_hidden_states=hidden, use_cache=False)
+
+    def stacks(self) -> Sequence[nn.Module]:
+        return [self.model.get_encoder()] if self.only_hidden else [self.model.get_encoder(), self.model.get_decoder()]
+
     def pooled_model(self) -> nn.Module:
         return self.model.get_encoder()  # type: ignore[no-any-return]
 

@@ -63,8 +63,11 @@ class AnyValue(str):
     __getitem__ = __getattr__ = _same  # type: ignore[assignment]
 
 
-def soft(what: int | str = 1, *, id: str) -> Slot:
-    """Soft tokens: so many, or as many as the words have tokens; ``id`` says which share their vectors."""
+def soft(what: int | str = 1, *, id: str, start: str = "random") -> Slot:
+    """Soft tokens: so many, or as many as the words have tokens; ``id`` says which share their vectors.
+
+    ``start`` says where vectors without words start: ``random``, ``vocabulary``, ``labels`` or a saved prompt's path.
+    """
     if isinstance(what, str):
         if not what.strip():
             raise TemplateError(f"soft({what!r}) has no words to start from; give words or a number.")
@@ -168,7 +171,7 @@ def _name_soft_slots(tree: nodes.Template, source: str) -> Iterator[SoftSlot]:
                 f"soft tokens of template {source!r} must be a number or words written out, "
                 'such as soft(5) or soft("It was", id="p").'
             ) from None
-        slot = SoftSlot(segment.key, segment.n, segment.text)
+        slot = SoftSlot(segment.key, segment.n, segment.text, keywords.get("start", "random"))
         if seen.setdefault(slot.key, slot) != slot:
             raise TemplateError(f"template {source!r} uses the soft id {slot.key!r} with different contents.")
     yield from seen.values()

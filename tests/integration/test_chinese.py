@@ -30,7 +30,9 @@ ANSWERS = {"Negative": ["失望", "糟糕"], "Positive": ["满意", "喜欢"]}
 @pytest.fixture(scope="module")
 def chinese_bert(tmp_path_factory):
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    text = "".join(review for review, _ in REVIEWS) + "".join(sum(ANSWERS.values(), [])) + "我觉得很。！"
+    text = (
+        "".join(review for review, _ in REVIEWS) + "".join(ANSWERS["Negative"] + ANSWERS["Positive"]) + "我觉得很。！"
+    )
     vocabulary = {piece: i for i, piece in enumerate([*special, *sorted(set(text))])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()  # puts spaces around Chinese characters

@@ -1,0 +1,130 @@
+"""Trainable keys and values before those of every attention layer.
+
+An attention function of our own puts them there, so that positions, masks, caches and pooling of every model stay as
+they are. Where they go is found by running the model once, not listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "promptlab_prefix"
+MARK = "promptlab_site"
+
+
+class SiteShape(NamedTuple):
+    """Keys and values of one attention call have the shape (heads, length, width)."""
+
+    heads: int
+    width: int
+
+
+class Prefixes:
+    """Hands each attention call of a forward pass its keys and values.
+
+    Args:
+        table: returns (keys, values) for each site, each (heads, length, width).
+    """
+
+    def __init__(self, table: nn.Module) -> None:
+        self.table = table
+        self.current: Sequence[tuple[Tensor, Tensor]] = ()
+
+    def begin(self, module: nn.Module, inputs: Any) -> None:
+        """A forward pass starts: compute the table once for all layers."""
+        self.current = self.table()
+        for site in {id(s): s for s in self.sites(module)}.values():
+            site.calls = 0
+
+    @staticmethod
+    def sites(module: nn.Module) -> list[Site]:
+        return [getattr(part, MARK) for part in module.modules() if hasattr(part, MARK)]
+
+
+class Site:
+    """One attention module, with the numbers of its calls in a forward pass (several where layers are shared)."""
+
+    def __init__(self) -> None:
+        self.prefixes: Prefixes | None = None
+        self.numbers: list[int] = []
+        self.calls = 0
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        assert self.prefixes is not None
+        number = self.numbers[self.calls % len(self.numbers)]
+        self.calls += 1
+        return self.prefixes.current[number]
+
+
+class Recorder:
+    """Notes the attention calls of a forward pass."""
+
+    active: Recorder | None = None
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[nn.Module, SiteShape]] = []
+
+
+def prefix_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> Any:
+    """Scaled dot-product attention with the site's keys and values before the others, visible from everywhere."""
+    if Recorder.active is not None:
+        Recorder.active.calls.append((module, SiteShape(key.shape[1], key.shape[-1])))
+    site: Site | None = getattr(module, MARK, None)
+    if site is None or site.prefixes is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    keys, values = site.next()
+    rows, n_prefix, n_query, n_key = len(key), keys.shape[1], query.shape[2], key.shape[2]
+    is_causal = options.get("is_causal")
+    is_causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
+    if attention_mask is None and is_causal and n_query > 1:  # the mask was left out, but with a prefix it is needed
+        attention_mask = torch.ones(n_query, n_key, dtype=torch.bool, device=query.device).tril(n_key - n_query)[
+            None, None
+        ]
+    if attention_mask is not None:
+        visible = attention_mask.new_full((*attention_mask.shape[:-1], n_prefix), attention_mask.dtype == torch.bool)
+        attention_mask = torch.cat([visible, attention_mask], dim=-1)
+    bias = options.get("position_bias")
+    if bias is not None:  # T5: the prefix has no position
+        options["position_bias"] = torch.cat([bias.new_zeros((*bias.shape[:-1], n_prefix)), bias], dim=-1)
+    key = torch.cat([keys.to(key.dtype).expand(rows, -1, -1, -1), key], dim=2)
+    value = torch.cat([values.to(value.dtype).expand(rows, -1, -1, -1), value], dim=2)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **{**options, "is_causal": False})
+
+
+def record_sites(model: Any, run: Any) -> list[tuple[nn.Module, SiteShape]]:
+    """The attention calls of ``run()``, in order; the model uses ``prefix_attention`` from then on."""
+    AttentionInterface.register(NAME, prefix_attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    model.set_attn_implementation(NAME)
+    Recorder.active = recorder = Recorder()
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        Recorder.active = None
+    return recorder.calls
+
+
+def attach_prefixes(
+    calls: Sequence[tuple[nn.Module, SiteShape]], stacks: Sequence[nn.Module], table: nn.Module
+) -> None:
+    """Give the recorded calls the keys and values that ``table()`` returns, in the same order."""
+    prefixes = Prefixes(table)
+    for number, (module, _) in enumerate(calls):
+        site = getattr(module, MARK, None)
+        if site is None or site.prefixes is not prefixes:
+            site = Site()
+            site.prefixes = prefixes
+            setattr(module, MARK, site)
+        site.numbers.append(number)
+    for stack in stacks:
+        stack.register_forward_pre_hook(prefixes.begin)

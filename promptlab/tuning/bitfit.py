@@ -1,0 +1,26 @@
+"""Fine-tuning of the biases only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from promptlab.errors import TuningError
+from promptlab.interfaces import TrainingDefaults, Tuning
+
+
+@dataclass(frozen=True)
+class BitFit(Tuning):
+    """Train every bias and the head. Source: BitFit, arXiv:2106.10199, section 3."""
+
+    def attach(self, backbone: Any) -> None:
+        backbone.requires_grad_(False)
+        biases = [weight for name, weight in backbone.named_parameters() if name.endswith("bias")]
+        if not biases:
+            raise TuningError(f"{backbone.name or 'this model'} has no biases to train; choose tuning='lora'.")
+        for bias in biases:
+            bias.requires_grad_(True)
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=5e-4, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)

@@ -1,0 +1,25 @@
+"""Fine-tuning of the normalisation layers only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from promptlab.interfaces import TrainingDefaults, Tuning
+
+
+@dataclass(frozen=True)
+class LayerNormTuning(Tuning):
+    """Train the scale and shift of every normalisation layer, and the head.
+
+    Source: Houlsby et al., arXiv:1902.00751, section 3.4 (as a baseline).
+    """
+
+    def attach(self, backbone: Any) -> None:
+        backbone.requires_grad_(False)
+        for layer in backbone.norms():
+            layer.requires_grad_(True)
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=1e-3, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)

@@ -1,0 +1,144 @@
+"""Low-rank and scaling updates, by peft."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptlab.errors import SavedModelError, TuningError
+from promptlab.interfaces import TrainingDefaults, Tuning
+
+ALL = "all-linear"
+NAME = "default"  # of the adapter inside peft
+
+
+@dataclass(frozen=True)
+class PeftTuning(Tuning):
+    """What peft's methods share: only what peft adds is trained, and it is saved in peft's own format."""
+
+    @abstractmethod
+    def config(self, backbone: Any) -> Any:
+        """peft's settings for a model."""
+
+    @property
+    @abstractmethod
+    def mark(self) -> str:
+        """Part of the names of the parameters that peft adds."""
+
+    def attach(self, backbone: Any) -> None:
+        from peft import inject_adapter_in_model
+
+        backbone.requires_grad_(False)
+        try:
+            inject_adapter_in_model(self.config(backbone), backbone.model, adapter_name=NAME)
+        except (ValueError, TypeError) as error:
+            raise TuningError(
+                f"peft can't add this to {backbone.name or 'the model'}: {str(error).splitlines()[0]}"
+            ) from None
+        for name, weight in backbone.named_parameters():
+            weight.requires_grad_(self.mark in name)
+
+    def save(self, backbone: Any, folder: Path) -> frozenset[str]:
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save_file
+
+        target = folder / "adapter"
+        target.mkdir()
+        state = get_peft_model_state_dict(backbone.model, adapter_name=NAME)
+        prefix = "base_model.model."  # as in a whole peft model, so that PeftModel.from_pretrained opens it
+        tensors = {f"{prefix}{name}": value.detach().cpu().contiguous() for name, value in state.items()}
+        save_file(tensors, target / "adapter_model.safetensors", metadata={"format": "pt"})
+        config = self.config(backbone)
+        config.base_model_name_or_path, config.inference_mode = backbone.name, True
+        config.save_pretrained(str(target))
+        return frozenset(name for name, weight in backbone.named_parameters() if self.mark in name)
+
+    def load(self, backbone: Any, folder: Path) -> frozenset[str]:
+        from peft import set_peft_model_state_dict
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = folder / "adapter" / "adapter_model.safetensors"
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise SavedModelError(f"{str(path)!r} is damaged or missing ({error}); save the model again.") from None
+        state = {name.removeprefix("base_model.model."): value for name, value in tensors.items()}
+        result: Any = set_peft_model_state_dict(backbone.model, state, adapter_name=NAME)
+        missing = [name for name in result.missing_keys if self.mark in name]
+        if missing or result.unexpected_keys:
+            raise SavedModelError(f"{str(path)!r} doesn't fit its settings; save the model again.")
+        return frozenset(name for name, weight in backbone.named_parameters() if self.mark in name)
+
+
+@dataclass(frozen=True)
+class LoRA(PeftTuning):
+    """Train low-rank updates of the query and value projections, or of every linear layer.
+
+    Source: LoRA, arXiv:2106.09685, section 4; rank-stabilised: arXiv:2312.03732; DoRA: arXiv:2402.09353.
+
+    Args:
+        rank: of an update.
+        alpha: an update is scaled by alpha / rank (rsLoRA: alpha / √rank).
+        dropout: of an update's input.
+        targets: ``"query-value"``, ``"all-linear"``, or names of modules.
+        rslora: scale by the square root of the rank.
+        dora: train magnitude and direction apart.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: str | Sequence[str] = "query-value"
+    rslora: bool = False
+    dora: bool = False
+
+    mark = "lora_"  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise TuningError(f"LoRA rank={self.rank} must be at least 1, usually 4 to 64.")
+        if self.alpha <= 0:
+            raise TuningError(f"LoRA alpha={self.alpha} must be above 0; twice the rank is usual.")
+        if not 0 <= self.dropout < 1:
+            raise TuningError(f"LoRA dropout={self.dropout} must be from 0 to below 1.")
+
+    def config(self, backbone: Any) -> Any:
+        from peft import LoraConfig
+
+        modules = backbone.query_value() if self.targets == "query-value" else self.targets
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=modules if isinstance(modules, str) else list(modules),
+            use_rslora=self.rslora,
+            use_dora=self.dora,
+        )
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=5e-4, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
+
+
+@dataclass(frozen=True)
+class IA3(PeftTuning):
+    """Train vectors that rescale keys, values and the feed-forward layer's inner activations.
+
+    Source: T-Few, arXiv:2205.05638, section 3.3.
+    """
+
+    mark = "ia3_"  # type: ignore[assignment]
+
+    def config(self, backbone: Any) -> Any:
+        from peft import IA3Config
+
+        keys, feed_forward = backbone.key_value(), backbone.feed_forward_outputs()
+        return IA3Config(target_modules=[*keys, *feed_forward], feedforward_modules=list(feed_forward))
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=3e-3, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)

@@ -1,0 +1,111 @@
+"""Trainable keys and values at every layer of a frozen model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from promptlab.errors import TuningError
+from promptlab.interfaces import TrainingDefaults, Tuning
+
+
+@dataclass(frozen=True)
+class PrefixTuning(Tuning):
+    """A prefix of keys and values before every attention layer, made by an MLP that is dropped after training.
+
+    Encoder-decoder models get one in the encoder, the decoder and the cross-attention. It takes up no positions.
+
+    Source: Prefix-Tuning, arXiv:2101.00190, section 4.
+
+    Args:
+        length: of the prefix.
+        hidden: width of the MLP; 0 trains the keys and values themselves.
+        dropout: of the keys and values, in training.
+        std: of the first weights.
+    """
+
+    length: int = 10
+    hidden: int = 512
+    dropout: float = 0.0
+    std: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise TuningError(f"prefix length={self.length} must be at least 1, usually 4 to 200.")
+        if self.hidden < 0:
+            raise TuningError(f"prefix hidden={self.hidden} must be 0 (no MLP) or above.")
+        if not 0 <= self.dropout < 1:
+            raise TuningError(f"prefix dropout={self.dropout} must be from 0 to below 1.")
+
+    def attach(self, backbone: Any) -> None:
+        backbone.requires_grad_(False)
+        sites = backbone.prefix_sites()
+        backbone.set_prefix(PrefixTable(sites, self.length, self.hidden, backbone.hidden_size, self.dropout, self.std))
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=1e-3, max_steps=100, head_learning_rate=1e-3)
+
+
+@dataclass(frozen=True)
+class PTuningV2(PrefixTuning):
+    """Deep prompts for understanding tasks: a prefix without an MLP, and a high rate.
+
+    Source: P-Tuning v2, arXiv:2110.07602, section 3.
+    """
+
+    length: int = 16
+    hidden: int = 0
+    dropout: float = 0.1
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=7e-3, max_steps=200, head_learning_rate=1e-3)
+
+
+class PrefixTable(nn.Module):
+    """Keys and values for each site, (heads, length, width) each, from a table or from a small table and an MLP.
+
+    Args:
+        sites: heads and width of each attention call.
+        length: of the prefix.
+        hidden: width of the MLP; 0 for none.
+        width: of the small table.
+        dropout: of the result, in training.
+        std: of the first weights.
+    """
+
+    def __init__(self, sites: Sequence[Any], length: int, hidden: int, width: int, dropout: float, std: float) -> None:
+        super().__init__()
+        self.sites = [tuple(site) for site in sites]
+        self.sizes = [2 * heads * head_width for heads, head_width in self.sites]
+        total = sum(self.sizes)
+        self.table = nn.Parameter(torch.randn(length, width if hidden else total) * std)
+        self.mlp: nn.Module | None = None
+        if hidden:
+            self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, total))
+        self.dropout = nn.Dropout(dropout)
+
+    def rows(self) -> Tensor:
+        """All keys and values, (length, total)."""
+        return self.table if self.mlp is None else self.mlp(self.table)
+
+    def forward(self) -> list[tuple[Tensor, Tensor]]:
+        parts = self.dropout(self.rows()).split(self.sizes, dim=1)
+        return [self._pair(part, *site) for part, site in zip(parts, self.sites)]
+
+    def _pair(self, part: Tensor, heads: int, width: int) -> tuple[Tensor, Tensor]:
+        both = part.view(len(part), 2, heads, width).permute(1, 2, 0, 3)  # (2, heads, length, width)
+        return both[0], both[1]
+
+    @torch.no_grad()
+    def export(self) -> None:
+        """Keep the keys and values and drop the MLP."""
+        if self.mlp is not None:
+            rows = self.rows()
+            self.mlp = None
+            self.table = nn.Parameter(rows.clone())

@@ -1,0 +1,86 @@
+"""Trainable tokens before or inside the prompt of a model, frozen or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from promptlab.errors import TuningError
+from promptlab.interfaces import Template, TrainingDefaults, Tuning
+from promptlab.soft_tokens import LSTMEncoder, MLPEncoder, SoftPromptTemplate
+from promptlab.types import SoftSlot
+
+
+@dataclass(frozen=True)
+class PromptTuning(Tuning):
+    """Put soft tokens before the template and train them only (and the head).
+
+    Source: Prompt Tuning, arXiv:2104.08691, section 2.
+
+    Args:
+        length: soft tokens.
+        start: ``"vocabulary"``, ``"labels"``, ``"random"`` or the path of a saved prompt.
+        hidden: width of an MLP over the soft tokens that is dropped after training; 0 for none.
+    """
+
+    length: int = 20
+    start: str = "vocabulary"
+    hidden: int = 0
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise TuningError(f"prompt length={self.length} must be at least 1, usually 5 to 100.")
+        if self.hidden < 0:
+            raise TuningError(f"prompt hidden={self.hidden} must be 0 (no MLP) or above.")
+
+    def edit(self, template: Template) -> Template:
+        return SoftPromptTemplate(template, SoftSlot("prompt", self.length, start=self.start))
+
+    def soft_encoder(self, width: int) -> nn.Module | None:
+        return MLPEncoder(width, self.hidden) if self.hidden else None
+
+    def attach(self, backbone: Any) -> None:
+        backbone.requires_grad_(False)
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        return TrainingDefaults(learning_rate=1e-2, max_steps=200, head_learning_rate=1e-2)
+
+
+@dataclass(frozen=True)
+class PTuning(Tuning):
+    """Train the template's soft tokens through an LSTM and an MLP that are dropped after training.
+
+    Source: P-Tuning, arXiv:2103.10385, section 3.
+
+    Args:
+        hidden: width of the LSTM in each direction; 0 takes the width of the embeddings.
+        train_model: whether the model learns, too, as in the paper's few-shot runs.
+    """
+
+    hidden: int = 0
+    train_model: bool = True
+
+    def __post_init__(self) -> None:
+        if self.hidden < 0:
+            raise TuningError(f"P-Tuning hidden={self.hidden} must be 0 (the embeddings' width) or above.")
+
+    def edit(self, template: Template) -> Template:
+        if not template.soft_slots:
+            raise TuningError(
+                "P-Tuning trains the soft tokens of a template, but this one has none; write {{ soft(3) }} into it."
+            )
+        return template
+
+    def soft_encoder(self, width: int) -> nn.Module | None:
+        return LSTMEncoder(width, self.hidden or width)
+
+    def attach(self, backbone: Any) -> None:
+        backbone.requires_grad_(self.train_model)
+
+    @property
+    def defaults(self) -> TrainingDefaults:
+        rate = 2.5e-5 if self.train_model else 1e-3
+        return TrainingDefaults(rate, max_steps=100, head_learning_rate=1e-3, scale_with_width=self.train_model)

@@ -1,0 +1,289 @@
+"""What every tuning method must do, on every family that can take it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from promptlab import HeadClassifier, PromptClassifier
+from promptlab.errors import TuningError
+from promptlab.model import PromptModel
+from promptlab.registry import TUNINGS
+from promptlab.templates.manual import ManualTemplate
+from promptlab.tuning.adapter import Adapter, Bottleneck
+from promptlab.tuning.lora import IA3, LoRA
+from promptlab.tuning.prefix import PrefixTuning, PTuningV2
+from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
+from promptlab.types import Example
+from promptlab.verbalizers.manual import ManualVerbalizer
+
+TEXTS = ["the film was great", "a good story", "a dull , lifeless mess of a story", "just awful"]
+LABELS = ["positive", "positive", "negative", "negative"]
+WORDS = {"positive": ["good", "great"], "negative": ["awful", "dull"]}
+SOURCE = "{{ text_a }} it was {{ mask }}"
+SOFT = "{{ soft(2) }} {{ text_a }} {{ soft(1) }} it was {{ mask }}"
+METHODS = {
+    "bitfit": TUNINGS.get("bitfit")(),
+    "layer-norm": TUNINGS.get("layer-norm")(),
+    "adapter": Adapter(size=4),
+    "pfeiffer": Adapter(size=4, place="pfeiffer"),
+    "lora": LoRA(rank=2),
+    "lora-all": LoRA(rank=2, targets="all-linear", rslora=True),
+    "dora": LoRA(rank=2, dora=True),
+    "ia3": IA3(),
+    "prefix": PrefixTuning(length=3, hidden=8),
+    "p-tuning-v2": PTuningV2(length=3),
+    "prompt-tuning": PromptTuning(length=3),
+    "prompt-tuning-mlp": PromptTuning(length=3, start="labels", hidden=8),
+    "p-tuning": PTuning(train_model=False),
+}
+NO_BIAS = {"llama", "mistral", "t5", "mt5", "qwen3"}
+NO_PREFIX = {"deberta-v2", "deberta-v2-published"}
+
+
+def cannot(backbone, method):
+    family = backbone.name.removeprefix("tiny-")
+    if method == "bitfit" and family in NO_BIAS:
+        return "has no biases"
+    if method in ("prefix", "p-tuning-v2") and family in NO_PREFIX:
+        return "takes no prefix"
+    return None
+
+
+def template_for(method):
+    return SOFT if method == "p-tuning" else SOURCE
+
+
+def build(backbone, method, tuning=None):
+    tuning = tuning or METHODS[method]
+    template = tuning.edit(ManualTemplate(template_for(method)))
+    return PromptModel.build(template, ManualVerbalizer(WORDS), backbone, tuning)
+
+
+def batch_of(model, texts=TEXTS):
+    return model.backbone.collate(model.encode([Example({"text_a": text}) for text in texts]))
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_three_steps_move_what_is_trained_and_nothing_else(any_backbone, method):
+    reason = cannot(any_backbone, method)
+    if reason:
+        with pytest.raises(TuningError, match=reason):
+            build(any_backbone, method)
+        return
+    model = build(any_backbone, method).train()
+    trained = dict(model.trained_parameters())
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimizer = torch.optim.AdamW(trained.values(), lr=0.01, weight_decay=0.0)
+    batch = batch_of(model)
+    batch.labels = torch.tensor([0, 0, 1, 1])
+
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(batch).backward()
+        optimizer.step()
+
+    moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved and moved <= set(trained)
+    still = {name for name in set(trained) - moved}
+    assert all(trained[name].grad is None or not trained[name].grad.any() for name in still)
+    assert len(still) < len(trained) / 2
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_classifier_comes_back_from_disk_and_the_file_holds_only_what_was_trained(
+    tiny_backbone, tmp_path, method, request
+):
+    for family in ("bert", "llama", "t5"):
+        backbone = tiny_backbone(family)
+        if cannot(backbone, method):
+            continue
+        folder = tmp_path / family
+        backbone.model.save_pretrained(folder / "base")
+        backbone.tokenizer.save_pretrained(folder / "base")
+        classifier = PromptClassifier(
+            template_for(method), WORDS, str(folder / "base"), METHODS[method], max_steps=3, learning_rate=1e-2,
+            device="cpu",
+        ).fit(TEXTS, LABELS)  # fmt: skip
+        expected = classifier.predict_proba(TEXTS)
+
+        classifier.save_pretrained(folder / "saved")
+        back = PromptClassifier.from_pretrained(folder / "saved")
+
+        assert (back.predict_proba(TEXTS) == expected).all()
+        size = sum(path.stat().st_size for path in (folder / "saved").rglob("*.safetensors"))
+        assert size < 4 * classifier.trainable_parameters() + 20_000
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_method_learns_with_a_head_too(tiny_backbone, method):
+    tuning = METHODS[method]
+    if method == "p-tuning":
+        pytest.skip("needs soft tokens in a template, which a head classifier has none of")
+    classifier = HeadClassifier(
+        tiny_backbone("bert"), tuning, max_steps=60, learning_rate=1e-2, head_learning_rate=5e-2, device="cpu"
+    )
+
+    assert classifier.fit(TEXTS, LABELS).predict(TEXTS).tolist() == LABELS
+
+
+@pytest.mark.parametrize("tuning", [Adapter(size=4), LoRA(rank=2), LoRA(rank=2, dora=True), IA3()], ids=str)
+@torch.no_grad()
+def test_a_method_that_adds_layers_starts_as_the_model_it_is_added_to(any_backbone, tuning):
+    plain = build(copy.deepcopy(any_backbone), "x", TUNINGS.get("none")())
+    expected = plain(batch_of(plain))
+
+    model = build(any_backbone, "x", tuning).eval()
+
+    torch.testing.assert_close(
+        model(batch_of(model)), expected, atol=1e-2 if isinstance(tuning, Adapter) else 1e-5, rtol=0
+    )
+
+
+@torch.no_grad()
+def test_an_adapter_whose_second_layer_is_zero_is_the_identity_bit_by_bit():
+    adapter = Bottleneck(32, 4, 1e-3)
+    adapter.up.weight.zero_()
+    x = torch.randn(2, 3, 32)
+
+    assert torch.equal(adapter(x), x)
+    assert sum(weight.numel() for weight in adapter.parameters()) == 2 * 4 * 32 + 32 + 4
+
+
+@torch.no_grad()
+def test_a_padded_row_with_a_prefix_is_the_row_alone(any_backbone):
+    if cannot(any_backbone, "prefix"):
+        pytest.skip("takes no prefix")
+    model = build(any_backbone, "p-tuning-v2").eval()
+    model.backbone.prefix_table.table.normal_()
+
+    together = model(batch_of(model))
+
+    for row, text in enumerate(TEXTS):
+        torch.testing.assert_close(model(batch_of(model, [text]))[0], together[row], atol=1e-5, rtol=1e-5)
+    assert torch.equal(model(batch_of(model)), together)  # nothing is left over from the first pass
+
+
+@torch.no_grad()
+def test_every_layer_sees_its_prefix(any_backbone):
+    if cannot(any_backbone, "prefix"):
+        pytest.skip("takes no prefix")
+    model = build(any_backbone, "p-tuning-v2").eval()
+    batch = batch_of(model)
+    table = model.backbone.prefix_table
+    table.table.normal_()
+    plain = model(batch)
+    start = 0
+    for size in table.sizes:
+        kept = table.table[:, start : start + size].clone()
+        table.table[:, start : start + size].normal_()
+        assert not torch.allclose(model(batch), plain, atol=1e-7)
+        table.table[:, start : start + size] = kept
+        start += size
+
+
+@torch.no_grad()
+def test_a_prefix_of_a_words_keys_and_values_is_that_word_before_the_text(tiny_backbone):
+    backbone = tiny_backbone("gpt2")
+    words = torch.tensor([backbone.token_ids("the film was", at_start=True)])
+    cache = backbone.model(words, use_cache=True).past_key_values
+    text = torch.tensor([backbone.token_ids("a great story")])
+    length = words.shape[1]
+    expected = backbone.model(torch.cat([words, text], dim=1)).logits[:, length:]
+    model = build(backbone, "x", PTuningV2(length=length)).eval()
+    rows = []
+    for layer in cache.layers:
+        for part in (layer.keys, layer.values):
+            rows.append(part[0].permute(1, 0, 2).flatten(1))  # (length, heads * width)
+    model.backbone.prefix_table.table.copy_(torch.cat(rows, dim=1))
+
+    positions = torch.arange(length, length + text.shape[1])[None]
+    logits = backbone.model(text, position_ids=positions).logits
+
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+
+
+def test_what_a_prefix_or_a_prompt_exports_answers_as_in_training(tiny_backbone):
+    for method in ("prefix", "prompt-tuning-mlp", "p-tuning"):
+        model = build(tiny_backbone("bert"), method).eval()
+        with torch.no_grad():
+            for _, weight in model.trained_parameters():
+                weight.add_(0.1 * torch.randn_like(weight))
+            before = model(batch_of(model))
+            trained = sum(weight.numel() for _, weight in model.trained_parameters())
+
+            after = model.export()(batch_of(model))
+
+        assert torch.equal(before, after)
+        assert sum(weight.numel() for _, weight in model.trained_parameters()) < trained
+
+
+def test_soft_tokens_start_from_labels_then_common_words(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    model = build(backbone, "x", PromptTuning(length=3, start="labels"))
+    weight = backbone.embedding_weight()
+
+    for row, word in zip(model.soft.table, ("good", "awful")):
+        assert torch.equal(row, weight[backbone.token_ids(word)[0]])
+    common = weight[backbone.common_word_ids(5000)]
+    assert (model.soft.table[2] == common).all(dim=1).any()
+
+
+def test_common_words_are_whole_words(tiny_backbone):
+    for family in ("bert", "gpt2", "t5"):
+        backbone = tiny_backbone(family)
+        words = [backbone.tokenizer.decode([i]).strip() for i in backbone.common_word_ids(5000)]
+        assert "film" in words
+        assert all(word.isalpha() for word in words)
+
+
+def test_lora_and_ia3_open_in_peft(tiny_backbone, tmp_path):
+    from peft import PeftModel
+    from transformers import AutoModelForMaskedLM
+
+    for tuning in (LoRA(rank=2), IA3()):
+        folder = tmp_path / type(tuning).__name__
+        backbone = tiny_backbone("bert")
+        backbone.model.save_pretrained(folder / "base")
+        backbone.tokenizer.save_pretrained(folder / "base")
+        classifier = PromptClassifier(SOURCE, WORDS, str(folder / "base"), tuning, max_steps=5, learning_rate=0.05)
+        classifier.fit(TEXTS, LABELS).save_pretrained(folder / "saved")
+        model = classifier.model_
+        batch = batch_of(model)
+
+        base = AutoModelForMaskedLM.from_pretrained(folder / "base")
+        opened = PeftModel.from_pretrained(base, folder / "saved" / "adapter").eval()
+        with torch.no_grad():
+            theirs = opened(batch.input_ids, attention_mask=batch.attention_mask).logits
+            ours = model.backbone.mask_states(batch).logits()
+
+        at = theirs[torch.arange(len(TEXTS)), batch.mask_index[:, 0]]
+        torch.testing.assert_close(at, ours[:, 0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LoRA(rank=0), "rank=0"),
+        (lambda: LoRA(alpha=0), "alpha=0"),
+        (lambda: LoRA(dropout=1.0), "dropout=1.0"),
+        (lambda: Adapter(size=0), "size=0"),
+        (lambda: Adapter(place="both"), "unknown adapter place 'both'"),
+        (lambda: PrefixTuning(length=0), "length=0"),
+        (lambda: PrefixTuning(hidden=-1), "hidden=-1"),
+        (lambda: PromptTuning(length=0), "length=0"),
+        (lambda: PTuning(hidden=-1), "hidden=-1"),
+        (lambda: PTuning().edit(ManualTemplate(SOURCE)), "but this one has none"),
+    ],
+)
+def test_settings_out_of_range_are_one_clear_line(make, message):
+    with pytest.raises(TuningError, match=message):
+        make()
+
+
+def test_target_modules_that_are_not_there_are_one_clear_line(tiny_backbone):
+    with pytest.raises(TuningError, match="peft can't add this") as caught:
+        build(tiny_backbone("bert"), "x", LoRA(targets=["nowhere"]))
+    assert "\n" not in str(caught.value)
