@@ -11,6 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Adapter": "promptlab.tuning.adapter",
+    "BitFit": "promptlab.tuning.bitfit",
     "ContextualVerbalizer": "promptlab.verbalizers.calibrated",
     "DemonstrationTemplate": "promptlab.templates.demonstrations",
     "DomainVerbalizer": "promptlab.verbalizers.calibrated",
@@ -18,10 +20,17 @@ _PUBLIC = {
     "Frozen": "promptlab.tuning.frozen",
     "Full": "promptlab.tuning.full",
     "HeadClassifier": "promptlab.classifier",
+    "IA3": "promptlab.tuning.lora",
     "InContextTemplate": "promptlab.templates.demonstrations",
+    "LayerNormTuning": "promptlab.tuning.layer_norm",
+    "LoRA": "promptlab.tuning.lora",
     "ManualTemplate": "promptlab.templates.manual",
     "ManualVerbalizer": "promptlab.verbalizers.manual",
+    "PTuning": "promptlab.tuning.prompt_tuning",
+    "PTuningV2": "promptlab.tuning.prefix",
+    "PrefixTuning": "promptlab.tuning.prefix",
     "PromptClassifier": "promptlab.classifier",
+    "PromptTuning": "promptlab.tuning.prompt_tuning",
     "PromptlabError": "promptlab.errors",
     "StringVerbalizer": "promptlab.verbalizers.strings",
     "SupportVerbalizer": "promptlab.verbalizers.calibrated",

@@ -92,7 +92,7 @@ class Checkpoint:
 
     def load(self) -> int:
         """Take up the state on disk, if there is one; return the number of finished steps."""
-        if self.path is None or not self.path.exists():
+        if self.path is None or not self.path.exists() or not any(self.path.iterdir()):
             return 0
         try:
             progress = json.loads((self.path / "state.json").read_text())

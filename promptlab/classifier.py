@@ -8,8 +8,8 @@ from typing import Any
 
 from promptlab.backbones import catalog
 from promptlab.errors import TemplateError, UnknownNameError, VerbalizerError
-from promptlab.estimator import TextClassifier
-from promptlab.inference import calibrate
+from promptlab.estimator import TextClassifier, fresh_backbone
+from promptlab.inference import calibrate, resolve_device
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.library import template_entry, verbalizer_entry
 from promptlab.model import PromptModel
@@ -53,17 +53,19 @@ class PromptClassifier(TextClassifier):
 
     def _zero_shot(self) -> PromptModel:
         """The untrained model, kept until a part of it is set anew."""
-        parts = (self.template, self.verbalizer, self.model, self.seed)
+        parts = (self.template, self.verbalizer, self.model, self.seed, self.max_length)
         kept = getattr(self, "_untrained", None)
         if kept is None or kept[0] != parts:
             with seeded(self.seed):
                 verbalizer = self._verbalizer(None)
                 template = self._template().bind((), verbalizer)
-                backbone = catalog.load_backbone(self.model)
+                # soft tokens change the backbone; without any, one that was passed can be shared
+                backbone = (fresh_backbone if template.soft_slots else catalog.load_backbone)(self.model)
                 model = PromptModel.build(template, verbalizer, backbone, TUNINGS.get("none")())
-                calibrate(model, max_length=self.max_length)
+                calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
             self._untrained = kept = (parts, model)
-            self._set_classes(verbalizer.classes)
+            names = self.verbalizer if isinstance(self.verbalizer, Mapping) else ()
+            self._set_classes(verbalizer.classes, whole=bool(names) and all(type(name) is int for name in names))
         return kept[1]
 
 

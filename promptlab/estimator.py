@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 from promptlab.backbones import catalog
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, TuningError
-from promptlab.fitting import EncodedSet, Labelled, fit_model
+from promptlab.fitting import EncodedSet, Labelled, dev_score, fit_model
 from promptlab.inference import calibrate, predict_log_probs, resolve_device
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.model import PromptModel
@@ -83,6 +83,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             DataError: if labels are missing, unknown to the verbalizer, or all the same.
             PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
         """
+        if not 0 <= self.seed < 2**32:
+            raise TuningError(f"seed={self.seed!r} must be a whole number from 0 to 4294967295.")
+        if self.patience is not None and eval_set is None:
+            raise TuningError(f"patience={self.patience} needs dev examples to wait for; pass eval_set.")
         training = Labelled.of(X, y)
         names = sorted({str(label) for label in training.labels})
         if len(names) < 2:
@@ -95,13 +99,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
             template = tuning.edit(self._template().bind(training.examples, verbalizer))
-            model = PromptModel.build(template, verbalizer, self._fresh_backbone(), tuning)
+            model = PromptModel.build(template, verbalizer, fresh_backbone(self.model), tuning)
             self.history_ = self._train(model, tuning, training, dev)
             calibrate(model.export().to(resolve_device(self.device)), max_length=self.max_length)
         self.model_ = model.eval()
-        whole = all(isinstance(label, (int, np.integer)) for label in training.labels)
-        self.label_type_ = "int" if whole else "str"
-        self._set_classes(verbalizer.classes)
+        self._set_classes(verbalizer.classes, whole=training.whole)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -152,26 +154,34 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             raise NotFittedError(f"this {type(self).__name__} has no classes yet; call fit first.")
         return self.model_
 
-    def _set_classes(self, names: Sequence[str]) -> None:
-        kind = int if getattr(self, "label_type_", "str") == "int" else str
-        self.classes_ = np.array(sorted(kind(name) for name in names))
-
-    def _fresh_backbone(self) -> Any:
-        """A backbone that training may change: loaded anew, or copied from the one that was passed."""
-        return copy.deepcopy(self.model) if isinstance(self.model, Backbone) else catalog.load_backbone(self.model)
+    def _set_classes(self, names: Sequence[str], *, whole: bool) -> None:
+        """Labels come back as whole numbers if they came as such and every class is one."""
+        self.label_type_ = "int" if whole and all(name.lstrip("-").isdecimal() for name in names) else "str"
+        self.classes_ = np.array(sorted(int(name) if self.label_type_ == "int" else name for name in names))
 
     def _train(
         self, model: PromptModel, tuning: Tuning, training: Labelled, dev: Labelled | None
     ) -> list[dict[str, float]]:
+        held_out = None if dev is None else EncodedSet.of(dev, model, self.max_length)
         if tuning.defaults.max_steps == 0:  # zero-shot
-            return []
+            return self._score_untrained(model, held_out)
         return fit_model(
             model,
             EncodedSet.of(training, model, self.max_length),
-            None if dev is None else EncodedSet.of(dev, model, self.max_length),
+            held_out,
             self._training_settings(tuning, len(training.examples), model.backbone.hidden_size),
             checkpoint=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
         )
+
+    def _score_untrained(self, model: PromptModel, dev: EncodedSet | None) -> list[dict[str, float]]:
+        given = [name for name in ("max_steps", "epochs", "learning_rate") if getattr(self, name) is not None]
+        if given:
+            value = getattr(self, given[0])
+            raise TuningError(f"tuning 'none' trains nothing, so that {given[0]}={value!r} has no use; leave it out.")
+        if dev is None:
+            return []
+        score = dev_score(predict_log_probs(model.to(resolve_device(self.device)).eval(), dev.rows), dev.targets)
+        return [{"step": 0, "dev_accuracy": score.accuracy, "dev_loss": score.loss}]
 
     def _training_settings(self, tuning: Tuning, n_examples: int, hidden_size: int) -> TrainingSettings:
         """What ``fit`` trains with: the user's settings, and the tuning method's own where there are none."""
@@ -198,6 +208,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             return self.max_steps
         per_epoch = math.ceil(n_examples / max(1, self.batch_size * self.gradient_accumulation_steps))
         return default_steps(base, per_epoch) if self.epochs is None else self.epochs * per_epoch
+
+
+def fresh_backbone(model: Any) -> Any:
+    """A backbone that may be changed: loaded anew, or copied from the one that was passed."""
+    return copy.deepcopy(model) if isinstance(model, Backbone) else catalog.load_backbone(model)
 
 
 def resolve_tuning(tuning: str | Tuning) -> Tuning:

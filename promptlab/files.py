@@ -12,6 +12,8 @@ from pathlib import Path
 
 from promptlab.errors import DataError
 
+OWN_FILES = ("promptlab.json", "state.json", "config.json")  # in folders that promptlab writes as a whole
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
@@ -30,21 +32,40 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside ``path``; it replaces ``path`` if the block ends without an error.
 
-    A crash in the block leaves the old folder; a crash between the two renames leaves it under ``<name>.old-…``.
+    A crash in the block leaves the old folder.
 
     Raises:
-        DataError: if the parent folder can't be written, or ``path`` is a file.
+        DataError: as ``check_replaceable`` does, or if the parent folder can't be written.
     """
-    target = Path(path)
-    if target.is_file():
-        raise DataError(f"{str(target)!r} is a file; choose a folder to save into.")
+    target = check_replaceable(path)
     with _temporary_folder(target) as folder:
         fresh, old = folder / "new", folder / "old"
         fresh.mkdir()
         yield fresh
         if target.exists():
             os.rename(target, old)
-        os.rename(fresh, target)
+        try:
+            os.rename(fresh, target)
+        except OSError:
+            if old.exists():
+                os.rename(old, target)
+            raise
+
+
+def check_replaceable(path: str | Path) -> Path:
+    """The whole path of a folder that may be written anew: it isn't there, is empty, or was written by promptlab.
+
+    Raises:
+        DataError: if it is a file, or a folder with other contents, which would be lost.
+    """
+    target = Path(path).expanduser().resolve()
+    if target.is_file():
+        raise DataError(f"{str(path)!r} is a file; choose a folder to save into.")
+    if target.is_dir() and any(target.iterdir()) and not any((target / name).is_file() for name in OWN_FILES):
+        raise DataError(
+            f"folder {str(path)!r} holds other files, which saving would delete; choose an empty or a new one."
+        )
+    return target
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +19,14 @@ from promptlab.types import Batch, Encoded, Example
 
 
 class Labelled(NamedTuple):
-    """Examples and their labels as the user gave them."""
+    """Examples, each with a label, and whether all labels came as whole numbers."""
 
     examples: list[Example]
-    labels: list[Any]
+    whole: bool
+
+    @property
+    def labels(self) -> list[str]:
+        return [str(example.label) for example in self.examples]
 
     @classmethod
     def of(cls, X: Any, y: Any) -> Labelled:
@@ -30,14 +35,14 @@ class Labelled(NamedTuple):
         Raises:
             DataError: if there are no examples, or a label is missing.
         """
-        examples = as_examples(X, y)
+        given = y.tolist() if hasattr(y, "tolist") else y
+        examples = as_examples(X, given)
         if not examples:
             raise DataError("there are no examples; give at least one of each class.")
-        labels: list[Any] = [example.label for example in examples] if y is None else list(y)
-        missing = [row for row, label in enumerate(labels, start=1) if label is None]
+        missing = [row for row, example in enumerate(examples, start=1) if example.label is None]
         if missing:
             raise DataError(f"row {missing[0]} has no label; pass y, or label every example.")
-        return cls(examples, labels)
+        return cls(examples, given is not None and all(type(label) is int for label in given))
 
     def targets(self, classes: Sequence[str]) -> Tensor:
         """The position of each label among the classes.
@@ -47,9 +52,9 @@ class Labelled(NamedTuple):
         """
         position = {name: i for i, name in enumerate(classes)}
         for label in self.labels:
-            if str(label) not in position:
-                raise UnknownNameError("label", str(label), position)
-        return torch.tensor([position[str(label)] for label in self.labels])
+            if label not in position:
+                raise UnknownNameError("label", label, position)
+        return torch.tensor([position[label] for label in self.labels])
 
 
 class EncodedSet(NamedTuple):
@@ -87,6 +92,7 @@ def fit_model(
     """
     model.check_trainable()
     device = resolve_device(settings.device)
+    settings = replace(settings, device=str(device))
     model.to(device)
     if model.has_constant_answers():
         return _fit_head(model, training, dev, settings, checkpoint)
@@ -100,7 +106,7 @@ def fit_model(
 
     def evaluate() -> DevScore:
         assert dev is not None
-        return _dev_score(predict_log_probs(model.eval(), dev.rows), dev.targets)
+        return dev_score(predict_log_probs(model.eval(), dev.rows), dev.targets)
 
     lengths = [len(row.input_ids) for row in training.rows]
     return train(
@@ -130,7 +136,7 @@ def _fit_head(
     def evaluate() -> DevScore:
         assert dev is not None
         head.eval()
-        return _dev_score(average_variants(model.head(dev_answers), dev.n_variants).cpu(), dev.targets)
+        return dev_score(average_variants(model.head(dev_answers), dev.n_variants).cpu(), dev.targets)
 
     count = len(training.rows)
     return train(
@@ -144,7 +150,8 @@ def _fit_head(
     )
 
 
-def _dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
+def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
+    """Accuracy and mean loss of class log-probabilities, (examples, classes)."""
     accuracy = (log_probs.argmax(dim=-1) == targets).float().mean().item()
     loss = -log_probs[torch.arange(len(targets)), targets].mean().item()
     return DevScore(accuracy, loss, len(targets))

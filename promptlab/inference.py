@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -43,10 +44,15 @@ def calibrate(model: PromptModel, *, max_length: int | None = None) -> None:
 def in_batches(model: PromptModel, encoded: Sequence[Encoded], run: Callable[[Batch], Any]) -> Any:
     """``run`` on batches of prompts of like length, so that none pays for another's; results in the order given."""
     device = next(model.parameters()).device
-    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row].input_ids))
-    groups = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
-    with model.backbone.sharing(encoded):
-        results = [run(model.backbone.collate([encoded[row] for row in group]).to(device)) for group in groups]
+    order: list[int] = []
+    results = []
+    for alike in model.backbone.alike(encoded):
+        rows = sorted(alike, key=lambda row: len(encoded[row].input_ids))
+        with model.backbone.sharing([encoded[row] for row in rows]):
+            for start in range(0, len(rows), BATCH):
+                batch = model.backbone.collate([encoded[row] for row in rows[start : start + BATCH]])
+                results.append(run(batch.to(device)))
+        order += rows
     back = torch.empty(len(order), dtype=torch.long)
     back[order] = torch.arange(len(order))
     return join_answers(results)[back.to(device)]
@@ -63,4 +69,5 @@ def resolve_device(device: str) -> torch.device:
             return torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
             raise TuningError(f"device {device!r} can't be used here: {str(error).splitlines()[0]}") from None
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    place = int(os.environ.get("LOCAL_RANK", 0))  # of this process among those that accelerate started
+    return torch.device("cuda", place) if torch.cuda.is_available() else torch.device("cpu")

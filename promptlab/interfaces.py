@@ -141,6 +141,10 @@ class Backbone(ABC):
             decoding: one of ``decodings``.
         """
 
+    def alike(self, encoded: Sequence[Encoded]) -> Sequence[Sequence[int]]:
+        """Groups of prompts worth ``sharing``; all in one, unless a family knows better."""
+        return [range(len(encoded))]
+
     def sharing(self, encoded: Sequence[Encoded]) -> AbstractContextManager[None]:
         """Inside, what these prompts have in common may be computed once; nothing here, unless a family can."""
         return nullcontext()

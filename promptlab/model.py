@@ -157,7 +157,8 @@ def score(head: Any, answer: Any, labels: Tensor | None) -> Tensor:
 
 
 def _said(slot: AnswerSlot) -> str:
-    return f"{slot.n_masks} mask(s){' at its very start' if slot.at_start else ''}"
+    where = " at its very start" if slot.at_start else " after white space" if slot.spaced else ""
+    return f"{slot.n_masks} mask(s) in {slot.n_places} place(s){where}"
 
 
 def join_answers(answers: Sequence[Any]) -> Any:

@@ -12,12 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
-from promptlab.backbones import catalog
 from promptlab.classifier import HeadClassifier, PromptClassifier
 from promptlab.errors import SavedModelError
-from promptlab.estimator import resolve_tuning
+from promptlab.estimator import fresh_backbone, resolve_tuning
 from promptlab.files import atomic_folder
-from promptlab.inference import calibrate
+from promptlab.inference import calibrate, resolve_device
 from promptlab.model import PromptModel
 from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
 
@@ -32,6 +31,7 @@ def save(estimator: Any, folder: Path) -> None:
 
     Raises:
         DataError: if the folder can't be written.
+        SavedModelError: if a part of it can't be written as JSON.
         NotFittedError: if the classifier is neither fitted nor able to classify zero-shot.
     """
     model: PromptModel = estimator._ready()
@@ -48,13 +48,14 @@ def save(estimator: Any, folder: Path) -> None:
         "classes": list(model.verbalizer.classes),
         "label_type": getattr(estimator, "label_type_", "str"),
     }
+    content = json.dumps(settings, indent=2, ensure_ascii=False, default=_plain)
     tuning = resolve_tuning(estimator.tuning)
     with atomic_folder(folder) as new:
         elsewhere = {f"backbone.{name}" for name in tuning.save(model.backbone, new)}
         trained = list(model.trained_parameters())
         weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
         save_file(weights, new / WEIGHTS)
-        (new / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (new / SETTINGS).write_text(content + "\n", encoding="utf-8")
         (new / "README.md").write_text(_card(settings, sum(w.numel() for _, w in trained)), encoding="utf-8")
 
 
@@ -91,7 +92,7 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
         registry.from_dict(settings[key])
         for registry, key in ((TEMPLATES, "template"), (VERBALIZERS, "verbalizer"), (TUNINGS, "tuning"))
     )
-    backbone = catalog.load_backbone(settings["model"]["name"] if model is None else model)
+    backbone = fresh_backbone(settings["model"]["name"] if model is None else model)
     if backbone.revision != settings["model"]["revision"]:
         raise SavedModelError(
             f"{str(path)!r} was trained on {settings['model']['name']} revision "
@@ -101,12 +102,11 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
     built = PromptModel.build(template, verbalizer, backbone, tuning)
     elsewhere = {f"backbone.{name}" for name in tuning.load(backbone, path)}
     _fill(built.export(), path / WEIGHTS, elsewhere)
-    calibrate(built, max_length=settings["parameters"].get("max_length"))
+    calibrate(built.to(resolve_device(device)), max_length=settings["parameters"].get("max_length"))
     parts = {"template": template, "verbalizer": verbalizer} if cls is PromptClassifier else {}
     estimator = cls(**settings["parameters"], **parts, model=settings["model"]["name"], tuning=tuning, device=device)
     estimator.model_ = built.eval()
-    estimator.label_type_ = settings["label_type"]
-    estimator._set_classes(verbalizer.classes)
+    estimator._set_classes(verbalizer.classes, whole=settings["label_type"] == "int")
     return estimator
 
 
@@ -164,6 +164,16 @@ def _fill(model: PromptModel, path: Path, elsewhere: Set[str]) -> None:
     with torch.no_grad():
         for name, weight in expected.items():
             weight.copy_(weights[name])
+
+
+def _plain(value: Any) -> Any:
+    """What JSON doesn't know: numbers of NumPy, and values that are used as text anyway."""
+    if hasattr(value, "item"):
+        return value.item()
+    if callable(value):
+        name = getattr(value, "__name__", value)
+        raise SavedModelError(f"the function {name!r} can't be saved; save a classifier whose parts hold no function.")
+    return str(value)
 
 
 def _card(settings: dict[str, Any], n_trained: int) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -172,6 +174,8 @@ def train(
             if settings.patience is not None and state.stale >= settings.patience:
                 break
     bar.close()
+    accelerator.unwrap_model(network, keep_fp32_wrapper=False)
+    vars(model).pop("forward", None)  # accelerate's, under which the model would go on in the training's precision
     state.restore_best()
     return state.history
 
@@ -189,11 +193,15 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
     if precision == "auto":
         wants_gpu = settings.device != "cpu" and torch.cuda.is_available()
         precision = "bf16" if wants_gpu and torch.cuda.is_bf16_supported() else "no"
+    if not torch.distributed.is_initialized():
+        AcceleratorState._reset_state(reset_partial_state=True)  # else the last run's precision and device hold
+    steps = settings.gradient_accumulation_steps
     try:
         return Accelerator(
             mixed_precision=precision,
             cpu=settings.device == "cpu",
-            gradient_accumulation_steps=settings.gradient_accumulation_steps,
+            device_placement=False,  # model and batches are where they should be
+            gradient_accumulation_plugin=GradientAccumulationPlugin(steps, sync_with_dataloader=False),
         )
     except ValueError as error:
         raise TuningError(f"precision={settings.precision!r}, device={settings.device!r}: {error}") from None

@@ -61,10 +61,10 @@ class Prompt:
     def n_demonstrations(self) -> int:
         return len({segment.demonstration for segment in self.segments} - {0})
 
-    def with_one_demonstration_less(self) -> Prompt:
-        """Without the demonstration of the highest number."""
-        last = max(segment.demonstration for segment in self.segments)
-        return Prompt(tuple(segment for segment in self.segments if segment.demonstration != last))
+    def with_demonstrations(self, n: int) -> Prompt:
+        """With the ``n`` demonstrations of the lowest numbers only."""
+        kept = sorted({segment.demonstration for segment in self.segments})[: n + 1]
+        return Prompt(tuple(segment for segment in self.segments if segment.demonstration in kept))
 
     @property
     def slot(self) -> AnswerSlot:

@@ -244,9 +244,77 @@ def test_a_pair_is_read_with_the_models_separator(bert):
         ({"epochs": 2}, TEXTS, LABELS, TuningError, "give one"),
         ({"device": "gpu"}, TEXTS, LABELS, TuningError, "device 'gpu'"),
         ({"max_steps": 0}, TEXTS, LABELS, TuningError, "max_steps=0"),
+        ({"seed": -1}, TEXTS, LABELS, TuningError, "seed=-1"),
+        ({"patience": 2}, TEXTS, LABELS, TuningError, "pass eval_set"),
+        ({"tuning": "none"}, TEXTS, LABELS, TuningError, "'none' trains nothing, so that max_steps=6"),
+        ({"verbalizer": {"positive": 1, "negative": 2}}, TEXTS, LABELS, VerbalizerError, "has 1 for label words"),
     ],
 )
 def test_bad_input_is_one_clear_line(prompt, changes, X, y, error, message):
     with pytest.raises(error, match=message) as caught:
         prompt.set_params(**changes).fit(X, y)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.tensor([1, 1, 1, 0, 0, 0]), np.array([1, 1, 1, 0, 0, 0]), pd.Series([1, 1, 1, 0, 0, 0])]
+)
+def test_whole_numbers_may_come_in_any_container(bert, labels):
+    classifier = PromptClassifier(TEMPLATE, {0: ["bad"], 1: ["good"]}, bert, max_steps=2, device="cpu")
+
+    assert classifier.fit(TEXTS, labels).classes_.tolist() == [0, 1]
+
+
+def test_truth_values_are_names(bert):
+    classifier = PromptClassifier(TEMPLATE, {"False": ["bad"], "True": ["good"]}, bert, max_steps=2, device="cpu")
+
+    assert classifier.fit(TEXTS, [True, True, True, False, False, False]).classes_.tolist() == ["False", "True"]
+
+
+def test_whole_number_classes_are_whole_numbers_before_fit_too(bert):
+    classifier = PromptClassifier(TEMPLATE, {0: ["bad"], 1: ["good"]}, bert, device="cpu")
+
+    assert 0 <= classifier.score(TEXTS, [1, 1, 1, 0, 0, 0]) <= 1
+
+
+def test_whole_number_labels_of_a_verbalizer_with_other_classes_stay_names(bert):
+    classifier = PromptClassifier(
+        TEMPLATE, {"0": ["bad"], "1": ["good"], "none": ["dull"]}, bert, max_steps=2, device="cpu"
+    )
+
+    assert classifier.fit(TEXTS, [1, 1, 1, 0, 0, 0]).classes_.tolist() == ["0", "1", "none"]
+
+
+def test_another_limit_is_noticed_before_fit(prompt):
+    texts = ["the film was great and " * 20]
+    before = prompt.predict_proba(texts)
+
+    prompt.set_params(max_length=12)
+
+    assert not np.allclose(prompt.predict_proba(texts), before)
+
+
+def test_untrained_models_are_scored_on_dev(prompt):
+    prompt.set_params(tuning="none", max_steps=None, learning_rate=None).fit(TEXTS, LABELS, eval_set=(TEXTS, LABELS))
+
+    assert prompt.history_[0]["dev_accuracy"] == pytest.approx(prompt.score(TEXTS, LABELS))
+
+
+def test_precision_holds_for_one_fit_and_not_for_predictions(prompt):
+    half = clone(prompt).set_params(precision="bf16").fit(TEXTS, LABELS)
+    whole = clone(prompt).set_params(precision="no").fit(TEXTS, LABELS)
+
+    assert not np.array_equal(half.predict_proba(TEXTS), whole.predict_proba(TEXTS))
+    for classifier in (half, whole):
+        assert "forward" not in vars(classifier.model_)
+        np.testing.assert_allclose(classifier.predict_proba(TEXTS).sum(axis=1), 1, atol=1e-6)
+
+
+def test_two_zero_shot_classifiers_with_soft_tokens_share_no_backbone(bert):
+    first = PromptClassifier('{{ text_a }} {{ soft("it was") }} {{ mask }}', WORDS, bert, device="cpu")
+    second = PromptClassifier('{{ text_a }} {{ soft("the good film") }} {{ mask }}', WORDS, bert, device="cpu")
+    before = first.predict_proba(TEXTS)
+
+    second.predict_proba(TEXTS)
+
+    assert np.array_equal(first.predict_proba(TEXTS), before)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from promptlab import HeadClassifier, PromptClassifier
+from promptlab import DemonstrationTemplate, HeadClassifier, PromptClassifier
 from promptlab.errors import DataError, SavedModelError
 from promptlab.saving import load_any
 
@@ -169,3 +169,41 @@ def test_the_wrong_class_is_named(saved):
 
     with pytest.raises(SavedModelError, match="holds a PromptClassifier, not a HeadClassifier"):
         HeadClassifier.from_pretrained(folder)
+
+
+def test_a_backbone_that_is_passed_for_loading_is_not_changed(tiny_backbone, tmp_path):
+    backbone = tiny_backbone("bert")
+    fitted = [prompt_classifier(backbone, seed=seed, learning_rate=1e-2).fit(TEXTS, LABELS) for seed in (0, 1)]
+    for number, classifier in enumerate(fitted):
+        classifier.save_pretrained(tmp_path / str(number))
+
+    loaded = [PromptClassifier.from_pretrained(tmp_path / str(i), model=backbone, device="cpu") for i in (0, 1)]
+
+    for classifier, back in zip(fitted, loaded):
+        assert np.array_equal(back.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
+def test_settings_of_other_libraries_types_are_saved(base, tmp_path):
+    from pathlib import Path
+
+    prompt_classifier(Path(base), batch_size=np.int64(4)).fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
+
+    assert PromptClassifier.from_pretrained(tmp_path / "out").batch_size == 4
+
+
+def test_a_part_that_holds_a_function_cannot_be_saved(base, tmp_path):
+    template = DemonstrationTemplate("{{ text_a }} {{ mask }}", sets=1, embed=lambda rows: [[1.0]] * len(rows))
+    classifier = PromptClassifier(template, WORDS, base, max_steps=1, device="cpu").fit(TEXTS, LABELS)
+
+    with pytest.raises(SavedModelError, match=r"function .* can't be saved"):
+        classifier.save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_files_is_not_replaced(saved, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(DataError, match="holds other files"):
+        saved[0].save_pretrained(tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

@@ -89,9 +89,11 @@ def test_training_stops_early_when_dev_does_not_improve():
     assert [entry["step"] for entry in history] == [5, 10, 15, 20]
 
 
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
+@pytest.mark.parametrize("accumulation", [1, 2])  # 3 batches an epoch: with 2, an update reaches into the next one
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, accumulation):
     whole, half, rest = Line(), Line(), Line()
-    fit(whole)
+    more = {"gradient_accumulation_steps": accumulation}
+    fit(whole, **more)
     original = torch.optim.AdamW.step
     calls = {"n": 0}
 
@@ -104,10 +106,10 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path):
     torch.optim.AdamW.step = failing
     try:
         with pytest.raises(KeyboardInterrupt):
-            fit(half, checkpoint=tmp_path / "run")
+            fit(half, checkpoint=tmp_path / "run", **more)
     finally:
         torch.optim.AdamW.step = original
-    fit(rest, checkpoint=tmp_path / "run")
+    fit(rest, checkpoint=tmp_path / "run", **more)
 
     assert torch.equal(rest.head.weight, whole.head.weight)
     assert torch.equal(rest.head.bias, whole.head.bias)
@@ -118,6 +120,14 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 
     with pytest.raises(SavedModelError, match="other settings or data"):
         fit(Line(), checkpoint=tmp_path / "run", max_steps=50)
+
+
+def test_an_empty_folder_is_a_fresh_checkpoint(tmp_path):
+    (tmp_path / "run").mkdir()
+
+    fit(Line(), checkpoint=tmp_path / "run")
+
+    assert (tmp_path / "run" / "state.json").is_file()
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

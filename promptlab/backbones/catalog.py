@@ -67,7 +67,7 @@ def locate(name: str) -> str:
 
 
 def load_backbone(
-    model: str | Backbone | None = None, *, revision: str | None = None, trust_remote_code: bool = False
+    model: str | Path | Backbone | None = None, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> Any:
     """Load a backbone.
 
@@ -86,7 +86,7 @@ def load_backbone(
 
     if isinstance(model, Backbone):
         return model
-    name = default_model() if model is None else model
+    name = default_model() if model is None else str(model)
     place = locate(name)
     options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
     try:

@@ -17,8 +17,10 @@ from promptlab.errors import TemplateError
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
 LAYERS = {"gpt2": "h"}  # where they aren't called "layers"
-STRINGS_AT_ONCE = 16  # answers that are scored in one forward pass
+STRINGS_AT_ONCE = 16  # answers that are scored in one forward pass, or fewer:
+TOKENS_AT_ONCE = 16_384  # whose keys and values are repeated for them
 SHORTEST_PREFIX = 16  # tokens below which sharing costs more than it saves
+SMALLEST_GROUP = 4  # prompts, likewise
 
 
 class CausalEncoder(PromptEncoder):
@@ -45,10 +47,6 @@ class CausalEncoder(PromptEncoder):
             raise TemplateError(
                 f"template {str(prompt)!r} goes on after its mask, which a causal model never sees; end it with "
                 "{{ mask }}, or take a masked or encoder-decoder model."
-            )
-        if places[0] == 0 and not self.frame.before:
-            raise TemplateError(
-                f"template {str(prompt)!r} has nothing before its mask; put the text before {{{{ mask }}}}."
             )
         del parts[places[0] + 1 :]
 
@@ -90,12 +88,16 @@ class CausalBackbone(TransformerBackbone):
         return self._read(batch, use_cache=False)[0]
 
     def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
+        if len(batch.input_ids) > 1 and self._slides_over(batch.input_ids.shape[1] + max(map(len, strings))):
+            rows = [self.string_log_probs(row, strings, decoding=decoding) for row in _unpadded(batch)]
+            return torch.cat(rows)
+        width = max(1, min(STRINGS_AT_ONCE, TOKENS_AT_ONCE // batch.input_ids.numel()))
         states, cache = self._read(batch, use_cache=max(map(len, strings)) > 1)
         first = states.logits()[:, 0].log_softmax(dim=-1)  # (batch, vocabulary)
         columns: dict[int, Tensor] = {}
         for _, numbers in by_length(strings):
-            for start in range(0, len(numbers), STRINGS_AT_ONCE):
-                some = numbers[start : start + STRINGS_AT_ONCE]
+            for start in range(0, len(numbers), width):
+                some = numbers[start : start + width]
                 scores = self._go_on(batch, cache, first, [strings[number] for number in some])
                 columns |= dict(zip(some, scores.unbind(dim=1)))
         return torch.stack([columns[number] for number in range(len(strings))], dim=1)
@@ -134,6 +136,26 @@ class CausalBackbone(TransformerBackbone):
         output = self.model.base_model(**inputs, use_cache=use_cache or known > 0)
         return self.states_at(output.last_hidden_state, batch.mask_index - known), output.past_key_values
 
+    def _slides_over(self, length: int) -> bool:
+        """Whether attention reaches back over fewer tokens; its window counts padding, too."""
+        window = getattr(self.model.config, "sliding_window", None)
+        return window is not None and length > window
+
+    def alike(self, encoded: Sequence[Encoded]) -> Sequence[Sequence[int]]:
+        """Prompts of which each shares most of its tokens with the next, and the rest."""
+        order = sorted(range(len(encoded)), key=lambda row: encoded[row].input_ids.tolist())
+        groups: list[list[int]] = []
+        for row in order:
+            ids = encoded[row].input_ids
+            shared = _common_prefix([encoded[groups[-1][0]].input_ids, ids]) if groups else 0
+            if shared >= max(SHORTEST_PREFIX, len(ids) // 2):
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        large = [group for group in groups if len(group) >= SMALLEST_GROUP]
+        rest = [row for group in groups if len(group) < SMALLEST_GROUP for row in group]
+        return [*large, rest] if rest else large
+
     @contextmanager
     def sharing(self, encoded: Sequence[Encoded]) -> Iterator[None]:
         length = _common_prefix([row.input_ids for row in encoded])
@@ -155,6 +177,18 @@ class CausalBackbone(TransformerBackbone):
     def layers(self) -> Sequence[nn.Module]:
         name = LAYERS.get(self.model.config.model_type, "layers")
         return list(self.model.base_model.get_submodule(name).children())
+
+
+def _unpadded(batch: Batch) -> Iterator[Batch]:
+    """The rows, each a batch without padding."""
+    for row, length in enumerate(batch.attention_mask.sum(dim=1).tolist()):
+        one = slice(row, row + 1)
+        yield Batch(
+            batch.input_ids[one, :length],
+            batch.attention_mask[one, :length],
+            batch.segment_ids[one, :length],
+            batch.mask_index[one],
+        )
 
 
 def _repeated(cache: DynamicCache, times: int) -> DynamicCache:

@@ -87,6 +87,7 @@ class PromptEncoder:
         self.mask_id = tokenizer.mask_token_id if mask is None else int(tokenizer.convert_tokens_to_ids(mask))
         mask = tokenizer.backend_tokenizer.get_added_tokens_decoder().get(self.mask_id)
         self.mask_token = mask or AddedToken("")
+        self.start_id: int | None = tokenizer.bos_token_id
         self.first, self.later = _plain_tokenizers(tokenizer)
 
     def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
@@ -123,14 +124,27 @@ class PromptEncoder:
         rows = [self._parts(prompt, soft_ids, answer_length) for prompt in prompts]
         pieces = self._tokenized(rows)
         encoded = [self._assembled(*row, room=room) for row in zip(prompts, rows, pieces)]
-        again = [i for i, row in enumerate(encoded) if row.n_cut and prompts[i].n_demonstrations]
-        if again:
-            fewer = [prompts[i].with_one_demonstration_less() for i in again]
-            shorter = self.encode(fewer, soft_ids=soft_ids, max_length=max_length, answer_length=answer_length)
-            for i, row in zip(again, shorter):
-                whole = len(encoded[i].input_ids)  # nothing was shortened yet
-                encoded[i] = row._replace(n_cut=whole - len(row.input_ids))
+        for i, row in enumerate(encoded):
+            if row.n_cut and prompts[i].n_demonstrations:  # nothing was shortened yet
+                fewer = self._with_fewer(prompts[i], soft_ids, room, answer_length)
+                encoded[i] = fewer._replace(n_cut=len(row.input_ids) - len(fewer.input_ids))
         return encoded
+
+    def _with_fewer(
+        self, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]], room: int, answer_length: int
+    ) -> Encoded:
+        """The prompt with as many demonstrations as fit, found by halving."""
+        fits, too_many, best = 0, prompt.n_demonstrations, None
+        while best is None or fits + 1 < too_many:
+            number = 0 if best is None else (fits + too_many) // 2
+            some = prompt.with_demonstrations(number)
+            parts = self._parts(some, soft_ids, answer_length)
+            row = self._assembled(some, parts, self._tokenized([parts])[0], room=room)
+            if number == 0 or not row.n_cut:
+                fits, best = number, row
+            else:
+                too_many = number
+        return best
 
     def _tokenized(self, rows: Sequence[list[Run | Special]]) -> list[dict[int, list[int]]]:
         """Ids of the runs of each row by their place in it, from one call to the tokenizer."""
@@ -159,7 +173,11 @@ class PromptEncoder:
 
     def inner_ids(self, word: str) -> list[int]:
         """Ids of a word that follows other text without a space."""
-        return self.later.encode(word, add_special_tokens=False).ids
+        context = self.later.encode("a:", add_special_tokens=False).ids
+        both = self.later.encode(f"a:{word}", add_special_tokens=False).ids
+        if both[: len(context)] != context:
+            return self.later.encode(word, add_special_tokens=False).ids
+        return both[len(context) :]
 
     def _by_place(self, runs: list[tuple[int, int, str]]) -> list[tuple[Tokenizer, list[tuple[int, int, str]]]]:
         """Only a run at the start of its prompt gets the word-start mark of tokenizers that set it once."""
@@ -229,6 +247,10 @@ class PromptEncoder:
             if isinstance(part, Special) and part.kind == "sep" and switch is None:
                 switch = len(flat)
         flat += self.frame.after
+        if masks and masks[0] < 0:  # read from before the first token
+            if self.start_id is None:
+                raise TemplateError(f"prompt {str(prompt)!r} has nothing before its mask, where the model starts from.")
+            flat, masks = [self.start_id, *flat], [place + 1 for place in masks]
         segment_ids = np.zeros(len(flat), dtype=np.int64)
         if switch is not None:
             segment_ids[switch:] = self.frame.second_type

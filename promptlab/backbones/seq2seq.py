@@ -99,6 +99,13 @@ class SentinelEncoder(PromptEncoder):
         return super().answer_tokens(prompt, 1, 1)
 
 
+class BartEncoder(SentinelEncoder):
+    """The decoder holds the prompt up to the mask, a start and the answer."""
+
+    def reserved(self, answer_length: int) -> int:
+        return answer_length
+
+
 class T5Backbone(Seq2SeqBackbone):
     """T5, its versions 1.1 and flan, and mT5: the mask is the first sentinel, and so is the start of the answer.
 
@@ -134,7 +141,7 @@ class BartBackbone(Seq2SeqBackbone):
     """
 
     def make_encoder(self) -> PromptEncoder:
-        return SentinelEncoder(self.tokenizer)
+        return BartEncoder(self.tokenizer)
 
     def decoder_prefix(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if batch.mask_index.shape[1] != 1:

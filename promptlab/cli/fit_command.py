@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,7 @@ from promptlab.registry import TUNINGS
 @click.option(
     "--demonstration-style",
     type=click.Choice(["in-context", "per-class"]),
-    default="in-context",
-    show_default=True,
-    help="K in all before the text, or K sets of one per class after it (LM-BFF).",
+    help="K in all before the text, or K sets of one per class after it (LM-BFF). [default: in-context]",
 )
 @click.option("--instruction", default="", help="Text before the demonstrations.")
 @click.option(
@@ -74,7 +73,7 @@ def command(
     verbalizer: str | None,
     answers: str,
     demonstrations: int | None,
-    demonstration_style: str,
+    demonstration_style: str | None,
     instruction: str,
     calibrate: str | None,
     support: Path | None,
@@ -92,17 +91,29 @@ def command(
     """
     if head and (template or verbalizer or demonstrations or calibrate):
         raise click.UsageError("--head takes no --template, --verbalizer, --demonstrations or --calibrate.")
+    if demonstration_style and not demonstrations:
+        raise click.UsageError("--demonstration-style goes with --demonstrations.")
+    if (
+        answers == "strings"
+        and not (verbalizer or "").lstrip().startswith("{")
+        and not str(verbalizer).endswith(".json")
+    ):
+        raise click.UsageError("--answers strings goes with a JSON verbalizer; one of the library says it itself.")
+    if settings["patience"] is not None and not dev:
+        raise click.UsageError("--patience goes with --dev.")
     if support and calibrate != "support":
         raise click.UsageError("--support is for --calibrate support.")
-    if instruction and (not demonstrations or demonstration_style != "in-context"):
+    if instruction and (not demonstrations or demonstration_style == "per-class"):
         raise click.UsageError("--instruction goes with --demonstrations in the in-context style.")
     if not head and not (template and verbalizer):
         raise click.UsageError("give --template and --verbalizer, or --head.")
     from promptlab.classifier import HeadClassifier, PromptClassifier, resolve_verbalizer
     from promptlab.data.readers import read_examples
+    from promptlab.files import check_replaceable
     from promptlab.tuning.settings import make_tuning
 
     quiet_libraries()
+    check_replaceable(output)  # before any work is done
     fields = parse_pairs(columns)
     examples = read_examples(train, columns=fields, label=label)
     method = make_tuning(tuning, parse_pairs(tuning_args) or {})
@@ -114,7 +125,9 @@ def command(
         shown = with_demonstrations(template, demonstrations, demonstration_style, instruction, settings["seed"])
         parts = resolve_verbalizer(parse_verbalizer(str(verbalizer), answers))
         if calibrate:
-            rows = read_examples(support, columns=fields, label=None) if support else examples
+            rows = (
+                read_examples(support, columns=fields, label=None) if support else some_of(examples, settings["seed"])
+            )
             parts = calibrated(parts, calibrate, rows)
         classifier = PromptClassifier(shown, parts, tuning=method, **settings)
     classifier.fit(examples, eval_set=held_out)
@@ -131,7 +144,14 @@ def command(
         )
 
 
-def with_demonstrations(template: str | None, k: int | None, style: str, instruction: str, seed: int) -> Any:
+def some_of(examples: Sequence[Any], seed: int, *, at_most: int = 200) -> Sequence[Any]:
+    """So many examples, drawn by seed: as many as KPT measures a prior on."""
+    import random
+
+    return examples if len(examples) <= at_most else random.Random(seed).sample(list(examples), at_most)
+
+
+def with_demonstrations(template: str | None, k: int | None, style: str | None, instruction: str, seed: int) -> Any:
     """The template, wrapped in one that shows ``k`` answered examples if that many are asked for."""
     if k is None:
         return template
@@ -163,7 +183,10 @@ def parse_verbalizer(text: str, answers: str = "words") -> Any:
     """
     from promptlab.errors import VerbalizerError
 
-    source = Path(text).read_text(encoding="utf-8") if text.endswith(".json") and Path(text).is_file() else text
+    try:
+        source = Path(text).read_text(encoding="utf-8") if text.endswith(".json") and Path(text).is_file() else text
+    except (OSError, UnicodeDecodeError) as error:
+        raise VerbalizerError(f"verbalizer file {text!r} can't be read ({error}); write JSON in UTF-8.") from None
     if not source.lstrip().startswith("{"):
         return text
     try:

@@ -81,7 +81,13 @@ class AnsweredTemplate(Template):
 
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Self:
         answers = self.answers or dict(verbalizer.answers)
-        return replace(self, examples=self.examples or self.kept(examples), answers=answers)
+        return replace(
+            self, examples=self.examples or [self._lean(row) for row in self.kept(examples)], answers=answers
+        )
+
+    def _lean(self, example: Example) -> Example:
+        """With the fields that the template reads only."""
+        return Example({name: example.fields[name] for name in self.fields if name in example.fields}, example.label)
 
     @abstractmethod
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
@@ -130,7 +136,10 @@ class InContextTemplate(AnsweredTemplate):
 
     @property
     def slot(self) -> AnswerSlot:
-        return self.query.slot._replace(at_start=self.query.slot.at_start and not self.k and not self.instruction)
+        slot = self.query.slot
+        if not slot.at_start or not (self.k or self.instruction):
+            return slot
+        return slot._replace(at_start=False, spaced=self.separator[-1:].isspace())
 
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
         """The demonstrations of all sets, one set after the other."""
@@ -161,7 +170,8 @@ class InContextTemplate(AnsweredTemplate):
         return (number * self.k for number in range(self.sets))
 
     def _prompt(self, example: Example, shown: Sequence[Example]) -> Prompt:
-        shown = [row for row in shown if row.fields != example.fields]  # a query must not hold its own answer
+        own = self._lean(example).fields
+        shown = [row for row in shown if row.fields != own]  # a query must not hold its own answer
         segments = [Segment("text", self.instruction + self.separator)] if self.instruction else []
         for place, row in enumerate(shown):
             number = len(shown) - place  # the highest goes first when a prompt is too long
@@ -208,10 +218,11 @@ class DemonstrationTemplate(AnsweredTemplate):
 
     def _pools(self, example: Example) -> list[list[Example]]:
         """For each class the examples that a demonstration is drawn from."""
-        order = self._by_similarity(example) if self.similar < 1 else range(len(self.examples))
+        order = self._similarity.order(_text(example)) if self.similar < 1 else range(len(self.examples))
         pools: dict[str, list[Example]] = {str(row.label): [] for row in self.examples}
+        own = self._lean(example).fields
         for i in order:
-            if self.examples[i].fields != example.fields:
+            if self.examples[i].fields != own:
                 pools[str(self.examples[i].label)].append(self.examples[i])
         return [rows[: max(1, int(len(rows) * self.similar))] for rows in pools.values() if rows]
 
@@ -223,25 +234,37 @@ class DemonstrationTemplate(AnsweredTemplate):
             segments += [self._separator(place), *self.answered(shown, place)]
         return Prompt(tuple(segments))
 
-    def _by_similarity(self, example: Example) -> Sequence[int]:
-        embed, vectors = self._index
-        query = np.asarray(embed([_text(example)]))[0]
-        scores = vectors @ query / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(query) + 1e-12)
-        return np.argsort(-scores, kind="stable").tolist()  # type: ignore[no-any-return]
-
     @cached_property
-    def _index(self) -> tuple[Embed, np.ndarray]:
-        """The function that embeds, and the examples' vectors."""
-        texts = [_text(row) for row in self.examples]
-        embed = _tfidf(texts) if self.embed is None else self.embed
-        return embed, np.asarray(embed(texts))
+    def _similarity(self) -> Similarity:
+        return Similarity([_text(row) for row in self.examples], self.embed)
 
 
-def _tfidf(texts: Sequence[str]) -> Embed:
-    from sklearn.feature_extraction.text import TfidfVectorizer
+class Similarity:
+    """Orders texts by their likeness to another.
 
-    vectorizer = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]").fit(texts)
-    return lambda rows: vectorizer.transform(rows).toarray()
+    Args:
+        texts: to be ordered.
+        embed: texts → vectors; None for TF-IDF.
+    """
+
+    def __init__(self, texts: Sequence[str], embed: Embed | None) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.preprocessing import normalize
+
+        self.embed = embed
+        if embed is None:
+            self.words = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]")
+            self.vectors = self.words.fit_transform(texts)
+        else:
+            self.vectors = normalize(np.asarray(embed(texts), dtype=float))
+
+    def order(self, text: str) -> list[int]:
+        """Numbers of the texts, the most similar (by cosine) first."""
+        if self.embed is None:
+            scores = (self.vectors @ self.words.transform([text]).T).toarray()[:, 0]
+        else:
+            scores = self.vectors @ np.asarray(self.embed([text]), dtype=float)[0]
+        return np.argsort(-scores, kind="stable").tolist()  # type: ignore[no-any-return]
 
 
 def _turns(piles: Sequence[Sequence[Example]]) -> Iterator[list[Example]]:

@@ -28,6 +28,12 @@ class CalibratedVerbalizer(Verbalizer):
 
     verbalizer: Verbalizer
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.verbalizer, Verbalizer):
+            raise VerbalizerError(
+                f"calibration wraps a verbalizer such as ManualVerbalizer({{...}}), not {self.verbalizer!r}."
+            )
+
     @property
     def classes(self) -> Sequence[str]:
         return self.verbalizer.classes
@@ -53,6 +59,12 @@ class ContextualVerbalizer(CalibratedVerbalizer):
     """
 
     inputs: Sequence[str] = CONTENT_FREE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "inputs", (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs))
+        if not self.inputs:
+            raise VerbalizerError('inputs is empty; give at least one text without content, such as "N/A".')
 
     def reference_prompts(self, template: Template) -> Sequence[Prompt]:
         fields = [dict.fromkeys(template.fields, text) for text in self.inputs]
@@ -89,17 +101,19 @@ class SupportVerbalizer(CalibratedVerbalizer):
     Source: KPT, arXiv:2108.02035, section 3.3.3 (contextualized calibration).
 
     Args:
-        support: unlabelled examples or texts (field ``text_a``), about 200; labels are never looked at.
+        support: unlabelled examples, texts (field ``text_a``) or mappings of fields, about 200; labels are never
+            looked at.
     """
 
-    support: Sequence[Example | str] = ()
+    support: Sequence[Example | str | Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
-        rows = [Example({"text_a": row}) if isinstance(row, str) else row for row in self.support]
-        rows = [Example(row["fields"]) if isinstance(row, dict) else Example(row.fields) for row in rows]
-        if not rows:
+        super().__post_init__()
+        if not isinstance(self.support, (list, tuple)):
+            raise VerbalizerError(f"support is a {type(self.support).__name__}; pass a list of texts or examples.")
+        if not self.support:
             raise VerbalizerError("support is empty; pass about 200 unlabelled texts to measure the prior on.")
-        object.__setattr__(self, "support", tuple(rows))
+        object.__setattr__(self, "support", tuple(map(_unlabelled, self.support)))
 
     def reference_prompts(self, template: Template) -> Sequence[Prompt]:
         return [prompt for row in self.support if isinstance(row, Example) for prompt in template.variants(row)]
@@ -111,6 +125,16 @@ class SupportVerbalizer(CalibratedVerbalizer):
                 f"{type(self.verbalizer).__name__} scores no label words one by one; use ContextualVerbalizer."
             )
         return WordPriorHead(head)
+
+
+def _unlabelled(row: Any) -> Example:
+    if isinstance(row, str):
+        return Example({"text_a": row})
+    if isinstance(row, Example):
+        return Example(row.fields)
+    if isinstance(row, Mapping):  # a saved example, or fields
+        return Example(row["fields"] if isinstance(row.get("fields"), Mapping) else row)
+    raise VerbalizerError(f"support holds a {type(row).__name__}; pass texts, examples or mappings of fields.")
 
 
 class PriorHead(VerbalizerHead):

@@ -18,6 +18,11 @@ def check_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str
     Raises:
         VerbalizerError: if there are fewer than two classes, or a class has no word or an empty one.
     """
+    wrong = [c for c, w in words.items() if not isinstance(w, (str, list, tuple))]
+    if wrong:
+        raise VerbalizerError(
+            f"class {wrong[0]!r} has {words[wrong[0]]!r} for label words; give a word or a list of words."
+        )
     rows = {str(c): (w,) if isinstance(w, str) else tuple(w) for c, w in words.items()}
     if len(rows) < 2:
         raise VerbalizerError(f"label words are given for {len(rows)} class(es); a classifier needs at least 2.")

@@ -46,9 +46,17 @@ def test_text_after_the_mask_is_an_error(tiny_backbone, source):
         encode(tiny_backbone("gpt2"), source)
 
 
-def test_nothing_before_the_mask_is_an_error(tiny_backbone):
+@torch.no_grad()
+@pytest.mark.parametrize(("source", "text"), [("{{ mask }}", "x"), ("{{ text_a }} {{ mask }}", "")])
+def test_a_prompt_without_a_token_begins_with_the_start_token_or_is_an_error(tiny_backbone, source, text):
+    backbone = tiny_backbone("gpt2")
+    rows = backbone.encode([ManualTemplate(source).render(Example({"text_a": t})) for t in (text, text)], soft_ids={})
+    assert rows[0].input_ids.tolist() == [backbone.tokenizer.bos_token_id]
+    assert backbone.mask_states(backbone.collate(rows)).logits().isfinite().all()
+
+    backbone.encoder.start_id = None
     with pytest.raises(TemplateError, match="nothing before its mask"):
-        encode(tiny_backbone("gpt2"), "{{ mask }}")
+        encode(backbone, source, Example({"text_a": text}))
 
 
 def test_a_separator_is_an_error(tiny_backbone):
@@ -93,3 +101,42 @@ def test_a_failure_inside_sharing_leaves_no_prefix_behind(tiny_backbone):
         raise KeyError
 
     assert backbone.prefix is None
+
+
+@torch.no_grad()
+def test_a_window_of_attention_counts_no_padding(tiny_backbone):
+    backbone = tiny_backbone("mistral")
+    backbone.model.config.sliding_window = 8
+    for layer in backbone.model.model.layers:
+        layer.self_attn.sliding_window = 8
+    texts, answer = ["the film", "the film was great and the story was a dull , lifeless mess"], [[21, 35, 40]]
+    rows = [encode(backbone, "{{ text_a }} was {{ mask }}", Example({"text_a": text})) for text in texts]
+
+    together = backbone.string_log_probs(backbone.collate(rows), answer, decoding="left-to-right")
+
+    for row, encoded in enumerate(rows):
+        ids = torch.tensor([[*encoded.input_ids.tolist(), *answer[0]]])
+        log_probs = backbone.model(ids).logits[0].log_softmax(dim=-1)
+        start = len(encoded.input_ids) - 1
+        expected = sum(log_probs[start + i, token].item() for i, token in enumerate(answer[0]))
+        assert together[row, 0].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_prompts_with_the_same_beginning_form_a_group_whatever_else_is_there(tiny_backbone):
+    backbone = tiny_backbone("gpt2")
+    first, second = "the film was great " * 4, "a dull mess of a story " * 4
+    texts = [
+        first + "x",
+        second + "y",
+        "no",
+        first + "good",
+        first + "a",
+        second + "z",
+        first + "b",
+        second + "q",
+        second,
+    ]
+
+    groups = backbone.alike([encode(backbone, "{{ text_a }} {{ mask }}", Example({"text_a": t})) for t in texts])
+
+    assert sorted(map(sorted, groups)) == [[0, 3, 4, 6], [1, 5, 7, 8], [2]]

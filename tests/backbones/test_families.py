@@ -95,7 +95,7 @@ def test_soft_tokens_with_the_vectors_of_words_are_those_words(any_backbone):
         {"template": DemonstrationTemplate(TEMPLATE, sets=2)},
         {"template": "{{ soft(2) }} " + TEMPLATE, "tuning": "frozen"},
         {"tuning": TopLayers(1)},
-        {"tuning": "none"},
+        {"tuning": "none", "max_steps": None},
     ],
     ids=lambda parts: (
         "-".join(type(part).__name__ if not isinstance(part, str) else part.split("}")[0] for part in parts.values())
@@ -105,9 +105,9 @@ def test_soft_tokens_with_the_vectors_of_words_are_those_words(any_backbone):
 def test_a_prompt_classifier_fits_predicts_and_comes_back_from_disk(any_backbone, parts, tmp_path):
     if isinstance(parts.get("template"), DemonstrationTemplate) and any_backbone.auto_class == "AutoModelForCausalLM":
         pytest.skip("demonstrations after the mask: a causal model says so in its own test")
-    settings = {"template": TEMPLATE, "verbalizer": WORDS, "tuning": "full", **parts}
+    settings = {"template": TEMPLATE, "verbalizer": WORDS, "tuning": "full", "max_steps": 2, **parts}
     folder = save(any_backbone, tmp_path)
-    classifier = PromptClassifier(**settings, model=folder, max_steps=2, batch_size=4, device="cpu")
+    classifier = PromptClassifier(**settings, model=folder, batch_size=4, device="cpu")
 
     classifier.fit(TEXTS, LABELS, eval_set=(TEXTS, LABELS))
     probabilities = classifier.predict_proba(TEXTS)

@@ -72,3 +72,15 @@ def test_a_sentinel_in_a_text_is_plain_text(tiny_backbone):
 
     sentinel = backbone.tokenizer.convert_tokens_to_ids("<extra_id_0>")
     assert (batch.input_ids == sentinel).sum() == 1
+
+
+@torch.no_grad()
+def test_bart_leaves_room_for_the_answer_among_its_decoders_positions(tiny_backbone):
+    backbone = tiny_backbone("bart")
+    backbone.max_length = backbone.model.config.max_position_embeddings
+    prompt = ManualTemplate("{{ text_a }} it was {{ mask }}").render(Example({"text_a": "film " * 200}))
+    rows = backbone.encode([prompt], soft_ids={}, answer_length=3)
+
+    scores = backbone.string_log_probs(backbone.collate(rows), [[21, 35, 40]], decoding="left-to-right")
+
+    assert scores.isfinite().all()

@@ -269,6 +269,9 @@ def test_fit_takes_demonstrations_and_calibration(base, train_file, tmp_path, op
         ((*PROMPT, "--support", "x"), "--support is for"),
         ((*PROMPT, "--instruction", "x"), "--instruction goes with"),
         ((*PROMPT, "--demonstrations", 0), "0 is not in the range"),
+        ((*PROMPT, "--demonstration-style", "per-class"), "goes with --demonstrations"),
+        (("--template", TEMPLATE, "--verbalizer", "sst2", "--answers", "strings"), "goes with a JSON verbalizer"),
+        ((*PROMPT, "--patience", 2), "--patience goes with --dev"),
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(train_file, tmp_path, options, message):
@@ -291,3 +294,32 @@ def test_downloading_an_unknown_model_names_the_known_ones():
 
     assert result.exit_code == 1
     assert "did you mean 'smollm2'" in result.output
+
+
+def test_a_folder_with_other_files_is_not_replaced(base, train_file, tmp_path):
+    result = run("fit", train_file, "-o", train_file.parent, *PROMPT, "--model", base, "--max-steps", 1)
+
+    assert result.exit_code == 1
+    assert "holds other files, which saving would delete" in result.output
+    assert train_file.is_file()
+
+
+def test_the_current_folder_may_be_the_output_if_it_is_empty(base, train_file, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+    result = run("fit", train_file, "-o", ".", *PROMPT, "--model", base, "--max-steps", 1)
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "empty" / "promptlab.json").is_file()
+
+
+def test_a_verbalizer_file_that_is_not_utf8_is_one_line(base, train_file, tmp_path):
+    (tmp_path / "words.json").write_bytes(b'{"positive": "\xff"}')
+
+    result = run(
+        "fit", train_file, "-o", tmp_path / "out", "--template", TEMPLATE, "--verbalizer", tmp_path / "words.json"
+    )
+
+    assert result.exit_code == 1
+    assert "can't be read" in result.output

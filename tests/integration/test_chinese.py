@@ -66,7 +66,11 @@ def run(*arguments):
     return result.stdout
 
 
-@pytest.mark.parametrize("verbalizer", ["eprstmt/two-characters", json.dumps(ANSWERS, ensure_ascii=False)])
+@pytest.mark.parametrize(
+    "verbalizer",
+    [("eprstmt/two-characters",), (json.dumps(ANSWERS, ensure_ascii=False), "--answers", "strings")],
+    ids=["library", "json"],
+)
 def test_a_chinese_classifier_learns_two_character_answers_and_comes_back_from_disk(
     chinese_bert, reviews, tmp_path, verbalizer
 ):
@@ -74,7 +78,7 @@ def test_a_chinese_classifier_learns_two_character_answers_and_comes_back_from_d
 
     run(
         "fit", reviews, "-o", tmp_path / "out", *columns, "--model", chinese_bert, "--device", "cpu",
-        "--template", "{{ text_a }}我觉得很{{ mask }}。", "--verbalizer", verbalizer, "--answers", "strings",
+        "--template", "{{ text_a }}我觉得很{{ mask }}。", "--verbalizer", *verbalizer,
         "--max-steps", 60, "--learning-rate", 3e-3,
     )  # fmt: skip
     rows = [json.loads(line) for line in run("predict", tmp_path / "out", reviews, *columns, "--json").splitlines()]

@@ -271,3 +271,42 @@ def test_demonstrations_that_were_given_are_kept_and_need_no_fit(tiny_backbone):
 
     assert given.bind(POOL[4:], WORDS).examples == tuple(POOL[:1])
     assert PromptClassifier(given, WORDS, tiny_backbone("gpt2"), device="cpu").predict(["a film"]).shape == (1,)
+
+
+def test_a_mask_at_the_start_of_the_query_is_no_longer_one_after_demonstrations(tiny_backbone):
+    classifier = PromptClassifier(
+        InContextTemplate("{{ mask }} : {{ text_a }}", k=2), WORDS, tiny_backbone("bert"), tuning="none", device="cpu"
+    ).fit(POOL)
+
+    assert classifier.predict(["a film"]).shape == (1,)
+
+
+def test_only_fields_that_the_template_reads_are_kept():
+    pool = [Example({"text_a": f"{i}", "date": object()}, name) for i in range(2) for name in ("n", "p")]
+
+    bound = InContextTemplate(SOURCE, k=2).bind(pool, WORDS)
+
+    assert all(set(row.fields) == {"text_a"} for row in bound.examples)
+
+
+def test_hundreds_of_demonstrations_that_do_not_fit_are_dropped_in_few_steps(tiny_backbone):
+    pool = [Example({"text_a": f"number {i}"}, "np"[i % 2]) for i in range(600)]
+    template = InContextTemplate(SOURCE, k=600, separator=" ; ").bind(pool, WORDS)
+    backbone = tiny_backbone("gpt2")
+    calls = []
+    tokenized = backbone.encoder._tokenized
+    backbone.encoder._tokenized = lambda rows: calls.append(1) or tokenized(rows)
+
+    row = encoded(backbone, template)
+
+    assert len(row.input_ids) <= backbone.max_length < len(row.input_ids) + row.n_cut
+    assert len(calls) < 15
+
+
+def test_a_bound_template_can_be_pickled_before_and_after_use():
+    import pickle
+
+    template = DemonstrationTemplate(SOURCE, sets=2).bind(POOL, WORDS)
+    before = pickle.loads(pickle.dumps(template)).variants(QUERY)
+
+    assert pickle.loads(pickle.dumps(template)).variants(QUERY) == template.variants(QUERY) == before
