@@ -164,3 +164,18 @@ def test_frozen_tuning_with_soft_tokens_trains_the_soft_tokens_only(tiny_backbon
     )
 
     assert [name for name, _ in model.trained_parameters()] == ["soft.table"]
+
+
+@torch.no_grad()
+def test_debertas_attention_with_an_empty_prefix_is_its_own(tiny_backbone):
+    backbone = tiny_backbone("deberta-v2")
+    expected = backbone.mask_states(batch_of(backbone)).logits()
+
+    class Empty(torch.nn.Module):
+        def forward(self):
+            return [(torch.zeros(heads, 0, width), torch.zeros(heads, 0, width)) for heads, width in sites]
+
+    sites = backbone.prefix_sites()
+    backbone.set_prefix(Empty())
+
+    torch.testing.assert_close(backbone.mask_states(batch_of(backbone)).logits(), expected, atol=1e-5, rtol=1e-5)

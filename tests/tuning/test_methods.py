@@ -40,15 +40,12 @@ METHODS = {
     "p-tuning": PTuning(train_model=False),
 }
 NO_BIAS = {"llama", "mistral", "t5", "mt5", "qwen3"}
-NO_PREFIX = {"deberta-v2", "deberta-v2-published"}
 
 
 def cannot(backbone, method):
     family = backbone.name.removeprefix("tiny-")
     if method == "bitfit" and family in NO_BIAS:
         return "has no biases"
-    if method in ("prefix", "p-tuning-v2") and family in NO_PREFIX:
-        return "takes no prefix"
     return None
 
 
@@ -154,8 +151,6 @@ def test_an_adapter_whose_second_layer_is_zero_is_the_identity_bit_by_bit():
 
 @torch.no_grad()
 def test_a_padded_row_with_a_prefix_is_the_row_alone(any_backbone):
-    if cannot(any_backbone, "prefix"):
-        pytest.skip("takes no prefix")
     model = build(any_backbone, "p-tuning-v2").eval()
     model.backbone.prefix_table.table.normal_()
 
@@ -168,8 +163,6 @@ def test_a_padded_row_with_a_prefix_is_the_row_alone(any_backbone):
 
 @torch.no_grad()
 def test_every_layer_sees_its_prefix(any_backbone):
-    if cannot(any_backbone, "prefix"):
-        pytest.skip("takes no prefix")
     model = build(any_backbone, "p-tuning-v2").eval()
     batch = batch_of(model)
     table = model.backbone.prefix_table
