@@ -114,8 +114,8 @@ def write(results: Mapping[str, Any]) -> None:
     with atomic_file(fewshot.RESULTS / "tuning.json") as path:
         path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
     note = (
-        f"Test accuracy in %, mean (standard deviation; number of splits); 16 training and 16 dev examples a class; model "
-        f"{fewshot.MODEL}; each method with its own defaults; weights selected on dev. {about['date']}, "
+        f"Test accuracy in %, mean (standard deviation; number of splits); 16 training and 16 dev examples a class; "
+        f"model {fewshot.MODEL}; each method with its own defaults; weights selected on dev. {about['date']}, "
         + ", ".join(f"{k} {v}" for k, v in versions.items())
         + "."
     )
