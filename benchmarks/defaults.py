@@ -64,6 +64,24 @@ def train(task: str, kind: str, rate: float, steps: int, split: int) -> float:
     return accuracy(classifier.fit(fit, eval_set=(dev, None)), rest)
 
 
+def tables(results: Mapping[str, float]) -> str:
+    words = {key.removeprefix("words/"): value for key, value in results.items() if key.startswith("words/")}
+    lines = ["# How the defaults were chosen", "", "Zero-shot accuracy in % on all rows of the training pool:", ""]
+    lines += ["| template | verbalizer | accuracy |", "|---|---|---|"]
+    for key, value in words.items():
+        parts = key.split("/")
+        lines.append(f"| {'/'.join(parts[:2])} | {'/'.join(parts[2:])} | {100 * value:.1f} |")
+    lines += ["", "After training, on the pool's rows outside the split (weights selected on its dev half):", ""]
+    lines += ["| task | classifier | learning rate | updates | mean | splits |", "|---|---|---|---|---|---|"]
+    settings = dict.fromkeys(key.rsplit("/", 1)[0] for key in results if key.startswith("rates/"))
+    for setting in settings:
+        _, task, kind, rate, steps = setting.split("/")
+        values = [100 * value for key, value in results.items() if key.rsplit("/", 1)[0] == setting]
+        each = ", ".join(f"{value:.1f}" for value in values)
+        lines.append(f"| {task} | {kind} | {rate} | {steps} | {statistics.mean(values):.1f} | {each} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["words", "rates"])
@@ -82,6 +100,8 @@ def main() -> None:
             with atomic_file(options.output) as path:
                 about = {"model": fewshot.MODEL, "date": str(datetime.date.today())}
                 path.write_text(json.dumps({"about": about, "accuracy": results}, indent=1) + "\n")
+            with atomic_file(options.output.with_suffix(".md")) as path:
+                path.write_text(tables(results))
 
 
 if __name__ == "__main__":

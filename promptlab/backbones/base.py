@@ -150,8 +150,9 @@ class TransformerBackbone(nn.Module, Backbone):
         return ROLES[self.model.config.model_type]
 
     def sublayer_outputs(self) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
-        attention = [layer for name, layer in self.model.named_modules() if _ends(name, self.roles.attention_outputs)]
-        return attention, [layer for name, layer in self.model.named_modules() if name in self.feed_forward_outputs()]
+        attention, feed_forward = self._named(self.roles.attention_outputs), self.feed_forward_outputs()
+        find = self.model.get_submodule
+        return [find(name) for name in attention], [find(name) for name in feed_forward]
 
     def query_value(self) -> Sequence[str]:
         return self.roles.query_value

@@ -142,7 +142,9 @@ class CausalBackbone(TransformerBackbone):
         return window is not None and length > window
 
     def alike(self, encoded: Sequence[Encoded]) -> Sequence[Sequence[int]]:
-        """Prompts of which each shares most of its tokens with the next, and the rest."""
+        """Prompts of which each shares most of its tokens with the first, and the rest."""
+        if self.only_hidden:
+            return super().alike(encoded)
         order = sorted(range(len(encoded)), key=lambda row: encoded[row].input_ids.tolist())
         groups: list[list[int]] = []
         for row in order:
@@ -159,7 +161,7 @@ class CausalBackbone(TransformerBackbone):
     @contextmanager
     def sharing(self, encoded: Sequence[Encoded]) -> Iterator[None]:
         length = _common_prefix([row.input_ids for row in encoded])
-        if length < SHORTEST_PREFIX or len(encoded) < 2:
+        if self.only_hidden or length < SHORTEST_PREFIX or len(encoded) < 2:
             yield
             return
         device = next(self.model.parameters()).device
