@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from promptlab.backbones.base import TransformerBackbone, by_length
 from promptlab.backbones.encoding import PromptEncoder, Run, Special
@@ -161,7 +162,8 @@ class CausalBackbone(TransformerBackbone):
     @contextmanager
     def sharing(self, encoded: Sequence[Encoded]) -> Iterator[None]:
         length = _common_prefix([row.input_ids for row in encoded])
-        if self.only_hidden or length < SHORTEST_PREFIX or len(encoded) < 2:
+        longest = max(len(row.input_ids) for row in encoded)
+        if self.only_hidden or length < SHORTEST_PREFIX or len(encoded) < 2 or self._slides_over(longest):
             yield
             return
         device = next(self.model.parameters()).device
@@ -194,11 +196,23 @@ def _unpadded(batch: Batch) -> Iterator[Batch]:
 
 
 def _repeated(cache: DynamicCache, times: int) -> DynamicCache:
-    """A copy that may be written to, each row repeated."""
+    """A cache that may be added to, each row repeated; the first one stays as it is.
+
+    Keys and values are shared as far as they go: a layer joins new ones to them in new tensors.
+    """
     copy = DynamicCache()
-    for number, layer in enumerate(cache.layers):
-        copy.update(layer.keys.repeat_interleave(times, dim=0), layer.values.repeat_interleave(times, dim=0), number)
+    for layer in cache.layers:
+        fresh = DynamicLayer()
+        fresh.lazy_initialization(layer.keys, layer.values)
+        fresh.keys, fresh.values = _rows(layer.keys, times), _rows(layer.values, times)
+        copy.layers.append(fresh)
     return copy
+
+
+def _rows(values: Tensor, times: int) -> Tensor:
+    if len(values) == 1:
+        return values.expand(times, -1, -1, -1)  # takes no memory
+    return values if times == 1 else values.repeat_interleave(times, dim=0)
 
 
 def _common_prefix(rows: Sequence[np.ndarray]) -> int:

@@ -117,6 +117,7 @@ class LoRA(PeftTuning):
             target_modules=modules if isinstance(modules, str) else list(modules),
             use_rslora=self.rslora,
             use_dora=self.dora,
+            fan_in_fan_out=_transposed(backbone),
         )
 
     @property
@@ -137,8 +138,17 @@ class IA3(PeftTuning):
         from peft import IA3Config
 
         keys, feed_forward = backbone.key_value(), backbone.feed_forward_outputs()
-        return IA3Config(target_modules=[*keys, *feed_forward], feedforward_modules=list(feed_forward))
+        return IA3Config(
+            target_modules=[*keys, *feed_forward],
+            feedforward_modules=list(feed_forward),
+            fan_in_fan_out=_transposed(backbone),
+        )
 
     @property
     def defaults(self) -> TrainingDefaults:
         return TrainingDefaults(learning_rate=3e-3, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
+
+
+def _transposed(backbone: Any) -> bool:
+    """Whether the model keeps its weights transposed, as GPT-2 does."""
+    return any(type(layer).__name__ == "Conv1D" for layer in backbone.modules())
