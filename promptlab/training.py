@@ -135,7 +135,7 @@ def train(
     batches = LengthBatches(lengths, settings.batch_size, settings.seed)
     loader: Any = DataLoader(
         rows,  # type: ignore[arg-type]
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         collate_fn=collate,
         generator=torch.Generator(),  # the global one must not depend on how often an epoch was begun
     )

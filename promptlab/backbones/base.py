@@ -191,7 +191,7 @@ class TransformerBackbone(nn.Module, Backbone):
 
     def pooled_model(self) -> nn.Module:
         """The part of the network that ``hidden_states`` runs."""
-        return self.model.base_model  # type: ignore[no-any-return]
+        return self.model.base_model
 
 
 def _ends(name: str, ends: Sequence[str]) -> bool:

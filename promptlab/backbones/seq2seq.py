@@ -71,7 +71,7 @@ class Seq2SeqBackbone(TransformerBackbone):
             encoder_attention_mask=attention_mask,
             use_cache=False,
         )
-        return output.last_hidden_state  # type: ignore[no-any-return]
+        return output.last_hidden_state
 
     def run_once(self) -> None:
         ids = torch.ones(1, 3, dtype=torch.long, device=self.model.device)
@@ -83,7 +83,7 @@ class Seq2SeqBackbone(TransformerBackbone):
         return [self.model.get_encoder()] if self.only_hidden else [self.model.get_encoder(), self.model.get_decoder()]
 
     def pooled_model(self) -> nn.Module:
-        return self.model.get_encoder()  # type: ignore[no-any-return]
+        return self.model.get_encoder()
 
     def layers(self) -> Sequence[nn.Module]:
         base = self.model.base_model

@@ -264,7 +264,7 @@ class Similarity:
             scores = (self.vectors @ self.words.transform([text]).T).toarray()[:, 0]
         else:
             scores = self.vectors @ np.asarray(self.embed([text]), dtype=float)[0]
-        return np.argsort(-scores, kind="stable").tolist()  # type: ignore[no-any-return]
+        return np.argsort(-scores, kind="stable").tolist()
 
 
 def _turns(piles: Sequence[Sequence[Example]]) -> Iterator[list[Example]]:

@@ -18,7 +18,7 @@ class InputTemplate(Template):
         fields: names of the fields, in order; those that an example lacks are an error.
     """
 
-    fields: tuple[str, ...] = ("text_a",)  # type: ignore[assignment]
+    fields: tuple[str, ...] = ("text_a",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))

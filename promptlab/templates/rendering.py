@@ -57,10 +57,10 @@ class AnyValue(str):
     def _yes(self, other: Any) -> bool:
         return True
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __rmod__ = _same  # type: ignore[assignment]
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __rmod__ = _same
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __pow__ = __rpow__ = __neg__ = _same
-    __lt__ = __le__ = __gt__ = __ge__ = _yes  # type: ignore[assignment]
-    __getitem__ = __getattr__ = _same  # type: ignore[assignment]
+    __lt__ = __le__ = __gt__ = __ge__ = _yes
+    __getitem__ = __getattr__ = _same
 
 
 def soft(what: int | str = 1, *, id: str, start: str = "random") -> Slot:

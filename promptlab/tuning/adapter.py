@@ -65,7 +65,7 @@ class Bottleneck(nn.Module):
 
 
 def _adapt(layer: Any, inputs: Any, output: Tensor) -> Tensor:
-    return layer.adapter(output)  # type: ignore[no-any-return]
+    return layer.adapter(output)
 
 
 def _width(layer: Any) -> int:

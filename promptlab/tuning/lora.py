@@ -96,7 +96,7 @@ class LoRA(PeftTuning):
     rslora: bool = False
     dora: bool = False
 
-    mark = "lora_"  # type: ignore[assignment]
+    mark = "lora_"
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -132,7 +132,7 @@ class IA3(PeftTuning):
     Source: T-Few, arXiv:2205.05638, section 3.3.
     """
 
-    mark = "ia3_"  # type: ignore[assignment]
+    mark = "ia3_"
 
     def config(self, backbone: Any) -> Any:
         from peft import IA3Config

@@ -28,7 +28,7 @@ def make_tuning(name: str, arguments: Mapping[str, str]) -> Tuning:
             hint = f"; did you mean {close[0]!r}?" if close else "."
             raise TuningError(f"tuning {name!r} has no setting {key!r}{hint} Known: {', '.join(known) or 'none'}.")
         values[key] = _value(name, key, text, type(known[key].default))
-    return method(**values)  # type: ignore[no-any-return]
+    return method(**values)
 
 
 def _value(name: str, key: str, text: str, kind: type) -> object:
