@@ -34,6 +34,7 @@ _PUBLIC = {
     "PromptlabError": "promptlab.errors",
     "StringVerbalizer": "promptlab.verbalizers.strings",
     "SupportVerbalizer": "promptlab.verbalizers.calibrated",
+    "TokenClassifier": "promptlab.tagger",
     "TopLayers": "promptlab.tuning.top_layers",
     "download": "promptlab.backbones.download",
     "k_shot": "promptlab.data.sampling",

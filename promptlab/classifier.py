@@ -8,7 +8,7 @@ from typing import Any
 
 from promptlab.backbones import catalog
 from promptlab.errors import TemplateError, UnknownNameError, VerbalizerError
-from promptlab.estimator import TextClassifier, fresh_backbone
+from promptlab.estimator import fresh_backbone
 from promptlab.inference import calibrate, resolve_device
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.library import template_entry, verbalizer_entry
@@ -17,6 +17,7 @@ from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
+from promptlab.text_classifier import TextClassifier
 from promptlab.verbalizers.linear import LinearVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,49 @@ from promptlab.soft_tokens import SoftTokens
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt
 
 
-class PromptModel(nn.Module):
+class TrainableModel(nn.Module):
+    """A language model with something on it, of which a part is trained."""
+
+    def export(self) -> Self:
+        """Drop what only training needs, such as the MLP that makes a prefix; the model answers as before."""
+        for module in list(self.modules()):
+            export: Any = getattr(module, "export", None)
+            if export is not None and module is not self:
+                export()
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, except for modules without a trainable weight: frozen layers must not drop anything out."""
+        super().train(mode)
+        if not mode:
+            return self
+        for _, module in list(self.named_modules())[1:]:  # without the model itself
+            weights = list(module.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                module.eval()
+        return self
+
+    def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and weight of everything that training moves.
+
+        Weights inside the backbone have names that start with ``backbone.``.
+        """
+        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
+
+    def check_trainable(self) -> None:
+        """Raise if training could change nothing.
+
+        Raises:
+            TuningError: if no weight is trainable.
+        """
+        if not any(True for _ in self.trained_parameters()):
+            raise TuningError(
+                "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
+                "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
+            )
+
+
+class PromptModel(TrainableModel):
     """A template and a verbalizer on one language model.
 
     Args:
@@ -54,14 +96,6 @@ class PromptModel(nn.Module):
         soft = SoftTokens(template.soft_slots, backbone, label_words=words, encoder=tuning.soft_encoder(width))
         return cls(template, verbalizer, backbone, head, soft)
 
-    def export(self) -> PromptModel:
-        """Drop what only training needs, such as the MLP that makes a prefix; the model answers as before."""
-        for module in list(self.modules()):
-            export: Any = getattr(module, "export", None)
-            if export is not None and module is not self:
-                export()
-        return self
-
     def encode(self, examples: Sequence[Example], *, max_length: int | None = None) -> list[Encoded]:
         """Render and tokenize examples: ``template.n_variants`` prompts of each, one example after the other.
 
@@ -87,6 +121,11 @@ class PromptModel(nn.Module):
                     f"{_said(self.template.slot)}; give every branch of it the same."
                 )
 
+    def named_parts(self) -> Iterator[tuple[str, Template | Verbalizer]]:
+        """Template and verbalizer by name."""
+        yield "template", self.template
+        yield "verbalizer", self.verbalizer
+
     def read(self, batch: Batch) -> Any:
         """The language model's answer, as the head takes it."""
         return self.head.read(self.backbone, batch)
@@ -95,39 +134,9 @@ class PromptModel(nn.Module):
         """The loss if the batch has labels, else log-probabilities (batch, classes)."""
         return score(self.head, self.read(batch), batch.labels)
 
-    def train(self, mode: bool = True) -> PromptModel:
-        """Training mode, except for modules without a trainable weight: frozen layers must not drop anything out."""
-        super().train(mode)
-        if not mode:
-            return self
-        for _, module in list(self.named_modules())[1:]:  # without the model itself
-            weights = list(module.parameters())
-            if weights and not any(weight.requires_grad for weight in weights):
-                module.eval()
-        return self
-
-    def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Name and weight of everything that training moves.
-
-        Weights inside the backbone have names that start with ``backbone.``.
-        """
-        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
-
     def has_constant_answers(self) -> bool:
         """Whether only the head is trained, so that each example's answer can be computed once."""
         return all(name.startswith("head.") for name, _ in self.trained_parameters())
-
-    def check_trainable(self) -> None:
-        """Raise if training could change nothing.
-
-        Raises:
-            TuningError: if no weight is trainable.
-        """
-        if not any(True for _ in self.trained_parameters()):
-            raise TuningError(
-                "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
-                "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
-            )
 
 
 def _label_words(verbalizer: Verbalizer) -> Sequence[str]:

@@ -16,13 +16,15 @@ from promptlab.classifier import HeadClassifier, PromptClassifier
 from promptlab.errors import SavedModelError
 from promptlab.estimator import fresh_backbone, resolve_tuning
 from promptlab.files import atomic_folder
-from promptlab.inference import calibrate, resolve_device
-from promptlab.model import PromptModel
-from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
+from promptlab.model import TrainableModel
+from promptlab.registry import TUNINGS
+from promptlab.tagger import TokenClassifier
 
 SCHEMA = 1
 SETTINGS = "promptlab.json"
 WEIGHTS = "weights.safetensors"
+TEXT_PARTS = ("template", "verbalizer", "classes", "label_type")
+PARTS = {"PromptClassifier": TEXT_PARTS, "HeadClassifier": TEXT_PARTS, "TokenClassifier": ("tags",)}
 NOT_SAVED = ("template", "verbalizer", "model", "tuning", "checkpoint_dir", "device")
 
 
@@ -34,22 +36,19 @@ def save(estimator: Any, folder: Path) -> None:
         SavedModelError: if a part of it can't be written as JSON.
         NotFittedError: if the classifier is neither fitted nor able to classify zero-shot.
     """
-    model: PromptModel = estimator._ready()
+    model = estimator._ready()
+    tuning = resolve_tuning(estimator.tuning)
     parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
     settings = {
         "schema": SCHEMA,
         "promptlab": __version__,
         "estimator": type(estimator).__name__,
         "parameters": parameters,
-        "template": TEMPLATES.to_dict(model.template),
-        "verbalizer": VERBALIZERS.to_dict(model.verbalizer),
-        "tuning": TUNINGS.to_dict(resolve_tuning(estimator.tuning)),
+        "tuning": TUNINGS.to_dict(tuning),
         "model": {"name": model.backbone.name, "revision": model.backbone.revision},
-        "classes": list(model.verbalizer.classes),
-        "label_type": getattr(estimator, "label_type_", "str"),
+        **estimator.saved_parts(),
     }
     content = json.dumps(settings, indent=2, ensure_ascii=False, default=_plain)
-    tuning = resolve_tuning(estimator.tuning)
     with atomic_folder(folder) as new:
         elsewhere = {f"backbone.{name}" for name in tuning.save(model.backbone, new)}
         trained = list(model.trained_parameters())
@@ -78,7 +77,7 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
     """Load a saved classifier of whichever class it is; raises as ``load`` does."""
     path = _local(folder)
     settings = read_settings(path)
-    known = {cls.__name__: cls for cls in (PromptClassifier, HeadClassifier)}
+    known = {cls.__name__: cls for cls in (PromptClassifier, HeadClassifier, TokenClassifier)}
     name = settings["estimator"]
     if name not in known:
         raise SavedModelError(
@@ -88,10 +87,7 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
 
 
 def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
-    template, verbalizer, tuning = (
-        registry.from_dict(settings[key])
-        for registry, key in ((TEMPLATES, "template"), (VERBALIZERS, "verbalizer"), (TUNINGS, "tuning"))
-    )
+    tuning = TUNINGS.from_dict(settings["tuning"])
     backbone = fresh_backbone(settings["model"]["name"] if model is None else model)
     if backbone.revision != settings["model"]["revision"]:
         raise SavedModelError(
@@ -99,14 +95,11 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
             f"{settings['model']['revision'] or 'unknown'}, but {backbone.name} is revision "
             f"{backbone.revision or 'unknown'}; load it with that base model."
         )
-    built = PromptModel.build(template, verbalizer, backbone, tuning)
+    estimator, built = cls.restored(settings, backbone, tuning)
+    estimator.set_params(model=settings["model"]["name"], tuning=tuning, device=device)
     elsewhere = {f"backbone.{name}" for name in tuning.load(backbone, path)}
     _fill(built.export(), path / WEIGHTS, elsewhere)
-    calibrate(built.to(resolve_device(device)), max_length=settings["parameters"].get("max_length"))
-    parts = {"template": template, "verbalizer": verbalizer} if cls is PromptClassifier else {}
-    estimator = cls(**settings["parameters"], **parts, model=settings["model"]["name"], tuning=tuning, device=device)
-    estimator.model_ = built.eval()
-    estimator._set_classes(verbalizer.classes, whole=settings["label_type"] == "int")
+    estimator.take_model(built, settings)
     return estimator
 
 
@@ -128,9 +121,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise SavedModelError(
             f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
         )
-    missing = {"estimator", "parameters", "template", "verbalizer", "tuning", "model", "classes", "label_type"} - set(
-        settings
-    )
+    missing = {"estimator", "parameters", "tuning", "model", *PARTS.get(settings.get("estimator"), ())} - set(settings)
     if missing:
         raise SavedModelError(f"{str(file)!r} lacks {', '.join(sorted(missing))}; save the model again.")
     return settings
@@ -151,7 +142,7 @@ def _local(folder: str | Path) -> Path:
         ) from None
 
 
-def _fill(model: PromptModel, path: Path, elsewhere: Set[str]) -> None:
+def _fill(model: TrainableModel, path: Path, elsewhere: Set[str]) -> None:
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -177,20 +168,23 @@ def _plain(value: Any) -> Any:
 
 
 def _card(settings: dict[str, Any], n_trained: int) -> str:
+    template = settings.get("template")
+    task = "text-classification" if template else "token-classification"
     lines = {
         "Estimator": settings["estimator"],
         "Base model": settings["model"]["name"],
-        "Template": f"`{settings['template'].get('source', settings['template']['kind'])}`",
-        "Classes": ", ".join(settings["classes"]),
+        "Template": f"`{template.get('source', template['kind'])}`" if template else "none",
+        "Classes": ", ".join(settings.get("classes") or settings["tags"]),
         "Tuning": settings["tuning"]["kind"],
         "Trained weights": f"{n_trained:,}",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in lines.items())
+    example = '["a text"]' if template else '[["a", "text"]]'
     return (
-        "---\nlibrary_name: promptlab\npipeline_tag: text-classification\n"
+        f"---\nlibrary_name: promptlab\npipeline_tag: {task}\n"
         f"base_model: {json.dumps(settings['model']['name'])}\n---\n\n"
         f"# A promptlab classifier\n\n| | |\n|---|---|\n{table}\n\n"
         "```python\n"
         f"from promptlab import {settings['estimator']}\n\n"
-        f'{settings["estimator"]}.from_pretrained("this folder").predict(["a text"])\n```\n'
+        f'{settings["estimator"]}.from_pretrained("this folder").predict({example})\n```\n'
     )

@@ -129,7 +129,7 @@ def test_another_base_model_is_noticed(saved, tiny_backbone):
     [
         ("promptlab.json", "{", "damaged"),
         ("promptlab.json", "[]", "damaged"),
-        ("promptlab.json", '{"schema": 1}', "lacks classes"),
+        ("promptlab.json", '{"schema": 1}', "lacks estimator"),
         ("weights.safetensors", "x", "damaged or missing"),
     ],
 )
