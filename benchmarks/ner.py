@@ -65,8 +65,8 @@ def write(results: Mapping[str, Any], epochs: int) -> None:
             mean = statistics.mean(100 * row["f1"] for row in rows)
             lines.append(f"| {method} | {rows[0]['trained_weights']:,} | {mean:.1f} ({each}) |")
     note = (
-        f"WNUT-17, 3,394 training sentences, {epochs} epochs of batches of 16; test F1 in % of whole entities, mean (each "
-        f"seed); weights selected on dev; model {fewshot.MODEL}. {about['date']}, "
+        f"WNUT-17, 3,394 training sentences, {epochs} epochs of batches of 16; test F1 in % of whole entities, mean "
+        f"(each seed); weights selected on dev; model {fewshot.MODEL}. {about['date']}, "
         + ", ".join(f"{k} {v}" for k, v in versions.items())
         + "."
     )
