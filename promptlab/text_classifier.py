@@ -126,6 +126,7 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
     ) -> list[dict[str, float]]:
         held_out = None if dev is None else EncodedSet.of(dev, model, self.max_length)
         if tuning.defaults.max_steps == 0:  # zero-shot
+            model.encode(training.examples[:1], max_length=self.max_length)  # what doesn't fit is told now
             return self._score_untrained(model, held_out)
         return fit_model(
             model,

@@ -323,3 +323,21 @@ def test_a_verbalizer_file_that_is_not_utf8_is_one_line(base, train_file, tmp_pa
 
     assert result.exit_code == 1
     assert "can't be read" in result.output
+
+
+def test_a_template_that_the_model_cannot_answer_is_told_by_fit_even_without_training(
+    tiny_backbone, train_file, tmp_path
+):
+    backbone = tiny_backbone("gpt2")
+    backbone.model.save_pretrained(tmp_path / "gpt")
+    backbone.tokenizer.save_pretrained(tmp_path / "gpt")
+    words = ("--verbalizer", '{"positive": "great", "negative": "dull"}')
+
+    result = run(
+        "fit", train_file, "-o", tmp_path / "out", "--model", tmp_path / "gpt", "--tuning", "none", *words,
+        "--template", "{{ text_a }} it was {{ mask }} .",
+    )  # fmt: skip
+
+    assert result.exit_code == 1
+    assert "goes on after its mask" in result.output
+    assert not (tmp_path / "out").exists()
