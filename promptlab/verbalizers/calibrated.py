@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -161,7 +162,14 @@ class ClassPriorHead(PriorHead):
 
     def set_prior(self, answer: Any) -> None:
         """Measure the prior from the answer to the reference prompts."""
-        self.prior.copy_(self.inner(answer).exp().mean(dim=0).clamp(min=FLOOR).log())
+        mean = self.inner(answer).exp().mean(dim=0)  # (classes,)
+        if (mean < FLOOR).any():
+            warnings.warn(
+                f"a class has probability {mean.min().item():.0e} without content, so that calibration favours it almost "
+                "always; choose other label words or inputs.",
+                stacklevel=2,
+            )
+        self.prior.copy_(mean.clamp(min=FLOOR).log())
 
     def forward(self, answer: Any) -> Tensor:
         return F.log_softmax(self.inner(answer) - self.prior, dim=-1)

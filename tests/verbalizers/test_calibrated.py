@@ -72,6 +72,14 @@ def test_the_contextual_prior_is_the_mean_probability_and_divides():
     assert head(states([0.0, 0.0])).exp()[0].tolist() == pytest.approx((calibrated / calibrated.sum()).tolist())
 
 
+def test_a_class_that_is_next_to_impossible_without_content_is_warned_of():
+    head = ClassPriorHead(words([0], [1]), 2)
+
+    with pytest.warns(UserWarning, match="favours it almost always"):
+        head.set_prior(states([0.0, -40.0]))
+    assert head.prior[1].item() == pytest.approx(math.log(1e-12))
+
+
 def test_the_support_prior_is_the_softmax_of_mean_logits_over_all_words():
     head = WordPriorHead(words([0, 1], [2, 3], aggregate="mean-prob"))
 
