@@ -165,8 +165,8 @@ class ClassPriorHead(PriorHead):
         mean = self.inner(answer).exp().mean(dim=0)  # (classes,)
         if (mean < FLOOR).any():
             warnings.warn(
-                f"a class has probability {mean.min().item():.0e} without content, so that calibration favours it almost "
-                "always; choose other label words or inputs.",
+                f"a class has probability {mean.min().item():.0e} without content, so that calibration favours it "
+                "almost always; choose other label words or inputs.",
                 stacklevel=2,
             )
         self.prior.copy_(mean.clamp(min=FLOOR).log())
