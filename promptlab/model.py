@@ -121,11 +121,6 @@ class PromptModel(TrainableModel):
                     f"{_said(self.template.slot)}; give every branch of it the same."
                 )
 
-    def named_parts(self) -> Iterator[tuple[str, Template | Verbalizer]]:
-        """Template and verbalizer by name."""
-        yield "template", self.template
-        yield "verbalizer", self.verbalizer
-
     def read(self, batch: Batch) -> Any:
         """The language model's answer, as the head takes it."""
         return self.head.read(self.backbone, batch)

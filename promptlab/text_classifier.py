@@ -51,7 +51,7 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
         """
         self._check_settings(eval_set)
         training = Labelled.of(X, y)
-        names = sorted({str(label) for label in training.labels})
+        names = sorted(set(training.labels))
         if len(names) < 2:
             raise DataError(
                 f"all {len(training.labels)} labels are {names[0]!r}; a classifier needs examples of 2 classes or more."
@@ -108,7 +108,8 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
     def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, PromptModel]:
         template, verbalizer = TEMPLATES.from_dict(saved["template"]), VERBALIZERS.from_dict(saved["verbalizer"])
         model = PromptModel.build(template, verbalizer, backbone, tuning)
-        given: dict[str, Any] = {name: part for name, part in model.named_parts() if name in cls.__dataclass_fields__}
+        parts = {"template": template, "verbalizer": verbalizer}
+        given: dict[str, Any] = {name: part for name, part in parts.items() if name in cls.__dataclass_fields__}
         return cls(**saved["parameters"], **given), model
 
     def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:

@@ -220,3 +220,12 @@ def causal_backbone(request, tiny_backbone) -> Any:
 @pytest.fixture(params=sorted(SEQ2SEQ))
 def seq2seq_backbone(request, tiny_backbone) -> Any:
     return tiny_backbone(request.param)
+
+
+@pytest.fixture
+def base(tiny_backbone, tmp_path) -> str:
+    """A folder of a tiny model."""
+    backbone = tiny_backbone("bert")
+    backbone.model.save_pretrained(tmp_path / "base")
+    backbone.tokenizer.save_pretrained(tmp_path / "base")
+    return str(tmp_path / "base")

@@ -14,15 +14,6 @@ LABELS = ["positive", "positive", "negative", "negative"]
 WORDS = {"positive": ["good", "great"], "negative": ["bad", "dull"]}
 
 
-@pytest.fixture
-def base(tiny_backbone, tmp_path):
-    """A folder of a tiny model."""
-    backbone = tiny_backbone("bert")
-    backbone.model.save_pretrained(tmp_path / "base")
-    backbone.tokenizer.save_pretrained(tmp_path / "base")
-    return str(tmp_path / "base")
-
-
 def prompt_classifier(base, **changes):
     return PromptClassifier("{{ text_a }} {{ mask }}", WORDS, base, max_steps=3, device="cpu", **changes)
 

@@ -26,14 +26,6 @@ TAGS = [
 ]
 
 
-@pytest.fixture
-def base(tiny_backbone, tmp_path):
-    backbone = tiny_backbone("bert")
-    backbone.model.save_pretrained(tmp_path / "base")
-    backbone.tokenizer.save_pretrained(tmp_path / "base")
-    return str(tmp_path / "base")
-
-
 def tagger(base, tuning="full", **changes):
     settings = {"max_steps": 60, "learning_rate": 5e-3, "head_learning_rate": 2e-2, "device": "cpu", **changes}
     return TokenClassifier(base, tuning, **settings)

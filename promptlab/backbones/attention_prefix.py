@@ -35,29 +35,26 @@ class Prefixes:
 
     def __init__(self, table: nn.Module) -> None:
         self.table = table
+        self.sites: list[Site] = []
         self.current: Sequence[tuple[Tensor, Tensor]] = ()
 
     def begin(self, module: nn.Module, inputs: Any) -> None:
         """A forward pass starts: compute the table once for all layers."""
         self.current = self.table()
-        for site in {id(s): s for s in self.sites(module)}.values():
+        for site in self.sites:
             site.calls = 0
-
-    @staticmethod
-    def sites(module: nn.Module) -> list[Site]:
-        return [getattr(part, MARK) for part in module.modules() if hasattr(part, MARK)]
 
 
 class Site:
     """One attention module, with the numbers of its calls in a forward pass (several where layers are shared)."""
 
-    def __init__(self) -> None:
-        self.prefixes: Prefixes | None = None
+    def __init__(self, prefixes: Prefixes) -> None:
+        self.prefixes = prefixes
         self.numbers: list[int] = []
         self.calls = 0
 
     def next(self) -> tuple[Tensor, Tensor]:
-        assert self.prefixes is not None
+        """Keys and values of the next call."""
         number = self.numbers[self.calls % len(self.numbers)]
         self.calls += 1
         return self.prefixes.current[number]
@@ -79,7 +76,7 @@ def prefix_attention(
     if Recorder.active is not None:
         Recorder.active.calls.append((module, SiteShape(key.shape[1], key.shape[-1])))
     site: Site | None = getattr(module, MARK, None)
-    if site is None or site.prefixes is None:
+    if site is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     keys, values = site.next()
     rows, n_prefix, n_query, n_key = len(key), keys.shape[1], query.shape[2], key.shape[2]
@@ -122,8 +119,8 @@ def attach_prefixes(
     for number, (module, _) in enumerate(calls):
         site = getattr(module, MARK, None)
         if site is None or site.prefixes is not prefixes:
-            site = Site()
-            site.prefixes = prefixes
+            site = Site(prefixes)
+            prefixes.sites.append(site)
             setattr(module, MARK, site)
         site.numbers.append(number)
     for stack in stacks:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.backbones.base import TransformerBackbone, by_length
+from promptlab.backbones.base import TransformerBackbone
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.errors import BackboneError, TemplateError
 from promptlab.types import AnswerSlot, Batch, MaskStates, Prompt
@@ -32,6 +32,18 @@ class Seq2SeqBackbone(TransformerBackbone):
     def decoder_prefix(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the decoder has before the answer: ids (batch, length), padded, and their number (batch,)."""
 
+    def only_slot(self, batch: Batch) -> Tensor:
+        """Position of the one slot of each prompt, (batch, 1).
+
+        Raises:
+            TemplateError: if the prompts have several.
+        """
+        n_slots = batch.mask_index.shape[1]
+        if n_slots != 1:
+            family = self.model.config.model_type
+            raise TemplateError(f"the template has {n_slots} slots, but {family} answers exactly 1.")
+        return batch.mask_index
+
     def hidden_states(self, batch: Batch) -> Tensor:
         return self._encoded(batch)[0]
 
@@ -42,11 +54,7 @@ class Seq2SeqBackbone(TransformerBackbone):
 
     def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
         encoded, prefix = self._encoded(batch), self.decoder_prefix(batch)
-        columns: dict[int, Tensor] = {}
-        for _, numbers in by_length(strings):
-            for number in numbers:
-                columns[number] = self._score(batch, encoded, prefix, strings[number])
-        return torch.stack([columns[number] for number in range(len(strings))], dim=1)
+        return torch.stack([self._score(batch, encoded, prefix, string) for string in strings], dim=1)
 
     def _score(self, batch: Batch, encoded: Any, prefix: tuple[Tensor, Tensor], string: Sequence[int]) -> Tensor:
         """Log-probability (batch,) of one string, all of its tokens read in one pass through the decoder."""
@@ -120,10 +128,9 @@ class T5Backbone(Seq2SeqBackbone):
         return SentinelEncoder(self.tokenizer, self.SENTINEL)
 
     def decoder_prefix(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if batch.mask_index.shape[1] != 1:
-            raise TemplateError(f"the template has {batch.mask_index.shape[1]} slots, but T5 answers exactly 1.")
-        start = torch.full_like(batch.mask_index, self.model.config.decoder_start_token_id)
-        ids = torch.cat([start, batch.input_ids.gather(1, batch.mask_index)], dim=1)  # (batch, 2)
+        place = self.only_slot(batch)
+        start = torch.full_like(place, self.model.config.decoder_start_token_id)
+        ids = torch.cat([start, batch.input_ids.gather(1, place)], dim=1)  # (batch, 2)
         return ids, torch.full_like(ids[:, 0], 2)
 
     def transform(self, hidden: Tensor) -> Tensor:
@@ -144,9 +151,7 @@ class BartBackbone(Seq2SeqBackbone):
         return BartEncoder(self.tokenizer)
 
     def decoder_prefix(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if batch.mask_index.shape[1] != 1:
-            raise TemplateError(f"the template has {batch.mask_index.shape[1]} slots, but BART answers exactly 1.")
-        lengths = batch.mask_index[:, 0]
+        lengths = self.only_slot(batch)[:, 0]
         left = batch.input_ids[:, : int(lengths.max())]
         start = torch.full_like(left[:, :1], self.model.config.decoder_start_token_id)
         return torch.cat([start, left], dim=1), lengths + 1

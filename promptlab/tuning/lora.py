@@ -11,7 +11,6 @@ from typing import Any
 from promptlab.errors import SavedModelError, TuningError
 from promptlab.interfaces import TrainingDefaults, Tuning
 
-ALL = "all-linear"
 NAME = "default"  # of the adapter inside peft
 
 

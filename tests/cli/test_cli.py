@@ -26,14 +26,6 @@ def run(*arguments):
 
 
 @pytest.fixture
-def base(tiny_backbone, tmp_path):
-    backbone = tiny_backbone("bert")
-    backbone.model.save_pretrained(tmp_path / "base")
-    backbone.tokenizer.save_pretrained(tmp_path / "base")
-    return tmp_path / "base"
-
-
-@pytest.fixture
 def train_file(tmp_path):
     path = tmp_path / "train.tsv"
     path.write_text("text_a\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS), encoding="utf-8")
