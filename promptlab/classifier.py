@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from promptlab.backbones import catalog
 from promptlab.errors import TemplateError, UnknownNameError, VerbalizerError
 from promptlab.estimator import fresh_backbone
 from promptlab.inference import calibrate, resolve_device
@@ -60,9 +59,7 @@ class PromptClassifier(TextClassifier):
             with seeded(self.seed):
                 verbalizer = self._verbalizer(None)
                 template = self._template().bind((), verbalizer)
-                # soft tokens change the backbone; without any, one that was passed can be shared
-                backbone = (fresh_backbone if template.soft_slots else catalog.load_backbone)(self.model)
-                model = PromptModel.build(template, verbalizer, backbone, TUNINGS.get("none")())
+                model = PromptModel.build(template, verbalizer, fresh_backbone(self.model), TUNINGS.get("none")())
                 calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
             self._untrained = kept = (parts, model)
             names = self.verbalizer if isinstance(self.verbalizer, Mapping) else ()

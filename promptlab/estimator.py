@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,6 +29,9 @@ class TrainedEstimator(BaseEstimator):
         max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
         eval_every: updates between dev evaluations; None is a tenth of the steps.
         patience: dev evaluations without improvement before training stops early.
+        optimizer: ``"adamw"`` or ``"adafactor"``.
+        schedule: of the rate after the warm-up: ``"linear"`` or ``"constant"``.
+        gradient_checkpointing: save memory in training: activations are computed again instead of kept.
         precision: ``"no"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         checkpoint_dir: a folder from which an interrupted ``fit`` goes on.
@@ -44,6 +46,9 @@ class TrainedEstimator(BaseEstimator):
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    optimizer: str = "adamw"
+    schedule: str = "linear"
+    gradient_checkpointing: bool = False
     eval_every: int | None = None
     patience: int | None = None
     max_length: int | None = None
@@ -64,6 +69,19 @@ class TrainedEstimator(BaseEstimator):
         from promptlab.saving import load
 
         return load(cls, folder, model=model, device=device)
+
+    def export_model(self, folder: str | Path) -> None:
+        """Write the tuned language model, updates merged into its weights, as an ordinary Hugging Face folder.
+
+        The head isn't part of it; a prompt classifier with label words has none and needs just the folder as ``model``.
+
+        Raises:
+            TuningError: if the method adds something that no weight of the model can hold.
+            DataError: if the folder can't be written.
+        """
+        from promptlab.saving import export_model
+
+        export_model(self, Path(folder))
 
     def trainable_parameters(self) -> int:
         """Number of weights that training moved."""
@@ -121,8 +139,8 @@ class TrainedEstimator(BaseEstimator):
 
 
 def fresh_backbone(model: Any) -> Any:
-    """A backbone that may be changed: loaded anew, or copied from the one that was passed."""
-    return copy.deepcopy(model) if isinstance(model, Backbone) else catalog.load_backbone(model)
+    """A backbone that may be changed: loaded anew, or a copy of the one that was passed, sharing its weights."""
+    return model.copy() if isinstance(model, Backbone) else catalog.load_backbone(model)
 
 
 def resolve_tuning(tuning: str | Tuning) -> Tuning:

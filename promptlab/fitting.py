@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from torch import Tensor
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, UnknownNameError
 from promptlab.inference import average_variants, in_batches, predict_log_probs, resolve_device
-from promptlab.model import HeadModel, PromptModel
+from promptlab.model import HeadModel, PromptModel, TrainableModel
 from promptlab.training import DevScore, TrainingSettings, train
 from promptlab.types import Batch, Encoded, Example
 
@@ -75,13 +75,44 @@ class EncodedSet(NamedTuple):
         return cls(model.encode(data.examples, max_length=max_length), targets, model.template.n_variants)
 
 
+def train_model(
+    model: TrainableModel,
+    rows: Sequence[Any],
+    collate: Callable[[list[Any]], Batch],
+    lengths: Sequence[int],
+    settings: TrainingSettings,
+    *,
+    evaluate: Callable[[], DevScore] | None,
+    checkpoint: str | Path | None,
+) -> list[dict[str, float]]:
+    """Train what is trainable of a model, on the device of the settings; see ``training.train``.
+
+    Raises:
+        TuningError: if nothing is trainable, or activations can't be computed again.
+    """
+    model.check_trainable()
+    device = resolve_device(settings.device)
+    model.to(device)
+    if settings.gradient_checkpointing:
+        model.backbone.recompute_activations()
+    return train(
+        model,
+        rows,
+        lambda some: collate(some).to(device),
+        lengths,
+        replace(settings, device=str(device)),
+        evaluate=evaluate,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+    )
+
+
 def fit_model(
     model: PromptModel,
     training: EncodedSet,
     dev: EncodedSet | None,
     settings: TrainingSettings,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
 ) -> list[dict[str, float]]:
     """Train what is trainable and leave the best weights by dev score; returns the record of ``train``.
 
@@ -90,10 +121,6 @@ def fit_model(
     Raises:
         TuningError: if nothing is trainable.
     """
-    model.check_trainable()
-    device = resolve_device(settings.device)
-    settings = replace(settings, device=str(device))
-    model.to(device)
     if model.has_constant_answers():
         return _fit_head(model, training, dev, settings, checkpoint)
 
@@ -102,22 +129,15 @@ def fit_model(
     def collate(rows: list[int]) -> Batch:
         batch = model.backbone.collate([training.rows[row] for row in rows])
         batch.labels = row_targets[rows]
-        return batch.to(device)
+        return batch
 
     def evaluate() -> DevScore:
         assert dev is not None
         return dev_score(predict_log_probs(model.eval(), dev.rows), dev.targets)
 
     lengths = [len(row.input_ids) for row in training.rows]
-    return train(
-        model,
-        range(len(lengths)),
-        collate,
-        lengths,
-        settings,
-        evaluate=None if dev is None else evaluate,
-        checkpoint=checkpoint,
-    )
+    scorer = None if dev is None else evaluate
+    return train_model(model, range(len(lengths)), collate, lengths, settings, evaluate=scorer, checkpoint=checkpoint)
 
 
 def _fit_head(
@@ -125,9 +145,11 @@ def _fit_head(
     training: EncodedSet,
     dev: EncodedSet | None,
     settings: TrainingSettings,
-    checkpoint: Path | None,
+    checkpoint: str | Path | None,
 ) -> list[dict[str, float]]:
-    model.eval()
+    model.check_trainable()
+    device = resolve_device(settings.device)
+    model.to(device).eval()
     answers = in_batches(model, training.rows, model.read)
     head = HeadModel(model.head, answers, training.row_targets.to(answers.device))
     dev_answers = None if dev is None else in_batches(model, dev.rows, model.read)
@@ -144,9 +166,9 @@ def _fit_head(
         range(count),
         torch.tensor,
         [1] * count,
-        settings,
+        replace(settings, device=str(device)),
         evaluate=None if dev is None else evaluate,
-        checkpoint=checkpoint,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
     )
 
 

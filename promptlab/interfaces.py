@@ -105,6 +105,14 @@ class Backbone(ABC):
     decodings: Sequence[str]  # ways to score answers of several tokens, the usual one first
 
     @abstractmethod
+    def copy(self) -> Backbone:
+        """A copy that may be changed: modules of its own, weights shared until ``own_trained``."""
+
+    @abstractmethod
+    def own_trained(self) -> None:
+        """Give the weights that are to be trained memory of their own, if they are shared with another backbone."""
+
+    @abstractmethod
     def encode(
         self,
         prompts: Sequence[Prompt],
@@ -210,6 +218,18 @@ class Backbone(ABC):
         """Put the keys and values that ``table()`` returns before those of every attention call."""
 
     @abstractmethod
+    def added_weights(self) -> Sequence[str]:
+        """Names of the weights that a tuning method added to the model's own."""
+
+    @abstractmethod
+    def recompute_activations(self) -> None:
+        """From now on, compute activations again for the gradient instead of keeping them.
+
+        Raises:
+            TuningError: if the family can't.
+        """
+
+    @abstractmethod
     def layers(self) -> Sequence[nn.Module]:
         """The transformer layers, from the input to the output."""
 
@@ -249,6 +269,9 @@ class Tuning(ABC):
     def load(self, backbone: Any, folder: Path) -> frozenset[str]:
         """Read what ``save`` wrote; returns the names of the parameters that were filled."""
         return frozenset()
+
+    def merge(self, backbone: Any) -> None:  # noqa: B027 (most methods add nothing that could be merged)
+        """Put what was added to the backbone into its own weights, as far as they can hold it."""
 
     @abstractmethod
     def attach(self, backbone: Any) -> None:

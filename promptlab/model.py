@@ -17,6 +17,8 @@ from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Pro
 class TrainableModel(nn.Module):
     """A language model with something on it, of which a part is trained."""
 
+    backbone: Any
+
     def export(self) -> Self:
         """Drop what only training needs, such as the MLP that makes a prefix; the model answers as before."""
         for module in list(self.modules()):
@@ -34,6 +36,9 @@ class TrainableModel(nn.Module):
             weights = list(module.parameters())
             if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()
+        for module in self.modules():  # layers that compute activations again do so only in this mode
+            if getattr(module, "gradient_checkpointing", False):
+                module.training = True
         return self
 
     def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -42,6 +47,10 @@ class TrainableModel(nn.Module):
         Weights inside the backbone have names that start with ``backbone.``.
         """
         return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
+
+    def added_inputs(self) -> Sequence[str]:
+        """What the model is fed besides ordinary tokens."""
+        return ()
 
     def check_trainable(self) -> None:
         """Raise if training could change nothing.
@@ -54,6 +63,17 @@ class TrainableModel(nn.Module):
                 "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
                 "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
             )
+
+
+def attach(tuning: Tuning, backbone: Backbone) -> None:
+    """Say which weights of a backbone are to be trained, those that nothing reads left out.
+
+    Raises:
+        TuningError: if the tuning doesn't fit the model.
+    """
+    tuning.attach(backbone)
+    backbone.freeze_unread()
+    backbone.own_trained()
 
 
 class PromptModel(TrainableModel):
@@ -89,8 +109,7 @@ class PromptModel(TrainableModel):
                 f"model {backbone.name!r} was saved without a language-model head, which prompts need; choose another "
                 "model, or use HeadClassifier (--head)."
             )
-        tuning.attach(backbone)
-        backbone.freeze_unread()
+        attach(tuning, backbone)
         width = backbone.embedding_weight().shape[1]
         words = _label_words(verbalizer) if any(slot.start == "labels" for slot in template.soft_slots) else ()
         soft = SoftTokens(template.soft_slots, backbone, label_words=words, encoder=tuning.soft_encoder(width))
@@ -128,6 +147,9 @@ class PromptModel(TrainableModel):
     def forward(self, batch: Batch) -> Tensor:
         """The loss if the batch has labels, else log-probabilities (batch, classes)."""
         return score(self.head, self.read(batch), batch.labels)
+
+    def added_inputs(self) -> Sequence[str]:
+        return [f"soft tokens {key!r}" for key in self.soft.ids]
 
     def has_constant_answers(self) -> bool:
         """Whether only the head is trained, so that each example's answer can be computed once."""

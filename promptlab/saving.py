@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
 from promptlab.classifier import HeadClassifier, PromptClassifier
-from promptlab.errors import SavedModelError
+from promptlab.errors import SavedModelError, TuningError
 from promptlab.estimator import fresh_backbone, resolve_tuning
 from promptlab.files import atomic_folder
 from promptlab.model import TrainableModel
@@ -56,6 +56,23 @@ def save(estimator: Any, folder: Path) -> None:
         save_file(weights, new / WEIGHTS)
         (new / SETTINGS).write_text(content + "\n", encoding="utf-8")
         (new / "README.md").write_text(_card(settings, sum(w.numel() for _, w in trained)), encoding="utf-8")
+
+
+def export_model(estimator: Any, folder: Path) -> None:
+    """See ``TrainedEstimator.export_model``."""
+    model = estimator._ready()
+    tuning = resolve_tuning(estimator.tuning)
+    backbone = model.backbone.copy()
+    tuning.merge(backbone)
+    added = [*backbone.added_weights(), *model.added_inputs()]
+    if added:
+        raise TuningError(
+            f"tuning {TUNINGS.to_dict(tuning)['kind']!r} adds parts that the model's weights can't hold ({added[0]}, "
+            f"{len(added)} in all); save_pretrained keeps them."
+        )
+    with atomic_folder(folder) as new:
+        backbone.model.save_pretrained(new)
+        backbone.tokenizer.save_pretrained(new)
 
 
 def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:

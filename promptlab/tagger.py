@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -15,12 +14,12 @@ from torch.nn import functional as F
 from promptlab.checkpoint import DevScore
 from promptlab.errors import DataError, TuningError
 from promptlab.estimator import TrainedEstimator, fresh_backbone, resolve_tuning
+from promptlab.fitting import train_model
 from promptlab.inference import BATCH, resolve_device
 from promptlab.interfaces import Tuning
-from promptlab.model import TrainableModel
+from promptlab.model import TrainableModel, attach
 from promptlab.seeding import seeded
 from promptlab.templates.plain import InputTemplate
-from promptlab.training import train
 from promptlab.types import Batch, Encoded
 
 IGNORED = -100  # the target of padding
@@ -66,8 +65,7 @@ class TaggerModel(TrainableModel):
                 "this tuning works through a template, which sequence labelling has none of; try p-tuning-v2."
             )
         backbone.only_hidden = True
-        tuning.attach(backbone)
-        backbone.freeze_unread()
+        attach(tuning, backbone)
         return cls(backbone, n_tags, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -195,10 +193,6 @@ class TokenClassifier(TrainedEstimator):
     def _train(self, model: TaggerModel, tuning: Tuning, X: Any, y: Any, dev: Any) -> list[dict[str, float]]:
         number = {tag: i for i, tag in enumerate(self.tags_)}
         rows = model.windows(X, [[number[tag] for tag in tags] for tags in y], self.max_length)
-        model.check_trainable()
-        device = resolve_device(self.device)
-        settings = replace(self._training_settings(tuning, len(rows), model.backbone.hidden_size), device=str(device))
-        model.to(device)
         if dev is not None:
             _check(*dev)
 
@@ -206,14 +200,14 @@ class TokenClassifier(TrainedEstimator):
             f1 = entity_f1(dev[1], _tags(model.eval(), dev[0], self.tags_, self.max_length))
             return DevScore(f1, 1 - f1, max(1, sum(tag.startswith("B") for row in dev[1] for tag in row)))
 
-        return train(
+        return train_model(
             model,
             rows,
-            lambda batch: model.collate(batch).to(device),
+            model.collate,
             [len(row.encoded.input_ids) for row in rows],
-            settings,
+            self._training_settings(tuning, len(rows), model.backbone.hidden_size),
             evaluate=None if dev is None else evaluate,
-            checkpoint=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            checkpoint=self.checkpoint_dir,
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -134,7 +133,7 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
             EncodedSet.of(training, model, self.max_length),
             held_out,
             self._training_settings(tuning, len(training.examples), model.backbone.hidden_size),
-            checkpoint=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            checkpoint=self.checkpoint_dir,
         )
 
     def _score_untrained(self, model: PromptModel, dev: EncodedSet | None) -> list[dict[str, float]]:

@@ -19,7 +19,10 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from promptlab.checkpoint import Checkpoint, DevScore, trained_weights
-from promptlab.errors import TuningError
+from promptlab.errors import TuningError, UnknownNameError
+
+OPTIMIZERS = ("adamw", "adafactor")
+SCHEDULES = ("linear", "constant")
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,14 @@ class TrainingSettings:
     """How to train.
 
     Args:
-        learning_rate: of the backbone; rises over ``warmup_ratio`` of the steps, then falls to 0 in a straight line.
+        learning_rate: of the backbone; rises over ``warmup_ratio`` of the steps, then follows ``schedule``.
         head_learning_rate: of heads and soft tokens.
         max_steps: updates; ``batch_size`` × ``gradient_accumulation_steps`` examples each.
         weight_decay: decoupled, on matrices only.
         max_grad_norm: larger gradients are scaled down to it.
+        optimizer: ``adamw``, or ``adafactor`` without parameter scaling (prompt tuning's, arXiv:2104.08691, section 3).
+        schedule: what the rate does after the warm-up: ``linear`` (down to 0) or ``constant``.
+        gradient_checkpointing: compute activations again for the gradient instead of keeping them.
         eval_every: updates between evaluations on the dev set.
         patience: evaluations without improvement after which training stops; None never stops early.
         precision: ``no``, ``bf16``, ``fp16`` or ``auto`` (bf16 where the accelerator has it).
@@ -46,6 +52,9 @@ class TrainingSettings:
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    optimizer: str = "adamw"
+    schedule: str = "linear"
+    gradient_checkpointing: bool = False
     eval_every: int = 20
     patience: int | None = None
     precision: str = "auto"
@@ -61,6 +70,9 @@ class TrainingSettings:
                 raise TuningError(f"{name}={getattr(self, name)!r} must be between 0 and 10, usually 1e-5 to 1e-2.")
         if not 0 <= self.warmup_ratio < 1:
             raise TuningError(f"warmup_ratio={self.warmup_ratio!r} is a share of the steps: from 0 to below 1.")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise UnknownNameError(name, getattr(self, name), known)
 
 
 def learning_rate_for(base: float, hidden_size: int) -> float:
@@ -208,22 +220,27 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
 
 
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW over what is trainable, each group with its ``peak`` rate; vectors and scalars aren't decayed."""
+    """The optimizer of what is trainable, each group with its ``peak`` rate; vectors and scalars aren't decayed."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in trained_weights(model).items():
         rate = settings.learning_rate if name.startswith("backbone.") else settings.head_learning_rate
         groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
-    return torch.optim.AdamW(
-        [
-            {"params": weights, "lr": rate, "peak": rate, "weight_decay": decay}
-            for (rate, decay), weights in groups.items()
-        ]
-    )
+    parts = [
+        {"params": weights, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), weights in groups.items()
+    ]
+    if settings.optimizer == "adafactor":
+        from transformers.optimization import Adafactor
+
+        return Adafactor(parts, lr=settings.learning_rate, scale_parameter=False, relative_step=False)
+    return torch.optim.AdamW(parts, fused=True)
 
 
 def rate_factor(step: int, settings: TrainingSettings) -> float:
-    """Share of the learning rate that update ``step`` (from 0) uses: linear warm-up, then linear decay to 0."""
+    """Share of the learning rate that update ``step`` (from 0) uses: linear warm-up, then the schedule."""
     warm = round(settings.warmup_ratio * settings.max_steps)
     if step < warm:
         return (step + 1) / (warm + 1)
+    if settings.schedule == "constant":
+        return 1.0
     return max(0.0, (settings.max_steps - step) / max(1, settings.max_steps - warm))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from promptlab import DemonstrationTemplate, HeadClassifier, PromptClassifier
-from promptlab.errors import DataError, SavedModelError
+from promptlab.errors import DataError, SavedModelError, TuningError
 from promptlab.saving import load_any
 
 TEXTS = ["the film was great", "a good story", "a dull mess", "the acting was bad"]
@@ -198,3 +198,25 @@ def test_a_folder_with_other_files_is_not_replaced(saved, tmp_path):
     with pytest.raises(DataError, match="holds other files"):
         saved[0].save_pretrained(tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("tuning", ["full", "bitfit", "lora", "ia3"])
+def test_an_exported_model_answers_without_promptlabs_additions(base, tmp_path, tuning):
+    classifier = prompt_classifier(base, tuning=tuning, learning_rate=1e-2).fit(TEXTS, LABELS)
+    classifier.export_model(tmp_path / "exported")
+
+    plain = PromptClassifier("{{ text_a }} {{ mask }}", WORDS, str(tmp_path / "exported"))
+
+    np.testing.assert_allclose(plain.predict_proba(TEXTS), classifier.predict_proba(TEXTS), atol=1e-5)
+    assert (tmp_path / "exported" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("tuning", "message"), [("adapter", "adapter"), ("p-tuning-v2", "prefix_table"), ("prompt-tuning", "soft tokens")]
+)
+def test_what_no_weight_can_hold_is_not_exported(base, tmp_path, tuning, message):
+    classifier = prompt_classifier(base, tuning=tuning).fit(TEXTS, LABELS)
+
+    with pytest.raises(TuningError, match=message):
+        classifier.export_model(tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()

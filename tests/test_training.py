@@ -3,10 +3,19 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from transformers.optimization import Adafactor
 
 from promptlab.checkpoint import DevScore
-from promptlab.errors import SavedModelError, TuningError
-from promptlab.training import LengthBatches, TrainingSettings, default_steps, learning_rate_for, rate_factor, train
+from promptlab.errors import SavedModelError, TuningError, UnknownNameError
+from promptlab.training import (
+    LengthBatches,
+    TrainingSettings,
+    _optimizer,
+    default_steps,
+    learning_rate_for,
+    rate_factor,
+    train,
+)
 
 
 class Line(nn.Module):
@@ -81,6 +90,31 @@ def test_on_many_dev_examples_the_highest_accuracy_is_kept():
     assert model.head.weight.item() == seen[1]
 
 
+def test_adafactor_moves_a_weight_by_the_rate_whatever_its_scale():
+    model = Line().eval()
+    optimizer = _optimizer(model, settings(optimizer="adafactor", weight_decay=0.0, learning_rate=0.3))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.3
+    loss = 1000 * (model.head.bias - 5).square().sum()
+    loss.backward()
+    optimizer.step()
+
+    # the first update is the gradient's sign: g / sqrt(g^2); parameter scaling would have made it 0.3 * 1e-3
+    assert model.head.bias.item() == pytest.approx(0.3, rel=1e-4)
+
+
+def test_a_constant_schedule_stays_at_the_rate_after_the_warm_up():
+    constant = settings(schedule="constant", max_steps=20, warmup_ratio=0.1)
+
+    assert [rate_factor(step, constant) for step in (0, 1, 2, 10, 19)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1])
+
+
+@pytest.mark.parametrize(("name", "value"), [("optimizer", "adam"), ("schedule", "cosine")])
+def test_an_unknown_optimizer_or_schedule_is_named(name, value):
+    with pytest.raises(UnknownNameError, match=f"{name} {value!r}"):
+        settings(**{name: value})
+
+
 def test_training_stops_early_when_dev_does_not_improve():
     scores = iter([DevScore(0.9, 0.0, 32)] + [DevScore(0.5, 0.0, 32)] * 20)
 
@@ -89,12 +123,18 @@ def test_training_stops_early_when_dev_does_not_improve():
     assert [entry["step"] for entry in history] == [5, 10, 15, 20]
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])  # 3 batches an epoch: with 2, an update reaches into the next one
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, accumulation):
+@pytest.mark.parametrize(
+    ("optimizer", "more"),
+    [
+        (torch.optim.AdamW, {}),
+        (torch.optim.AdamW, {"gradient_accumulation_steps": 2}),  # 3 batches an epoch: an update reaches into the next
+        (Adafactor, {"optimizer": "adafactor"}),
+    ],
+)
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, optimizer, more):
     whole, half, rest = Line(), Line(), Line()
-    more = {"gradient_accumulation_steps": accumulation}
     fit(whole, **more)
-    original = torch.optim.AdamW.step
+    original = optimizer.step
     calls = {"n": 0}
 
     def failing(self, *args, **kwargs):
@@ -103,12 +143,12 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, accum
             raise KeyboardInterrupt
         return original(self, *args, **kwargs)
 
-    torch.optim.AdamW.step = failing
+    optimizer.step = failing
     try:
         with pytest.raises(KeyboardInterrupt):
             fit(half, checkpoint=tmp_path / "run", **more)
     finally:
-        torch.optim.AdamW.step = original
+        optimizer.step = original
     fit(rest, checkpoint=tmp_path / "run", **more)
 
     assert torch.equal(rest.head.weight, whole.head.weight)

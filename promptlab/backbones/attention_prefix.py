@@ -30,13 +30,16 @@ class Prefixes:
     """Hands each attention call of a forward pass its keys and values.
 
     Args:
-        table: returns (keys, values) for each site, each (heads, length, width).
+        table: returns (keys, values) for each site, each (heads, length, width); its ``dropout`` is applied to them.
     """
 
-    def __init__(self, table: nn.Module) -> None:
+    def __init__(self, table: Any) -> None:
         self.table = table
         self.sites: list[Site] = []
         self.current: Sequence[tuple[Tensor, Tensor]] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "current": ()}  # a copy has no part in this one's gradient
 
     def begin(self, module: nn.Module, inputs: Any) -> None:
         """A forward pass starts: compute the table once for all layers."""
@@ -57,7 +60,9 @@ class Site:
         """Keys and values of the next call."""
         number = self.numbers[self.calls % len(self.numbers)]
         self.calls += 1
-        return self.prefixes.current[number]
+        keys, values = self.prefixes.current[number]
+        dropout = self.prefixes.table.dropout  # here, so that a layer that is computed again drops out the same
+        return dropout(keys), dropout(values)
 
 
 class Recorder:

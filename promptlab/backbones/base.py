@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from promptlab.backbones.attention_prefix import attach_prefixes, record_sites
 from promptlab.backbones.encoding import PromptEncoder
@@ -48,8 +52,10 @@ class TransformerBackbone(nn.Module, Backbone):
         self.tokenizer = tokenizer
         self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
         self.only_hidden = False
+        self.shares_weights = False
         self.attention_calls: list[Any] = []
         self.soft_embeddings: list[SoftEmbedding] = []
+        self.own_names = frozenset(name for name, _ in model.named_parameters())
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.encoder = self.make_encoder()
         self.hidden_size = int(model.config.hidden_size)
@@ -57,6 +63,19 @@ class TransformerBackbone(nn.Module, Backbone):
 
     def __sklearn_clone__(self) -> TransformerBackbone:
         return self
+
+    def copy(self) -> TransformerBackbone:
+        kept: list[Any] = [self.tokenizer, self.encoder, *self.buffers()]
+        memo: dict[int, Any] = {id(part): part for part in kept}
+        memo |= {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in self.parameters()}
+        copied = copy.deepcopy(self, memo)
+        copied.shares_weights = True
+        return copied
+
+    def own_trained(self) -> None:
+        for weight in self.parameters() if self.shares_weights else ():
+            if weight.requires_grad:
+                weight.data = weight.data.clone()
 
     def make_encoder(self) -> PromptEncoder:
         """Turns prompts into ids in the family's way."""
@@ -181,6 +200,21 @@ class TransformerBackbone(nn.Module, Backbone):
         attach_prefixes(self.attention_calls, self.stacks(), table)
         self.attention_calls = []
 
+    def added_weights(self) -> Sequence[str]:
+        own = {f"model.{name}" for name in self.own_names}
+        return [name for name, _ in self.named_parameters() if name not in own]
+
+    def recompute_activations(self) -> None:
+        if not self.model.supports_gradient_checkpointing:
+            raise TuningError(
+                f"models of the family {self.model.config.model_type!r} can't compute activations again; "
+                "leave gradient_checkpointing out."
+            )
+        for layer in self.model.modules():
+            if isinstance(layer, GradientCheckpointingLayer):
+                layer.gradient_checkpointing = True
+                layer._gradient_checkpointing_func = partial(_recomputed, layer)
+
     def run_once(self) -> None:
         """A forward pass on a short input."""
         self.model.base_model(input_ids=torch.ones(1, 3, dtype=torch.long, device=self.model.device))
@@ -192,6 +226,23 @@ class TransformerBackbone(nn.Module, Backbone):
     def pooled_model(self) -> nn.Module:
         """The part of the network that ``hidden_states`` runs."""
         return self.model.base_model
+
+
+def _recomputed(layer: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:
+    """A layer's output, its activations computed again for the gradient; frozen layers drop nothing out.
+
+    Layers only come here in training mode, the frozen ones, too, for which this mode means nothing else.
+    """
+    is_trained = any(weight.requires_grad for weight in layer.parameters())
+
+    def run(*inputs: Any) -> Any:
+        layer.training = is_trained
+        try:
+            return forward(*inputs)
+        finally:
+            layer.training = True
+
+    return checkpoint(run, *inputs, use_reentrant=False)
 
 
 def _ends(name: str, ends: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer
 
 from promptlab.backbones.base import TransformerBackbone, by_length
 from promptlab.backbones.encoding import PromptEncoder, Run, Special
-from promptlab.errors import TemplateError
+from promptlab.errors import TemplateError, TuningError
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
 LAYERS = {"gpt2": "h"}  # where they aren't called "layers"
@@ -89,11 +89,17 @@ class CausalBackbone(TransformerBackbone):
         return self._read(batch, use_cache=False)[0]
 
     def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
-        if len(batch.input_ids) > 1 and self._slides_over(batch.input_ids.shape[1] + max(map(len, strings))):
+        longest = max(map(len, strings))
+        if longest > 1 and any(layer.training and layer.gradient_checkpointing for layer in self.layers()):
+            raise TuningError(
+                "answers of several tokens share their prompt's keys and values, which gradient checkpointing doesn't "
+                "keep; leave gradient_checkpointing out, or choose answers of one token."
+            )
+        if len(batch.input_ids) > 1 and self._slides_over(batch.input_ids.shape[1] + longest):
             rows = [self.string_log_probs(row, strings, decoding=decoding) for row in _unpadded(batch)]
             return torch.cat(rows)
         width = max(1, min(STRINGS_AT_ONCE, TOKENS_AT_ONCE // batch.input_ids.numel()))
-        states, cache = self._read(batch, use_cache=max(map(len, strings)) > 1)
+        states, cache = self._read(batch, use_cache=longest > 1)
         first = states.logits()[:, 0].log_softmax(dim=-1)  # (batch, vocabulary)
         columns: dict[int, Tensor] = {}
         for _, numbers in by_length(strings):

@@ -14,6 +14,7 @@ COMMANDS = {
     "download": "Fetch a model that needs no hub.",
     "demo": "Zero-shot, linear probe, head and prompt fine-tuning on real data, offline.",
     "evaluate": "Score a classifier on a labelled file.",
+    "export": "Write a classifier's language model as an ordinary Hugging Face folder.",
     "fit": "Train a classifier and save it.",
     "list": "List tasks, templates, verbalizers, tunings and models.",
     "predict": "Classify the rows of a file.",

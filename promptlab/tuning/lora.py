@@ -40,6 +40,14 @@ class PeftTuning(Tuning):
         for name, weight in backbone.named_parameters():
             weight.requires_grad_(self.mark in name)
 
+    def merge(self, backbone: Any) -> None:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        for name, layer in list(backbone.model.named_modules()):
+            if isinstance(layer, BaseTunerLayer):
+                layer.merge(safe_merge=True)  # into new memory: the weights may be shared
+                backbone.model.set_submodule(name, layer.get_base_layer())
+
     def save(self, backbone: Any, folder: Path) -> frozenset[str]:
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
@@ -104,6 +112,14 @@ class LoRA(PeftTuning):
             raise TuningError(f"LoRA alpha={self.alpha} must be above 0; twice the rank is usual.")
         if not 0 <= self.dropout < 1:
             raise TuningError(f"LoRA dropout={self.dropout} must be from 0 to below 1.")
+
+    def attach(self, backbone: Any) -> None:
+        if self.rank > backbone.hidden_size:
+            raise TuningError(
+                f"LoRA rank={self.rank} is more than the model's width {backbone.hidden_size}, where an update is "
+                "already free; choose 4 to 64, or tuning='full'."
+            )
+        super().attach(backbone)
 
     def config(self, backbone: Any) -> Any:
         from peft import LoraConfig

@@ -75,7 +75,7 @@ class PrefixTable(nn.Module):
         length: of the prefix.
         hidden: width of the MLP; 0 for none.
         width: of the small table.
-        dropout: of the result, in training.
+        dropout: of the keys and values, in training, where they are used.
         std: of the first weights.
     """
 
@@ -95,7 +95,7 @@ class PrefixTable(nn.Module):
         return self.table if self.mlp is None else self.mlp(self.table)
 
     def forward(self) -> list[tuple[Tensor, Tensor]]:
-        parts = self.dropout(self.rows()).split(self.sizes, dim=1)
+        parts = self.rows().split(self.sizes, dim=1)
         return [self._pair(part, *site) for part, site in zip(parts, self.sites)]
 
     def _pair(self, part: Tensor, heads: int, width: int) -> tuple[Tensor, Tensor]:

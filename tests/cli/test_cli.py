@@ -98,6 +98,15 @@ def test_tuning_settings_reach_the_method(base, train_file, tmp_path):
     assert json.loads((tmp_path / "t" / "promptlab.json").read_text())["tuning"] == {"kind": "top-layers", "n": 1}
 
 
+def test_export_writes_a_model_that_transformers_opens(fitted, tmp_path):
+    from transformers import AutoModelForMaskedLM
+
+    result = run("export", str(fitted[0]), "-o", str(tmp_path / "plain"))
+
+    assert result.exit_code == 0, result.stderr
+    AutoModelForMaskedLM.from_pretrained(tmp_path / "plain")
+
+
 def test_columns_of_other_names_are_mapped(base, tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("sentence,class\n" + "".join(f"{text},{label}\n" for text, label in ROWS), encoding="utf-8")

@@ -6,11 +6,13 @@ import copy
 
 import pytest
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from promptlab import HeadClassifier, PromptClassifier
 from promptlab.errors import TuningError
 from promptlab.model import PromptModel
 from promptlab.registry import TUNINGS
+from promptlab.seeding import seeded
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.adapter import Adapter, Bottleneck
 from promptlab.tuning.lora import IA3, LoRA
@@ -18,6 +20,7 @@ from promptlab.tuning.prefix import PrefixTuning, PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
 from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
+from promptlab.verbalizers.strings import StringVerbalizer
 
 TEXTS = ["the film was great", "a good story", "a dull , lifeless mess of a story", "just awful"]
 LABELS = ["positive", "positive", "negative", "negative"]
@@ -137,6 +140,108 @@ def test_a_method_that_adds_layers_starts_as_the_model_it_is_added_to(any_backbo
     torch.testing.assert_close(
         model(batch_of(model)), expected, atol=1e-2 if isinstance(tuning, Adapter) else 1e-5, rtol=0
     )
+
+
+def gradients(model):
+    batch = batch_of(model)
+    batch.labels = torch.tensor([0, 0, 1, 1])
+    with seeded(0):
+        model(batch).backward()
+    return {name: weight.grad.clone() for name, weight in model.trained_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("method", ["full", "adapter", "lora", "p-tuning-v2", "prompt-tuning"])
+def test_activations_computed_again_give_the_same_gradients(any_backbone, method):
+    tuning = METHODS.get(method) or TUNINGS.get(method)()
+    model = build(any_backbone, method, tuning).train()
+    if any_backbone.name == "tiny-albert":
+        with pytest.raises(TuningError, match="family 'albert' can't compute activations again"):
+            any_backbone.recompute_activations()
+        return
+    expected = gradients(model)
+    model.zero_grad()
+    calls = []
+    layer = any_backbone.layers()[0]
+    inner = next(module for module in layer.modules() if isinstance(module, torch.nn.Linear | Conv1D))
+    inner.register_forward_hook(lambda *_: calls.append(1))
+    any_backbone.recompute_activations()
+
+    found = gradients(model.train())
+
+    assert len(calls) == 2  # once forward, once for the gradient
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-6, rtol=1e-4)
+
+
+def test_activations_are_computed_again_if_the_estimator_is_told_so(tiny_backbone, monkeypatch):
+    backbone, told = tiny_backbone("bert"), []
+    monkeypatch.setattr(type(backbone), "recompute_activations", lambda self: told.append(self))
+
+    PromptClassifier(SOURCE, WORDS, backbone, max_steps=1, gradient_checkpointing=True).fit(TEXTS, LABELS)
+
+    assert len(told) == 1
+
+
+def test_whole_answers_of_a_causal_model_cannot_be_trained_with_activations_computed_again(tiny_backbone):
+    classifier = PromptClassifier(
+        SOURCE, StringVerbalizer({"positive": "very good", "negative": "just awful"}), tiny_backbone("llama"),
+        "lora", max_steps=1, gradient_checkpointing=True,
+    )  # fmt: skip
+    with pytest.raises(TuningError, match="leave gradient_checkpointing out"):
+        classifier.fit(TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("tuning", [LoRA(rank=2), LoRA(rank=2, dora=True), LoRA(rank=2, rslora=True), IA3()], ids=str)
+@torch.no_grad()
+def test_merged_updates_answer_as_before_and_leave_shared_weights_alone(any_backbone, tuning):
+    base = {name: weight.clone() for name, weight in any_backbone.named_parameters()}
+    model = build(any_backbone.copy(), "x", tuning).eval()
+    for _, weight in model.trained_parameters():
+        weight.add_(0.1 * torch.randn_like(weight))
+    expected = model(batch_of(model))
+
+    tuning.merge(model.backbone)
+
+    assert not model.backbone.added_weights()
+    torch.testing.assert_close(model(batch_of(model)), expected, atol=1e-5, rtol=1e-4)
+    assert all(torch.equal(weight, base[name]) for name, weight in any_backbone.named_parameters())
+
+
+@torch.no_grad()
+def test_twice_the_alpha_is_twice_the_update(tiny_backbone):
+    deltas = []
+    for alpha in (4, 8):
+        backbone = tiny_backbone("bert")
+        before = {name: weight.clone() for name, weight in backbone.model.named_parameters()}
+        with seeded(1):
+            model = build(backbone, "x", LoRA(rank=32, alpha=alpha))
+            for _, weight in model.trained_parameters():
+                weight.copy_(torch.randn_like(weight))
+        LoRA().merge(backbone)
+        deltas.append({n: w - before[n] for n, w in backbone.model.named_parameters() if not torch.equal(w, before[n])})
+
+    assert len(deltas[0]) == 4  # queries and values of two layers
+    for name, delta in deltas[0].items():
+        torch.testing.assert_close(2 * delta, deltas[1][name], atol=1e-3, rtol=1e-3)
+
+
+def test_classifiers_on_one_backbone_share_its_weights(any_backbone):
+    before = {name: weight.clone() for name, weight in any_backbone.named_parameters()}
+    first = build(any_backbone.copy(), "lora")
+    second = build(any_backbone.copy(), "p-tuning-v2")
+    full = build(any_backbone.copy(), "x", TUNINGS.get("full")())
+    owned = {weight.data_ptr() for weight in any_backbone.parameters()}
+
+    for model in (first, second):
+        shared = {weight.data_ptr() for weight in model.parameters() if not weight.requires_grad and weight.numel()}
+        assert shared == owned
+    for model in (first, second, full):
+        assert not owned & {weight.data_ptr() for _, weight in model.trained_parameters()}
+        with torch.no_grad():
+            for _, weight in model.trained_parameters():
+                weight.add_(1.0)
+    assert all(torch.equal(weight, before[name]) for name, weight in any_backbone.named_parameters())
 
 
 @torch.no_grad()
