@@ -22,6 +22,7 @@ _PUBLIC = {
     "HeadClassifier": "promptlab.classifier",
     "IA3": "promptlab.tuning.lora",
     "InContextTemplate": "promptlab.templates.demonstrations",
+    "JointClassifier": "promptlab.joint",
     "LayerNormTuning": "promptlab.tuning.layer_norm",
     "LoRA": "promptlab.tuning.lora",
     "ManualTemplate": "promptlab.templates.manual",

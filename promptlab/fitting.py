@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, UnknownNameError
@@ -84,6 +84,7 @@ def train_model(
     *,
     evaluate: Callable[[], DevScore] | None,
     checkpoint: str | Path | None,
+    separate: Sequence[nn.Module] = (),
 ) -> list[dict[str, float]]:
     """Train what is trainable of a model, on the device of the settings; see ``training.train``.
 
@@ -103,6 +104,7 @@ def train_model(
         replace(settings, device=str(device)),
         evaluate=evaluate,
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        separate=separate,
     )
 
 

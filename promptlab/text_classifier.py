@@ -62,10 +62,21 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
         with seeded(self.seed):
             template = tuning.edit(self._template().bind(training.examples, verbalizer))
             model = PromptModel.build(template, verbalizer, fresh_backbone(self.model), tuning)
-            self.history_ = self._train(model, tuning, training, dev)
+            history = self._train(model, tuning, training, dev)
+        return self.become(model, whole=training.whole, history=history)
+
+    def become(self, model: PromptModel, *, whole: bool, history: list[dict[str, float]]) -> Self:
+        """Take a trained model: what only training needs is dropped, the head measures its prior.
+
+        Args:
+            model: on any device.
+            whole: whether the labels came as whole numbers.
+            history: the record of ``training.train``.
+        """
+        with seeded(self.seed):
             calibrate(model.export().to(resolve_device(self.device)), max_length=self.max_length)
-        self.model_ = model.eval()
-        self._set_classes(verbalizer.classes, whole=training.whole)
+        self.model_, self.history_ = model.eval(), history
+        self._set_classes(model.verbalizer.classes, whole=whole)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

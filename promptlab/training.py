@@ -131,6 +131,7 @@ def train(
     *,
     evaluate: Callable[[], DevScore] | None = None,
     checkpoint: Path | None = None,
+    separate: Sequence[nn.Module] = (),
 ) -> list[dict[str, float]]:
     """Train ``model``, whose forward pass returns the loss, and leave it with its best weights by dev score.
 
@@ -139,6 +140,7 @@ def train(
         lengths: tokens of each row, to put like lengths together.
         evaluate: scores the model as it is; without it the last weights are kept.
         checkpoint: a folder to resume from, written at every evaluation.
+        separate: parts that share no trained weight; each one's gradient is clipped by itself.
 
     Returns:
         One record per evaluation: step, loss since the last one, and the dev score if there is one.
@@ -168,7 +170,8 @@ def train(
             loss = network(batch)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
+                for part in separate or (network,):
+                    accelerator.clip_grad_norm_(part.parameters(), settings.max_grad_norm)
             fast_optimizer.step()
             fast_optimizer.zero_grad()
         losses.append(loss.detach())
@@ -223,7 +226,7 @@ def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Opti
     """The optimizer of what is trainable, each group with its ``peak`` rate; vectors and scalars aren't decayed."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in trained_weights(model).items():
-        rate = settings.learning_rate if name.startswith("backbone.") else settings.head_learning_rate
+        rate = settings.learning_rate if ".backbone." in f".{name}" else settings.head_learning_rate
         groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
     parts = [
         {"params": weights, "lr": rate, "peak": rate, "weight_decay": decay}

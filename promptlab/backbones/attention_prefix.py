@@ -30,7 +30,8 @@ class Prefixes:
     """Hands each attention call of a forward pass its keys and values.
 
     Args:
-        table: returns (keys, values) for each site, each (heads, length, width); its ``dropout`` is applied to them.
+        table: returns (keys, values) for each site, each (heads, length, width), or with rows of the batch before;
+            its ``dropout`` is applied to them, and its ``visible``, (rows, 1, 1, length), says which count.
     """
 
     def __init__(self, table: Any) -> None:
@@ -56,13 +57,14 @@ class Site:
         self.numbers: list[int] = []
         self.calls = 0
 
-    def next(self) -> tuple[Tensor, Tensor]:
-        """Keys and values of the next call."""
+    def next(self, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys and values of the next call, (rows, heads, length, width), and which count, (rows, 1, 1, length)."""
         number = self.numbers[self.calls % len(self.numbers)]
         self.calls += 1
         keys, values = self.prefixes.current[number]
-        dropout = self.prefixes.table.dropout  # here, so that a layer that is computed again drops out the same
-        return dropout(keys), dropout(values)
+        table = self.prefixes.table
+        keys, values = table.dropout(keys), table.dropout(values)  # here: a layer computed again drops out the same
+        return keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), table.visible
 
 
 class Recorder:
@@ -83,23 +85,36 @@ def prefix_attention(
     site: Site | None = getattr(module, MARK, None)
     if site is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    keys, values = site.next()
-    rows, n_prefix, n_query, n_key = len(key), keys.shape[1], query.shape[2], key.shape[2]
+    keys, values, visible = site.next(len(key))
+    n_query, n_key = query.shape[2], key.shape[2]
     is_causal = options.get("is_causal")
     is_causal = getattr(module, "is_causal", False) if is_causal is None else is_causal
     if attention_mask is None and is_causal and n_query > 1:  # the mask was left out, but with a prefix it is needed
         attention_mask = torch.ones(n_query, n_key, dtype=torch.bool, device=query.device).tril(n_key - n_query)[
             None, None
         ]
-    if attention_mask is not None:
-        visible = attention_mask.new_full((*attention_mask.shape[:-1], n_prefix), attention_mask.dtype == torch.bool)
-        attention_mask = torch.cat([visible, attention_mask], dim=-1)
+    if attention_mask is not None or visible is not None:
+        attention_mask = _joined_mask(visible, attention_mask, (len(key), keys.shape[2], n_query, n_key), query)
     bias = options.get("position_bias")
     if bias is not None:  # T5: the prefix has no position
-        options["position_bias"] = torch.cat([bias.new_zeros((*bias.shape[:-1], n_prefix)), bias], dim=-1)
-    key = torch.cat([keys.to(key.dtype).expand(rows, -1, -1, -1), key], dim=2)
-    value = torch.cat([values.to(value.dtype).expand(rows, -1, -1, -1), value], dim=2)
+        options["position_bias"] = torch.cat([bias.new_zeros((*bias.shape[:-1], keys.shape[2])), bias], dim=-1)
+    key = torch.cat([keys.to(key.dtype), key], dim=2)
+    value = torch.cat([values.to(value.dtype), value], dim=2)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **{**options, "is_causal": False})
+
+
+def _joined_mask(visible: Tensor | None, mask: Tensor | None, sizes: tuple[int, int, int, int], like: Tensor) -> Tensor:
+    """The mask (rows or 1, 1, queries, prefix + keys) of a prefix of which all is seen, or what ``visible`` says."""
+    rows, n_prefix, n_query, n_key = sizes
+    if mask is None:
+        mask = torch.ones(1, 1, n_query, n_key, dtype=torch.bool, device=like.device)
+    if visible is None:
+        before = mask.new_full((*mask.shape[:-1], n_prefix), mask.dtype == torch.bool)
+        return torch.cat([before, mask], dim=-1)
+    if mask.dtype != torch.bool:
+        visible = torch.zeros_like(visible, dtype=mask.dtype).masked_fill(~visible, torch.finfo(mask.dtype).min)
+    before = visible.expand(rows, mask.shape[1], n_query, n_prefix)
+    return torch.cat([before, mask.expand(rows, -1, n_query, -1)], dim=-1)
 
 
 def record_sites(model: Any, run: Any) -> list[tuple[nn.Module, SiteShape]]:

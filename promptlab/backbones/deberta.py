@@ -56,7 +56,7 @@ def attend_with_prefix(
     rel_embeddings: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Disentangled attention with a prefix, which has no relative position. DeBERTa, arXiv:2006.03654, section 3.1."""
-    keys, values = getattr(module, MARK).next()  # (heads, prefix, width) each
+    keys, values, visible = getattr(module, MARK).next(len(hidden_states))  # (batch, heads, prefix, width) each
     heads = module.num_attention_heads
     states = hidden_states if query_states is None else query_states
     query = module.transpose_for_scores(module.query_proj(states), heads)  # (batch * heads, length, width)
@@ -73,8 +73,9 @@ def attend_with_prefix(
     scores = scores.masked_fill(~attention_mask.bool(), torch.finfo(query.dtype).min)
     query = query.view(rows, heads, *query.shape[-2:])
     to_prefix = query @ keys.to(query.dtype).transpose(-1, -2) / scaled_size_sqrt(query, parts).to(query.dtype)
+    if visible is not None:
+        to_prefix = to_prefix.masked_fill(~visible, torch.finfo(query.dtype).min)
     weights = module.dropout(torch.cat([to_prefix, scores], dim=-1).softmax(dim=-1))
-    before = values.to(value.dtype).expand(rows, -1, -1, -1)
-    context = weights @ torch.cat([before, value.view(rows, heads, *value.shape[-2:])], dim=2)
+    context = weights @ torch.cat([values.to(value.dtype), value.view(rows, heads, *value.shape[-2:])], dim=2)
     context = context.transpose(1, 2).flatten(2)  # (batch, length, hidden)
     return context, (weights if output_attentions else None)

@@ -79,6 +79,8 @@ class PrefixTable(nn.Module):
         std: of the first weights.
     """
 
+    visible = None  # all of it, from every row
+
     def __init__(self, sites: Sequence[Any], length: int, hidden: int, width: int, dropout: float, std: float) -> None:
         super().__init__()
         self.sites = [tuple(site) for site in sites]

@@ -1,0 +1,131 @@
+"""Several tuned copies of one backbone in a single pass: every row of a batch goes through its own copy's changes.
+
+Copies differ from their origin in few modules: a linear layer with LoRA or an adapter, a norm, an embedding with soft
+tokens. Only these are run for each copy on its rows; everything else runs once for the whole batch. Prefixes become one
+table with as many rows as the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptlab.errors import TuningError
+
+
+class RowGroups:
+    """How many rows of the batch at hand belong to each copy; their rows stand together, in the order of the copies."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+
+class Routed(nn.Module):
+    """The same place in several copies: each is given its rows.
+
+    Raises:
+        TuningError: where the model doesn't pass rows of the batch, but something that all rows share, such as
+            positions: there, copies of one batch can't differ.
+    """
+
+    def __init__(self, parts: Sequence[nn.Module], groups: RowGroups) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.groups = groups
+
+    @property
+    def weight(self) -> Tensor:
+        """Of an embedding whose copies differ only in soft tokens."""
+        return self.parts[0].weight  # type: ignore[return-value]
+
+    def forward(self, *inputs: Any, **more: Any) -> Tensor:
+        if more or len(inputs) != 1 or len(inputs[0]) != sum(self.groups.sizes):
+            raise _shared_by_rows(self.parts[0])
+        some = zip(self.parts, inputs[0].split(self.groups.sizes))
+        return torch.cat([part(rows) for part, rows in some if len(rows)])
+
+
+class RoutedPrefix(nn.Module):
+    """Keys and values of each row's own copy, (rows, heads, length, width); shorter prefixes are filled up unseen.
+
+    Args:
+        tables: of the copies, None for one without a prefix.
+        groups: the rows of each.
+    """
+
+    def __init__(self, tables: Sequence[Any], groups: RowGroups) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Identity() if table is None else table for table in tables)
+        self.groups = groups
+        self.visible: Tensor | None = None  # (rows, 1, 1, length)
+        self.dropout = next(table.dropout for table in tables if table is not None)
+
+    def forward(self) -> list[tuple[Tensor, Tensor]]:
+        made = [None if isinstance(table, nn.Identity) else table() for table in self.tables]
+        known = next(sites for sites in made if sites is not None)
+        lengths = [0 if sites is None else sites[0][0].shape[1] for sites in made]
+        device = known[0][0].device
+        sizes = torch.tensor(self.groups.sizes, device=device)
+        place = torch.arange(max(lengths), device=device)
+        seen = place < torch.tensor(lengths, device=device)[:, None]  # (copies, length)
+        self.visible = None if bool(seen.all()) else seen.repeat_interleave(sizes, dim=0)[:, None, None]
+
+        def rows(number: int, part: int) -> Tensor:
+            blank = torch.zeros_like(known[number][part][:, :0])
+            own = [blank if sites is None else sites[number][part] for sites in made]
+            filled = torch.stack([F.pad(x, (0, 0, 0, max(lengths) - x.shape[1])) for x in own])
+            return filled.repeat_interleave(sizes, dim=0)
+
+        return [(rows(number, 0), rows(number, 1)) for number in range(len(known))]
+
+
+def mix(origin: Any, copies: Sequence[Any], groups: RowGroups) -> Any:
+    """A backbone that runs copies of ``origin`` together.
+
+    Args:
+        origin: the backbone that they were copied from.
+        copies: backbones that share its weights, each with what a tuning method added or changed.
+        groups: says of every batch which rows belong to which copy.
+    """
+    mixed = origin.copy()
+    mixed.only_hidden = copies[0].only_hidden
+    tables = [getattr(copy, "prefix_table", None) for copy in copies]
+    if any(table is not None for table in tables):
+        mixed.prefix_sites()
+        mixed.set_prefix(RoutedPrefix(tables, groups))
+    _route(mixed.model, [copy.model for copy in copies], groups)
+    return mixed
+
+
+def _route(parent: nn.Module, theirs: Sequence[nn.Module], groups: RowGroups) -> None:
+    for name, child in parent.named_children():
+        parts = [their.get_submodule(name) for their in theirs]
+        if all(_is_same(child, part) for part in parts):
+            _route(child, parts, groups)
+        elif any(True for _ in child.children()):
+            raise _shared_by_rows(child)
+        else:
+            parent.add_module(name, Routed(parts, groups))
+
+
+def _shared_by_rows(module: nn.Module) -> TuningError:
+    return TuningError(
+        f"a {type(module).__name__} that these classifiers changed is used for all rows of a batch at once, so that "
+        "they can't share one; run them one after the other, or choose a method that adds to the model, such as adapters."
+    )
+
+
+def _is_same(module: nn.Module, other: nn.Module) -> bool:
+    """Whether a module's own computation is the same, whatever its children do."""
+    weights, others = dict(module.named_parameters(recurse=False)), dict(other.named_parameters(recurse=False))
+    return (
+        type(module) is type(other)
+        and [name for name, _ in module.named_children()] == [name for name, _ in other.named_children()]
+        and weights.keys() == others.keys()
+        and all(weights[name].data_ptr() == others[name].data_ptr() for name in weights)
+        and not other._forward_hooks
+    )

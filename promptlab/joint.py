@@ -1,0 +1,362 @@
+"""Several classifiers on one language model: trained together, and run together on the rows of one batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor, nn
+
+from promptlab.backbones import catalog
+from promptlab.backbones.mixing import RowGroups, mix
+from promptlab.checkpoint import DevScore
+from promptlab.data.readers import as_examples
+from promptlab.errors import DataError, TuningError, UnknownNameError
+from promptlab.estimator import TrainedEstimator, resolve_tuning
+from promptlab.fitting import EncodedSet, Labelled, dev_score, train_model
+from promptlab.inference import BATCH, average_variants, predict_log_probs, resolve_device
+from promptlab.interfaces import Backbone
+from promptlab.model import PromptModel, TrainableModel
+from promptlab.seeding import seeded
+from promptlab.text_classifier import TextClassifier
+from promptlab.types import Batch, Encoded, Example, MaskStates
+
+OWN_SETTINGS = ("seed",)  # in which classifiers that are trained together may differ
+
+
+class Row(NamedTuple):
+    """An encoded prompt, the number of the model that reads it, and its class if that is known."""
+
+    member: int
+    encoded: Encoded
+    target: int = -1
+
+
+@dataclass(slots=True)
+class JointBatch:
+    """A batch whose rows stand in the order of the models, and the number of rows of each."""
+
+    batch: Batch
+    sizes: list[int]
+
+    def to(self, device: Any) -> JointBatch:
+        return JointBatch(self.batch.to(device), self.sizes)
+
+
+class JointModel(TrainableModel):
+    """Prompt models whose backbones are copies of one; what they share runs once for all rows of a batch.
+
+    Source: Prompt Tuning, arXiv:2104.08691, section 6 (prompts of one model in one batch).
+
+    Args:
+        origin: the backbone that theirs were copied from.
+        members: the models.
+
+    Raises:
+        TuningError: if the models read the language model in different ways, or changed what rows of a batch share.
+    """
+
+    def __init__(self, origin: Any, members: Sequence[PromptModel]) -> None:
+        super().__init__()
+        first = members[0].head
+        for member in members:
+            if _reading(member.head) != _reading(first):
+                raise TuningError(
+                    f"{type(first).__name__} and {type(member.head).__name__} read the model in different ways, so "
+                    "that they can't share a batch; run them one after the other."
+                )
+        if first.answer_length > 1:
+            raise TuningError("answers of several tokens can't share a batch; run the classifiers one after the other.")
+        self.members = nn.ModuleList(members)
+        self.groups = RowGroups()
+        self.backbone = mix(origin, [member.backbone for member in members], self.groups)
+        self._try_out()
+
+    @torch.no_grad()
+    def _try_out(self) -> None:
+        """Run batches of two sizes: what isn't passed as rows of the batch is noticed in one of them at least."""
+        ids = np.ones(3, np.int64)
+        for times in (1, 2):
+            self.groups.sizes = [times] * len(self.members)
+            batch = self.backbone.collate([Encoded(ids, 0 * ids, ids[:1])] * (times * len(self.members)))
+            self.members[0].head.read(self.backbone, batch.to(self.backbone.embedding_weight().device))  # type: ignore
+
+    def collate(self, rows: Sequence[Row]) -> JointBatch:
+        """One batch of the rows of all models, sorted by model."""
+        batch = self.backbone.collate([row.encoded for row in sorted(rows, key=lambda row: row.member)])
+        counts = Counter(row.member for row in rows)
+        labels = [row.target for row in sorted(rows, key=lambda row: row.member)]
+        batch.labels = torch.tensor(labels) if min(labels) >= 0 else None
+        return JointBatch(batch, [counts[number] for number in range(len(self.members))])
+
+    def forward(self, joint: JointBatch) -> Any:
+        """The sum of the models' losses if the batch has labels, else log-probabilities (rows, classes) of each."""
+        self.groups.sizes = joint.sizes
+        first: Any = self.members[0]
+        answer = first.head.read(self.backbone, joint.batch)
+        results, start = [], 0
+        for member, size in zip(self.members, joint.sizes):
+            rows = slice(start, start + size)
+            if size or joint.batch.labels is None:
+                labels = None if joint.batch.labels is None else joint.batch.labels[rows]
+                results.append(_scored(member, _part(answer, rows, member), labels))
+            start += size
+        return results if joint.batch.labels is None else torch.stack(results).sum()
+
+
+def _reading(head: Any) -> tuple[Any, ...]:
+    """What must be equal for heads to read one pass of the model."""
+    return type(head).read, head.reads_lm_head, getattr(head, "pooling", None)
+
+
+def _part(answer: Any, rows: slice, member: Any) -> Any:
+    """A model's rows of an answer, read through its own language-model head."""
+    return MaskStates(answer.hidden[rows], member.backbone.project) if isinstance(answer, MaskStates) else answer[rows]
+
+
+def _scored(member: Any, answer: Any, labels: Tensor | None) -> Tensor:
+    return member.head(answer) if labels is None else member.head.loss(answer, labels)
+
+
+class JointClassifier:
+    """Classifiers that share one language model, each with a template, a verbalizer and a tuning of its own.
+
+    Unfitted ones are trained together, which is how several soft prompts of one frozen model cost one pass, and how
+    P-Tuning's prompt encoder serves several tasks. Fitted ones (loaded with ``model=backbone``) are run together: the
+    rows of one batch may belong to different classifiers.
+
+    Source: Prompt Tuning, arXiv:2104.08691, section 6; P-Tuning, arXiv:2103.10385, section 3.2.
+
+    Args:
+        classifiers: by name. Those that are trained together have the same tuning and settings, but for the seed.
+        model: the backbone they share, or its name; needed where fitted classifiers are run together.
+        share_encoder: train one encoder of soft tokens (P-Tuning's LSTM) for all of them; each keeps its own tokens.
+    """
+
+    def __init__(
+        self, classifiers: Mapping[str, TextClassifier], model: Any = None, *, share_encoder: bool = False
+    ) -> None:
+        if not classifiers:
+            raise TuningError("there are no classifiers; give at least one.")
+        self.classifiers, self.model, self.share_encoder = dict(classifiers), model, share_encoder
+        fitted = [name for name, classifier in self.classifiers.items() if hasattr(classifier, "model_")]
+        self.origin: Any = catalog.load_backbone(model)
+        if len(fitted) == len(self.classifiers):
+            self._join(self.classifiers)
+        elif fitted:
+            raise TuningError(
+                f"classifier {fitted[0]!r} is fitted and others aren't; give fitted ones or unfitted ones."
+            )
+
+    def fit(self, X: Mapping[str, Any], y: Mapping[str, Any] | None = None, *, eval_set: Any = None) -> Self:
+        """Train all classifiers; each update sees a batch of every one of them.
+
+        Args:
+            X: the texts of each classifier; the smaller sets are gone through more often.
+            y: their labels, or None if the examples carry them.
+            eval_set: dev texts and labels, both by name; the weights are chosen by the mean accuracy.
+
+        Raises:
+            TuningError: if the classifiers' settings differ.
+            PromptlabError: as ``TextClassifier.fit`` does.
+        """
+        settings = self._common_settings()
+        self.origin.to(resolve_device(settings.device))  # before it is copied, so that the copies share its memory
+        data = {
+            name: Labelled.of(self._of(X, name), None if y is None else self._of(y, name)) for name in self.classifiers
+        }
+        dev = eval_set and {
+            name: Labelled.of(*(self._of(part, name) if part is not None else None for part in eval_set))
+            for name in self.classifiers
+        }
+        fitted = {name: clone(classifier) for name, classifier in self.classifiers.items()}
+        members = [self._build(fitted[name], data[name]) for name in fitted]
+        if self.share_encoder:
+            _share_encoders(members)
+        sets = [EncodedSet.of(data[name], member, settings.max_length) for name, member in zip(fitted, members)]
+        held_out = dev and [EncodedSet.of(dev[name], m, settings.max_length) for name, m in zip(fitted, members)]
+        model = JointModel(self.origin, members)
+        with seeded(settings.seed):
+            history = _train(model, sets, held_out, settings, share_encoder=self.share_encoder)
+        for (name, classifier), member in zip(fitted.items(), members):
+            classifier.become(member, whole=data[name].whole, history=history)
+        self._join(fitted)
+        return self
+
+    def predict(self, X: Any, names: Sequence[str]) -> list[Any]:
+        """The likeliest class of each text, by the classifier named for it."""
+        probabilities = self.predict_proba(X, names)
+        return [self.classifiers_[name].classes_[row.argmax()] for name, row in zip(names, probabilities)]
+
+    @torch.inference_mode()
+    def predict_proba(self, X: Any, names: Sequence[str]) -> list[np.ndarray]:
+        """Class probabilities of each text by the classifier named for it, in the order of its ``classes_``.
+
+        Raises:
+            UnknownNameError: if there is no such classifier.
+            DataError: if there aren't as many names as texts.
+        """
+        if not hasattr(self, "model_"):
+            raise TuningError("these classifiers aren't fitted yet; call fit, or give fitted ones.")
+        examples = as_examples(X)
+        if len(names) != len(examples):
+            raise DataError(
+                f"there are {len(examples)} texts, but {len(names)} names of classifiers; give one for each."
+            )
+        order = {name: number for number, name in enumerate(self.classifiers_)}
+        for name in names:
+            if name not in order:
+                raise UnknownNameError("classifier", name, order)
+        rows = self._rows(examples, [order[name] for name in names])
+        log_probs = self._log_probs([row for rows_ in rows for row in rows_])
+        results, start = [], 0
+        for name, own in zip(names, rows):
+            classifier = self.classifiers_[name]
+            mean = average_variants(torch.stack(log_probs[start : start + len(own)]), len(own))[0]
+            known = list(classifier.model_.verbalizer.classes)
+            results.append(mean.exp().numpy()[[known.index(str(label)) for label in classifier.classes_]])
+            start += len(own)
+        return results
+
+    def vote(self, X: Any) -> list[Any]:
+        """The class that most classifiers choose; of equally many votes, the one chosen by an earlier classifier."""
+        examples = as_examples(X)
+        names = [name for _ in examples for name in self.classifiers_]
+        chosen = self.predict([example for example in examples for _ in self.classifiers_], names)
+        width = len(self.classifiers_)
+        return [Counter(chosen[i : i + width]).most_common(1)[0][0] for i in range(0, len(chosen), width)]
+
+    def _of(self, parts: Mapping[str, Any], name: str) -> Any:
+        if name not in parts:
+            raise DataError(
+                f"there is no data for classifier {name!r}, only for {', '.join(parts) or 'none'}; give some."
+            )
+        return parts[name]
+
+    def _common_settings(self) -> TextClassifier:
+        """The classifier whose settings all have."""
+        first_name, first = next(iter(self.classifiers.items()))
+        for name, other in self.classifiers.items():
+            if other.model is not None and other.model is not self.model:
+                raise TuningError(f"classifier {name!r} has a model of its own; leave it out and pass it here, once.")
+            for key in (*(field.name for field in fields(TrainedEstimator)), "tuning"):
+                mine, theirs = getattr(first, key), getattr(other, key)
+                if key not in OWN_SETTINGS and mine != theirs:
+                    raise TuningError(
+                        f"classifiers that are trained together have one {key}, but {first_name!r} has {mine!r} and "
+                        f"{name!r} has {theirs!r}; make them equal."
+                    )
+        return first
+
+    def _build(self, classifier: TextClassifier, data: Labelled) -> PromptModel:
+        tuning = resolve_tuning(classifier.tuning)
+        verbalizer = classifier._verbalizer(sorted(set(data.labels)))
+        with seeded(classifier.seed):
+            template = tuning.edit(classifier._template().bind(data.examples, verbalizer))
+            return PromptModel.build(template, verbalizer, self.origin.copy(), tuning)
+
+    def _join(self, fitted: Mapping[str, TextClassifier]) -> None:
+        members = [classifier._ready() for classifier in fitted.values()]
+        for name, member in zip(fitted, members):
+            if not _share(self.origin, member.backbone):
+                raise TuningError(
+                    f"classifier {name!r} has a backbone of its own; load it with from_pretrained(folder, "
+                    "model=backbone) and pass the same backbone here."
+                )
+        self.classifiers_ = dict(fitted)
+        self.model_ = JointModel(self.origin, members).eval()
+
+    def _rows(self, examples: Sequence[Example], numbers: Sequence[int]) -> list[list[Row]]:
+        """The prompts of each example."""
+        found: list[list[Row]] = [[] for _ in examples]
+        for number, classifier in enumerate(self.classifiers_.values()):
+            own = [i for i, its in enumerate(numbers) if its == number]
+            member: Any = classifier.model_
+            encoded = member.encode([examples[i] for i in own], max_length=classifier.max_length)
+            n = member.template.n_variants
+            for place, i in enumerate(own):
+                found[i] = [Row(number, row) for row in encoded[place * n : (place + 1) * n]]
+        return found
+
+    def _log_probs(self, rows: Sequence[Row]) -> list[Tensor]:
+        """Class log-probabilities of each row, on the CPU, in batches of like length and one number of masks."""
+        model = self.model_.eval()
+        device = next(model.parameters()).device
+        order = sorted(
+            range(len(rows)), key=lambda i: (len(rows[i].encoded.mask_index), len(rows[i].encoded.input_ids))
+        )
+        results: list[Any] = [None] * len(rows)
+        for some in _alike(order, rows):
+            by_member = sorted(some, key=lambda i: rows[i].member)
+            scores = model(model.collate([rows[i] for i in by_member]).to(device))
+            for i, row in zip(by_member, (row for part in scores for row in part.cpu())):
+                results[i] = row
+        return results
+
+
+def _alike(order: Sequence[int], rows: Sequence[Row]) -> list[list[int]]:
+    """Batches of rows that have as many masks."""
+    batches: list[list[int]] = []
+    for i in order:
+        n_masks = len(rows[i].encoded.mask_index)
+        if batches and len(batches[-1]) < BATCH and len(rows[batches[-1][0]].encoded.mask_index) == n_masks:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def _train(
+    model: JointModel, sets: Sequence[EncodedSet], dev: Any, settings: TextClassifier, *, share_encoder: bool
+) -> list[dict[str, float]]:
+    """Train with batches of which each holds as many rows of every model."""
+    rows = [
+        [Row(number, row, int(target)) for row, target in zip(data.rows, data.row_targets)]
+        for number, data in enumerate(sets)
+    ]
+    count = max(map(len, rows))
+
+    def collate(numbers: list[int]) -> Any:
+        return model.collate([own[number % len(own)] for own in rows for number in numbers])
+
+    members: Any = model.members
+
+    def evaluate() -> DevScore:
+        scores = [
+            dev_score(predict_log_probs(member.eval(), data.rows), data.targets) for member, data in zip(members, dev)
+        ]
+        return DevScore(
+            sum(score.accuracy for score in scores) / len(scores),
+            sum(score.loss for score in scores) / len(scores),
+            sum(score.n_examples for score in scores),
+        )
+
+    tuning = resolve_tuning(settings.tuning)
+    return train_model(
+        model,
+        range(count),
+        collate,
+        [max(len(own[number % len(own)].encoded.input_ids) for own in rows) for number in range(count)],
+        settings._training_settings(tuning, count, model.backbone.hidden_size),
+        evaluate=None if dev is None else evaluate,
+        checkpoint=settings.checkpoint_dir,
+        separate=() if share_encoder else members,
+    )
+
+
+def _share_encoders(members: Sequence[PromptModel]) -> None:
+    encoder = members[0].soft.encoder
+    if encoder is None:
+        raise TuningError("there is no encoder of soft tokens to share; choose tuning='p-tuning' and soft tokens.")
+    for member in members:
+        member.soft.encoder = encoder
+
+
+def _share(one: Backbone, other: Backbone) -> bool:
+    """Whether two backbones have the same embeddings in memory."""
+    return one.embedding_weight().data_ptr() == other.embedding_weight().data_ptr()
