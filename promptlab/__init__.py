@@ -31,6 +31,7 @@ _PUBLIC = {
     "PTuningV2": "promptlab.tuning.prefix",
     "PrefixTuning": "promptlab.tuning.prefix",
     "PromptClassifier": "promptlab.classifier",
+    "PromptGenerator": "promptlab.generator",
     "PromptTuning": "promptlab.tuning.prompt_tuning",
     "PromptlabError": "promptlab.errors",
     "StringVerbalizer": "promptlab.verbalizers.strings",

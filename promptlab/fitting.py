@@ -78,7 +78,7 @@ class EncodedSet(NamedTuple):
 def train_model(
     model: TrainableModel,
     rows: Sequence[Any],
-    collate: Callable[[list[Any]], Batch],
+    collate: Callable[[list[Any]], Any],
     lengths: Sequence[int],
     settings: TrainingSettings,
     *,

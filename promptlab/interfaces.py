@@ -234,6 +234,32 @@ class Backbone(ABC):
         """The transformer layers, from the input to the output."""
 
 
+class GenerativeBackbone(Backbone):
+    """A backbone that can write after a prompt, at its one slot."""
+
+    @property
+    @abstractmethod
+    def end_id(self) -> int | None:
+        """Id of the token that ends a text, None if the tokenizer has none."""
+
+    @abstractmethod
+    def target_logits(self, batch: Batch, targets: Tensor, lengths: Tensor) -> Tensor:
+        """Logits from which each token of a text is foretold, given those before it: (batch, longest, vocabulary).
+
+        Args:
+            targets: ids of the text of each prompt, padded on the right, (batch, longest).
+            lengths: tokens of each text, (batch,).
+        """
+
+    @abstractmethod
+    def generate(self, batch: Batch, **options: Any) -> list[list[int]]:
+        """Ids that the model writes after each prompt, special ones included.
+
+        Raises:
+            TuningError: if transformers' ``generate`` doesn't take the options.
+        """
+
+
 @dataclass(frozen=True)
 class TrainingDefaults:
     """What ``fit`` uses where the user says nothing.

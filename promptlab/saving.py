@@ -16,6 +16,7 @@ from promptlab.classifier import HeadClassifier, PromptClassifier
 from promptlab.errors import SavedModelError, TuningError
 from promptlab.estimator import fresh_backbone, resolve_tuning
 from promptlab.files import atomic_folder
+from promptlab.generator import PromptGenerator
 from promptlab.model import TrainableModel
 from promptlab.registry import TUNINGS
 from promptlab.tagger import TokenClassifier
@@ -24,7 +25,12 @@ SCHEMA = 1
 SETTINGS = "promptlab.json"
 WEIGHTS = "weights.safetensors"
 TEXT_PARTS = ("template", "verbalizer", "classes", "label_type")
-PARTS = {"PromptClassifier": TEXT_PARTS, "HeadClassifier": TEXT_PARTS, "TokenClassifier": ("tags",)}
+PARTS = {
+    "PromptClassifier": TEXT_PARTS,
+    "HeadClassifier": TEXT_PARTS,
+    "TokenClassifier": ("tags",),
+    "PromptGenerator": ("template",),
+}
 NOT_SAVED = ("template", "verbalizer", "model", "tuning", "checkpoint_dir", "device")
 
 
@@ -94,7 +100,7 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
     """Load a saved classifier of whichever class it is; raises as ``load`` does."""
     path = _local(folder)
     settings = read_settings(path)
-    known = {cls.__name__: cls for cls in (PromptClassifier, HeadClassifier, TokenClassifier)}
+    known = {cls.__name__: cls for cls in (PromptClassifier, HeadClassifier, TokenClassifier, PromptGenerator)}
     name = settings["estimator"]
     if name not in known:
         raise SavedModelError(
@@ -184,24 +190,27 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+TASKS = {"TokenClassifier": "token-classification", "PromptGenerator": "text-generation"}
+
+
 def _card(settings: dict[str, Any], n_trained: int) -> str:
-    template = settings.get("template")
-    task = "text-classification" if template else "token-classification"
+    template, name = settings.get("template"), settings["estimator"]
+    classes = settings.get("classes") or settings.get("tags")
     lines = {
-        "Estimator": settings["estimator"],
+        "Estimator": name,
         "Base model": settings["model"]["name"],
         "Template": f"`{template.get('source', template['kind'])}`" if template else "none",
-        "Classes": ", ".join(settings.get("classes") or settings["tags"]),
+        "Classes": ", ".join(classes) if classes else "none",
         "Tuning": settings["tuning"]["kind"],
         "Trained weights": f"{n_trained:,}",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in lines.items())
-    example = '["a text"]' if template else '[["a", "text"]]'
+    example = '[["a", "text"]]' if name == "TokenClassifier" else '["a text"]'
     return (
-        f"---\nlibrary_name: promptlab\npipeline_tag: {task}\n"
+        f"---\nlibrary_name: promptlab\npipeline_tag: {TASKS.get(name, 'text-classification')}\n"
         f"base_model: {json.dumps(settings['model']['name'])}\n---\n\n"
-        f"# A promptlab classifier\n\n| | |\n|---|---|\n{table}\n\n"
+        f"# A promptlab model\n\n| | |\n|---|---|\n{table}\n\n"
         "```python\n"
-        f"from promptlab import {settings['estimator']}\n\n"
-        f'{settings["estimator"]}.from_pretrained("this folder").predict({example})\n```\n'
+        f"from promptlab import {name}\n\n"
+        f'{name}.from_pretrained("this folder").predict({example})\n```\n'
     )

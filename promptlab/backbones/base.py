@@ -136,6 +136,10 @@ class TransformerBackbone(nn.Module, Backbone):
     def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
         return self.encoder.token_ids(text, at_start=at_start)
 
+    @property
+    def end_id(self) -> int | None:
+        return end_of_text(self.tokenizer)
+
     def embedding_weight(self) -> Tensor:
         return self.model.get_input_embeddings().weight
 
@@ -226,6 +230,38 @@ class TransformerBackbone(nn.Module, Backbone):
     def pooled_model(self) -> nn.Module:
         """The part of the network that ``hidden_states`` runs."""
         return self.model.base_model
+
+
+def followed_by(ids: Tensor, lengths: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of ids, of which ``lengths`` count, each followed by its row of ``more``.
+
+    Returns:
+        The ids (batch, length + k), and the positions of the new ones (batch, k).
+    """
+    places = lengths[:, None] + torch.arange(more.shape[1], device=ids.device)
+    return F.pad(ids, (0, more.shape[1])).scatter(1, places, more), places
+
+
+def generate(model: Any, tokenizer: Any, inputs: dict[str, Any], options: dict[str, Any]) -> list[list[int]]:
+    """transformers' ``generate``, its errors as ours."""
+    end = end_of_text(tokenizer)
+    pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    forced = {"forced_bos_token_id": None, "forced_eos_token_id": None}  # BART's, for texts that begin with nothing
+    settings = {"pad_token_id": pad, "eos_token_id": end, **forced, **options}
+    try:
+        return model.generate(**inputs, **settings).tolist()
+    except (ValueError, TypeError) as error:
+        said = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise TuningError(f"generate doesn't take {said}: {_one_line(error)}") from None
+
+
+def end_of_text(tokenizer: Any) -> int | None:
+    """Id of the token that ends a text."""
+    return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _recomputed(layer: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from promptlab.backbones.base import TransformerBackbone, by_length
+from promptlab.backbones.base import TransformerBackbone, by_length, followed_by, generate
 from promptlab.backbones.encoding import PromptEncoder, Run, Special
 from promptlab.errors import TemplateError, TuningError
+from promptlab.interfaces import GenerativeBackbone
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
 LAYERS = {"gpt2": "h"}  # where they aren't called "layers"
@@ -62,7 +63,7 @@ class Prefix(NamedTuple):
     cache: DynamicCache
 
 
-class CausalBackbone(TransformerBackbone):
+class CausalBackbone(TransformerBackbone, GenerativeBackbone):
     """A causal language model, such as GPT-2, Llama or Qwen.
 
     Prompts are padded on the right, so that positions don't depend on the batch. The score of an answer of several
@@ -108,6 +109,21 @@ class CausalBackbone(TransformerBackbone):
                 scores = self._go_on(batch, cache, first, [strings[number] for number in some])
                 columns |= dict(zip(some, scores.unbind(dim=1)))
         return torch.stack([columns[number] for number in range(len(strings))], dim=1)
+
+    def target_logits(self, batch: Batch, targets: Tensor, lengths: Tensor) -> Tensor:
+        n_before = batch.attention_mask.sum(dim=1)
+        ids, places = followed_by(batch.input_ids, n_before, targets)
+        mask = (torch.arange(ids.shape[1], device=ids.device) < (n_before + lengths)[:, None]).long()
+        hidden = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        return self.states_at(hidden, places - 1).logits()
+
+    def generate(self, batch: Batch, **options: Any) -> list[list[int]]:
+        length = batch.input_ids.shape[1]
+        n_pads = length - batch.attention_mask.sum(dim=1, keepdim=True)
+        source = (torch.arange(length, device=batch.input_ids.device) - n_pads) % length  # pads go to the left
+        ids, mask = batch.input_ids.gather(1, source), batch.attention_mask.gather(1, source)
+        embedded = self.model.get_input_embeddings()(ids)  # generate knows no soft tokens, but their vectors
+        return generate(self.model, self.tokenizer, {"inputs_embeds": embedded, "attention_mask": mask}, options)
 
     def _go_on(self, batch: Batch, cache: Any, first: Tensor, strings: Sequence[Sequence[int]]) -> Tensor:
         """Log-probabilities (batch, strings) of strings of one length after prompts that were read already."""

@@ -115,7 +115,7 @@ def _route(parent: nn.Module, theirs: Sequence[nn.Module], groups: RowGroups) ->
 def _shared_by_rows(module: nn.Module) -> TuningError:
     return TuningError(
         f"a {type(module).__name__} that these classifiers changed is used for all rows of a batch at once, so that "
-        "they can't share one; run them one after the other, or choose a method that adds to the model, such as adapters."
+        "they can't share one; run them one after the other, or choose a method that adds to the model (adapter, lora)."
     )
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from promptlab.backbones.base import TransformerBackbone
+from promptlab.backbones.base import TransformerBackbone, followed_by, generate
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.errors import BackboneError, TemplateError
+from promptlab.interfaces import GenerativeBackbone
 from promptlab.types import AnswerSlot, Batch, MaskStates, Prompt
 
 LAYERS = {"bart": ("encoder.layers", "decoder.layers")}  # where they aren't called "block"
 
 
-class Seq2SeqBackbone(TransformerBackbone):
+class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
     """An encoder-decoder model whose decoder is given a prefix and asked for the answer.
 
     The score of an answer of several tokens is the sum of their log-probabilities; all answers to a prompt share its
@@ -60,11 +60,33 @@ class Seq2SeqBackbone(TransformerBackbone):
         """Log-probability (batch,) of one string, all of its tokens read in one pass through the decoder."""
         ids, lengths = prefix
         tokens = torch.tensor(string, device=ids.device).expand(len(ids), -1)  # (batch, k)
-        places = lengths[:, None] + torch.arange(tokens.shape[1], device=ids.device)
-        ids = F.pad(ids, (0, tokens.shape[1])).scatter(1, places, tokens)
-        hidden = self._decoded(ids, lengths + tokens.shape[1], encoded, batch.attention_mask)
-        log_probs = self.states_at(hidden, places - 1).logits().log_softmax(dim=-1)  # (batch, k, vocabulary)
-        return log_probs.gather(2, tokens[..., None]).sum(dim=(1, 2))
+        logits = self._read_on(batch, encoded, prefix, tokens, torch.full_like(lengths, tokens.shape[1]))
+        return logits.log_softmax(dim=-1).gather(2, tokens[..., None]).sum(dim=(1, 2))
+
+    def _read_on(
+        self, batch: Batch, encoded: Any, prefix: tuple[Tensor, Tensor], tokens: Tensor, counts: Tensor
+    ) -> Tensor:
+        """Logits (batch, k, vocabulary) for the tokens (batch, k) after the prefix, of which ``counts`` count."""
+        ids, places = followed_by(*prefix, tokens)
+        hidden = self._decoded(ids, prefix[1] + counts, encoded, batch.attention_mask)
+        return self.states_at(hidden, places - 1).logits()
+
+    def target_logits(self, batch: Batch, targets: Tensor, lengths: Tensor) -> Tensor:
+        return self._read_on(batch, self._encoded(batch), self.decoder_prefix(batch), targets, lengths)
+
+    def generate(self, batch: Batch, **options: Any) -> list[list[int]]:
+        ids, lengths = self.decoder_prefix(batch)
+        written: list[list[int]] = [[] for _ in ids]
+        for length in sorted(set(lengths.tolist())):  # decoders number their positions from the first token, pad or not
+            rows = torch.nonzero(lengths == length)[:, 0]
+            inputs = {
+                "input_ids": batch.input_ids[rows],
+                "attention_mask": batch.attention_mask[rows],
+                "decoder_input_ids": ids[rows, :length],
+            }
+            for row, text in zip(rows.tolist(), generate(self.model, self.tokenizer, inputs, options)):
+                written[row] = text[length:]
+        return written
 
     def _encoded(self, batch: Batch) -> Any:
         return self.model.get_encoder()(input_ids=batch.input_ids, attention_mask=batch.attention_mask)

@@ -47,7 +47,7 @@ class Adapter(Tuning):
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=3e-4, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
+        return TrainingDefaults(learning_rate=1e-4, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
 
 
 class Bottleneck(nn.Module):

@@ -1,0 +1,295 @@
+"""Text out: a model that is tuned to write what the mask at the end of a template stands for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from promptlab.checkpoint import DevScore
+from promptlab.classifier import resolve_template
+from promptlab.data.readers import as_examples
+from promptlab.errors import BackboneError, DataError, TemplateError, TuningError
+from promptlab.estimator import TrainedEstimator, fresh_backbone, resolve_tuning
+from promptlab.fitting import train_model
+from promptlab.inference import BATCH, resolve_device
+from promptlab.interfaces import GenerativeBackbone, Template, Tuning
+from promptlab.model import TrainableModel, attach
+from promptlab.registry import TEMPLATES
+from promptlab.seeding import seeded
+from promptlab.soft_tokens import SoftTokens
+from promptlab.types import Batch, Encoded, Example
+
+REDUCTIONS = ("token", "sequence")
+
+
+class Pair(NamedTuple):
+    """An encoded prompt and the ids of what is to follow."""
+
+    encoded: Encoded
+    target: list[int]
+
+
+@dataclass(slots=True)
+class PairBatch:
+    """Prompts, their targets (batch, longest), padded on the right, and the targets' lengths (batch,)."""
+
+    batch: Batch
+    targets: Tensor
+    lengths: Tensor
+
+    def to(self, device: Any) -> PairBatch:
+        return PairBatch(self.batch.to(device), self.targets.to(device), self.lengths.to(device))
+
+    @property
+    def counts(self) -> Tensor:
+        """Which target tokens aren't padding, (batch, longest)."""
+        return torch.arange(self.targets.shape[1], device=self.lengths.device) < self.lengths[:, None]
+
+
+class GeneratorModel(TrainableModel):
+    """A template on a language model that writes.
+
+    Args:
+        template: turns examples into prompts that end with a mask.
+        backbone: a causal or encoder-decoder model.
+        soft: vectors of the template's soft tokens.
+        reduction: of the loss: the mean over all target ``"token"``s, or the sum of each ``"sequence"``, then the mean,
+            as in Prefix-Tuning's code.
+    """
+
+    def __init__(self, template: Template, backbone: Any, soft: SoftTokens, reduction: str) -> None:
+        super().__init__()
+        self.template, self.backbone, self.soft, self.reduction = template, backbone, soft, reduction
+        if soft.ids:
+            backbone.embed_soft(soft)
+
+    @classmethod
+    def build(cls, template: Template, backbone: Any, tuning: Tuning, reduction: str) -> GeneratorModel:
+        """Put the parts together; the backbone is changed in place.
+
+        Raises:
+            BackboneError: if the model can't write.
+            TuningError: if the tuning doesn't fit the model.
+        """
+        if not isinstance(backbone, GenerativeBackbone):
+            raise BackboneError(
+                f"model {backbone.name!r} fills masks but writes no text; choose a causal or encoder-decoder one, "
+                "such as smollm2."
+            )
+        if template.slot.n_masks != 1:
+            raise TemplateError(f"the template has {template.slot.n_masks} masks, but a text goes into exactly 1.")
+        backbone.only_hidden = False
+        attach(tuning, backbone)
+        width = backbone.embedding_weight().shape[1]
+        soft = SoftTokens(template.soft_slots, backbone, encoder=tuning.soft_encoder(width))
+        return cls(template, backbone, soft, reduction)
+
+    def added_inputs(self) -> Sequence[str]:
+        return [f"soft tokens {key!r}" for key in self.soft.ids]
+
+    def encode(self, examples: Sequence[Example], *, max_length: int | None, answer_length: int) -> list[Encoded]:
+        """Prompts, shortened so that a text of ``answer_length`` tokens still fits the model."""
+        prompts = [self.template.render(example) for example in examples]
+        return self.backbone.encode(prompts, soft_ids=self.soft.ids, max_length=max_length, answer_length=answer_length)
+
+    def collate(self, pairs: Sequence[Pair]) -> PairBatch:
+        lengths = torch.tensor([len(pair.target) for pair in pairs])
+        targets = torch.zeros(len(pairs), int(lengths.max()), dtype=torch.long)
+        for row, pair in enumerate(pairs):
+            targets[row, : len(pair.target)] = torch.tensor(pair.target)
+        return PairBatch(self.backbone.collate([pair.encoded for pair in pairs]), targets, lengths)
+
+    def forward(self, pairs: PairBatch) -> Tensor:
+        """The loss in nats: negative log-likelihood of the targets given the prompts."""
+        logits = self.backbone.target_logits(pairs.batch, pairs.targets, pairs.lengths)
+        losses = -_of(logits.log_softmax(dim=-1), pairs.targets)[pairs.counts]
+        return losses.mean() if self.reduction == "token" else losses.sum() / len(pairs.lengths)
+
+    def score(self, pairs: PairBatch) -> tuple[Tensor, Tensor]:
+        """Loss of each target token, and whether the model would have chosen it, (tokens,) both."""
+        logits = self.backbone.target_logits(pairs.batch, pairs.targets, pairs.lengths)
+        losses = -_of(logits.log_softmax(dim=-1), pairs.targets)
+        return losses[pairs.counts], (logits.argmax(dim=-1) == pairs.targets)[pairs.counts]
+
+
+def _of(log_probs: Tensor, targets: Tensor) -> Tensor:
+    return log_probs.gather(2, targets[..., None]).squeeze(2)
+
+
+@dataclass(eq=False, repr=False)
+class PromptGenerator(TrainedEstimator):
+    """Text generation: the text that a template's final mask stands for.
+
+    Source: Prefix-Tuning, arXiv:2101.00190, section 4; Prompt Tuning, arXiv:2104.08691, section 2.
+
+    Args:
+        template: Jinja source that ends with ``{{ mask }}``, or a ``Template``.
+        model: a causal or encoder-decoder model: a package's name, a hub id, a folder, or a loaded backbone.
+        tuning: name of a tuning method, or a ``Tuning``.
+        max_new_tokens: tokens that a text may have, its end included; longer training texts are cut, with a warning.
+        num_beams: of the search where ``generate`` isn't told another number; 1 is greedy.
+        reduction: of the loss, ``"token"`` or ``"sequence"``.
+
+    The other settings are those of ``TrainedEstimator``.
+    """
+
+    template: Any = None
+    model: Any = None
+    tuning: Any = "prefix"
+    max_new_tokens: int = 64
+    num_beams: int = 1
+    reduction: str = "token"
+
+    def fit(self, X: Any, y: Sequence[str], *, eval_set: tuple[Any, Sequence[str]] | None = None) -> Self:
+        """Train on inputs and the texts to write.
+
+        Args:
+            X: texts (field ``text_a``), tuples, dicts, a DataFrame or a Dataset.
+            y: one text for each.
+            eval_set: dev inputs and texts. The latest weights whose share of tokens foretold right is within one
+                standard error of the highest are kept.
+
+        Raises:
+            DataError: if there is no text, or not one for each input.
+            PromptlabError: if template, model, tuning or settings don't fit one another.
+        """
+        self._check_settings(eval_set)
+        if self.reduction not in REDUCTIONS:
+            raise TuningError(f"reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}.")
+        if self.max_new_tokens < 1:
+            raise TuningError(f"max_new_tokens={self.max_new_tokens} must be at least 1.")
+        examples = _paired(X, y)
+        dev = None if eval_set is None else _paired(*eval_set)
+        tuning = resolve_tuning(self.tuning)
+        if tuning.defaults.max_steps == 0:
+            raise TuningError("tuning 'none' trains nothing; choose another, such as 'prefix'.")
+        with seeded(self.seed):
+            template = tuning.edit(resolve_template(self.template))
+            model = GeneratorModel.build(template, fresh_backbone(self.model), tuning, self.reduction)
+            self.history_ = self._train(model, tuning, examples, dev)
+        self.model_ = model.export().eval()
+        return self
+
+    def generate(self, X: Any, **options: Any) -> list[str]:
+        """The text for each input.
+
+        Args:
+            options: of transformers' ``generate``, such as ``num_beams=5``, or ``do_sample=True, top_p=0.9``; what is
+                sampled depends on ``seed``.
+
+        Raises:
+            TuningError: if transformers doesn't take an option.
+        """
+        model = self._ready()
+        device = resolve_device(self.device)
+        model.to(device).eval()
+        chosen = {"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams, "do_sample": False, **options}
+        answer_length = int(chosen["max_new_tokens"])
+        encoded = model.encode(as_examples(X), max_length=self.max_length, answer_length=answer_length)
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
+        texts = [""] * len(encoded)
+        with seeded(self.seed), torch.inference_mode():
+            for start in range(0, len(order), BATCH):
+                some = order[start : start + BATCH]
+                batch = model.backbone.collate([encoded[i] for i in some]).to(device)
+                for i, ids in zip(some, model.backbone.generate(batch, **chosen)):
+                    texts[i] = model.backbone.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        return texts
+
+    def predict(self, X: Any) -> np.ndarray:
+        """``generate`` with the settings of the estimator."""
+        return np.array(self.generate(X), dtype=object)
+
+    def score(self, X: Any, y: Sequence[str | Sequence[str]]) -> float:
+        """Corpus BLEU (0 to 100) of what is generated, by sacrebleu.
+
+        Args:
+            y: for each input its right text, or several.
+        """
+        try:
+            from sacrebleu import corpus_bleu
+        except ImportError:
+            raise DataError("BLEU needs the package sacrebleu; install promptlab[bleu].") from None
+        references = [[one] if isinstance(one, str) else list(one) for one in y]
+        written = self.generate(X)
+        if len(written) != len(references):
+            raise DataError(f"there are {len(written)} inputs, but {len(references)} references; give some for each.")
+        most = max(map(len, references))
+        streams = [[own[i] if i < len(own) else None for own in references] for i in range(most)]
+        return float(corpus_bleu(written, streams).score)
+
+    def saved_parts(self) -> dict[str, Any]:
+        return {"template": TEMPLATES.to_dict(self._ready().template)}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, GeneratorModel]:
+        template = TEMPLATES.from_dict(saved["template"])
+        estimator = cls(**saved["parameters"], template=template)
+        return estimator, GeneratorModel.build(template, backbone, tuning, estimator.reduction)
+
+    def take_model(self, model: GeneratorModel, saved: dict[str, Any]) -> None:
+        self.model_ = model.eval()
+
+    def _train(
+        self, model: GeneratorModel, tuning: Tuning, examples: Sequence[Example], dev: Sequence[Example] | None
+    ) -> list[dict[str, float]]:
+        pairs = self._pairs(model, examples)
+        held_out = None if dev is None else self._pairs(model, dev)
+        settings = self._training_settings(tuning, len(pairs), model.backbone.hidden_size)
+
+        @torch.inference_mode()
+        def evaluate() -> DevScore:
+            assert held_out is not None
+            model.eval()
+            device = next(model.parameters()).device
+            parts = [held_out[start : start + BATCH] for start in range(0, len(held_out), BATCH)]
+            losses, hits = zip(*(model.score(model.collate(part).to(device)) for part in parts))
+            right = torch.cat(hits).float()
+            return DevScore(right.mean().item(), torch.cat(losses).mean().item(), len(right))
+
+        return train_model(
+            model,
+            pairs,
+            model.collate,
+            [len(pair.encoded.input_ids) + len(pair.target) for pair in pairs],
+            settings,
+            evaluate=None if dev is None else evaluate,
+            checkpoint=self.checkpoint_dir,
+        )
+
+    def _pairs(self, model: GeneratorModel, examples: Sequence[Example]) -> list[Pair]:
+        backbone, limit = model.backbone, self.max_new_tokens
+        end = backbone.end_id
+        if end is None:
+            raise BackboneError(
+                f"the tokenizer of {backbone.name!r} has no end-of-text token, with which a text stops."
+            )
+        slot = model.template.slot
+        targets = [[*backbone.answer_ids(str(example.label), slot), end] for example in examples]
+        n_cut = sum(len(target) > limit for target in targets)
+        if n_cut:
+            warnings.warn(
+                f"{n_cut} of {len(targets)} texts have more than max_new_tokens={limit} tokens and are cut; raise it.",
+                stacklevel=4,
+            )
+        encoded = model.encode(examples, max_length=self.max_length, answer_length=limit)
+        return [Pair(row, target[:limit]) for row, target in zip(encoded, targets)]
+
+
+def _paired(X: Any, y: Any) -> list[Example]:
+    texts = list(y)
+    wrong = next(
+        (row for row, text in enumerate(texts, start=1) if not isinstance(text, str) or not text.strip()), None
+    )
+    if wrong is not None:
+        raise DataError(f"row {wrong} has the text {texts[wrong - 1]!r}; give a string that isn't empty.")
+    examples = as_examples(X, texts)
+    if not examples:
+        raise DataError("there are no examples; give at least one.")
+    return examples
