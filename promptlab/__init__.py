@@ -42,6 +42,8 @@ _PUBLIC = {
     "k_shot": "promptlab.data.sampling",
     "load_backbone": "promptlab.backbones.catalog",
     "load_sample": "promptlab.data.samples",
+    "pretrain_prompt": "promptlab.pretraining",
+    "read_documents": "promptlab.pretraining",
     "read_examples": "promptlab.data.readers",
 }
 

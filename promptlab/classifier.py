@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from promptlab.errors import TemplateError, UnknownNameError, VerbalizerError
@@ -14,6 +15,7 @@ from promptlab.library import template_entry, verbalizer_entry
 from promptlab.model import PromptModel
 from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded
+from promptlab.soft_tokens import save_prompt
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
 from promptlab.text_classifier import TextClassifier
@@ -41,6 +43,21 @@ class PromptClassifier(TextClassifier):
     verbalizer: Any = None
     model: Any = None
     tuning: Any = "full"
+
+    def save_prompt(self, path: str | Path) -> None:
+        """Write the trained soft tokens, in order, as one tensor, which ``PromptTuning(start=path)`` starts from.
+
+        Args:
+            path: a ``.safetensors`` file.
+
+        Raises:
+            TemplateError: if the template has no soft tokens.
+            DataError: if the file can't be written.
+        """
+        model = self._ready()
+        if not model.soft.ids:
+            raise TemplateError("there are no soft tokens to save; choose tuning='prompt-tuning'.")
+        save_prompt(path, model.soft, model.backbone)
 
     def _template(self) -> Template:
         return resolve_template(self.template)

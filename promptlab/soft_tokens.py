@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from promptlab.errors import TemplateError
+from promptlab.files import atomic_file
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 
@@ -147,7 +148,7 @@ def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone, label_
         noise = torch.randn(slot.n, embedding.shape[1]).to(embedding)  # drawn on the CPU: the same on every device
         return embedding.mean(dim=0) + noise * embedding.std(dim=0)
     if slot.start not in STARTS:
-        return _saved_vectors(slot, embedding)
+        return _saved_vectors(slot, embedding, backbone.revision)
     rows: list[Tensor] = []
     if slot.start == "labels":
         if not label_words:
@@ -162,11 +163,24 @@ def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone, label_
     return torch.cat([*(row[None] for row in rows), embedding[drawn]])
 
 
-def _saved_vectors(slot: SoftSlot, embedding: Tensor) -> Tensor:
+def save_prompt(path: str | Path, soft: SoftTokens, backbone: Backbone) -> None:
+    """Write vectors of soft tokens, and which model they are for.
+
+    Raises:
+        DataError: if the file can't be written.
+    """
+    about = {"format": "pt", "model": backbone.name, "revision": backbone.revision}
+    with atomic_file(path) as file:
+        save_file({"prompt": soft().detach().cpu().contiguous()}, file, metadata=about)
+
+
+def _saved_vectors(slot: SoftSlot, embedding: Tensor, revision: str) -> Tensor:
     """The rows of a prompt that was saved before, from a ``.safetensors`` file with one tensor."""
     path = Path(slot.start)
     try:
-        tensors: Mapping[str, Tensor] = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            about: Mapping[str, str] = file.metadata() or {}
+            tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in set(file.keys())}
     except (OSError, SafetensorError) as error:
         raise TemplateError(
             f"start={slot.start!r} of soft tokens is none of {', '.join(STARTS)} and no saved prompt: {error}."
@@ -176,5 +190,10 @@ def _saved_vectors(slot: SoftSlot, embedding: Tensor) -> Tensor:
         raise TemplateError(
             f"the prompt saved in {slot.start!r} has shape {tuple(rows.shape)}, but ({slot.n}, {embedding.shape[1]}) "
             "is needed; take one made for this model, and as many soft tokens."
+        )
+    if about.get("revision", revision) != revision:
+        raise TemplateError(
+            f"the prompt saved in {slot.start!r} was trained on {about.get('model')} revision {about['revision']}, but "
+            f"this model is revision {revision or 'unknown'}; take that model, or a prompt made for this one."
         )
     return rows.to(embedding)

@@ -30,9 +30,12 @@ def command(model_folder: str, file: Path, device: str, columns: tuple[str, ...]
     from promptlab.data.readers import iter_examples
     from promptlab.evaluation.metrics import evaluate
     from promptlab.saving import load_any
+    from promptlab.text_classifier import TextClassifier
 
     quiet_libraries()
     classifier = load_any(model_folder, device=device)
+    if not isinstance(classifier, TextClassifier):
+        raise click.UsageError(f"{model_folder} holds a {type(classifier).__name__}; only text classifiers are scored.")
     report = evaluate(classifier, iter_examples(file, columns=parse_pairs(columns), label=label))
     if as_json:
         print_json(report)

@@ -18,6 +18,7 @@ COMMANDS = {
     "fit": "Train a classifier and save it.",
     "list": "List tasks, templates, verbalizers, tunings and models.",
     "predict": "Classify the rows of a file.",
+    "pretrain-prompt": "Tune a soft prompt on unlabelled text, to start few-shot tuning from.",
     "sample": "Draw a k-shot train and dev set.",
     "show": "Show what a template makes of a text.",
 }
@@ -32,7 +33,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"promptlab.cli.{cmd_name}_command")
+        module = importlib.import_module(f"promptlab.cli.{cmd_name.replace('-', '_')}_command")
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,14 +33,24 @@ def command(
     device: str,
     columns: tuple[str, ...],
 ) -> None:
-    """Classify the rows of FILE with the classifier saved in MODEL; rows are read and written as they come."""
+    """Classify the rows of FILE with the classifier saved in MODEL, or let the generator saved there write.
+
+    Rows are read and written as they come.
+    """
     from promptlab.data.readers import iter_examples
+    from promptlab.generator import PromptGenerator
     from promptlab.saving import load_any
+    from promptlab.text_classifier import TextClassifier
 
     quiet_libraries()
     classifier = load_any(model_folder, device=device)
     examples = iter_examples(file, columns=parse_pairs(columns), label=None)
-    rows = _rows(classifier, examples, proba)
+    if isinstance(classifier, PromptGenerator):
+        rows = _texts(classifier, examples)
+    elif isinstance(classifier, TextClassifier):
+        rows = _rows(classifier, examples, proba)
+    else:
+        raise click.UsageError(f"{model_folder} holds a {type(classifier).__name__}, whose input is no table of texts.")
     with _sink(output) as sink:
         _write(rows, sink, as_json)
 
@@ -52,6 +63,13 @@ def _rows(classifier: Any, examples: Iterable[Any], proba: bool) -> Iterator[dic
         if proba:
             row |= {f"p({name})": round(float(p), 6) for name, p in zip(names, probabilities, strict=True)}
         yield row
+
+
+def _texts(generator: Any, examples: Iterable[Any], *, chunk: int = 32) -> Iterator[dict[str, Any]]:
+    numbered = enumerate(examples, start=1)
+    while some := list(itertools.islice(numbered, chunk)):
+        for (number, _), text in zip(some, generator.generate([example for _, example in some]), strict=True):
+            yield {"row": number, "text": text}
 
 
 def _write(rows: Iterable[Mapping[str, Any]], sink: TextIO, as_json: bool) -> None:

@@ -64,7 +64,7 @@ class PTuningV2(PrefixTuning):
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=2e-2, max_steps=200, head_learning_rate=1e-3)
+        return TrainingDefaults(learning_rate=1e-2, max_steps=200, head_learning_rate=1e-3)
 
 
 class PrefixTable(nn.Module):

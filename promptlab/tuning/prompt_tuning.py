@@ -46,7 +46,7 @@ class PromptTuning(Tuning):
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=5e-3, max_steps=200, head_learning_rate=5e-3)
+        return TrainingDefaults(learning_rate=3e-3, max_steps=200, head_learning_rate=3e-3)
 
 
 @dataclass(frozen=True)

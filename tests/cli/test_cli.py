@@ -7,6 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from promptlab import PromptGenerator, TokenClassifier
 from promptlab.cli.main import COMMANDS, main
 
 ROWS = [
@@ -105,6 +106,49 @@ def test_export_writes_a_model_that_transformers_opens(fitted, tmp_path):
 
     assert result.exit_code == 0, result.stderr
     AutoModelForMaskedLM.from_pretrained(tmp_path / "plain")
+
+
+def test_a_prompt_is_pretrained_and_few_shot_tuning_starts_from_it(base, train_file, tmp_path):
+    corpus, prompt = tmp_path / "corpus.txt", tmp_path / "prompt.safetensors"
+    lines = ["the film was great .", "a good story .", "a dull mess .", "the acting was bad .", "just awful ."]
+    corpus.write_text("\n\n".join("\n".join(f"{line} {doc}" for line in lines) for doc in range(4)))
+
+    result = run(
+        "pretrain-prompt", corpus, "-o", prompt, "--model", base, "--length", 3, "--examples", 60,
+        "--max-steps", 2, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["step"] == 2
+
+    result = run(
+        "fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, "--max-steps", 1,
+        "--tuning", "prompt-tuning", "--tuning-arg", "length=3", "--tuning-arg", f"start={prompt}",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+
+
+def test_predict_writes_what_a_generator_writes(tiny_backbone, train_file, tmp_path):
+    backbone = tiny_backbone("llama")
+    backbone.model.save_pretrained(tmp_path / "base")
+    backbone.tokenizer.save_pretrained(tmp_path / "base")
+    generator = PromptGenerator(TEMPLATE, str(tmp_path / "base"), max_steps=1, max_new_tokens=4, device="cpu")
+    generator.fit([text for text, _ in ROWS], [label for _, label in ROWS]).save_pretrained(tmp_path / "out")
+
+    result = run("predict", tmp_path / "out", train_file, "--json")
+
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["text"] for row in rows] == generator.predict([text for text, _ in ROWS]).tolist()
+
+
+def test_predict_and_evaluate_say_what_they_cannot_read(base, train_file, tmp_path):
+    tagger = TokenClassifier(base, "frozen", max_steps=1, device="cpu")
+    tagger.fit([["a", "film"]], [["O", "B-x"]]).save_pretrained(tmp_path / "tagger")
+
+    for command in ("predict", "evaluate"):
+        result = run(command, tmp_path / "tagger", train_file)
+        assert result.exit_code == 2
+        assert "holds a TokenClassifier" in result.stderr
 
 
 def test_columns_of_other_names_are_mapped(base, tmp_path):

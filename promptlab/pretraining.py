@@ -1,0 +1,246 @@
+"""Soft prompts that have learnt from unlabelled text before they see the few labelled examples.
+
+Source: PPT, arXiv:2109.04332, section 3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from promptlab.classifier import PromptClassifier
+from promptlab.data.readers import iter_examples
+from promptlab.errors import DataError, TuningError, UnknownNameError
+from promptlab.text_classifier import TextClassifier
+from promptlab.tuning.prompt_tuning import PromptTuning
+from promptlab.types import Example
+
+Document = list[str]  # its sentences
+
+SHORTEST = 5  # sentences of a document that pairs and choices are drawn from
+RATIO = 100  # by which one sentence of a pair may be longer than the other
+LETTERS = "ABCDEF"
+N_DEV = 0.1  # share of the examples that the prompt is selected on
+CONFIDENCE = 0.9  # of a label that is learnt from
+_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
+
+
+class Format(NamedTuple):
+    """A self-supervised task: its usual template and label words."""
+
+    template: str
+    label_words: Mapping[str, Sequence[str]]
+
+
+FORMATS: Mapping[str, Format | None] = {
+    "pair": Format(
+        "{{ text_a }} {{ mask }} {{ text_b }}", {"next": ["yes"], "same document": ["maybe"], "other": ["no"]}
+    ),
+    "choice": Format(
+        "{{ text_a }} ? " + " ".join(f"{letter}. {{{{ {letter.lower()} }}}}" for letter in LETTERS)
+        + " The correct one is {{ mask }}.",
+        {letter: [letter] for letter in LETTERS},
+    ),
+    "sentence": None,  # what the labeller's classes ask for
+}  # fmt: skip
+
+
+def read_documents(path: str | Path, *, column: str = "text_a") -> list[Document]:
+    """Documents from a file, each as a list of sentences.
+
+    A ``.txt`` file has blank lines between documents and a sentence on each line; a document of one line is split after
+    full stops, as are the rows of other files.
+
+    Args:
+        path: text, or a table as in ``read_examples``.
+        column: of a table, with one document a row.
+
+    Raises:
+        DataError: if the file can't be read or holds nothing.
+    """
+    file = Path(path)
+    if file.suffix != ".txt":
+        examples = iter_examples(file, columns={"text_a": column}, label=None)
+        documents = [split_sentences(str(example.fields["text_a"])) for example in examples]
+    else:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"corpus {str(path)!r} can't be read ({error}); give a text file in UTF-8.") from None
+        blocks = [[line.strip() for line in block.splitlines() if line.strip()] for block in re.split(r"\n\s*\n", text)]
+        documents = [block if len(block) > 1 else split_sentences(block[0]) for block in blocks if block]
+    if not documents:
+        raise DataError(f"corpus {str(path)!r} holds no document; give at least two of {SHORTEST} sentences.")
+    return documents
+
+
+def split_sentences(text: str) -> Document:
+    """Sentences of a text: it is cut after ``.``, ``!`` or ``?`` before a capital or a digit."""
+    return [sentence for sentence in (part.strip() for part in _END.split(text)) if sentence]
+
+
+def pair_examples(documents: Sequence[Document], n: int, *, seed: int) -> list[Example]:
+    """Pairs of sentences, a third each: the second follows the first, stands elsewhere in its document, or in another.
+
+    Raises:
+        DataError: if there are fewer than two documents of five sentences.
+    """
+    long, rng = _long(documents), np.random.default_rng(seed)
+    makers: Mapping[str, Callable[[int, int], str | None]] = {
+        "next": lambda doc, place: long[doc][place + 1],
+        "same document": lambda doc, place: _elsewhere(long[doc], place, rng),
+        "other": lambda doc, place: _foreign(long, doc, rng),
+    }
+    examples = []
+    for label, second_of in makers.items():
+        made, tries = 0, 0
+        while made < n // len(makers):
+            tries += 1
+            if tries > 100 * n:
+                raise DataError(f"the corpus has too few pairs of sentences for {n} examples; ask for fewer.")
+            doc, place = _place(long, rng)
+            first, second = long[doc][place], second_of(doc, place)
+            if second is not None and 1 / RATIO < len(first) / len(second) < RATIO:
+                examples.append(Example({"text_a": first, "text_b": second}, label))
+                made += 1
+    return [examples[i] for i in rng.permutation(len(examples))]
+
+
+def choice_examples(documents: Sequence[Document], n: int, *, seed: int) -> list[Example]:
+    """A sentence and six others, of which one follows it, one stands elsewhere in its document, four in others.
+
+    Raises:
+        DataError: as ``pair_examples`` does.
+    """
+    long, rng = _long(documents), np.random.default_rng(seed)
+    examples = []
+    for number in range(n):
+        doc, place = _place(long, rng)
+        wrong = [_elsewhere(long[doc], place, rng), *(_foreign(long, doc, rng) for _ in range(4))]
+        options = [wrong[i] for i in rng.permutation(len(wrong))]
+        right = number % len(LETTERS)
+        options.insert(right, long[doc][place + 1])
+        fields = dict(zip(LETTERS.lower(), options))
+        examples.append(Example({"text_a": long[doc][place], **fields}, LETTERS[right]))
+    return [examples[i] for i in rng.permutation(n)]
+
+
+def sentence_examples(
+    documents: Sequence[Document], n: int, *, labeller: TextClassifier, seed: int, confidence: float = CONFIDENCE
+) -> list[Example]:
+    """Sentences that a classifier is sure of, with its labels, as many of each class.
+
+    Raises:
+        DataError: if it is sure of too few.
+    """
+    rng = np.random.default_rng(seed)
+    sentences = list(dict.fromkeys(sentence for document in documents for sentence in document))
+    shuffled = [Example({"text_a": sentences[i]}) for i in rng.permutation(len(sentences))]
+    found: dict[str, list[Example]] = {}
+    wanted: int | None = None
+    for example, row in zip(shuffled, labeller.iter_proba(shuffled)):
+        classes = [str(name) for name in labeller.classes_]
+        wanted = n // len(classes)
+        best = int(row.argmax())
+        own = found.setdefault(classes[best], [])
+        if row[best] >= confidence and len(own) < wanted:
+            own.append(Example(example.fields, classes[best]))
+        if len(found) == len(classes) and all(len(own) == wanted for own in found.values()):
+            break
+    counts = {str(name): len(found.get(str(name), ())) for name in labeller.classes_}
+    least = min(counts.values())
+    if least < max(1, (wanted or 0) // 10):
+        said = ", ".join(f"{count} of {name!r}" for name, count in counts.items())
+        raise DataError(
+            f"the labeller is sure (at least {confidence}) of too few sentences: {said}; give more text, or a lower "
+            "confidence."
+        )
+    balanced = [example for own in found.values() for example in own[:least]]
+    return [balanced[i] for i in rng.permutation(len(balanced))]
+
+
+def pretrain_prompt(
+    documents: Sequence[Document],
+    *,
+    format: str = "pair",
+    model: Any = None,
+    tuning: PromptTuning | None = None,
+    n_examples: int = 3000,
+    template: Any = None,
+    verbalizer: Any = None,
+    labeller: TextClassifier | None = None,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    **training: Any,
+) -> PromptClassifier:
+    """Tune a soft prompt of a frozen model on examples made from unlabelled text.
+
+    ``save_prompt`` of what comes back writes the prompt; ``PromptTuning(start=path)`` goes on from it. The layout
+    (where the mask stands) and the label words should be those of the task that it is for.
+
+    Source: PPT, arXiv:2109.04332, section 3.
+
+    Args:
+        documents: each a list of sentences.
+        format: ``"pair"`` (does the second sentence follow the first?), ``"choice"`` (which of six does?) or
+            ``"sentence"`` (what does ``labeller`` say of it?).
+        model: as for ``PromptClassifier``.
+        tuning: the prompt's length and start.
+        n_examples: made from the documents, a tenth of them to select the prompt on.
+        template: another than the format's; the field names are its own.
+        verbalizer: label words for the format's classes; needed for ``"sentence"``, as is a template.
+        labeller: a classifier, zero-shot or fitted, whose confident labels are learnt.
+        confidence: of a label, from which it counts.
+        training: settings of ``PromptClassifier``.
+
+    Raises:
+        UnknownNameError: if there is no such format.
+        DataError: if the text doesn't yield enough examples.
+    """
+    if format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
+    if n_examples < 30:
+        raise DataError(f"n_examples={n_examples} is too few to learn from; take at least 30, usually thousands.")
+    usual = FORMATS[format]
+    if usual is None:
+        if labeller is None or template is None or verbalizer is None:
+            raise TuningError("format 'sentence' needs a labeller, and a template and label words for its classes.")
+        examples = sentence_examples(documents, n_examples, labeller=labeller, seed=seed, confidence=confidence)
+    else:
+        make = pair_examples if format == "pair" else choice_examples
+        examples = make(documents, n_examples, seed=seed)
+        template, verbalizer = template or usual.template, verbalizer or usual.label_words
+    n_dev = max(1, round(N_DEV * len(examples)))
+    classifier = PromptClassifier(template, verbalizer, model, tuning or PromptTuning(), seed=seed, **training)
+    return classifier.fit(examples[n_dev:], eval_set=(examples[:n_dev], None))
+
+
+def _long(documents: Sequence[Document]) -> list[Document]:
+    long = [document for document in documents if len(document) >= SHORTEST]
+    if len(long) < 2:
+        raise DataError(
+            f"{len(long)} of {len(documents)} documents have {SHORTEST} sentences or more, but at least 2 are needed; "
+            "separate documents by blank lines, or give more text."
+        )
+    return long
+
+
+def _place(documents: Sequence[Document], rng: np.random.Generator) -> tuple[int, int]:
+    """A document and a sentence of it that isn't its last."""
+    doc = int(rng.integers(len(documents)))
+    return doc, int(rng.integers(len(documents[doc]) - 1))
+
+
+def _elsewhere(document: Document, place: int, rng: np.random.Generator) -> str:
+    """A sentence of the document that isn't next to the one at ``place``."""
+    far = [sentence for i, sentence in enumerate(document) if abs(i - place) > 1]
+    return far[int(rng.integers(len(far)))]
+
+
+def _foreign(documents: Sequence[Document], doc: int, rng: np.random.Generator) -> str:
+    other = (doc + 1 + int(rng.integers(len(documents) - 1))) % len(documents)
+    return documents[other][int(rng.integers(len(documents[other])))]

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from promptlab import PromptClassifier, PromptTuning, pretrain_prompt, read_documents
+from promptlab.errors import DataError, TemplateError, TuningError, UnknownNameError
+from promptlab.pretraining import choice_examples, pair_examples, sentence_examples, split_sentences
+
+DOCUMENTS = [[f"document {doc} sentence {place} ." for place in range(5 + doc % 4)] for doc in range(12)]
+WORDS = {"positive": ["good", "great"], "negative": ["awful", "dull"]}
+SOURCE = "{{ text_a }} it was {{ mask }}"
+
+
+def place(sentence):
+    _, doc, _, number, _ = sentence.split()
+    return int(doc), int(number)
+
+
+def test_a_third_of_the_pairs_each_is_next_elsewhere_and_foreign():
+    examples = pair_examples(DOCUMENTS, 90, seed=0)
+
+    assert Counter(example.label for example in examples) == {"next": 30, "same document": 30, "other": 30}
+    for example in examples:
+        (doc, first), (other, second) = place(example.fields["text_a"]), place(example.fields["text_b"])
+        if example.label == "next":
+            assert (other, second) == (doc, first + 1)
+        elif example.label == "same document":
+            assert other == doc and abs(second - first) > 1
+        else:
+            assert other != doc
+
+
+def test_one_of_six_options_follows_one_stands_elsewhere_and_four_are_foreign():
+    examples = choice_examples(DOCUMENTS, 60, seed=0)
+
+    assert Counter(example.label for example in examples) == dict.fromkeys("ABCDEF", 10)
+    for example in examples:
+        doc, first = place(example.fields["text_a"])
+        options = {letter: place(example.fields[letter.lower()]) for letter in "ABCDEF"}
+        assert options.pop(example.label) == (doc, first + 1)
+        assert sum(other == doc for other, _ in options.values()) == 1
+        assert all(abs(number - first) > 1 for other, number in options.values() if other == doc)
+
+
+def test_the_seed_alone_decides_what_is_drawn():
+    assert pair_examples(DOCUMENTS, 30, seed=1) == pair_examples(DOCUMENTS, 30, seed=1)
+    assert pair_examples(DOCUMENTS, 30, seed=1) != pair_examples(DOCUMENTS, 30, seed=2)
+
+
+def test_only_sentences_that_the_labeller_is_sure_of_are_kept_as_many_of_each_class():
+    class Labeller:
+        classes_ = ("negative", "positive")
+
+        def iter_proba(self, examples):
+            import numpy as np
+
+            for example in examples:
+                _, number = place(example.fields["text_a"])
+                yield np.array([0.95, 0.05] if number == 0 else [0.02, 0.98] if number == 1 else [0.6, 0.4])
+
+    examples = sentence_examples(DOCUMENTS, 10, labeller=Labeller(), seed=0)
+
+    assert Counter(example.label for example in examples) == {"negative": 5, "positive": 5}
+    assert all(place(e.fields["text_a"])[1] == (e.label == "positive") for e in examples)
+    with pytest.raises(DataError, match=r"sure \(at least 0.99\) of too few sentences: 0 of 'negative'"):
+        sentence_examples(DOCUMENTS, 10, labeller=Labeller(), seed=0, confidence=0.99)
+
+
+def test_documents_are_read_from_text_and_from_tables(tmp_path):
+    text, table = tmp_path / "corpus.txt", tmp_path / "corpus.tsv"
+    text.write_text('First one.\nSecond one.\n\nAll on 1 line. Split here! "Quoted?" Yes, e.g. this.\n')
+    table.write_text("review\nGood film. I liked it.\nBad.\n")
+
+    assert read_documents(text) == [
+        ["First one.", "Second one."],
+        ["All on 1 line.", "Split here!", '"Quoted?', "Yes, e.g. this."],
+    ]
+    assert read_documents(table, column="review") == [["Good film.", "I liked it."], ["Bad."]]
+    assert split_sentences("no end") == ["no end"]
+
+
+def test_tuning_starts_with_the_pretrained_prompt_bit_by_bit(base, tmp_path):
+    first = pretrain_prompt(
+        DOCUMENTS, model=base, tuning=PromptTuning(length=3), n_examples=60, max_steps=3, device="cpu"
+    )
+    first.save_prompt(tmp_path / "prompt.safetensors")
+    rows = load_file(tmp_path / "prompt.safetensors")["prompt"]
+    assert torch.equal(rows, first.model_.soft.table)
+
+    second = PromptClassifier(
+        SOURCE, WORDS, base, PromptTuning(length=3, start=str(tmp_path / "prompt.safetensors")), max_steps=1,
+        learning_rate=0.0, head_learning_rate=0.0, device="cpu",
+    ).fit(["a film", "a mess"], ["positive", "negative"])  # fmt: skip
+
+    assert torch.equal(second.model_.soft.table, rows)
+
+
+def test_pretraining_learns_its_task(base):
+    documents = [[f"{word} {'great' if i % 2 else 'awful'} {word}" for i in range(6)] for word in ("film", "story") * 6]
+    labelled = {"good": ["great"], "bad": ["awful"]}
+
+    class Labeller:
+        classes_ = ("bad", "good")
+
+        def iter_proba(self, examples):
+            import numpy as np
+
+            return (np.array([0.0, 1.0] if "great" in e.fields["text_a"] else [1.0, 0.0]) for e in examples)
+
+    unique = [[f"{sentence} {number} {doc}" for number, sentence in enumerate(d)] for doc, d in enumerate(documents)]
+    classifier = pretrain_prompt(
+        unique, format="sentence", labeller=Labeller(), template=SOURCE, verbalizer=labelled, model=base,
+        n_examples=60, max_steps=150, learning_rate=0.3, device="cpu", batch_size=16,
+    )  # fmt: skip
+
+    assert classifier.history_[-1]["loss"] < 0.95 * classifier.history_[0]["loss"]
+
+
+def test_bad_input_is_one_clear_line(base, tmp_path):
+    for error, message, arguments in [
+        (UnknownNameError, "format 'pairs'", {"format": "pairs"}),
+        (DataError, "n_examples=2 is too few", {"n_examples": 2}),
+        (TuningError, "needs a labeller", {"format": "sentence"}),
+        (DataError, "0 of 2 documents have 5 sentences", {"documents": [["a."], ["b."]]}),
+    ]:
+        with pytest.raises(error, match=message):
+            pretrain_prompt(**{"documents": DOCUMENTS, "model": base, **arguments})
+    (tmp_path / "empty.txt").write_text("\n\n")
+    with pytest.raises(DataError, match="holds no document"):
+        read_documents(tmp_path / "empty.txt")
+    with pytest.raises(TemplateError, match="no soft tokens to save"):
+        PromptClassifier(SOURCE, WORDS, base).save_prompt(tmp_path / "x.safetensors")
+
+
+def test_a_prompt_of_another_model_or_length_is_refused(base, tmp_path):
+    path = tmp_path / "prompt.safetensors"
+
+    def fit(length=2):
+        tuning = PromptTuning(length=length, start=str(path))
+        PromptClassifier(SOURCE, WORDS, base, tuning, max_steps=1).fit(["a", "b"], ["positive", "negative"])
+
+    save_file({"prompt": torch.zeros(2, 32)}, path, metadata={"model": "another", "revision": "abc"})
+    with pytest.raises(TemplateError, match="trained on another revision abc"):
+        fit()
+    save_file({"prompt": torch.zeros(2, 32)}, path)
+    fit()
+    with pytest.raises(TemplateError, match="as many soft tokens"):
+        fit(length=3)
