@@ -3,9 +3,9 @@
     python benchmarks/ppt.py FOLDER [--tasks sst2 rte] [--seeds 13 21 42 87 100] [--examples 3000]
 
 FOLDER holds ``imdb`` (train.tsv.gz, the unlabelled text; its labels aren't read) and ``rte``. SST-2 starts from a
-prompt that learnt the zero-shot prompt's confident labels of IMDB sentences (format "sentence"), RTE from one that learnt
-whether sentences follow one another (format "pair"), with RTE's template and words. Everything but the prompt stays
-frozen. Finished runs are kept in results/ppt.json, prompts in results/ppt; the table is written to results/ppt.md.
+prompt that learnt the zero-shot prompt's confident labels of IMDB sentences (format "sentence"), RTE from one that
+learnt whether sentences follow one another (format "pair"), with RTE's template and words. Everything but the prompt
+stays frozen. Finished runs are kept in results/ppt.json, prompts in results/ppt; the table goes to results/ppt.md.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def write(results: Mapping[str, Any]) -> None:
     learnt = "; ".join(f"{task}: {100 * row['history'][-1]['dev_accuracy']:.0f} %" for task, row in made.items())
     note = (
         "Test accuracy in %, mean (standard deviation) over the splits 13, 21, 42, 87, 100; 16 training and 16 dev "
-        f"examples a class; {LENGTH} soft tokens, the model frozen, 200 updates of 8 examples, weights selected on dev; model "
-        f"{fewshot.MODEL}. Accuracy on the pre-training task's own dev examples: {learnt}. {about['date']}, "
+        f"examples a class; {LENGTH} soft tokens, the model frozen, 200 updates of 8 examples, selected on dev; "
+        f"model {fewshot.MODEL}. Accuracy on the pre-training task's own dev examples: {learnt}. {about['date']}, "
         + ", ".join(f"{k} {v}" for k, v in versions.items())
         + "."
     )

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from promptlab import PromptClassifier, PromptTuning, pretrain_prompt, read_documents
+from promptlab import PromptClassifier, PromptTuning, load_sample, pretrain_prompt, read_documents
 from promptlab.errors import DataError, TemplateError, TuningError, UnknownNameError
 from promptlab.pretraining import choice_examples, pair_examples, sentence_examples, split_sentences
 
@@ -56,8 +57,6 @@ def test_only_sentences_that_the_labeller_is_sure_of_are_kept_as_many_of_each_cl
         classes_ = ("negative", "positive")
 
         def iter_proba(self, examples):
-            import numpy as np
-
             for example in examples:
                 _, number = place(example.fields["text_a"])
                 yield np.array([0.95, 0.05] if number == 0 else [0.02, 0.98] if number == 1 else [0.6, 0.4])
@@ -99,22 +98,20 @@ def test_tuning_starts_with_the_pretrained_prompt_bit_by_bit(base, tmp_path):
     assert torch.equal(second.model_.soft.table, rows)
 
 
-def test_pretraining_learns_its_task(base):
-    documents = [[f"{word} {'great' if i % 2 else 'awful'} {word}" for i in range(6)] for word in ("film", "story") * 6]
-    labelled = {"good": ["great"], "bad": ["awful"]}
+@pytest.mark.minilm
+def test_pretraining_learns_what_the_labeller_says_of_real_sentences():
+    pool = load_sample("sst2").pool[:120]
+    truth = {example.fields["text_a"]: example.label for example in pool}
 
     class Labeller:
-        classes_ = ("bad", "good")
+        classes_ = ("negative", "positive")
 
         def iter_proba(self, examples):
-            import numpy as np
+            return (np.eye(2)[self.classes_.index(truth[example.fields["text_a"]])] for example in examples)
 
-            return (np.array([0.0, 1.0] if "great" in e.fields["text_a"] else [1.0, 0.0]) for e in examples)
-
-    unique = [[f"{sentence} {number} {doc}" for number, sentence in enumerate(d)] for doc, d in enumerate(documents)]
     classifier = pretrain_prompt(
-        unique, format="sentence", labeller=Labeller(), template=SOURCE, verbalizer=labelled, model=base,
-        n_examples=60, max_steps=150, learning_rate=0.3, device="cpu", batch_size=16,
+        [[text] for text in truth], format="sentence", labeller=Labeller(), template="sst2", verbalizer="sst2",
+        model="minilm", tuning=PromptTuning(length=5, start="random"), n_examples=80, max_steps=30, device="cpu",
     )  # fmt: skip
 
     assert classifier.history_[-1]["loss"] < 0.95 * classifier.history_[0]["loss"]
