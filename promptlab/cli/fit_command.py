@@ -57,6 +57,11 @@ from promptlab.registry import TUNINGS
 @click.option("--max-steps", type=int, help="[default: the tuning method's own, by the number of rows]")
 @click.option("--epochs", type=int, help="Instead of --max-steps.")
 @click.option("--batch-size", type=int, default=8, show_default=True)
+@click.option("--optimizer", default="adamw", show_default=True, help="adamw or adafactor.")
+@click.option(
+    "--schedule", default="linear", show_default=True, help="Of the rate after the warm-up: linear, constant."
+)
+@click.option("--gradient-checkpointing", is_flag=True, help="Less memory: compute activations again for the gradient.")
 @click.option("--max-length", type=int, help="Tokens of a prompt. [default: the model's limit]")
 @click.option("--patience", type=int, help="Stop after so many evaluations without improvement.")
 @click.option("--checkpoint-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")

@@ -28,7 +28,7 @@ from promptlab.cli.common import FILE, print_json, quiet_libraries
 @click.option("--learning-rate", type=float)
 @click.option("--batch-size", type=int, default=16, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")
+@click.option("--checkpoint-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")
 @click.option("--json", "as_json", is_flag=True)
 def command(
     corpus: Path,
@@ -47,7 +47,7 @@ def command(
     learning_rate: float | None,
     batch_size: int,
     seed: int,
-    checkpoint: Path | None,
+    checkpoint_dir: Path | None,
     as_json: bool,
 ) -> None:
     """Tune a soft prompt on tasks made from the unlabelled text in CORPUS (PPT).
@@ -75,7 +75,7 @@ def command(
         max_steps=max_steps,
         learning_rate=learning_rate,
         batch_size=batch_size,
-        checkpoint_dir=checkpoint,
+        checkpoint_dir=checkpoint_dir,
     )
     classifier.save_prompt(output)
     result = {"output": str(output), "tokens": length, **classifier.history_[-1]}

@@ -172,6 +172,8 @@ def test_debertas_attention_with_an_empty_prefix_is_its_own(tiny_backbone):
     expected = backbone.mask_states(batch_of(backbone)).logits()
 
     class Empty(torch.nn.Module):
+        dropout, visible = torch.nn.Identity(), None
+
         def forward(self):
             return [(torch.zeros(heads, 0, width), torch.zeros(heads, 0, width)) for heads, width in sites]
 

@@ -99,6 +99,17 @@ def test_tuning_settings_reach_the_method(base, train_file, tmp_path):
     assert json.loads((tmp_path / "t" / "promptlab.json").read_text())["tuning"] == {"kind": "top-layers", "n": 1}
 
 
+def test_training_settings_reach_the_estimator(base, train_file, tmp_path):
+    result = run(
+        "fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, "--max-steps", 1,
+        "--optimizer", "adafactor", "--schedule", "constant", "--gradient-checkpointing",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    saved = json.loads((tmp_path / "out" / "promptlab.json").read_text())["parameters"]
+    assert (saved["optimizer"], saved["schedule"], saved["gradient_checkpointing"]) == ("adafactor", "constant", True)
+
+
 def test_export_writes_a_model_that_transformers_opens(fitted, tmp_path):
     from transformers import AutoModelForMaskedLM
 
