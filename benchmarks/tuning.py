@@ -215,7 +215,8 @@ def write(results: Mapping[str, Any]) -> None:
     kept = [row["detached"] for row in results.values() if "detached" in row]
     same = len({tuple(row.values()) for row in kept}) == 1
     note = (
-        "Test accuracy in %, mean (standard deviation) over the splits 13, 21, 42, 87, 100 (one number: one split); 16 "
+        "“AG News after SST-2” is zero-shot accuracy on AG News (300 rows), “MLM loss” that of masked words in AG News "
+        "texts, in nats, of the language model after tuning on SST-2, what was added in place. Test accuracy in %, mean (standard deviation) over the splits 13, 21, 42, 87, 100 (one number: one split); 16 "
         "training and 16 dev examples a class; each method with its own defaults; weights selected on dev. Seconds and "
         "peak memory of fit over what the process had before, means of the first task's runs, float32, one core of a "
         "machine with other work: compare them roughly. "
