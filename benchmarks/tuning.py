@@ -4,7 +4,8 @@
 
 Tasks: ``sst2`` and ``ag_news`` (shipped; 872 and 1,000 test rows), and from FOLDER, which holds ``rte`` and ``sst-2``
 with train.tsv, dev.tsv and fewshot/k16-seedS.json: ``rte`` (277 dev rows) and ``sst2-all`` (all 6,920 training
-sentences, 500 of them to select on, two epochs of batches of 16, one seed).
+sentences, 500 of them to select on, two epochs of batches of 16, one seed). With a causal model only ``sst2``, 300 test
+rows.
 
 Forgetting is measured after tuning on SST-2: the masked-LM loss on held-out text (AG News: 200 texts, 4 words of each
 masked, always the same) and zero-shot accuracy on AG News (300 rows), of the tuned language model and, ``detached``, of
@@ -59,6 +60,8 @@ SOFT = {  # P-Tuning needs soft tokens in the template
     "ag_news": "{{ soft(3) }} {{ mask }}: {{ soft(2) }} {{ text_a }}",
     "rte": "{{ soft(2) }} {{ text_a | strip_punctuation }} ? {{ soft(2) }} {{ mask }} , {{ text_b | lower_first }}",
 }
+CAUSAL = {"sst2": ("sst2/review-sentiment", "sst2/sentiment")}  # templates that end with their mask
+CAUSAL_TEST = 300  # rows
 ALL = {"epochs": 2, "batch_size": 16}
 PROBE = "linear probe"
 METHODS: Mapping[str, Any] = {
@@ -101,13 +104,19 @@ def make(task: str, method: str, model: Any, settings: dict[str, Any]) -> Any:
     if method == PROBE:
         fields = ("text_a", "text_b") if task == "rte" else ("text_a",)
         return HeadClassifier(model, "frozen", fields=fields, **settings)
-    template = SOFT[task] if method.startswith("p-tuning (") else task.removesuffix("-all")
-    return PromptClassifier(template, task.removesuffix("-all"), model, METHODS[method], **settings)
+    template, words = (task.removesuffix("-all"),) * 2
+    if method.startswith("p-tuning ("):
+        template = SOFT[task]
+    if model.name != fewshot.MODEL:
+        template, words = CAUSAL[task]
+    return PromptClassifier(template, words, model, METHODS[method], **settings)
 
 
 def run(model: str, task: str, method: str, seed: int, folder: Path | None) -> dict[str, Any]:
     origin = loaded(model)
     train, dev, test = data(task, seed, folder)
+    if model != fewshot.MODEL:
+        test = test[:CAUSAL_TEST]
     classifier = make(task, method, origin, {**(ALL if task == "sst2-all" else {}), "seed": seed, "device": "cpu"})
     before = psutil.Process().memory_info().rss
     start = time.perf_counter()

@@ -173,6 +173,7 @@ class PromptGenerator(TrainedEstimator):
             template = tuning.edit(resolve_template(self.template))
             model = GeneratorModel.build(template, fresh_backbone(self.model), tuning, self.reduction)
             self.history_ = self._train(model, tuning, examples, dev)
+        model.template = model.template.trained()
         self.model_ = model.export().eval()
         return self
 

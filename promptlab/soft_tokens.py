@@ -133,6 +133,9 @@ class SoftPromptTemplate(Template):
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> SoftPromptTemplate:
         return SoftPromptTemplate(self.template.bind(examples, verbalizer), self.prompt)
 
+    def trained(self) -> SoftPromptTemplate:
+        return SoftPromptTemplate(self.template.trained(), self.prompt._replace(start="random"))
+
     def render(self, example: Example) -> Prompt:
         return self.variants(example)[0]
 

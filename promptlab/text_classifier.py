@@ -75,6 +75,7 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
         """
         with seeded(self.seed):
             calibrate(model.export().to(resolve_device(self.device)), max_length=self.max_length)
+        model.template = model.template.trained()
         self.model_, self.history_ = model.eval(), history
         self._set_classes(model.verbalizer.classes, whole=whole)
         return self

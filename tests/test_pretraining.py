@@ -96,6 +96,10 @@ def test_tuning_starts_with_the_pretrained_prompt_bit_by_bit(base, tmp_path):
     ).fit(["a film", "a mess"], ["positive", "negative"])  # fmt: skip
 
     assert torch.equal(second.model_.soft.table, rows)
+    expected = second.predict_proba(["a film"])
+    second.save_pretrained(tmp_path / "saved")
+    (tmp_path / "prompt.safetensors").unlink()  # what was trained doesn't need where it started
+    assert (PromptClassifier.from_pretrained(tmp_path / "saved").predict_proba(["a film"]) == expected).all()
 
 
 @pytest.mark.minilm

@@ -142,7 +142,7 @@ def test_predict_writes_what_a_generator_writes(tiny_backbone, train_file, tmp_p
     backbone = tiny_backbone("llama")
     backbone.model.save_pretrained(tmp_path / "base")
     backbone.tokenizer.save_pretrained(tmp_path / "base")
-    generator = PromptGenerator(TEMPLATE, str(tmp_path / "base"), max_steps=1, max_new_tokens=4, device="cpu")
+    generator = PromptGenerator(TEMPLATE, str(tmp_path / "base"), max_steps=1, max_new_tokens=24, device="cpu")
     generator.fit([text for text, _ in ROWS], [label for _, label in ROWS]).save_pretrained(tmp_path / "out")
 
     result = run("predict", tmp_path / "out", train_file, "--json")
