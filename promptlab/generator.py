@@ -169,8 +169,14 @@ class PromptGenerator(TrainedEstimator):
         tuning = resolve_tuning(self.tuning)
         if tuning.defaults.max_steps == 0:
             raise TuningError("tuning 'none' trains nothing; choose another, such as 'prefix'.")
+        given = resolve_template(self.template)
+        if type(given).bind is not Template.bind:
+            raise TemplateError(
+                f"{type(given).__name__} shows examples answered with label words, of which generated texts have none; "
+                "write examples into the template instead."
+            )
         with seeded(self.seed):
-            template = tuning.edit(resolve_template(self.template))
+            template = tuning.edit(given)
             model = GeneratorModel.build(template, fresh_backbone(self.model), tuning, self.reduction)
             self.history_ = self._train(model, tuning, examples, dev)
         model.template = model.template.trained()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from promptlab import PromptGenerator
+from promptlab import InContextTemplate, PromptGenerator
 from promptlab.errors import BackboneError, DataError, TemplateError, TuningError
 from promptlab.generator import GeneratorModel, Pair
 from promptlab.registry import TUNINGS
@@ -197,6 +197,7 @@ def test_bad_input_is_one_clear_line(tiny_backbone):
         (DataError, "4 rows", {"y": TEXTS[:2]}),
         (TemplateError, "goes on after its mask", {"source": "{{ mask }} {{ text_a }}"}),
         (TemplateError, "2 masks", {"source": "{{ text_a }} {{ mask(2) }}"}),
+        (TemplateError, "InContextTemplate shows examples", {"source": InContextTemplate(ManualTemplate(SOURCE), k=2)}),
         (TuningError, "trains nothing", {"tuning": "none", "max_steps": None}),
         (TuningError, "reduction='mean'", {"reduction": "mean"}),
         (TuningError, "max_new_tokens=0", {"max_new_tokens": 0}),
