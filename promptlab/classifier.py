@@ -76,7 +76,9 @@ class PromptClassifier(TextClassifier):
             with seeded(self.seed):
                 verbalizer = self._verbalizer(None)
                 template = self._template().bind((), verbalizer)
-                model = PromptModel.build(template, verbalizer, fresh_backbone(self.model), TUNINGS.get("none")())
+                model = PromptModel.build(
+                    template, verbalizer, fresh_backbone(self.model, self.device), TUNINGS.get("none")()
+                )
                 calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
             self._untrained = kept = (parts, model)
             names = self.verbalizer if isinstance(self.verbalizer, Mapping) else ()

@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from promptlab.backbones import catalog
 from promptlab.errors import TuningError
+from promptlab.inference import resolve_device
 from promptlab.interfaces import Backbone, Tuning
 from promptlab.registry import TUNINGS
 from promptlab.training import TrainingSettings, default_steps, learning_rate_for
@@ -138,9 +139,15 @@ class TrainedEstimator(BaseEstimator):
         return default_steps(base, per_epoch) if self.epochs is None else self.epochs * per_epoch
 
 
-def fresh_backbone(model: Any) -> Any:
-    """A backbone that may be changed: loaded anew, or a copy of the one that was passed, sharing its weights."""
-    return model.copy() if isinstance(model, Backbone) else catalog.load_backbone(model)
+def fresh_backbone(model: Any, device: str) -> Any:
+    """A backbone that may be changed: loaded anew, or a copy of the one that was passed, sharing its weights.
+
+    One that was passed is moved to the device first: only there can copies of it share memory.
+    """
+    if not isinstance(model, Backbone):
+        return catalog.load_backbone(model)
+    shared: Any = model
+    return shared.to(resolve_device(device)).copy()
 
 
 def resolve_tuning(tuning: str | Tuning) -> Tuning:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -22,7 +22,7 @@ from promptlab.interfaces import GenerativeBackbone, Template, Tuning
 from promptlab.model import TrainableModel, attach
 from promptlab.registry import TEMPLATES
 from promptlab.seeding import seeded
-from promptlab.soft_tokens import SoftTokens
+from promptlab.soft_tokens import SoftTokens, to_be_filled
 from promptlab.types import Batch, Encoded, Example
 
 REDUCTIONS = ("token", "sequence")
@@ -70,8 +70,13 @@ class GeneratorModel(TrainableModel):
             backbone.embed_soft(soft)
 
     @classmethod
-    def build(cls, template: Template, backbone: Any, tuning: Tuning, reduction: str) -> GeneratorModel:
+    def build(
+        cls, template: Template, backbone: Any, tuning: Tuning, reduction: str, *, slots: Any = None
+    ) -> GeneratorModel:
         """Put the parts together; the backbone is changed in place.
+
+        Args:
+            slots: soft tokens to make, if not those that the template declares.
 
         Raises:
             BackboneError: if the model can't write.
@@ -87,7 +92,7 @@ class GeneratorModel(TrainableModel):
         backbone.only_hidden = False
         attach(tuning, backbone)
         width = backbone.embedding_weight().shape[1]
-        soft = SoftTokens(template.soft_slots, backbone, encoder=tuning.soft_encoder(width))
+        soft = SoftTokens(template.soft_slots if slots is None else slots, backbone, encoder=tuning.soft_encoder(width))
         return cls(template, backbone, soft, reduction)
 
     def added_inputs(self) -> Sequence[str]:
@@ -162,8 +167,7 @@ class PromptGenerator(TrainedEstimator):
         self._check_settings(eval_set)
         if self.reduction not in REDUCTIONS:
             raise TuningError(f"reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}.")
-        if self.max_new_tokens < 1:
-            raise TuningError(f"max_new_tokens={self.max_new_tokens} must be at least 1.")
+        _check_options({"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams})
         examples = _paired(X, y)
         dev = None if eval_set is None else _paired(*eval_set)
         tuning = resolve_tuning(self.tuning)
@@ -177,9 +181,8 @@ class PromptGenerator(TrainedEstimator):
             )
         with seeded(self.seed):
             template = tuning.edit(given)
-            model = GeneratorModel.build(template, fresh_backbone(self.model), tuning, self.reduction)
+            model = GeneratorModel.build(template, fresh_backbone(self.model, self.device), tuning, self.reduction)
             self.history_ = self._train(model, tuning, examples, dev)
-        model.template = model.template.trained()
         self.model_ = model.export().eval()
         return self
 
@@ -197,7 +200,8 @@ class PromptGenerator(TrainedEstimator):
         device = resolve_device(self.device)
         model.to(device).eval()
         chosen = {"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams, "do_sample": False, **options}
-        answer_length = int(chosen["max_new_tokens"])
+        _check_options(chosen)
+        answer_length = chosen["max_new_tokens"]
         encoded = model.encode(as_examples(X), max_length=self.max_length, answer_length=answer_length)
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
         texts = [""] * len(encoded)
@@ -205,7 +209,7 @@ class PromptGenerator(TrainedEstimator):
             for start in range(0, len(order), BATCH):
                 some = order[start : start + BATCH]
                 batch = model.backbone.collate([encoded[i] for i in some]).to(device)
-                for i, ids in zip(some, model.backbone.generate(batch, **chosen)):
+                for i, ids in zip(some, model.backbone.generate(batch, **chosen), strict=True):
                     texts[i] = model.backbone.tokenizer.decode(ids, skip_special_tokens=True).strip()
         return texts
 
@@ -227,6 +231,8 @@ class PromptGenerator(TrainedEstimator):
         written = self.generate(X)
         if len(written) != len(references):
             raise DataError(f"there are {len(written)} inputs, but {len(references)} references; give some for each.")
+        if not references or not all(references):
+            raise DataError("BLEU needs at least one input, and a right text for each.")
         most = max(map(len, references))
         streams = [[own[i] if i < len(own) else None for own in references] for i in range(most)]
         return float(corpus_bleu(written, streams).score)
@@ -238,7 +244,9 @@ class PromptGenerator(TrainedEstimator):
     def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, GeneratorModel]:
         template = TEMPLATES.from_dict(saved["template"])
         estimator = cls(**saved["parameters"], template=template)
-        return estimator, GeneratorModel.build(template, backbone, tuning, estimator.reduction)
+        return estimator, GeneratorModel.build(
+            template, backbone, tuning, estimator.reduction, slots=to_be_filled(template.soft_slots)
+        )
 
     def take_model(self, model: GeneratorModel, saved: dict[str, Any]) -> None:
         self.model_ = model.eval()
@@ -287,6 +295,17 @@ class PromptGenerator(TrainedEstimator):
             )
         encoded = model.encode(examples, max_length=self.max_length, answer_length=limit)
         return [Pair(row, target[:limit]) for row, target in zip(encoded, targets)]
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in ("max_new_tokens", "num_beams"):
+        if not isinstance(options[name], int) or options[name] < 1:
+            raise TuningError(f"{name}={options[name]!r} must be a whole number of at least 1.")
+    if options.get("num_return_sequences", 1) != 1 or options.get("return_dict_in_generate"):
+        raise TuningError(
+            "one text is written for each input, so that num_return_sequences and return_dict_in_generate have no use; "
+            "leave them out, and sample several times with other seeds."
+        )
 
 
 def _paired(X: Any, y: Any) -> list[Example]:

@@ -61,10 +61,6 @@ class Template(ABC):
         """The template with labelled examples taken up, where it shows some; before ``fit`` there are none."""
         return self
 
-    def trained(self) -> Template:
-        """The template after training: it no longer says where its soft tokens started."""
-        return self
-
 
 class Verbalizer(ABC):
     """How the model's answer becomes classes."""

@@ -20,7 +20,6 @@ from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.estimator import TrainedEstimator, resolve_tuning
 from promptlab.fitting import EncodedSet, Labelled, dev_score, train_model
 from promptlab.inference import BATCH, average_variants, predict_log_probs, resolve_device
-from promptlab.interfaces import Backbone
 from promptlab.model import PromptModel, TrainableModel
 from promptlab.seeding import seeded
 from promptlab.text_classifier import TextClassifier
@@ -166,20 +165,23 @@ class JointClassifier:
             PromptlabError: as ``TextClassifier.fit`` does.
         """
         settings = self._common_settings()
+        for classifier in self.classifiers.values():
+            classifier._check_settings(eval_set)
+        if resolve_tuning(settings.tuning).defaults.max_steps == 0:
+            raise TuningError("tuning 'none' trains nothing; choose another, such as 'prompt-tuning'.")
         self.origin.to(resolve_device(settings.device))  # before it is copied, so that the copies share its memory
-        data = {
-            name: Labelled.of(self._of(X, name), None if y is None else self._of(y, name)) for name in self.classifiers
-        }
-        dev = eval_set and {
-            name: Labelled.of(*(self._of(part, name) if part is not None else None for part in eval_set))
-            for name in self.classifiers
-        }
+        data = self._labelled(X, y)
+        dev = None if eval_set is None else self._labelled(*eval_set)
         fitted = {name: clone(classifier) for name, classifier in self.classifiers.items()}
         members = [self._build(fitted[name], data[name]) for name in fitted]
         if self.share_encoder:
             _share_encoders(members)
         sets = [EncodedSet.of(data[name], member, settings.max_length) for name, member in zip(fitted, members)]
-        held_out = dev and [EncodedSet.of(dev[name], m, settings.max_length) for name, m in zip(fitted, members)]
+        held_out = (
+            None
+            if dev is None
+            else [EncodedSet.of(dev[name], m, settings.max_length) for name, m in zip(fitted, members)]
+        )
         model = JointModel(self.origin, members)
         with seeded(settings.seed):
             history = _train(model, sets, held_out, settings, share_encoder=self.share_encoder)
@@ -201,8 +203,7 @@ class JointClassifier:
             UnknownNameError: if there is no such classifier.
             DataError: if there aren't as many names as texts.
         """
-        if not hasattr(self, "model_"):
-            raise TuningError("these classifiers aren't fitted yet; call fit, or give fitted ones.")
+        self._check_fitted()
         examples = as_examples(X)
         if len(names) != len(examples):
             raise DataError(
@@ -225,11 +226,20 @@ class JointClassifier:
 
     def vote(self, X: Any) -> list[Any]:
         """The class that most classifiers choose; of equally many votes, the one chosen by an earlier classifier."""
+        self._check_fitted()
         examples = as_examples(X)
         names = [name for _ in examples for name in self.classifiers_]
         chosen = self.predict([example for example in examples for _ in self.classifiers_], names)
         width = len(self.classifiers_)
         return [Counter(chosen[i : i + width]).most_common(1)[0][0] for i in range(0, len(chosen), width)]
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise TuningError("these classifiers aren't fitted yet; call fit, or give fitted ones.")
+
+    def _labelled(self, X: Mapping[str, Any], y: Mapping[str, Any] | None = None) -> dict[str, Labelled]:
+        names = self.classifiers
+        return {name: Labelled.of(self._of(X, name), None if y is None else self._of(y, name)) for name in names}
 
     def _of(self, parts: Mapping[str, Any], name: str) -> Any:
         if name not in parts:
@@ -242,7 +252,7 @@ class JointClassifier:
         """The classifier whose settings all have."""
         first_name, first = next(iter(self.classifiers.items()))
         for name, other in self.classifiers.items():
-            if other.model is not None and other.model is not self.model:
+            if other.model is not None and other.model is not self.model and str(other.model) != self.origin.name:
                 raise TuningError(f"classifier {name!r} has a model of its own; leave it out and pass it here, once.")
             for key in (*(field.name for field in fields(TrainedEstimator)), "tuning"):
                 mine, theirs = getattr(first, key), getattr(other, key)
@@ -263,7 +273,7 @@ class JointClassifier:
     def _join(self, fitted: Mapping[str, TextClassifier]) -> None:
         members = [classifier._ready() for classifier in fitted.values()]
         for name, member in zip(fitted, members):
-            if not _share(self.origin, member.backbone):
+            if member.backbone.memory is not self.origin.memory:
                 raise TuningError(
                     f"classifier {name!r} has a backbone of its own; load it with from_pretrained(folder, "
                     "model=backbone) and pass the same backbone here."
@@ -355,8 +365,3 @@ def _share_encoders(members: Sequence[PromptModel]) -> None:
         raise TuningError("there is no encoder of soft tokens to share; choose tuning='p-tuning' and soft tokens.")
     for member in members:
         member.soft.encoder = encoder
-
-
-def _share(one: Backbone, other: Backbone) -> bool:
-    """Whether two backbones have the same embeddings in memory."""
-    return one.embedding_weight().data_ptr() == other.embedding_weight().data_ptr()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from promptlab.errors import BackboneError, TemplateError, TuningError, VerbalizerError
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.soft_tokens import SoftTokens
-from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt
+from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
 
 
 class TrainableModel(nn.Module):
@@ -95,8 +95,19 @@ class PromptModel(TrainableModel):
             backbone.embed_soft(soft)
 
     @classmethod
-    def build(cls, template: Template, verbalizer: Verbalizer, backbone: Backbone, tuning: Tuning) -> PromptModel:
+    def build(
+        cls,
+        template: Template,
+        verbalizer: Verbalizer,
+        backbone: Backbone,
+        tuning: Tuning,
+        *,
+        slots: Sequence[SoftSlot] | None = None,
+    ) -> PromptModel:
         """Put the parts together; the backbone is changed in place.
+
+        Args:
+            slots: soft tokens to make, if not those that the template declares.
 
         Raises:
             VerbalizerError: if the label words don't fit the model or the template.
@@ -111,8 +122,9 @@ class PromptModel(TrainableModel):
             )
         attach(tuning, backbone)
         width = backbone.embedding_weight().shape[1]
-        words = _label_words(verbalizer) if any(slot.start == "labels" for slot in template.soft_slots) else ()
-        soft = SoftTokens(template.soft_slots, backbone, label_words=words, encoder=tuning.soft_encoder(width))
+        slots = template.soft_slots if slots is None else slots
+        words = _label_words(verbalizer) if any(slot.start == "labels" for slot in slots) else ()
+        soft = SoftTokens(slots, backbone, label_words=words, encoder=tuning.soft_encoder(width))
         return cls(template, verbalizer, backbone, head, soft)
 
     def encode(self, examples: Sequence[Example], *, max_length: int | None = None) -> list[Encoded]:

@@ -26,7 +26,7 @@ RATIO = 100  # by which one sentence of a pair may be longer than the other
 LETTERS = "ABCDEF"
 N_DEV = 0.1  # share of the examples that the prompt is selected on
 CONFIDENCE = 0.9  # of a label that is learnt from
-_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
+_END = re.compile(r"[.!?][\"')\]]*(\s+)(?=[\"'(\[]?[A-Z0-9])")
 
 
 class Format(NamedTuple):
@@ -68,7 +68,7 @@ def read_documents(path: str | Path, *, column: str = "text_a") -> list[Document
         documents = [split_sentences(str(example.fields["text_a"])) for example in examples]
     else:
         try:
-            text = file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"corpus {str(path)!r} can't be read ({error}); give a text file in UTF-8.") from None
         blocks = [[line.strip() for line in block.splitlines() if line.strip()] for block in re.split(r"\n\s*\n", text)]
@@ -80,7 +80,9 @@ def read_documents(path: str | Path, *, column: str = "text_a") -> list[Document
 
 def split_sentences(text: str) -> Document:
     """Sentences of a text: it is cut after ``.``, ``!`` or ``?`` before a capital or a digit."""
-    return [sentence for sentence in (part.strip() for part in _END.split(text)) if sentence]
+    ends = [match.start(1) for match in _END.finditer(text)]
+    parts = (text[start:stop].strip() for start, stop in zip([0, *ends], [*ends, len(text)]))
+    return [part for part in parts if part]
 
 
 def pair_examples(documents: Sequence[Document], n: int, *, seed: int) -> list[Example]:
@@ -117,15 +119,22 @@ def choice_examples(documents: Sequence[Document], n: int, *, seed: int) -> list
         DataError: as ``pair_examples`` does.
     """
     long, rng = _long(documents), np.random.default_rng(seed)
-    examples = []
-    for number in range(n):
+    examples: list[Example] = []
+    for _ in range(100 * n):
+        if len(examples) == n:
+            break
         doc, place = _place(long, rng)
-        wrong = [_elsewhere(long[doc], place, rng), *(_foreign(long, doc, rng) for _ in range(4))]
-        options = [wrong[i] for i in rng.permutation(len(wrong))]
-        right = number % len(LETTERS)
+        near = _elsewhere(long[doc], place, rng)
+        wrong = [*(_foreign(long, doc, rng) for _ in range(4)), near]
+        if near is None or long[doc][place + 1] in wrong:
+            continue
+        options: list[Any] = [wrong[i] for i in rng.permutation(len(wrong))]
+        right = len(examples) % len(LETTERS)
         options.insert(right, long[doc][place + 1])
         fields = dict(zip(LETTERS.lower(), options))
         examples.append(Example({"text_a": long[doc][place], **fields}, LETTERS[right]))
+    if len(examples) < n:
+        raise DataError(f"the corpus has too few different sentences for {n} examples; ask for fewer.")
     return [examples[i] for i in rng.permutation(n)]
 
 
@@ -139,6 +148,8 @@ def sentence_examples(
     """
     rng = np.random.default_rng(seed)
     sentences = list(dict.fromkeys(sentence for document in documents for sentence in document))
+    if not sentences:
+        raise DataError("the corpus holds no sentence; give more text.")
     shuffled = [Example({"text_a": sentences[i]}) for i in rng.permutation(len(sentences))]
     found: dict[str, list[Example]] = {}
     wanted: int | None = None
@@ -220,7 +231,8 @@ def pretrain_prompt(
 
 
 def _long(documents: Sequence[Document]) -> list[Document]:
-    long = [document for document in documents if len(document) >= SHORTEST]
+    whole = [[sentence for sentence in document if sentence.strip()] for document in documents]
+    long = [document for document in whole if len(document) >= SHORTEST]
     if len(long) < 2:
         raise DataError(
             f"{len(long)} of {len(documents)} documents have {SHORTEST} sentences or more, but at least 2 are needed; "
@@ -235,10 +247,11 @@ def _place(documents: Sequence[Document], rng: np.random.Generator) -> tuple[int
     return doc, int(rng.integers(len(documents[doc]) - 1))
 
 
-def _elsewhere(document: Document, place: int, rng: np.random.Generator) -> str:
-    """A sentence of the document that isn't next to the one at ``place``."""
-    far = [sentence for i, sentence in enumerate(document) if abs(i - place) > 1]
-    return far[int(rng.integers(len(far)))]
+def _elsewhere(document: Document, place: int, rng: np.random.Generator) -> str | None:
+    """A sentence of the document that isn't next to the one at ``place``, and isn't equal to it or the next."""
+    near = document[place : place + 2]
+    far = [sentence for i, sentence in enumerate(document) if abs(i - place) > 1 and sentence not in near]
+    return far[int(rng.integers(len(far)))] if far else None
 
 
 def _foreign(documents: Sequence[Document], doc: int, rng: np.random.Generator) -> str:

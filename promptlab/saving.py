@@ -77,7 +77,8 @@ def export_model(estimator: Any, folder: Path) -> None:
             f"{len(added)} in all); save_pretrained keeps them."
         )
     with atomic_folder(folder) as new:
-        backbone.model.save_pretrained(new)
+        network = backbone.model if backbone.has_lm_head else backbone.model.base_model  # a random head isn't passed on
+        network.save_pretrained(new)
         backbone.tokenizer.save_pretrained(new)
 
 
@@ -111,7 +112,7 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
 
 def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
     tuning = TUNINGS.from_dict(settings["tuning"])
-    backbone = fresh_backbone(settings["model"]["name"] if model is None else model)
+    backbone = fresh_backbone(settings["model"]["name"] if model is None else model, device)
     if backbone.revision != settings["model"]["revision"]:
         raise SavedModelError(
             f"{str(path)!r} was trained on {settings['model']['name']} revision "

@@ -133,9 +133,6 @@ class SoftPromptTemplate(Template):
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> SoftPromptTemplate:
         return SoftPromptTemplate(self.template.bind(examples, verbalizer), self.prompt)
 
-    def trained(self) -> SoftPromptTemplate:
-        return SoftPromptTemplate(self.template.trained(), self.prompt._replace(start="random"))
-
     def render(self, example: Example) -> Prompt:
         return self.variants(example)[0]
 
@@ -164,6 +161,11 @@ def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone, label_
         )
     drawn = common[torch.randperm(len(common))[: slot.n - len(rows)]].to(embedding.device)
     return torch.cat([*(row[None] for row in rows), embedding[drawn]])
+
+
+def to_be_filled(slots: Sequence[SoftSlot]) -> list[SoftSlot]:
+    """The slots of a saved model: its file holds their vectors, so that it doesn't matter where they once started."""
+    return [slot._replace(start="random") for slot in slots]
 
 
 def save_prompt(path: str | Path, soft: SoftTokens, backbone: Backbone) -> None:

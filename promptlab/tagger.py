@@ -165,7 +165,7 @@ class TokenClassifier(TrainedEstimator):
             raise DataError(f"all words have the tag {self.tags_[0]!r}; sequence labelling needs at least 2 tags.")
         tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
-            model = TaggerModel.build(fresh_backbone(self.model), len(self.tags_), self.dropout, tuning)
+            model = TaggerModel.build(fresh_backbone(self.model, self.device), len(self.tags_), self.dropout, tuning)
             self.history_ = self._train(model, tuning, X, y, eval_set)
         self.model_ = model.export().eval()
         return self

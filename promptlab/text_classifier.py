@@ -19,6 +19,7 @@ from promptlab.interfaces import Template, Tuning, Verbalizer
 from promptlab.model import PromptModel
 from promptlab.registry import TEMPLATES, VERBALIZERS
 from promptlab.seeding import seeded
+from promptlab.soft_tokens import to_be_filled
 from promptlab.types import Example
 
 CHUNK = 1024  # rows that prediction holds at once
@@ -61,7 +62,7 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
         tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
             template = tuning.edit(self._template().bind(training.examples, verbalizer))
-            model = PromptModel.build(template, verbalizer, fresh_backbone(self.model), tuning)
+            model = PromptModel.build(template, verbalizer, fresh_backbone(self.model, self.device), tuning)
             history = self._train(model, tuning, training, dev)
         return self.become(model, whole=training.whole, history=history)
 
@@ -75,7 +76,6 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
         """
         with seeded(self.seed):
             calibrate(model.export().to(resolve_device(self.device)), max_length=self.max_length)
-        model.template = model.template.trained()
         self.model_, self.history_ = model.eval(), history
         self._set_classes(model.verbalizer.classes, whole=whole)
         return self
@@ -118,7 +118,8 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
     @classmethod
     def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, PromptModel]:
         template, verbalizer = TEMPLATES.from_dict(saved["template"]), VERBALIZERS.from_dict(saved["verbalizer"])
-        model = PromptModel.build(template, verbalizer, backbone, tuning)
+        slots = to_be_filled(template.soft_slots)
+        model = PromptModel.build(template, verbalizer, backbone, tuning, slots=slots)
         parts = {"template": template, "verbalizer": verbalizer}
         given: dict[str, Any] = {name: part for name, part in parts.items() if name in cls.__dataclass_fields__}
         return cls(**saved["parameters"], **given), model

@@ -170,8 +170,7 @@ def train(
             loss = network(batch)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
-                for part in separate or (network,):
-                    accelerator.clip_grad_norm_(part.parameters(), settings.max_grad_norm)
+                _clip(accelerator, network, separate, settings.max_grad_norm)
             fast_optimizer.step()
             fast_optimizer.zero_grad()
         losses.append(loss.detach())
@@ -193,6 +192,15 @@ def train(
     vars(model).pop("forward", None)  # accelerate's, under which the model would go on in the training's precision
     state.restore_best()
     return state.history
+
+
+def _clip(accelerator: Accelerator, network: Any, separate: Sequence[nn.Module], limit: float) -> None:
+    if not separate:
+        accelerator.clip_grad_norm_(network.parameters(), limit)
+        return
+    accelerator.unscale_gradients()  # once, where accelerate's own clipping would do it for each part
+    for part in separate:
+        nn.utils.clip_grad_norm_(part.parameters(), limit)
 
 
 def _endless(loader: Any, batches: LengthBatches, *, start: int) -> Iterator[Any]:

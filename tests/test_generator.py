@@ -207,6 +207,11 @@ def test_bad_input_is_one_clear_line(tiny_backbone):
             fit(**arguments)
     with pytest.raises(TuningError, match=r"generate doesn't take .*colour='red'"):
         fit().generate(INPUTS, colour="red")
+    for options in ({"num_beams": 2, "num_return_sequences": 2}, {"max_new_tokens": None}, {"num_beams": 0}):
+        with pytest.raises(TuningError, match=r"must be a whole number|one text is written for each input"):
+            fit().generate(INPUTS, **options)
+    with pytest.raises(DataError, match="at least one input"):
+        fit().score([], [])
 
 
 def test_texts_that_are_too_long_are_cut_with_a_warning(tiny_backbone):

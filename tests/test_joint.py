@@ -241,6 +241,26 @@ def test_what_cannot_share_a_batch_is_told(base):
         )
 
 
+def test_whole_models_that_can_share_a_batch_are_trained_together(tiny_backbone):
+    words = {"positive": ["good"], "negative": ["awful"]}
+    classifiers = {n: PromptClassifier(SOURCE, words, tuning="full", max_steps=1, seed=i) for i, n in enumerate("ab")}
+
+    joint = JointClassifier(classifiers, tiny_backbone("llama")).fit(
+        {n: TEXTS for n in "ab"}, {n: LABELS for n in "ab"}
+    )
+
+    assert len(joint.vote(TEXTS)) == len(TEXTS)
+
+
+def test_settings_that_cannot_be_are_told_before_training(base):
+    with pytest.raises(TuningError, match="patience=2 needs dev examples"):
+        JointClassifier(prompts(patience=2), base).fit({n: TEXTS for n in prompts()}, {n: LABELS for n in prompts()})
+    with pytest.raises(TuningError, match="trains nothing"):
+        JointClassifier({"a": PromptClassifier(SOURCE, WORDS, tuning="none")}, base).fit({"a": TEXTS}, {"a": LABELS})
+    with pytest.raises(TuningError, match="aren't fitted yet"):
+        JointClassifier(prompts(), base).vote(TEXTS)
+
+
 def test_bad_requests_are_one_clear_line(base):
     joint = JointClassifier({"a": PromptClassifier(SOURCE, WORDS, tuning="lora", max_steps=1)}, base)
     with pytest.raises(TuningError, match="aren't fitted yet"):

@@ -76,10 +76,19 @@ def test_documents_are_read_from_text_and_from_tables(tmp_path):
 
     assert read_documents(text) == [
         ["First one.", "Second one."],
-        ["All on 1 line.", "Split here!", '"Quoted?', "Yes, e.g. this."],
+        ["All on 1 line.", "Split here!", '"Quoted?"', "Yes, e.g. this."],
     ]
     assert read_documents(table, column="review") == [["Good film.", "I liked it."], ["Bad."]]
     assert split_sentences("no end") == ["no end"]
+    assert split_sentences("(At noon.) Then?") == ["(At noon.)", "Then?"]
+
+
+def test_sentences_that_are_repeated_are_no_wrong_answers():
+    with pytest.raises(DataError, match="too few different sentences"):
+        choice_examples([["same 0"] * 6, ["same 0"] * 6], 6, seed=0)
+    with pytest.raises(DataError, match="too few pairs"):
+        pair_examples([["same 0"] * 6, ["same 0"] * 6], 6, seed=0)
+    pair_examples([["a.", "", "b.", "c.", "d.", "e."]] * 2, 6, seed=0)  # an empty sentence is none
 
 
 def test_tuning_starts_with_the_pretrained_prompt_bit_by_bit(base, tmp_path):

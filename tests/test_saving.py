@@ -220,3 +220,16 @@ def test_what_no_weight_can_hold_is_not_exported(base, tmp_path, tuning, message
     with pytest.raises(TuningError, match=message):
         classifier.export_model(tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
+
+
+def test_a_head_that_was_never_trained_is_not_exported(tiny_backbone, tmp_path):
+    from promptlab import load_backbone
+
+    backbone = tiny_backbone("bert")
+    backbone.model.bert.save_pretrained(tmp_path / "base")
+    backbone.tokenizer.save_pretrained(tmp_path / "base")
+    classifier = HeadClassifier(str(tmp_path / "base"), max_steps=1, device="cpu").fit(TEXTS, LABELS)
+
+    classifier.export_model(tmp_path / "out")
+
+    assert not load_backbone(tmp_path / "out").has_lm_head

@@ -53,6 +53,7 @@ class TransformerBackbone(nn.Module, Backbone):
         self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
         self.only_hidden = False
         self.shares_weights = False
+        self.memory = object()  # which weights in memory this is, or was copied from
         self.attention_calls: list[Any] = []
         self.soft_embeddings: list[SoftEmbedding] = []
         self.own_names = frozenset(name for name, _ in model.named_parameters())
@@ -65,7 +66,7 @@ class TransformerBackbone(nn.Module, Backbone):
         return self
 
     def copy(self) -> TransformerBackbone:
-        kept: list[Any] = [self.tokenizer, self.encoder, *self.buffers()]
+        kept: list[Any] = [self.tokenizer, self.encoder, self.memory, *self.buffers()]
         memo: dict[int, Any] = {id(part): part for part in kept}
         memo |= {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in self.parameters()}
         copied = copy.deepcopy(self, memo)

@@ -84,7 +84,7 @@ class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
                 "attention_mask": batch.attention_mask[rows],
                 "decoder_input_ids": ids[rows, :length],
             }
-            for row, text in zip(rows.tolist(), generate(self.model, self.tokenizer, inputs, options)):
+            for row, text in zip(rows.tolist(), generate(self.model, self.tokenizer, inputs, options), strict=True):
                 written[row] = text[length:]
         return written
 
