@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import fewshot
-from sacrebleu import corpus_bleu
 
 from promptlab import LoRA, PrefixTuning, PromptGenerator, PromptTuning
 from promptlab.files import atomic_file
+from promptlab.generator import bleu
 
 MODEL = "smollm2"
 TEMPLATE = "{{ text_a }}\nDescription: {{ mask }}"
@@ -70,10 +70,8 @@ def run(folder: Path, method: str, options: argparse.Namespace) -> dict[str, Any
     seconds = time.perf_counter() - start
     test = dict(list(read(folder / "test.jsonl.gz").items())[:N_TEST])
     written = generator.generate(list(test))
-    most = max(map(len, test.values()))
-    references = [[own[i] if i < len(own) else None for own in test.values()] for i in range(most)]
     return {
-        "bleu": corpus_bleu(written, references).score,
+        "bleu": bleu(written, list(test.values())),
         "trained_weights": generator.trainable_parameters(),
         "train_seconds": seconds,
         "history": generator.history_,

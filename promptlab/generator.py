@@ -223,19 +223,7 @@ class PromptGenerator(TrainedEstimator):
         Args:
             y: for each input its right text, or several.
         """
-        try:
-            from sacrebleu import corpus_bleu
-        except ImportError:
-            raise DataError("BLEU needs the package sacrebleu; install promptlab[bleu].") from None
-        references = [[one] if isinstance(one, str) else list(one) for one in y]
-        written = self.generate(X)
-        if len(written) != len(references):
-            raise DataError(f"there are {len(written)} inputs, but {len(references)} references; give some for each.")
-        if not references or not all(references):
-            raise DataError("BLEU needs at least one input, and a right text for each.")
-        most = max(map(len, references))
-        streams = [[own[i] if i < len(own) else None for own in references] for i in range(most)]
-        return float(corpus_bleu(written, streams).score)
+        return bleu(self.generate(X), y)
 
     def saved_parts(self) -> dict[str, Any]:
         return {"template": TEMPLATES.to_dict(self._ready().template)}
@@ -295,6 +283,28 @@ class PromptGenerator(TrainedEstimator):
             )
         encoded = model.encode(examples, max_length=self.max_length, answer_length=limit)
         return [Pair(row, target[:limit]) for row, target in zip(encoded, targets)]
+
+
+def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
+    """Corpus BLEU (0 to 100), by sacrebleu.
+
+    Args:
+        references: for each text the right one, or several.
+
+    Raises:
+        DataError: if sacrebleu isn't installed, or there isn't a right text for each.
+    """
+    try:
+        from sacrebleu import corpus_bleu
+    except ImportError:
+        raise DataError("BLEU needs the package sacrebleu; install promptlab[bleu].") from None
+    several = [[one] if isinstance(one, str) else list(one) for one in references]
+    if len(written) != len(several):
+        raise DataError(f"there are {len(written)} inputs, but {len(several)} references; give some for each.")
+    if not several or not all(several):
+        raise DataError("BLEU needs at least one input, and a right text for each.")
+    streams = [[own[i] if i < len(own) else None for own in several] for i in range(max(map(len, several)))]
+    return float(corpus_bleu(written, streams).score)
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.estimator import TrainedEstimator, resolve_tuning
 from promptlab.fitting import EncodedSet, Labelled, dev_score, train_model
 from promptlab.inference import BATCH, average_variants, predict_log_probs, resolve_device
-from promptlab.model import PromptModel, TrainableModel
+from promptlab.model import PromptModel, TrainableModel, score
 from promptlab.seeding import seeded
 from promptlab.text_classifier import TextClassifier
 from promptlab.types import Batch, Encoded, Example, MaskStates
@@ -87,9 +87,10 @@ class JointModel(TrainableModel):
 
     def collate(self, rows: Sequence[Row]) -> JointBatch:
         """One batch of the rows of all models, sorted by model."""
-        batch = self.backbone.collate([row.encoded for row in sorted(rows, key=lambda row: row.member)])
+        by_member = sorted(rows, key=lambda row: row.member)
+        batch = self.backbone.collate([row.encoded for row in by_member])
         counts = Counter(row.member for row in rows)
-        labels = [row.target for row in sorted(rows, key=lambda row: row.member)]
+        labels = [row.target for row in by_member]
         batch.labels = torch.tensor(labels) if min(labels) >= 0 else None
         return JointBatch(batch, [counts[number] for number in range(len(self.members))])
 
@@ -99,11 +100,12 @@ class JointModel(TrainableModel):
         first: Any = self.members[0]
         answer = first.head.read(self.backbone, joint.batch)
         results, start = [], 0
-        for member, size in zip(self.members, joint.sizes):
+        members: Any = self.members
+        for member, size in zip(members, joint.sizes):
             rows = slice(start, start + size)
             if size or joint.batch.labels is None:
                 labels = None if joint.batch.labels is None else joint.batch.labels[rows]
-                results.append(_scored(member, _part(answer, rows, member), labels))
+                results.append(score(member.head, _part(answer, rows, member), labels))
             start += size
         return results if joint.batch.labels is None else torch.stack(results).sum()
 
@@ -116,10 +118,6 @@ def _reading(head: Any) -> tuple[Any, ...]:
 def _part(answer: Any, rows: slice, member: Any) -> Any:
     """A model's rows of an answer, read through its own language-model head."""
     return MaskStates(answer.hidden[rows], member.backbone.project) if isinstance(answer, MaskStates) else answer[rows]
-
-
-def _scored(member: Any, answer: Any, labels: Tensor | None) -> Tensor:
-    return member.head(answer) if labels is None else member.head.loss(answer, labels)
 
 
 class JointClassifier:
@@ -187,7 +185,7 @@ class JointClassifier:
             history = _train(model, sets, held_out, settings, share_encoder=self.share_encoder)
         for (name, classifier), member in zip(fitted.items(), members):
             classifier.become(member, whole=data[name].whole, history=history)
-        self._join(fitted)
+        self.classifiers_, self.model_ = fitted, model.eval()
         return self
 
     def predict(self, X: Any, names: Sequence[str]) -> list[Any]:

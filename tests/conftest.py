@@ -223,9 +223,31 @@ def seq2seq_backbone(request, tiny_backbone) -> Any:
 
 
 @pytest.fixture
-def base(tiny_backbone, tmp_path) -> str:
+def saved_model(tiny_backbone, tmp_path) -> Callable[[str], str]:
+    """A function that writes a new tiny model of a family and returns its folder."""
+
+    def save(family: str) -> str:
+        backbone = tiny_backbone(family)
+        backbone.model.save_pretrained(tmp_path / "base")
+        backbone.tokenizer.save_pretrained(tmp_path / "base")
+        return str(tmp_path / "base")
+
+    return save
+
+
+@pytest.fixture
+def base(saved_model) -> str:
     """A folder of a tiny model."""
-    backbone = tiny_backbone("bert")
-    backbone.model.save_pretrained(tmp_path / "base")
-    backbone.tokenizer.save_pretrained(tmp_path / "base")
-    return str(tmp_path / "base")
+    return saved_model("bert")
+
+
+@pytest.fixture
+def prefix_of() -> Callable[[Any, Any], Any]:
+    """A function that returns what a causal model computes for words as a row of a prefix table for each."""
+
+    def rows(backbone: Any, words: Any) -> Any:
+        cache = backbone.model(words, use_cache=True).past_key_values
+        parts = [part for layer in cache.layers for part in (layer.keys, layer.values)]
+        return torch.cat([part[0].permute(1, 0, 2).flatten(1) for part in parts], dim=1)  # (length, heads * width)
+
+    return rows

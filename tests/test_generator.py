@@ -119,16 +119,15 @@ def test_texts_written_together_are_those_written_alone_and_greedy_ones_are_the_
 
 
 @torch.no_grad()
-def test_beams_with_a_prefix_are_those_of_the_words_it_was_made_of(tiny_backbone):
+def test_beams_with_a_prefix_are_those_of_the_words_it_was_made_of(tiny_backbone, prefix_of):
     backbone = tiny_backbone("llama")
     words = torch.tensor([backbone.token_ids("the film was", at_start=True)])
-    cache = backbone.model(words, use_cache=True).past_key_values
     text = torch.tensor([backbone.token_ids("a great story")])
     options = {"max_new_tokens": 5, "num_beams": 3, "do_sample": False}
     expected = backbone.model.generate(torch.cat([words, text], dim=1), **options)[0, words.shape[1] + text.shape[1] :]
+    rows = prefix_of(backbone, words)
     model = build(backbone, PTuningV2(length=words.shape[1]))
-    rows = [part[0].permute(1, 0, 2).flatten(1) for layer in cache.layers for part in (layer.keys, layer.values)]
-    model.backbone.prefix_table.table.copy_(torch.cat(rows, dim=1))
+    model.backbone.prefix_table.table.copy_(rows)
 
     # positions start behind the prefix, as in the words' own pass
     places = torch.arange(words.shape[1], words.shape[1] + text.shape[1])[None]
@@ -139,12 +138,9 @@ def test_beams_with_a_prefix_are_those_of_the_words_it_was_made_of(tiny_backbone
 
 @pytest.mark.parametrize("tuning", ["prefix", "prompt-tuning", "lora", "full"])
 @pytest.mark.parametrize("family", ["llama", "t5"])
-def test_training_learns_the_texts_and_comes_back_from_disk(tiny_backbone, tmp_path, family, tuning):
-    backbone = tiny_backbone(family)
-    backbone.model.save_pretrained(tmp_path / "base")
-    backbone.tokenizer.save_pretrained(tmp_path / "base")
+def test_training_learns_the_texts_and_comes_back_from_disk(saved_model, tmp_path, family, tuning):
     generator = PromptGenerator(
-        SOURCE, str(tmp_path / "base"), tuning, max_new_tokens=12, max_steps=60, device="cpu",
+        SOURCE, saved_model(family), tuning, max_new_tokens=12, max_steps=60, device="cpu",
         learning_rate=2e-2, head_learning_rate=0.3,
     ).fit(INPUTS, TEXTS, eval_set=(INPUTS, TEXTS))  # fmt: skip
     assert generator.history_[-1]["loss"] < 0.95 * generator.history_[0]["loss"]

@@ -138,11 +138,8 @@ def test_a_prompt_is_pretrained_and_few_shot_tuning_starts_from_it(base, train_f
     assert result.exit_code == 0, result.output
 
 
-def test_predict_writes_what_a_generator_writes(tiny_backbone, train_file, tmp_path):
-    backbone = tiny_backbone("llama")
-    backbone.model.save_pretrained(tmp_path / "base")
-    backbone.tokenizer.save_pretrained(tmp_path / "base")
-    generator = PromptGenerator(TEMPLATE, str(tmp_path / "base"), max_steps=1, max_new_tokens=24, device="cpu")
+def test_predict_writes_what_a_generator_writes(saved_model, train_file, tmp_path):
+    generator = PromptGenerator(TEMPLATE, saved_model("llama"), max_steps=1, max_new_tokens=24, device="cpu")
     generator.fit([text for text, _ in ROWS], [label for _, label in ROWS]).save_pretrained(tmp_path / "out")
 
     result = run("predict", tmp_path / "out", train_file, "--json")

@@ -283,19 +283,15 @@ def test_every_layer_sees_its_prefix(any_backbone):
 
 
 @torch.no_grad()
-def test_a_prefix_of_a_words_keys_and_values_is_that_word_before_the_text(tiny_backbone):
+def test_a_prefix_of_a_words_keys_and_values_is_that_word_before_the_text(tiny_backbone, prefix_of):
     backbone = tiny_backbone("gpt2")
     words = torch.tensor([backbone.token_ids("the film was", at_start=True)])
-    cache = backbone.model(words, use_cache=True).past_key_values
+    rows = prefix_of(backbone, words)
     text = torch.tensor([backbone.token_ids("a great story")])
     length = words.shape[1]
     expected = backbone.model(torch.cat([words, text], dim=1)).logits[:, length:]
     model = build(backbone, "x", PTuningV2(length=length)).eval()
-    rows = []
-    for layer in cache.layers:
-        for part in (layer.keys, layer.values):
-            rows.append(part[0].permute(1, 0, 2).flatten(1))  # (length, heads * width)
-    model.backbone.prefix_table.table.copy_(torch.cat(rows, dim=1))
+    model.backbone.prefix_table.table.copy_(rows)
 
     positions = torch.arange(length, length + text.shape[1])[None]
     logits = backbone.model(text, position_ids=positions).logits
