@@ -22,9 +22,9 @@ import fewshot
 import numpy as np
 
 from promptlab import ContextualVerbalizer, DomainVerbalizer, InContextTemplate, PromptClassifier, load_backbone
-from promptlab.classifier import resolve_template, resolve_verbalizer
 from promptlab.data.samples import load_sample
 from promptlab.files import atomic_file
+from promptlab.parts import resolve_template, resolve_verbalizer
 
 MODEL = "smollm2"
 ROWS = 300

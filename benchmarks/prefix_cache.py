@@ -19,9 +19,9 @@ import icl
 import numpy as np
 
 from promptlab import InContextTemplate, PromptClassifier, load_backbone
-from promptlab.classifier import resolve_template
 from promptlab.data.samples import load_sample
 from promptlab.files import atomic_file
+from promptlab.parts import resolve_template
 
 
 def measure(task: str, backbone, queries: int, repeats: int) -> dict[str, float]:

@@ -47,10 +47,10 @@ from promptlab import (
     load_sample,
     read_examples,
 )
-from promptlab.classifier import resolve_template, resolve_verbalizer
 from promptlab.files import atomic_file
 from promptlab.inference import predict_log_probs
 from promptlab.model import PromptModel
+from promptlab.parts import resolve_template, resolve_verbalizer
 from promptlab.tuning.none import NoTuning
 from promptlab.types import Encoded
 
@@ -117,7 +117,8 @@ def run(model: str, task: str, method: str, seed: int, folder: Path | None) -> d
     train, dev, test = data(task, seed, folder)
     if model != fewshot.MODEL:
         test = test[:CAUSAL_TEST]
-    classifier = make(task, method, origin, {**(ALL if task == "sst2-all" else {}), "seed": seed, "device": "cpu"})
+    whole = ALL if task == "sst2-all" and METHODS.get(method) != "none" else {}
+    classifier = make(task, method, origin, {**whole, "seed": seed, "device": "cpu"})
     before = psutil.Process().memory_info().rss
     start = time.perf_counter()
     classifier.fit(train, eval_set=(dev, None))

@@ -19,7 +19,7 @@ _PUBLIC = {
     "Example": "promptlab.types",
     "Frozen": "promptlab.tuning.frozen",
     "Full": "promptlab.tuning.full",
-    "HeadClassifier": "promptlab.classifier",
+    "HeadClassifier": "promptlab.head_classifier",
     "IA3": "promptlab.tuning.lora",
     "InContextTemplate": "promptlab.templates.demonstrations",
     "JointClassifier": "promptlab.joint",

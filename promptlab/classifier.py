@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptlab.errors import TemplateError, UnknownNameError, VerbalizerError
-from promptlab.estimator import fresh_backbone
-from promptlab.inference import calibrate, resolve_device
+from promptlab.devices import resolve_device
+from promptlab.errors import TemplateError
+from promptlab.inference import calibrate
 from promptlab.interfaces import Template, Verbalizer
-from promptlab.library import template_entry, verbalizer_entry
 from promptlab.model import PromptModel
+from promptlab.parts import fresh_backbone, resolve_template, resolve_verbalizer
 from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded
 from promptlab.soft_tokens import save_prompt
-from promptlab.templates.manual import ManualTemplate
-from promptlab.templates.plain import InputTemplate
 from promptlab.text_classifier import TextClassifier
-from promptlab.verbalizers.linear import LinearVerbalizer
-from promptlab.verbalizers.manual import ManualVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
 
 
 @dataclass(eq=False, repr=False)
@@ -84,68 +79,3 @@ class PromptClassifier(TextClassifier):
             names = self.verbalizer if isinstance(self.verbalizer, Mapping) else ()
             self._set_classes(verbalizer.classes, whole=bool(names) and all(type(name) is int for name in names))
         return kept[1]
-
-
-@dataclass(eq=False, repr=False)
-class HeadClassifier(TextClassifier):
-    """An ordinary classification head on the pooled hidden states: fine-tuning baseline and linear probe.
-
-    ``tuning="frozen"`` is the linear probe; the features of each text are then computed once.
-
-    Args:
-        model: as for ``PromptClassifier``.
-        tuning: likewise.
-        fields: names of the fields that make up the input, in order.
-        pooling: ``"mean"`` of the hidden states, the ``"first"`` or the ``"last"`` one.
-        dropout: of the pooled features.
-
-    The other settings are those of ``TextClassifier``.
-    """
-
-    model: Any = None
-    tuning: Any = "full"
-    fields: Sequence[str] = ("text_a",)
-    pooling: str = "mean"
-    dropout: float = 0.1
-
-    def _template(self) -> Template:
-        return InputTemplate(tuple(self.fields))
-
-    def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
-        return LinearVerbalizer(tuple(names or ()), self.pooling, self.dropout)
-
-
-def resolve_template(template: Any) -> Template:
-    """A template, or the one of that Jinja source or name in the task library.
-
-    Raises:
-        TemplateError: if there is none.
-        UnknownNameError: if the library has no such name.
-    """
-    if isinstance(template, Template):
-        return template
-    if template is None:
-        raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
-    source = str(template)
-    return ManualTemplate(source if "{" in source or " " in source else template_entry(source).template)
-
-
-def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
-    """A verbalizer, one of these label words, or the one of that name in the task library.
-
-    Raises:
-        VerbalizerError: if there is none.
-        UnknownNameError: if the library has no such name.
-    """
-    if isinstance(verbalizer, Verbalizer):
-        return verbalizer
-    if verbalizer is None:
-        raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
-    if isinstance(verbalizer, Mapping):
-        return ManualVerbalizer(verbalizer)
-    entry = verbalizer_entry(str(verbalizer))
-    options = {} if entry.aggregate is None else {"aggregate": entry.aggregate}
-    kinds: Mapping[str, Callable[..., Verbalizer]] = {"manual": ManualVerbalizer, "strings": StringVerbalizer}
-    if entry.kind not in kinds:
-        raise UnknownNameError(f"kind of verbalizer {entry.name}", entry.kind, kinds)
-    return kinds[entry.kind](entry.label_words, **options)

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from promptlab.classifier import HeadClassifier, PromptClassifier
+from promptlab.classifier import PromptClassifier
 from promptlab.data.samples import Sample, load_sample
+from promptlab.head_classifier import HeadClassifier
 
 TASK = "sst2"
 

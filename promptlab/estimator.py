@@ -10,12 +10,10 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from promptlab.backbones import catalog
+from promptlab import saving
 from promptlab.errors import TuningError
-from promptlab.inference import resolve_device
-from promptlab.interfaces import Backbone, Tuning
-from promptlab.registry import TUNINGS
-from promptlab.training import TrainingSettings, default_steps, learning_rate_for
+from promptlab.interfaces import Tuning
+from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -26,7 +24,7 @@ class TrainedEstimator(BaseEstimator):
         learning_rate: of the model's weights; None takes the tuning method's own.
         head_learning_rate: of heads and soft tokens; the same as ``learning_rate`` if that alone is given.
         max_steps: updates, or give ``epochs``; None takes the tuning method's own, more for more examples
-            (``training.default_steps``).
+            (``training_settings.default_steps``).
         max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
         eval_every: updates between dev evaluations; None is a tenth of the steps.
         patience: dev evaluations without improvement before training stops early.
@@ -60,16 +58,12 @@ class TrainedEstimator(BaseEstimator):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save what was trained, the settings and a model card; see ``promptlab.saving``."""
-        from promptlab.saving import save
-
-        save(self, Path(folder))
+        saving.save(self, Path(folder))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
         """Load a saved classifier from a folder or a hub id; ``model`` overrides where its base model is looked for."""
-        from promptlab.saving import load
-
-        return load(cls, folder, model=model, device=device)
+        return saving.load(cls, folder, model=model, device=device)
 
     def export_model(self, folder: str | Path) -> None:
         """Write the tuned language model, updates merged into its weights, as an ordinary Hugging Face folder.
@@ -80,9 +74,7 @@ class TrainedEstimator(BaseEstimator):
             TuningError: if the method adds something that no weight of the model can hold.
             DataError: if the folder can't be written.
         """
-        from promptlab.saving import export_model
-
-        export_model(self, Path(folder))
+        saving.export_model(self, Path(folder))
 
     def trainable_parameters(self) -> int:
         """Number of weights that training moved."""
@@ -137,19 +129,3 @@ class TrainedEstimator(BaseEstimator):
             return self.max_steps
         per_epoch = math.ceil(n_examples / max(1, self.batch_size * self.gradient_accumulation_steps))
         return default_steps(base, per_epoch) if self.epochs is None else self.epochs * per_epoch
-
-
-def fresh_backbone(model: Any, device: str) -> Any:
-    """A backbone that may be changed: loaded anew, or a copy of the one that was passed, sharing its weights.
-
-    One that was passed is moved to the device first: only there can copies of it share memory.
-    """
-    if not isinstance(model, Backbone):
-        return catalog.load_backbone(model)
-    shared: Any = model
-    return shared.to(resolve_device(device)).copy()
-
-
-def resolve_tuning(tuning: str | Tuning) -> Tuning:
-    """A tuning method, or the one of that name with its defaults."""
-    return tuning if isinstance(tuning, Tuning) else TUNINGS.get(str(tuning))()

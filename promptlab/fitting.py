@@ -10,11 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from promptlab.checkpoint import DevScore
 from promptlab.data.readers import as_examples
+from promptlab.devices import resolve_device
 from promptlab.errors import DataError, UnknownNameError
-from promptlab.inference import average_variants, in_batches, predict_log_probs, resolve_device
-from promptlab.model import HeadModel, PromptModel, TrainableModel
-from promptlab.training import DevScore, TrainingSettings, train
+from promptlab.inference import average_variants, in_batches, predict_log_probs
+from promptlab.model import PromptModel, score
+from promptlab.trainable import TrainableModel
+from promptlab.training import train
+from promptlab.training_settings import TrainingSettings
 from promptlab.types import Batch, Encoded, Example
 
 
@@ -140,6 +144,19 @@ def fit_model(
     lengths = [len(row.input_ids) for row in training.rows]
     scorer = None if dev is None else evaluate
     return train_model(model, range(len(lengths)), collate, lengths, settings, evaluate=scorer, checkpoint=checkpoint)
+
+
+class HeadModel(nn.Module):
+    """The head alone, on answers of a frozen model that were computed once."""
+
+    def __init__(self, head: Any, answers: Any, labels: Tensor) -> None:
+        super().__init__()
+        self.head = head
+        self.answers, self.labels = answers, labels
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """The loss of some rows."""
+        return score(self.head, self.answers[rows], self.labels[rows])
 
 
 def _fit_head(

@@ -5,126 +5,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from promptlab.checkpoint import DevScore
-from promptlab.classifier import resolve_template
 from promptlab.data.readers import as_examples
+from promptlab.devices import resolve_device
 from promptlab.errors import BackboneError, DataError, TemplateError, TuningError
-from promptlab.estimator import TrainedEstimator, fresh_backbone, resolve_tuning
+from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import train_model
-from promptlab.inference import BATCH, resolve_device
-from promptlab.interfaces import GenerativeBackbone, Template, Tuning
-from promptlab.model import TrainableModel, attach
+from promptlab.generator_model import GeneratorModel, Pair
+from promptlab.inference import BATCH
+from promptlab.interfaces import Template, Tuning
+from promptlab.parts import fresh_backbone, resolve_template, resolve_tuning
 from promptlab.registry import TEMPLATES
 from promptlab.seeding import seeded
-from promptlab.soft_tokens import SoftTokens, to_be_filled
-from promptlab.types import Batch, Encoded, Example
+from promptlab.soft_tokens import to_be_filled
+from promptlab.types import Example
 
 REDUCTIONS = ("token", "sequence")
-
-
-class Pair(NamedTuple):
-    """An encoded prompt and the ids of what is to follow."""
-
-    encoded: Encoded
-    target: list[int]
-
-
-@dataclass(slots=True)
-class PairBatch:
-    """Prompts, their targets (batch, longest), padded on the right, and the targets' lengths (batch,)."""
-
-    batch: Batch
-    targets: Tensor
-    lengths: Tensor
-
-    def to(self, device: Any) -> PairBatch:
-        return PairBatch(self.batch.to(device), self.targets.to(device), self.lengths.to(device))
-
-    @property
-    def counts(self) -> Tensor:
-        """Which target tokens aren't padding, (batch, longest)."""
-        return torch.arange(self.targets.shape[1], device=self.lengths.device) < self.lengths[:, None]
-
-
-class GeneratorModel(TrainableModel):
-    """A template on a language model that writes.
-
-    Args:
-        template: turns examples into prompts that end with a mask.
-        backbone: a causal or encoder-decoder model.
-        soft: vectors of the template's soft tokens.
-        reduction: of the loss: the mean over all target ``"token"``s, or the sum of each ``"sequence"``, then the mean,
-            as in Prefix-Tuning's code.
-    """
-
-    def __init__(self, template: Template, backbone: Any, soft: SoftTokens, reduction: str) -> None:
-        super().__init__()
-        self.template, self.backbone, self.soft, self.reduction = template, backbone, soft, reduction
-        if soft.ids:
-            backbone.embed_soft(soft)
-
-    @classmethod
-    def build(
-        cls, template: Template, backbone: Any, tuning: Tuning, reduction: str, *, slots: Any = None
-    ) -> GeneratorModel:
-        """Put the parts together; the backbone is changed in place.
-
-        Args:
-            slots: soft tokens to make, if not those that the template declares.
-
-        Raises:
-            BackboneError: if the model can't write.
-            TuningError: if the tuning doesn't fit the model.
-        """
-        if not isinstance(backbone, GenerativeBackbone):
-            raise BackboneError(
-                f"model {backbone.name!r} fills masks but writes no text; choose a causal or encoder-decoder one, "
-                "such as smollm2."
-            )
-        if template.slot.n_masks != 1:
-            raise TemplateError(f"the template has {template.slot.n_masks} masks, but a text goes into exactly 1.")
-        backbone.only_hidden = False
-        attach(tuning, backbone)
-        width = backbone.embedding_weight().shape[1]
-        soft = SoftTokens(template.soft_slots if slots is None else slots, backbone, encoder=tuning.soft_encoder(width))
-        return cls(template, backbone, soft, reduction)
-
-    def added_inputs(self) -> Sequence[str]:
-        return [f"soft tokens {key!r}" for key in self.soft.ids]
-
-    def encode(self, examples: Sequence[Example], *, max_length: int | None, answer_length: int) -> list[Encoded]:
-        """Prompts, shortened so that a text of ``answer_length`` tokens still fits the model."""
-        prompts = [self.template.render(example) for example in examples]
-        return self.backbone.encode(prompts, soft_ids=self.soft.ids, max_length=max_length, answer_length=answer_length)
-
-    def collate(self, pairs: Sequence[Pair]) -> PairBatch:
-        lengths = torch.tensor([len(pair.target) for pair in pairs])
-        targets = torch.zeros(len(pairs), int(lengths.max()), dtype=torch.long)
-        for row, pair in enumerate(pairs):
-            targets[row, : len(pair.target)] = torch.tensor(pair.target)
-        return PairBatch(self.backbone.collate([pair.encoded for pair in pairs]), targets, lengths)
-
-    def forward(self, pairs: PairBatch) -> Tensor:
-        """The loss in nats: negative log-likelihood of the targets given the prompts."""
-        logits = self.backbone.target_logits(pairs.batch, pairs.targets, pairs.lengths)
-        losses = -_of(logits.log_softmax(dim=-1), pairs.targets)[pairs.counts]
-        return losses.mean() if self.reduction == "token" else losses.sum() / len(pairs.lengths)
-
-    def score(self, pairs: PairBatch) -> tuple[Tensor, Tensor]:
-        """Loss of each target token, and whether the model would have chosen it, (tokens,) both."""
-        logits = self.backbone.target_logits(pairs.batch, pairs.targets, pairs.lengths)
-        losses = -_of(logits.log_softmax(dim=-1), pairs.targets)
-        return losses[pairs.counts], (logits.argmax(dim=-1) == pairs.targets)[pairs.counts]
-
-
-def _of(log_probs: Tensor, targets: Tensor) -> Tensor:
-    return log_probs.gather(2, targets[..., None]).squeeze(2)
 
 
 @dataclass(eq=False, repr=False)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from promptlab.errors import TuningError
-from promptlab.model import PromptModel, join_answers
-from promptlab.types import Batch, Encoded
+from promptlab.model import PromptModel
+from promptlab.types import Batch, Encoded, MaskStates
 
 BATCH = 32
 
@@ -55,19 +53,11 @@ def in_batches(model: PromptModel, encoded: Sequence[Encoded], run: Callable[[Ba
         order += rows
     back = torch.empty(len(order), dtype=torch.long)
     back[order] = torch.arange(len(order))
-    return join_answers(results)[back.to(device)]
+    return joined(results)[back.to(device)]
 
 
-def resolve_device(device: str) -> torch.device:
-    """The device of that name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        TuningError: if it can't be used here.
-    """
-    if device != "auto":
-        try:
-            return torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:
-            raise TuningError(f"device {device!r} can't be used here: {str(error).splitlines()[0]}") from None
-    place = int(os.environ.get("LOCAL_RANK", 0))  # of this process among those that accelerate started
-    return torch.device("cuda", place) if torch.cuda.is_available() else torch.device("cpu")
+def joined(answers: Sequence[Any]) -> Any:
+    """One answer for several batches of examples."""
+    if isinstance(answers[0], MaskStates):
+        return MaskStates(torch.cat([answer.hidden for answer in answers]), answers[0].lm_head)
+    return torch.cat(list(answers))

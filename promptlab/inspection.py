@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from promptlab.backbones import catalog
-from promptlab.classifier import resolve_template
+from promptlab.parts import resolve_template
 from promptlab.soft_tokens import SoftTokens
 from promptlab.types import Example
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptlab.errors import VerbalizerError
+from promptlab.training_settings import TrainingDefaults
+from promptlab.tunable import Tunable
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Verbalizer(ABC):
         """
 
 
-class Backbone(ABC):
+class Backbone(Tunable):
     """How to run one model family. Every backbone is also an ``nn.Module`` that owns the model."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -107,10 +108,6 @@ class Backbone(ABC):
     @abstractmethod
     def copy(self) -> Backbone:
         """A copy that may be changed: modules of its own, weights shared until ``own_trained``."""
-
-    @abstractmethod
-    def own_trained(self) -> None:
-        """Give the weights that are to be trained memory of their own, if they are shared with another backbone."""
 
     @abstractmethod
     def encode(
@@ -168,113 +165,6 @@ class Backbone(ABC):
     @abstractmethod
     def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
         """Ids of a text that follows other text, or (``at_start``) begins the input."""
-
-    @abstractmethod
-    def embedding_weight(self) -> Tensor:
-        """The input embedding matrix, (vocabulary, embedding)."""
-
-    @abstractmethod
-    def embed_soft(self, table: nn.Module) -> None:
-        """Look ids past the vocabulary up in ``table()``, of shape (soft tokens, embedding)."""
-
-    @abstractmethod
-    def freeze_unread(self) -> None:
-        """Take weights out of training that no answer depends on, if only hidden states are read."""
-
-    @abstractmethod
-    def common_word_ids(self, limit: int) -> list[int]:
-        """Ids of the most common ordinary words, judged by their place in the vocabulary."""
-
-    @abstractmethod
-    def norms(self) -> Sequence[nn.Module]:
-        """The normalisation layers."""
-
-    @abstractmethod
-    def sublayer_outputs(self) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
-        """The output projections of the attention and of the feed-forward sub-layers."""
-
-    @abstractmethod
-    def query_value(self) -> Sequence[str]:
-        """Names of the layers that make queries and values (all three where one layer makes them)."""
-
-    @abstractmethod
-    def key_value(self) -> Sequence[str]:
-        """Names of the layers that make keys and values."""
-
-    @abstractmethod
-    def feed_forward_outputs(self) -> Sequence[str]:
-        """Names of the feed-forward sub-layers' output projections."""
-
-    @abstractmethod
-    def prefix_sites(self) -> Sequence[tuple[int, int]]:
-        """Heads and head width of every attention call of a forward pass, in order.
-
-        Raises:
-            TuningError: if the family's attention takes no prefix.
-        """
-
-    @abstractmethod
-    def set_prefix(self, table: nn.Module) -> None:
-        """Put the keys and values that ``table()`` returns before those of every attention call."""
-
-    @abstractmethod
-    def added_weights(self) -> Sequence[str]:
-        """Names of the weights that a tuning method added to the model's own."""
-
-    @abstractmethod
-    def recompute_activations(self) -> None:
-        """From now on, compute activations again for the gradient instead of keeping them.
-
-        Raises:
-            TuningError: if the family can't.
-        """
-
-    @abstractmethod
-    def layers(self) -> Sequence[nn.Module]:
-        """The transformer layers, from the input to the output."""
-
-
-class GenerativeBackbone(Backbone):
-    """A backbone that can write after a prompt, at its one slot."""
-
-    @property
-    @abstractmethod
-    def end_id(self) -> int | None:
-        """Id of the token that ends a text, None if the tokenizer has none."""
-
-    @abstractmethod
-    def target_logits(self, batch: Batch, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Logits from which each token of a text is foretold, given those before it: (batch, longest, vocabulary).
-
-        Args:
-            targets: ids of the text of each prompt, padded on the right, (batch, longest).
-            lengths: tokens of each text, (batch,).
-        """
-
-    @abstractmethod
-    def generate(self, batch: Batch, **options: Any) -> list[list[int]]:
-        """Ids that the model writes after each prompt, special ones included.
-
-        Raises:
-            TuningError: if transformers' ``generate`` doesn't take the options.
-        """
-
-
-@dataclass(frozen=True)
-class TrainingDefaults:
-    """What ``fit`` uses where the user says nothing.
-
-    Args:
-        learning_rate: of the backbone's weights, for a hidden size of 768 where ``scale_with_width`` is set.
-        max_steps: updates on few examples; see ``training.default_steps``. 0 is no training at all.
-        head_learning_rate: of weights that start from nothing (heads, soft tokens); as ``learning_rate`` if None.
-        scale_with_width: whether the rate falls with the square of the hidden size; see ``training.learning_rate_for``.
-    """
-
-    learning_rate: float
-    max_steps: int
-    head_learning_rate: float | None = None
-    scale_with_width: bool = False
 
 
 class Tuning(ABC):

@@ -4,120 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Self
+from dataclasses import fields
+from typing import Any, Self
 
 import numpy as np
 import torch
 from sklearn.base import clone
-from torch import Tensor, nn
+from torch import Tensor
 
 from promptlab.backbones import catalog
-from promptlab.backbones.mixing import RowGroups, mix
 from promptlab.checkpoint import DevScore
 from promptlab.data.readers import as_examples
+from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError, UnknownNameError
-from promptlab.estimator import TrainedEstimator, resolve_tuning
+from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import EncodedSet, Labelled, dev_score, train_model
-from promptlab.inference import BATCH, average_variants, predict_log_probs, resolve_device
-from promptlab.model import PromptModel, TrainableModel, score
+from promptlab.inference import BATCH, average_variants, predict_log_probs
+from promptlab.joint_model import JointModel, Row
+from promptlab.model import PromptModel
+from promptlab.parts import resolve_tuning
 from promptlab.seeding import seeded
 from promptlab.text_classifier import TextClassifier
-from promptlab.types import Batch, Encoded, Example, MaskStates
+from promptlab.types import Example
 
 OWN_SETTINGS = ("seed",)  # in which classifiers that are trained together may differ
-
-
-class Row(NamedTuple):
-    """An encoded prompt, the number of the model that reads it, and its class if that is known."""
-
-    member: int
-    encoded: Encoded
-    target: int = -1
-
-
-@dataclass(slots=True)
-class JointBatch:
-    """A batch whose rows stand in the order of the models, and the number of rows of each."""
-
-    batch: Batch
-    sizes: list[int]
-
-    def to(self, device: Any) -> JointBatch:
-        return JointBatch(self.batch.to(device), self.sizes)
-
-
-class JointModel(TrainableModel):
-    """Prompt models whose backbones are copies of one; what they share runs once for all rows of a batch.
-
-    Source: Prompt Tuning, arXiv:2104.08691, section 6 (prompts of one model in one batch).
-
-    Args:
-        origin: the backbone that theirs were copied from.
-        members: the models.
-
-    Raises:
-        TuningError: if the models read the language model in different ways, or changed what rows of a batch share.
-    """
-
-    def __init__(self, origin: Any, members: Sequence[PromptModel]) -> None:
-        super().__init__()
-        first = members[0].head
-        for member in members:
-            if _reading(member.head) != _reading(first):
-                raise TuningError(
-                    f"{type(first).__name__} and {type(member.head).__name__} read the model in different ways, so "
-                    "that they can't share a batch; run them one after the other."
-                )
-        if first.answer_length > 1:
-            raise TuningError("answers of several tokens can't share a batch; run the classifiers one after the other.")
-        self.members = nn.ModuleList(members)
-        self.groups = RowGroups()
-        self.backbone = mix(origin, [member.backbone for member in members], self.groups)
-        self._try_out()
-
-    @torch.no_grad()
-    def _try_out(self) -> None:
-        """Run batches of two sizes: what isn't passed as rows of the batch is noticed in one of them at least."""
-        ids = np.ones(3, np.int64)
-        for times in (1, 2):
-            self.groups.sizes = [times] * len(self.members)
-            batch = self.backbone.collate([Encoded(ids, 0 * ids, ids[:1])] * (times * len(self.members)))
-            self.members[0].head.read(self.backbone, batch.to(self.backbone.embedding_weight().device))  # type: ignore
-
-    def collate(self, rows: Sequence[Row]) -> JointBatch:
-        """One batch of the rows of all models, sorted by model."""
-        by_member = sorted(rows, key=lambda row: row.member)
-        batch = self.backbone.collate([row.encoded for row in by_member])
-        counts = Counter(row.member for row in rows)
-        labels = [row.target for row in by_member]
-        batch.labels = torch.tensor(labels) if min(labels) >= 0 else None
-        return JointBatch(batch, [counts[number] for number in range(len(self.members))])
-
-    def forward(self, joint: JointBatch) -> Any:
-        """The sum of the models' losses if the batch has labels, else log-probabilities (rows, classes) of each."""
-        self.groups.sizes = joint.sizes
-        first: Any = self.members[0]
-        answer = first.head.read(self.backbone, joint.batch)
-        results, start = [], 0
-        members: Any = self.members
-        for member, size in zip(members, joint.sizes):
-            rows = slice(start, start + size)
-            if size or joint.batch.labels is None:
-                labels = None if joint.batch.labels is None else joint.batch.labels[rows]
-                results.append(score(member.head, _part(answer, rows, member), labels))
-            start += size
-        return results if joint.batch.labels is None else torch.stack(results).sum()
-
-
-def _reading(head: Any) -> tuple[Any, ...]:
-    """What must be equal for heads to read one pass of the model."""
-    return type(head).read, head.reads_lm_head, getattr(head, "pooling", None)
-
-
-def _part(answer: Any, rows: slice, member: Any) -> Any:
-    """A model's rows of an answer, read through its own language-model head."""
-    return MaskStates(answer.hidden[rows], member.backbone.project) if isinstance(answer, MaskStates) else answer[rows]
 
 
 class JointClassifier:

@@ -2,78 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from promptlab.errors import BackboneError, TemplateError, TuningError, VerbalizerError
+from promptlab.errors import BackboneError, TemplateError, VerbalizerError
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.soft_tokens import SoftTokens
-from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
-
-
-class TrainableModel(nn.Module):
-    """A language model with something on it, of which a part is trained."""
-
-    backbone: Any
-
-    def export(self) -> Self:
-        """Drop what only training needs, such as the MLP that makes a prefix; the model answers as before."""
-        for module in list(self.modules()):
-            export: Any = getattr(module, "export", None)
-            if export is not None and module is not self:
-                export()
-        return self
-
-    def train(self, mode: bool = True) -> Self:
-        """Training mode, except for modules without a trainable weight: frozen layers must not drop anything out."""
-        super().train(mode)
-        if not mode:
-            return self
-        for _, module in list(self.named_modules())[1:]:  # without the model itself
-            weights = list(module.parameters())
-            if weights and not any(weight.requires_grad for weight in weights):
-                module.eval()
-        for module in self.modules():  # layers that compute activations again do so only in this mode
-            if getattr(module, "gradient_checkpointing", False):
-                module.training = True
-        return self
-
-    def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Name and weight of everything that training moves.
-
-        Weights inside the backbone have names that start with ``backbone.``.
-        """
-        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
-
-    def added_inputs(self) -> Sequence[str]:
-        """What the model is fed besides ordinary tokens."""
-        return ()
-
-    def check_trainable(self) -> None:
-        """Raise if training could change nothing.
-
-        Raises:
-            TuningError: if no weight is trainable.
-        """
-        if not any(True for _ in self.trained_parameters()):
-            raise TuningError(
-                "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
-                "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
-            )
-
-
-def attach(tuning: Tuning, backbone: Backbone) -> None:
-    """Say which weights of a backbone are to be trained, those that nothing reads left out.
-
-    Raises:
-        TuningError: if the tuning doesn't fit the model.
-    """
-    tuning.attach(backbone)
-    backbone.freeze_unread()
-    backbone.own_trained()
+from promptlab.trainable import TrainableModel, attach
+from promptlab.types import AnswerSlot, Batch, Encoded, Example, Prompt, SoftSlot
 
 
 class PromptModel(TrainableModel):
@@ -176,19 +114,6 @@ def _label_words(verbalizer: Verbalizer) -> Sequence[str]:
         return list(verbalizer.classes)
 
 
-class HeadModel(nn.Module):
-    """The head alone, on answers of a frozen model that were computed once."""
-
-    def __init__(self, head: Any, answers: Any, labels: Tensor) -> None:
-        super().__init__()
-        self.head = head
-        self.answers, self.labels = answers, labels
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """The loss of some rows."""
-        return score(self.head, self.answers[rows], self.labels[rows])
-
-
 def score(head: Any, answer: Any, labels: Tensor | None) -> Tensor:
     """The loss if labels are given, else log-probabilities."""
     return head(answer) if labels is None else head.loss(answer, labels)
@@ -197,10 +122,3 @@ def score(head: Any, answer: Any, labels: Tensor | None) -> Tensor:
 def _said(slot: AnswerSlot) -> str:
     where = " at its very start" if slot.at_start else " after white space" if slot.spaced else ""
     return f"{slot.n_masks} mask(s) in {slot.n_places} place(s){where}"
-
-
-def join_answers(answers: Sequence[Any]) -> Any:
-    """One answer for several batches of examples."""
-    if isinstance(answers[0], MaskStates):
-        return MaskStates(torch.cat([answer.hidden for answer in answers]), answers[0].lm_head)
-    return torch.cat(list(answers))

@@ -71,6 +71,16 @@ TEMPLATES = Registry(
     },
 )
 
+FILTERS = Registry(
+    "template filter",
+    {
+        "keep": "promptlab.templates.filters:keep",
+        "lower_first": "promptlab.templates.filters:lower_first",
+        "strip_punctuation": "promptlab.templates.filters:strip_punctuation",
+        "upper_first": "promptlab.templates.filters:upper_first",
+    },
+)
+
 VERBALIZERS = Registry(
     "verbalizer kind",
     {
@@ -122,6 +132,16 @@ BACKBONES = Registry(
         "modernbert": "promptlab.backbones.masked:MaskedBackbone",
         "roberta": "promptlab.backbones.masked:MaskedBackbone",
         "xlm-roberta": "promptlab.backbones.masked:MaskedBackbone",
+    },
+)
+
+ESTIMATORS = Registry(
+    "estimator",
+    {
+        "HeadClassifier": "promptlab.head_classifier:HeadClassifier",
+        "PromptClassifier": "promptlab.classifier:PromptClassifier",
+        "PromptGenerator": "promptlab.generator:PromptGenerator",
+        "TokenClassifier": "promptlab.tagger:TokenClassifier",
     },
 )
 

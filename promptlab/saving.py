@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
-from promptlab.classifier import HeadClassifier, PromptClassifier
 from promptlab.errors import SavedModelError, TuningError
-from promptlab.estimator import fresh_backbone, resolve_tuning
 from promptlab.files import atomic_folder
-from promptlab.generator import PromptGenerator
-from promptlab.model import TrainableModel
-from promptlab.registry import TUNINGS
-from promptlab.tagger import TokenClassifier
+from promptlab.parts import fresh_backbone, resolve_tuning
+from promptlab.registry import ESTIMATORS, TUNINGS
+from promptlab.trainable import TrainableModel
 
 SCHEMA = 1
 SETTINGS = "promptlab.json"
 WEIGHTS = "weights.safetensors"
-TEXT_PARTS = ("template", "verbalizer", "classes", "label_type")
-PARTS = {
-    "PromptClassifier": TEXT_PARTS,
-    "HeadClassifier": TEXT_PARTS,
-    "TokenClassifier": ("tags",),
-    "PromptGenerator": ("template",),
-}
 NOT_SAVED = ("template", "verbalizer", "model", "tuning", "checkpoint_dir", "device")
 
 
@@ -101,13 +91,12 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
     """Load a saved classifier of whichever class it is; raises as ``load`` does."""
     path = _local(folder)
     settings = read_settings(path)
-    known = {cls.__name__: cls for cls in (PromptClassifier, HeadClassifier, TokenClassifier, PromptGenerator)}
     name = settings["estimator"]
-    if name not in known:
+    if name not in ESTIMATORS.names:
         raise SavedModelError(
-            f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(known)}."
+            f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(ESTIMATORS.names)}."
         )
-    return _restore(known[name], path, settings, model=None, device=device)
+    return _restore(ESTIMATORS.get(name), path, settings, model=None, device=device)
 
 
 def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
@@ -127,7 +116,18 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
     return estimator
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+class SavedSettings(dict[str, Any]):
+    """The settings of a saved classifier; a missing one is told as such."""
+
+    def __init__(self, settings: Mapping[str, Any], file: Path) -> None:
+        super().__init__(settings)
+        self.file = file
+
+    def __missing__(self, key: str) -> Any:
+        raise SavedModelError(f"{str(self.file)!r} lacks {key!r}; save the model again.")
+
+
+def read_settings(path: Path) -> SavedSettings:
     """The settings of a saved classifier.
 
     Raises:
@@ -145,10 +145,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise SavedModelError(
             f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
         )
-    missing = {"estimator", "parameters", "tuning", "model", *PARTS.get(settings.get("estimator"), ())} - set(settings)
-    if missing:
-        raise SavedModelError(f"{str(file)!r} lacks {', '.join(sorted(missing))}; save the model again.")
-    return settings
+    return SavedSettings(settings, file)
 
 
 def _local(folder: str | Path) -> Path:

@@ -11,12 +11,14 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 
 from promptlab.data.readers import as_examples
+from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError
-from promptlab.estimator import TrainedEstimator, fresh_backbone, resolve_tuning
+from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import EncodedSet, Labelled, dev_score, fit_model
-from promptlab.inference import calibrate, predict_log_probs, resolve_device
+from promptlab.inference import calibrate, predict_log_probs
 from promptlab.interfaces import Template, Tuning, Verbalizer
 from promptlab.model import PromptModel
+from promptlab.parts import fresh_backbone, resolve_tuning
 from promptlab.registry import TEMPLATES, VERBALIZERS
 from promptlab.seeding import seeded
 from promptlab.soft_tokens import to_be_filled

@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from promptlab import InContextTemplate, PromptGenerator
 from promptlab.errors import BackboneError, DataError, TemplateError, TuningError
-from promptlab.generator import GeneratorModel, Pair
+from promptlab.generator_model import GeneratorModel, Pair
 from promptlab.registry import TUNINGS
 from promptlab.saving import load_any
 from promptlab.templates.manual import ManualTemplate

@@ -5,7 +5,7 @@ import torch
 
 from promptlab import HeadClassifier, JointClassifier, PromptClassifier
 from promptlab.errors import DataError, TuningError, UnknownNameError
-from promptlab.joint import JointModel, Row
+from promptlab.joint_model import JointModel, Row
 from promptlab.model import PromptModel
 from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded

@@ -9,7 +9,7 @@ import promptlab.library
 from promptlab.errors import TemplateError, UnknownNameError, VerbalizerError
 from promptlab.library import tasks, template_entry, template_names, verbalizer_entry, verbalizer_names
 from promptlab.templates.rendering import field_names, render_segments
-from promptlab.verbalizers.manual import AGGREGATES
+from promptlab.verbalizers.aggregates import AGGREGATES
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKENIZER = ROOT / "models/minilm/src/promptlab_minilm/model/tokenizer.json"

@@ -120,7 +120,7 @@ def test_another_base_model_is_noticed(saved, tiny_backbone):
     [
         ("promptlab.json", "{", "damaged"),
         ("promptlab.json", "[]", "damaged"),
-        ("promptlab.json", '{"schema": 1}', "lacks estimator"),
+        ("promptlab.json", '{"schema": 1}', "lacks 'estimator'"),
         ("weights.safetensors", "x", "damaged or missing"),
     ],
 )

@@ -9,7 +9,8 @@ from sklearn.exceptions import NotFittedError
 from promptlab import Adapter, LoRA, PromptTuning, PTuningV2, TokenClassifier
 from promptlab.errors import DataError, SavedModelError, TuningError
 from promptlab.saving import load_any
-from promptlab.tagger import TaggerModel, entity_f1
+from promptlab.tagger import entity_f1
+from promptlab.tagger_model import TaggerModel
 from promptlab.tuning.frozen import Frozen
 
 SENTENCES = [
@@ -151,5 +152,5 @@ def test_a_saved_tagger_without_its_tags_is_damaged(base, tmp_path):
     file = tmp_path / "out" / "promptlab.json"
     file.write_text(file.read_text().replace('"tags"', '"tagz"'))
 
-    with pytest.raises(SavedModelError, match="lacks tags"):
+    with pytest.raises(SavedModelError, match="lacks 'tags'"):
         TokenClassifier.from_pretrained(tmp_path / "out")

@@ -5,17 +5,12 @@ import torch
 from torch import nn
 from transformers.optimization import Adafactor
 
+from promptlab.batching import LengthBatches
 from promptlab.checkpoint import DevScore
 from promptlab.errors import SavedModelError, TuningError, UnknownNameError
-from promptlab.training import (
-    LengthBatches,
-    TrainingSettings,
-    _optimizer,
-    default_steps,
-    learning_rate_for,
-    rate_factor,
-    train,
-)
+from promptlab.optimizers import make_optimizer
+from promptlab.training import train
+from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for, rate_factor
 
 
 class Line(nn.Module):
@@ -92,7 +87,7 @@ def test_on_many_dev_examples_the_highest_accuracy_is_kept():
 
 def test_adafactor_moves_a_weight_by_the_rate_whatever_its_scale():
     model = Line().eval()
-    optimizer = _optimizer(model, settings(optimizer="adafactor", weight_decay=0.0, learning_rate=0.3))
+    optimizer = make_optimizer(model, settings(optimizer="adafactor", weight_decay=0.0, learning_rate=0.3))
     for group in optimizer.param_groups:
         group["lr"] = 0.3
     loss = 1000 * (model.head.bias - 5).square().sum()

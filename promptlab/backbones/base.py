@@ -18,7 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from promptlab.backbones.attention_prefix import attach_prefixes, record_sites
 from promptlab.backbones.encoding import PromptEncoder
-from promptlab.backbones.roles import ROLES, Roles
+from promptlab.backbones.families import FAMILIES, Family
 from promptlab.backbones.soft_embedding import SoftEmbedding
 from promptlab.errors import TemplateError, TuningError
 from promptlab.interfaces import Backbone
@@ -61,6 +61,10 @@ class TransformerBackbone(nn.Module, Backbone):
         self.encoder = self.make_encoder()
         self.hidden_size = int(model.config.hidden_size)
         self.max_length = _positions(model, tokenizer)
+
+    @classmethod
+    def prepare(cls, config: Any, place: str) -> None:
+        """Change the settings of a model that is about to be loaded from a folder or hub id, where a family has to."""
 
     def __sklearn_clone__(self) -> TransformerBackbone:
         return self
@@ -170,23 +174,28 @@ class TransformerBackbone(nn.Module, Backbone):
         return [layer for layer in self.model.modules() if type(layer).__name__.lower().endswith("norm")]
 
     @property
-    def roles(self) -> Roles:
-        return ROLES[self.model.config.model_type]
+    def family(self) -> Family:
+        """What the layers are called; a subclass for an architecture of its own may say it itself."""
+        return FAMILIES[self.model.config.model_type]
+
+    def layers(self) -> Sequence[nn.Module]:
+        stacks = (self.model.base_model.get_submodule(name) for name in self.family.layers)
+        return [layer for stack in stacks for layer in stack.children()]
 
     def sublayer_outputs(self) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
-        attention, feed_forward = self._named(self.roles.attention_outputs), self.feed_forward_outputs()
+        attention, feed_forward = self._named(self.family.attention_outputs), self.feed_forward_outputs()
         find = self.model.get_submodule
         return [find(name) for name in attention], [find(name) for name in feed_forward]
 
     def query_value(self) -> Sequence[str]:
-        return self.roles.query_value
+        return self.family.query_value
 
     def key_value(self) -> Sequence[str]:
-        return self._named(self.roles.key_value)
+        return self._named(self.family.key_value)
 
     def feed_forward_outputs(self) -> Sequence[str]:
-        taken = self._named(self.roles.attention_outputs)
-        return [name for name in self._named(self.roles.feed_forward_outputs) if name not in taken]
+        taken = self._named(self.family.attention_outputs)
+        return [name for name in self._named(self.family.feed_forward_outputs) if name not in taken]
 
     def _named(self, ends: Sequence[str]) -> list[str]:
         return [name for name, _ in self.model.named_modules() if _ends(name, ends)]

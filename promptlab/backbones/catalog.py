@@ -93,10 +93,9 @@ def load_backbone(
         config = AutoConfig.from_pretrained(place, **options)
         check_family(config.model_type)
         _check_tokenizer(place)
-        if config.model_type == "deberta-v2" and not _has_bert_head(place):
-            config.legacy = False
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
         backbone_class = BACKBONES.get(config.model_type)
+        backbone_class.prepare(config, place)
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
         network, loading = getattr(transformers, backbone_class.auto_class).from_pretrained(
             place, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
@@ -125,17 +124,6 @@ def _check_tokenizer(place: str) -> None:
     folder = Path(place)
     if folder.is_dir() and not any(any(folder.glob(name)) for name in ("tokenizer.json", "vocab.*", "*.model")):
         raise BackboneError(f"folder {place!r} holds no tokenizer.json; save the tokenizer beside the model.")
-
-
-def _has_bert_head(place: str) -> bool:
-    """Whether a DeBERTa folder was saved with BERT's head layout; published checkpoints were not."""
-    from safetensors import safe_open
-
-    path = Path(place) / "model.safetensors"
-    if not path.is_file():
-        return False
-    with safe_open(path, framework="pt") as weights:
-        return any(key.startswith("cls.predictions") for key in set(weights.keys()))
 
 
 def _fingerprint(folder: Path) -> str:

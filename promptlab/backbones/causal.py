@@ -8,17 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from promptlab.backbones.base import TransformerBackbone, by_length, followed_by, generate
 from promptlab.backbones.encoding import PromptEncoder, Run, Special
 from promptlab.errors import TemplateError, TuningError
-from promptlab.interfaces import GenerativeBackbone
+from promptlab.generative import GenerativeBackbone
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
-LAYERS = {"gpt2": "h"}  # where they aren't called "layers"
 STRINGS_AT_ONCE = 16  # answers that are scored in one forward pass, or fewer:
 TOKENS_AT_ONCE = 16_384  # whose keys and values are repeated for them
 SHORTEST_PREFIX = 16  # tokens below which sharing costs more than it saves
@@ -199,10 +198,6 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
 
     def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
         return self.encoder.token_ids(text, at_start=False) if slot.spaced else self.encoder.inner_ids(text)
-
-    def layers(self) -> Sequence[nn.Module]:
-        name = LAYERS.get(self.model.config.model_type, "layers")
-        return list(self.model.base_model.get_submodule(name).children())
 
 
 def _unpadded(batch: Batch) -> Iterator[Batch]:

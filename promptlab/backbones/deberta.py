@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention, scaled_size_sqrt
 
 from promptlab.backbones.attention_prefix import MARK, SiteShape, attach_prefixes
-from promptlab.backbones.masked import HeadLayout, MaskedBackbone
+from promptlab.backbones.families import HeadLayout
+from promptlab.backbones.masked import MaskedBackbone
 
 
 class DebertaV2Backbone(MaskedBackbone):
@@ -20,6 +23,11 @@ class DebertaV2Backbone(MaskedBackbone):
     In the first layout the decoder is the word-embedding matrix with a bias of its own. Version 3 was trained as a
     discriminator; its masked-LM head is of no use before fine-tuning.
     """
+
+    @classmethod
+    def prepare(cls, config: Any, place: str) -> None:
+        if not _has_bert_head(place):
+            config.legacy = False
 
     def find_layout(self) -> HeadLayout:
         if self.model.config.legacy:
@@ -44,6 +52,15 @@ class DebertaV2Backbone(MaskedBackbone):
         for module, _ in self.attention_calls:
             module.forward = MethodType(attend_with_prefix, module)
         self.attention_calls = []
+
+
+def _has_bert_head(place: str) -> bool:
+    """Whether a folder was saved with BERT's head layout; published checkpoints were not."""
+    path = Path(place) / "model.safetensors"
+    if not path.is_file():
+        return False
+    with safe_open(path, framework="pt") as weights:
+        return any(key.startswith("cls.predictions") for key in set(weights.keys()))
 
 
 def attend_with_prefix(

@@ -8,16 +8,14 @@ text is a row of characters like any other.
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from promptlab.backbones.tokenization import Frame, plain_tokenizers
 from promptlab.errors import BackboneError, TemplateError
 from promptlab.types import Encoded, Prompt, Segment
 
@@ -25,32 +23,6 @@ SPACES = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What a tokenizer puts before one text, between two and after the last, and the second text's token type."""
-
-    before: tuple[int, ...]
-    between: tuple[int, ...]
-    after: tuple[int, ...]
-    second_type: int
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame:
-        single = tokenizer("a", return_special_tokens_mask=True)
-        pair = tokenizer("a", "a", return_special_tokens_mask=True, return_token_type_ids=True)
-        ids, special = pair["input_ids"], pair["special_tokens_mask"]
-        texts = [i for i, is_special in enumerate(special) if not is_special]
-        start, stop = texts[0], single["special_tokens_mask"].index(0)
-        width = sum(not is_special for is_special in single["special_tokens_mask"])
-        second = start + width + sum(special[start + width : texts[-1]])
-        return cls(
-            before=tuple(single["input_ids"][:stop]),
-            between=tuple(ids[start + width : second]),
-            after=tuple(single["input_ids"][stop + width :]),
-            second_type=pair["token_type_ids"][second],
-        )
 
 
 class Run(NamedTuple):
@@ -88,7 +60,7 @@ class PromptEncoder:
         mask = tokenizer.backend_tokenizer.get_added_tokens_decoder().get(self.mask_id)
         self.mask_token = mask or AddedToken("")
         self.start_id: int | None = tokenizer.bos_token_id
-        self.first, self.later = _plain_tokenizers(tokenizer)
+        self.first, self.later = plain_tokenizers(tokenizer)
 
     def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
         """Ids that a slot of so many masks takes, for answers of up to ``answer_length`` tokens."""
@@ -338,40 +310,3 @@ def _shares(lengths: Sequence[int], room: int) -> list[int]:
                 kept[j] = share + (place < extra)
             break
     return kept
-
-
-def _plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tokenizer]:
-    """Copies of a tokenizer to which special tokens are plain text: for the start of a text, and for later runs.
-
-    Special tokens get random names that no text contains, in the list of added tokens and in the model's vocabulary
-    (a Unigram model would otherwise find ``</s>`` there).
-    """
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    settings |= {"truncation": None, "padding": None, "post_processor": None}
-    unknown = settings["model"].get("unk_token")
-    names = {t["content"]: f"\ufdd0{secrets.token_hex(16)}\ufdd0" for t in settings["added_tokens"] if t["special"]}
-    names.pop(unknown, None)
-    settings["added_tokens"] = [
-        {**token, "content": names.get(token["content"], token["content"])}
-        for token in settings["added_tokens"]
-        if token["content"] != unknown or not token["special"]
-    ]
-    vocabulary = settings["model"].get("vocab", {})
-    if isinstance(vocabulary, dict):
-        settings["model"]["vocab"] = {names.get(piece, piece): i for piece, i in vocabulary.items()}
-    else:
-        settings["model"]["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
-    first = Tokenizer.from_str(json.dumps(settings))
-    later = Tokenizer.from_str(json.dumps(_without_first_mark(settings)))
-    same = first.to_str() == later.to_str()
-    return first, first if same else later
-
-
-def _without_first_mark(settings: Any) -> Any:
-    """The settings with every ``"prepend_scheme": "first"`` turned off."""
-    if isinstance(settings, list):
-        return [_without_first_mark(value) for value in settings]
-    if not isinstance(settings, dict):
-        return settings
-    changed = {key: value if key == "model" else _without_first_mark(value) for key, value in settings.items()}
-    return changed | ({"prepend_scheme": "never"} if settings.get("prepend_scheme") == "first" else {})

@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from promptlab.backbones.base import TransformerBackbone, by_length
+from promptlab.backbones.families import HeadLayout
 from promptlab.types import Batch, MaskStates
-
-
-@dataclass(frozen=True)
-class HeadLayout:
-    """Where a model keeps its masked-LM head.
-
-    Args:
-        transform: modules applied to the hidden states before the decoder, in order; ``"gelu"`` is the function.
-        decoder: the linear layer onto the vocabulary.
-        layers: the list of transformer layers, below the base model.
-    """
-
-    transform: tuple[str, ...]
-    decoder: str
-    layers: str = "encoder.layer"
-
-
-_BERT = HeadLayout(("cls.predictions.transform",), "cls.predictions.decoder")
-_ROBERTA = HeadLayout(("lm_head.dense", "gelu", "lm_head.layer_norm"), "lm_head.decoder")
-
-LAYOUTS: Mapping[str, HeadLayout] = {
-    "albert": HeadLayout(
-        ("predictions.dense", "predictions.activation", "predictions.LayerNorm"),
-        "predictions.decoder",
-        "encoder.albert_layer_groups",
-    ),
-    "bert": _BERT,
-    "deberta-v2": _BERT,
-    "distilbert": HeadLayout(
-        ("vocab_transform", "activation", "vocab_layer_norm"), "vocab_projector", "transformer.layer"
-    ),
-    "electra": HeadLayout(("generator_predictions",), "generator_lm_head"),
-    "modernbert": HeadLayout(("head",), "decoder", "layers"),
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-}
 
 
 class MaskedBackbone(TransformerBackbone):
@@ -69,7 +34,8 @@ class MaskedBackbone(TransformerBackbone):
 
     def find_layout(self) -> HeadLayout:
         """The head's layout; a subclass may look for it in the model."""
-        return LAYOUTS[self.model.config.model_type]
+        assert self.family.head is not None
+        return self.family.head
 
     def hidden_states(self, batch: Batch) -> Tensor:
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
@@ -126,9 +92,6 @@ class MaskedBackbone(TransformerBackbone):
     def decoder(self) -> tuple[Tensor, Tensor | None]:
         layer: Any = self.model.get_submodule(self.layout.decoder)
         return layer.weight, layer.bias
-
-    def layers(self) -> Sequence[nn.Module]:
-        return list(self.model.base_model.get_submodule(self.layout.layers).children())
 
 
 def resize_slot(batch: Batch, n_masks: int) -> Batch:

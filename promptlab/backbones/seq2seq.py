@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from promptlab.backbones.base import TransformerBackbone, followed_by, generate
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.errors import BackboneError, TemplateError
-from promptlab.interfaces import GenerativeBackbone
+from promptlab.generative import GenerativeBackbone
 from promptlab.types import AnswerSlot, Batch, MaskStates, Prompt
-
-LAYERS = {"bart": ("encoder.layers", "decoder.layers")}  # where they aren't called "block"
 
 
 class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
@@ -116,10 +114,8 @@ class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
         return self.model.get_encoder()
 
     def layers(self) -> Sequence[nn.Module]:
-        base = self.model.base_model
-        encoder, decoder = LAYERS.get(self.model.config.model_type, ("encoder.block", "decoder.block"))
-        paths = [encoder] if self.only_hidden else [encoder, decoder]
-        return [layer for path in paths for layer in base.get_submodule(path).children()]
+        read = {module for stack in self.stacks() for module in stack.modules()}
+        return [layer for layer in super().layers() if layer in read]
 
 
 class SentinelEncoder(PromptEncoder):

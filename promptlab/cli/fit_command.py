@@ -112,9 +112,11 @@ def command(
         raise click.UsageError("--instruction goes with --demonstrations in the in-context style.")
     if not head and not (template and verbalizer):
         raise click.UsageError("give --template and --verbalizer, or --head.")
-    from promptlab.classifier import HeadClassifier, PromptClassifier, resolve_verbalizer
+    from promptlab.classifier import PromptClassifier
     from promptlab.data.readers import read_examples
     from promptlab.files import check_replaceable
+    from promptlab.head_classifier import HeadClassifier
+    from promptlab.parts import resolve_verbalizer
     from promptlab.tuning.settings import make_tuning
 
     quiet_libraries()
@@ -160,7 +162,7 @@ def with_demonstrations(template: str | None, k: int | None, style: str | None, 
     """The template, wrapped in one that shows ``k`` answered examples if that many are asked for."""
     if k is None:
         return template
-    from promptlab.classifier import resolve_template
+    from promptlab.parts import resolve_template
     from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
 
     inner = resolve_template(template)

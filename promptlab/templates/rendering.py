@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -14,31 +13,13 @@ from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
 from promptlab.errors import TemplateError
+from promptlab.registry import FILTERS
+from promptlab.templates.filters import Kept
+from promptlab.templates.slots import Slot, soft
 from promptlab.types import Segment, SoftSlot
 
 SLOT_NAMES = ("mask", "sep", "soft", "trigger")
 FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TemplateRuntimeError, TypeError, ValueError)
-
-
-class Kept(str):
-    """Text of a field that must not be shortened."""
-
-
-class Slot:
-    """A place for special tokens; prints itself as a segment, never as text."""
-
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
-
-    def __call__(self, n: int = 1) -> Slot:
-        if not isinstance(n, int) or n < 1:
-            raise TemplateError(f"{self.segment.kind}({n!r}) takes a whole number of slots of at least 1.")
-        return Slot(self.segment._replace(n=n))
-
-    def __str__(self) -> str:
-        raise TemplateError(
-            f"{{{{ {self.segment.kind} }}}} can't be joined to text or filtered; put it in braces of its own."
-        )
 
 
 class Pieces(list[Any]):
@@ -63,40 +44,6 @@ class AnyValue(str):
     __getitem__ = __getattr__ = _same
 
 
-def soft(what: int | str = 1, *, id: str, start: str = "random") -> Slot:
-    """Soft tokens: so many, or as many as the words have tokens; ``id`` says which share their vectors.
-
-    ``start`` says where vectors without words start: ``random``, ``vocabulary``, ``labels`` or a saved prompt's path.
-    """
-    if isinstance(what, str):
-        if not what.strip():
-            raise TemplateError(f"soft({what!r}) has no words to start from; give words or a number.")
-        return Slot(Segment("soft", text=what, key=str(id)))
-    return Slot(Segment("soft", key=str(id)))(what)
-
-
-def keep(value: Any) -> Any:
-    """The text as one that isn't shortened; slots never are."""
-    return value if isinstance(value, Slot) else Kept(value)
-
-
-def lower_first(text: str) -> str:
-    return _like(text, text[:1].lower() + text[1:])
-
-
-def upper_first(text: str) -> str:
-    return _like(text, text[:1].upper() + text[1:])
-
-
-def strip_punctuation(text: str) -> str:
-    """Without the white space and punctuation at the end."""
-    return _like(text, text.rstrip(string.whitespace + string.punctuation + "。，！？；：、…"))
-
-
-def _like(old: str, new: str) -> str:
-    return Kept(new) if isinstance(old, Kept) else new
-
-
 @pass_context  # at run time only: constant expressions must not be folded into the template's own text
 def _to_segment(context: Any, value: Any) -> Any:
     if isinstance(value, Slot):
@@ -116,7 +63,7 @@ class SegmentEnvironment(SandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, finalize=_to_segment)
-        self.filters |= {f.__name__: f for f in (keep, lower_first, upper_first, strip_punctuation)}
+        self.filters |= {name: FILTERS.get(name) for name in FILTERS.names}
         self.slots = {
             "mask": Slot(Segment("mask")),
             "sep": Slot(Segment("sep")),

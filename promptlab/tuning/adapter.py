@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.errors import TuningError
-from promptlab.interfaces import TrainingDefaults, Tuning
+from promptlab.interfaces import Tuning
+from promptlab.training_settings import TrainingDefaults
 
 PLACES = ("houlsby", "pfeiffer")
 

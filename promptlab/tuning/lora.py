@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from promptlab.errors import SavedModelError, TuningError
-from promptlab.interfaces import TrainingDefaults, Tuning
+from promptlab.interfaces import Tuning
+from promptlab.training_settings import TrainingDefaults
 
 NAME = "default"  # of the adapter inside peft
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from promptlab.interfaces import TrainingDefaults, Tuning
+from promptlab.interfaces import Tuning
+from promptlab.training_settings import TrainingDefaults
 
 
 @dataclass(frozen=True)

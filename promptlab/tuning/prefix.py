@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from promptlab.errors import TuningError
-from promptlab.interfaces import TrainingDefaults, Tuning
+from promptlab.interfaces import Tuning
+from promptlab.training_settings import TrainingDefaults
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from promptlab.errors import TuningError
-from promptlab.interfaces import Template, TrainingDefaults, Tuning
+from promptlab.interfaces import Template, Tuning
 from promptlab.soft_tokens import LSTMEncoder, MLPEncoder, SoftPromptTemplate
+from promptlab.training_settings import TrainingDefaults
 from promptlab.types import SoftSlot
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptlab.errors import TuningError
-from promptlab.interfaces import TrainingDefaults, Tuning
+from promptlab.interfaces import Tuning
+from promptlab.training_settings import TrainingDefaults
 
 
 @dataclass(frozen=True)

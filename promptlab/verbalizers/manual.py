@@ -5,42 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot, MaskStates
+from promptlab.verbalizers.aggregates import AGGREGATES, mean_logit
 from promptlab.verbalizers.head import WordHead
 from promptlab.verbalizers.label_words import check_words, label_word_ids
-
-
-def mean_logit(logits: Tensor, valid: Tensor) -> Tensor:
-    """Mean over a class's words of the mask logit: (batch, classes, words) → (batch, classes). PET's code."""
-    return logits.masked_fill(~valid, 0.0).sum(dim=-1) / valid.sum(dim=-1)
-
-
-def max_logit(logits: Tensor, valid: Tensor) -> Tensor:
-    """The logit of a class's likeliest word."""
-    return logits.masked_fill(~valid, -torch.inf).amax(dim=-1)
-
-
-def sum_prob(logits: Tensor, valid: Tensor) -> Tensor:
-    """Log of the summed probability of a class's words. AutoPrompt, arXiv:2010.15980, section 2.1."""
-    return logits.masked_fill(~valid, -torch.inf).logsumexp(dim=-1)
-
-
-def mean_prob(logits: Tensor, valid: Tensor) -> Tensor:
-    """Log of the mean probability of a class's words, so that a class doesn't gain by having more of them."""
-    return sum_prob(logits, valid) - valid.sum(dim=-1).log()
-
-
-AGGREGATES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mean-logit": mean_logit,
-    "max-logit": max_logit,
-    "sum-prob": sum_prob,
-    "mean-prob": mean_prob,
-}
 
 
 @dataclass(frozen=True)

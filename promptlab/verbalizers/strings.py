@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot, Batch
+from promptlab.verbalizers.aggregates import AGGREGATES
 from promptlab.verbalizers.head import WordHead
 from promptlab.verbalizers.label_words import check_distinct, check_words
-from promptlab.verbalizers.manual import AGGREGATES
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from promptlab.model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.none import NoTuning
 from promptlab.types import Example, MaskStates
+from promptlab.verbalizers.aggregates import AGGREGATES
 from promptlab.verbalizers.calibrated import (
     ClassPriorHead,
     ContextualVerbalizer,
@@ -21,7 +22,7 @@ from promptlab.verbalizers.calibrated import (
     WordPriorHead,
 )
 from promptlab.verbalizers.linear import LinearVerbalizer
-from promptlab.verbalizers.manual import AGGREGATES, LabelWordHead, ManualVerbalizer
+from promptlab.verbalizers.manual import LabelWordHead, ManualVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer
 
 WORDS = ManualVerbalizer({"n": ["dull", "awful"], "p": ["great", "good"]})

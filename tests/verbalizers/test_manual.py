@@ -10,7 +10,8 @@ from promptlab.model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.none import NoTuning
 from promptlab.types import AnswerSlot, Example, MaskStates
-from promptlab.verbalizers.manual import AGGREGATES, LabelWordHead, ManualVerbalizer
+from promptlab.verbalizers.aggregates import AGGREGATES
+from promptlab.verbalizers.manual import LabelWordHead, ManualVerbalizer
 
 SLOT = AnswerSlot(n_masks=1, at_start=False)
 

@@ -9,7 +9,7 @@ import torch
 from promptlab.errors import VerbalizerError
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import AnswerSlot, Example
-from promptlab.verbalizers.manual import AGGREGATES
+from promptlab.verbalizers.aggregates import AGGREGATES
 from promptlab.verbalizers.strings import StringHead, StringVerbalizer
 
 SLOT = AnswerSlot(n_masks=1, at_start=False)

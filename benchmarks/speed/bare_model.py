@@ -1,0 +1,295 @@
+"""How near promptlab comes to plain loops over the bare model: predict, fit, memory, encoding, several verbalizers.
+
+    python benchmarks/speed/bare_model.py [--rounds 5] [--texts 100000]
+
+The loops get for nothing what promptlab does itself: their rows are rendered, tokenized, sorted by length and padded
+before the clock starts. They compute hidden states at the mask only and the label words' rows of the decoder; in
+training they take the same batches with the same optimizer, schedule and clipping, and must end with the same losses.
+Contestants take turns in one process; every figure is a ratio of medians over the rounds. The results go to
+benchmarks/results/speed.json and speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from promptlab import Example, ManualTemplate, ManualVerbalizer, PromptClassifier, load_backbone, load_sample
+from promptlab.batching import LengthBatches
+from promptlab.files import atomic_file
+from promptlab.inference import BATCH, in_batches
+from promptlab.types import Batch, Encoded
+
+RESULTS = Path(__file__).parents[1] / "results"
+MODEL = "minilm"
+TASKS = {"sst2": "SST-2 dev", "ag_news": "AG News test"}
+STEPS, TRAIN_BATCH, RATE = 30, 16, 1e-5
+SENTIMENT = [  # eight verbalizers with a word a class, to be read from one answer
+    ("terrible", "great"), ("bad", "good"), ("awful", "wonderful"), ("boring", "exciting"),
+    ("poor", "excellent"), ("horrible", "beautiful"), ("worst", "best"), ("stupid", "smart"),
+]  # fmt: skip
+
+
+class BareModel:
+    """minilm as transformers makes it, run by hand."""
+
+    def __init__(self, classifier: PromptClassifier) -> None:
+        self.backbone = load_backbone(MODEL)
+        self.bert: Any = self.backbone.model
+        self.ids = classifier._ready().head.ids  # (classes, words)
+        self.valid = classifier._ready().head.valid
+
+    def log_probs(self, batch: Batch) -> Tensor:
+        hidden = self.bert.bert(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, token_type_ids=batch.segment_ids
+        ).last_hidden_state
+        hidden = hidden[torch.arange(len(hidden)), batch.mask_index[:, 0]]  # (batch, hidden)
+        hidden = self.bert.cls.predictions.transform(hidden)
+        decoder = self.bert.cls.predictions.decoder
+        words = self.ids.flatten()
+        logits = F.linear(hidden, decoder.weight[words], decoder.bias[words]).view(-1, *self.ids.shape)
+        mean = logits.masked_fill(~self.valid, 0).sum(dim=-1) / self.valid.sum(dim=-1)
+        return mean.log_softmax(dim=-1)
+
+    @torch.inference_mode()
+    def predict(self, batches: Sequence[Batch]) -> Tensor:
+        self.bert.eval()
+        return torch.cat([self.log_probs(batch) for batch in batches])
+
+    def fit(self, batches: Sequence[Batch], *, rate: float) -> list[float]:
+        self.bert.train()
+        matrices = [w for w in self.bert.parameters() if w.ndim > 1]
+        vectors = [w for w in self.bert.parameters() if w.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
+        warm, losses = round(0.1 * len(batches)), []
+        for step, batch in enumerate(batches):
+            share = (step + 1) / (warm + 1) if step < warm else (len(batches) - step) / (len(batches) - warm)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+            loss = F.nll_loss(self.log_probs(batch), batch.labels)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.bert.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        return losses
+
+
+def in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every contestant in every round, after one round that doesn't count."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], of: str, to: str) -> float:
+    return statistics.median(seconds[of]) / statistics.median(seconds[to])
+
+
+def predict(task: str, rounds: int) -> dict[str, Any]:
+    """Throughput of ``predict_proba`` over that of the loop, and seconds of its stages."""
+    test = load_sample(task).test
+    texts = [example.fields["text_a"] for example in test]
+    classifier = PromptClassifier(task, task, MODEL, device="cpu")
+    model = classifier._ready()
+    bare = BareModel(classifier)
+    rows = model.encode(test)
+    encoded = sorted(rows, key=lambda row: len(row.input_ids))
+    chunks = [encoded[i : i + BATCH] for i in range(0, len(encoded), BATCH)]
+    batches = [model.backbone.collate(chunk) for chunk in chunks]
+    with torch.inference_mode():
+        stages: dict[str, Callable[[], object]] = {
+            "promptlab": lambda: classifier.predict_proba(texts),
+            "loop": lambda: bare.predict(batches),
+            "render": lambda: [model.template.variants(example) for example in test],
+            "render and tokenize": lambda: model.encode(test),
+            "pad": lambda: [model.backbone.collate(chunk) for chunk in chunks],
+            "transformer": lambda: [model.backbone.hidden_states(batch) for batch in batches],
+            "all of the model": lambda: [model.read(batch) for batch in batches],
+            "model and verbalizer": lambda: [model(batch) for batch in batches],
+        }
+        seconds = in_turn(stages, rounds)
+    order = sorted(range(len(test)), key=lambda row: len(rows[row].input_ids))
+    ours = classifier.predict_proba(texts)[order]
+    apart = float(abs(ours - bare.predict(batches).exp().numpy()).max())
+    if apart > 1e-4:
+        raise SystemExit(f"the loop predicts something else: probabilities are up to {apart:.5f} away")
+    return {"seconds": seconds, "rows": len(test), "throughput": ratio(seconds, "loop", "promptlab")}
+
+
+def fit(task: str, rounds: int) -> dict[str, Any]:
+    """Speed of ``fit`` (all weights, no dev set) over that of the loop."""
+    pool = load_sample(task).test[: STEPS * TRAIN_BATCH]
+    backbone = load_backbone(MODEL)
+    bare = BareModel(PromptClassifier(task, task, MODEL, device="cpu"))
+    origin = {name: weight.clone() for name, weight in bare.bert.state_dict().items()}
+    settings: dict[str, Any] = {"max_steps": STEPS, "batch_size": TRAIN_BATCH, "learning_rate": RATE, "eval_every": 1}
+    classifier = PromptClassifier(task, task, backbone, device="cpu", **settings)
+    batches = training_batches(PromptClassifier(task, task, MODEL, device="cpu")._ready(), pool)
+    losses: list[float] = []
+
+    def loop() -> None:
+        bare.bert.load_state_dict(origin)
+        torch.manual_seed(0)
+        losses[:] = bare.fit(batches, rate=RATE)
+
+    seconds = in_turn({"promptlab": lambda: classifier.fit(pool), "loop": loop}, rounds)
+    ours = [row["loss"] for row in classifier.history_]
+    apart = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
+    if apart > 1e-3:
+        raise SystemExit(f"the loop trains another model: its losses are up to {apart:.4f} away")
+    return {"seconds": seconds, "speed": ratio(seconds, "loop", "promptlab"), "losses_apart": apart}
+
+
+def training_batches(model: Any, pool: Sequence[Example]) -> list[Batch]:
+    """The padded batches, with labels, that ``fit`` makes of the examples in its first epoch."""
+    encoded, classes = model.encode(pool), list(model.verbalizer.classes)
+    batches = []
+    for rows in LengthBatches([len(row.input_ids) for row in encoded], TRAIN_BATCH, 0):
+        batch = model.backbone.collate([encoded[row] for row in rows])
+        batch.labels = torch.tensor([classes.index(str(pool[row].label)) for row in rows])
+        batches.append(batch)
+    return batches
+
+
+def memory(task: str) -> float:
+    """Peak of the process's memory during ``predict`` over what it had with the model loaded, in MiB."""
+    texts = [example.fields["text_a"] for example in load_sample(task).test]
+    classifier = PromptClassifier(task, task, MODEL, device="cpu")
+    classifier.predict(texts[:1])  # loads the model
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _status("VmRSS")
+    classifier.predict(texts)
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    """A figure of this process in KiB, as Linux tells it."""
+    found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1])
+
+
+def encoding(n_texts: int, rounds: int) -> dict[str, Any]:
+    """Rendering and tokenizing many short texts against one ``tokenizer.encode`` for every piece of every prompt."""
+    texts = [example.fields["text_a"] for example in load_sample("sst2").test]
+    examples = [Example({"text_a": texts[i % len(texts)]}) for i in range(n_texts)]
+    backbone = load_backbone(MODEL)
+    template, tokenizer = ManualTemplate("{{ text_a }} All in all, it was {{ mask }}."), backbone.tokenizer
+    pieces = [["[CLS]", e.fields["text_a"], " All in all, it was", "[MASK]", ".", "[SEP]"] for e in examples]
+
+    def by_piece() -> list[list[int]]:
+        return [[i for piece in row for i in tokenizer.encode(piece, add_special_tokens=False)] for row in pieces]
+
+    def at_once() -> list[Encoded]:
+        return backbone.encode([template.render(example) for example in examples], soft_ids={})
+
+    for ours, theirs in zip(at_once()[: len(texts)], by_piece(), strict=False):
+        assert ours.input_ids.tolist() == theirs
+    seconds = in_turn({"promptlab": at_once, "by piece": by_piece}, rounds)
+    return {"seconds": seconds, "texts": n_texts, "faster": ratio(seconds, "by piece", "promptlab")}
+
+
+def several_verbalizers(rounds: int) -> dict[str, Any]:
+    """Cost of reading eight verbalizers from the same answers, over that of one."""
+    test = load_sample("sst2").test
+    model = PromptClassifier("sst2", "sst2", MODEL, device="cpu")._ready()
+    encoded = model.encode(test)
+    verbalizers = [ManualVerbalizer({"negative": [bad], "positive": [good]}) for bad, good in SENTIMENT]
+    heads = [verbalizer.build(model.backbone, model.template.slot) for verbalizer in verbalizers]
+
+    def scored(n: int) -> list[Tensor]:
+        answers = in_batches(model, encoded, model.read)
+        with torch.inference_mode():
+            return [head(answers) for head in heads[:n]]
+
+    seconds = in_turn({"one": lambda: scored(1), "eight": lambda: scored(len(heads))}, rounds)
+    return {"seconds": seconds, "cost": ratio(seconds, "eight", "one")}
+
+
+def table(runs: Mapping[str, Any]) -> str:
+    lines = ["| what | figure | target |", "|---|---|---|"]
+    for task, name in TASKS.items():
+        row = runs[f"predict {task}"]
+        lines.append(f"| predict, {name}: throughput over the loop's | {row['throughput']:.2f} | at least 0.88 |")
+    for task, name in TASKS.items():
+        lines.append(f"| fit, {name}: speed over the loop's | {runs[f'fit {task}']['speed']:.2f} | at least 0.88 |")
+    for task, name in TASKS.items():
+        peak = runs[f"memory {task}"]
+        lines.append(f"| predict, {name}: peak memory over the loaded model | {peak:.0f} MiB | at most 160 MiB |")
+    row = runs["encoding"]
+    name = f"render and tokenize {row['texts']:,} short texts: times as fast as one encode a piece"
+    lines.append(f"| {name} | {row['faster']:.1f} | at least 7 |")
+    lines.append(
+        f"| eight verbalizers on one template: cost over one's | {runs['verbalizers']['cost']:.3f} | at most 1.05 |"
+    )
+    stages = [name for name in runs["predict sst2"]["seconds"] if name not in ("promptlab", "loop")]
+    lines += ["", "| stage of predict | " + " | ".join(TASKS.values()) + " |", "|---" * (len(TASKS) + 1) + "|"]
+    for stage in stages:
+        shares = [ratio(runs[f"predict {task}"]["seconds"], stage, "promptlab") for task in TASKS]
+        lines.append(f"| {stage} | " + " | ".join(f"{100 * share:.1f} %" for share in shares) + " |")
+    return "\n".join(lines)
+
+
+def write(runs: Mapping[str, Any], rounds: int) -> None:
+    versions = {name: version(name) for name in ("promptlab", "torch", "transformers", "tokenizers")}
+    threads = torch.get_num_threads()
+    about = {"model": MODEL, "rounds": rounds, "threads": threads, "date": str(datetime.date.today())}
+    with atomic_file(RESULTS / "speed.json") as path:
+        path.write_text(json.dumps({"about": about | {"versions": versions}, "runs": runs}, indent=1) + "\n")
+    note = (
+        f"Model {MODEL}, {threads} thread(s), medians of {rounds} rounds in which the contestants take turns. The "
+        "loop's rows are rendered, tokenized, sorted by length and padded before its clock starts; both compute hidden "
+        f"states at the mask only. fit: {STEPS} updates of {TRAIN_BATCH} rows, all weights, the same batches, losses "
+        "equal. Stages are shares of the whole of predict, each measured by itself. "
+        f"{about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+    )
+    with atomic_file(RESULTS / "speed.md") as path:
+        path.write_text("\n\n".join(["# promptlab against the bare model", table(runs), note]) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=100_000)
+    options = parser.parse_args()
+    jobs: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+        **{f"predict {task}": (predict, (task, options.rounds)) for task in TASKS},
+        **{f"fit {task}": (fit, (task, options.rounds)) for task in TASKS},
+        **{f"memory {task}": (memory, (task,)) for task in TASKS},
+        "encoding": (encoding, (options.texts, options.rounds)),
+        "verbalizers": (several_verbalizers, (options.rounds,)),
+    }
+    runs = {}
+    for name, (job, arguments) in jobs.items():
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # each in a process of its own
+            runs[name] = pool.apply(job, arguments)
+        print(
+            name,
+            {k: v for k, v in runs[name].items() if k != "seconds"} if isinstance(runs[name], dict) else runs[name],
+        )
+    write(runs, options.rounds)
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main()

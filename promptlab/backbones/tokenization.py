@@ -1,0 +1,74 @@
+"""What a tokenizer puts around texts, and a copy of it to which special tokens are plain text."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a tokenizer puts before one text, between two and after the last, and the second text's token type."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    second_type: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame:
+        single = tokenizer("a", return_special_tokens_mask=True)
+        pair = tokenizer("a", "a", return_special_tokens_mask=True, return_token_type_ids=True)
+        ids, special = pair["input_ids"], pair["special_tokens_mask"]
+        texts = [i for i, is_special in enumerate(special) if not is_special]
+        start, stop = texts[0], single["special_tokens_mask"].index(0)
+        width = sum(not is_special for is_special in single["special_tokens_mask"])
+        second = start + width + sum(special[start + width : texts[-1]])
+        return cls(
+            before=tuple(single["input_ids"][:stop]),
+            between=tuple(ids[start + width : second]),
+            after=tuple(single["input_ids"][stop + width :]),
+            second_type=pair["token_type_ids"][second],
+        )
+
+
+def plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tokenizer]:
+    """Copies of a tokenizer to which special tokens are plain text: for the start of a text, and for later runs.
+
+    Special tokens get random names that no text contains, in the list of added tokens and in the model's vocabulary
+    (a Unigram model would otherwise find ``</s>`` there).
+    """
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings |= {"truncation": None, "padding": None, "post_processor": None}
+    unknown = settings["model"].get("unk_token")
+    names = {t["content"]: f"\ufdd0{secrets.token_hex(16)}\ufdd0" for t in settings["added_tokens"] if t["special"]}
+    names.pop(unknown, None)
+    settings["added_tokens"] = [
+        {**token, "content": names.get(token["content"], token["content"])}
+        for token in settings["added_tokens"]
+        if token["content"] != unknown or not token["special"]
+    ]
+    vocabulary = settings["model"].get("vocab", {})
+    if isinstance(vocabulary, dict):
+        settings["model"]["vocab"] = {names.get(piece, piece): i for piece, i in vocabulary.items()}
+    else:
+        settings["model"]["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
+    first = Tokenizer.from_str(json.dumps(settings))
+    later = Tokenizer.from_str(json.dumps(_without_first_mark(settings)))
+    same = first.to_str() == later.to_str()
+    return first, first if same else later
+
+
+def _without_first_mark(settings: Any) -> Any:
+    """The settings with every ``"prepend_scheme": "first"`` turned off."""
+    if isinstance(settings, list):
+        return [_without_first_mark(value) for value in settings]
+    if not isinstance(settings, dict):
+        return settings
+    changed = {key: value if key == "model" else _without_first_mark(value) for key, value in settings.items()}
+    return changed | ({"prepend_scheme": "never"} if settings.get("prepend_scheme") == "first" else {})

@@ -1,0 +1,57 @@
+"""Where a model runs, and with which precision."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from promptlab.errors import TuningError
+from promptlab.training_settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of that name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        TuningError: if it can't be used here.
+    """
+    if device != "auto":
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise TuningError(f"device {device!r} can't be used here: {str(error).splitlines()[0]}") from None
+    place = int(os.environ.get("LOCAL_RANK", 0))  # of this process among those that accelerate started
+    return torch.device("cuda", place) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def make_accelerator(settings: TrainingSettings) -> Accelerator:
+    """accelerate, set up anew for one training run.
+
+    Raises:
+        TuningError: if it can't work with this precision on this device.
+    """
+    from accelerate import Accelerator  # slow to import, and not needed to predict
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import GradientAccumulationPlugin
+
+    precision = settings.precision
+    if precision == "auto":
+        wants_gpu = settings.device != "cpu" and torch.cuda.is_available()
+        precision = "bf16" if wants_gpu and torch.cuda.is_bf16_supported() else "no"
+    if not torch.distributed.is_initialized():
+        AcceleratorState._reset_state(reset_partial_state=True)  # else the last run's precision and device hold
+    steps = settings.gradient_accumulation_steps
+    try:
+        return Accelerator(
+            mixed_precision=precision,
+            cpu=settings.device == "cpu",
+            device_placement=False,  # model and batches are where they should be
+            gradient_accumulation_plugin=GradientAccumulationPlugin(steps, sync_with_dataloader=False),
+        )
+    except ValueError as error:
+        raise TuningError(f"precision={settings.precision!r}, device={settings.device!r}: {error}") from None

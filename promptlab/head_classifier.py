@@ -1,0 +1,41 @@
+"""The classifier with an ordinary head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from promptlab.interfaces import Template, Verbalizer
+from promptlab.templates.plain import InputTemplate
+from promptlab.text_classifier import TextClassifier
+from promptlab.verbalizers.linear import LinearVerbalizer
+
+
+@dataclass(eq=False, repr=False)
+class HeadClassifier(TextClassifier):
+    """An ordinary classification head on the pooled hidden states: fine-tuning baseline and linear probe.
+
+    ``tuning="frozen"`` is the linear probe; the features of each text are then computed once.
+
+    Args:
+        model: as for ``PromptClassifier``.
+        tuning: likewise.
+        fields: names of the fields that make up the input, in order.
+        pooling: ``"mean"`` of the hidden states, the ``"first"`` or the ``"last"`` one.
+        dropout: of the pooled features.
+
+    The other settings are those of ``TextClassifier``.
+    """
+
+    model: Any = None
+    tuning: Any = "full"
+    fields: Sequence[str] = ("text_a",)
+    pooling: str = "mean"
+    dropout: float = 0.1
+
+    def _template(self) -> Template:
+        return InputTemplate(tuple(self.fields))
+
+    def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
+        return LinearVerbalizer(tuple(names or ()), self.pooling, self.dropout)

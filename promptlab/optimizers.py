@@ -1,0 +1,26 @@
+"""Optimizers of what is trainable."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from promptlab.checkpoint import trained_weights
+from promptlab.training_settings import TrainingSettings
+
+
+def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimizer of what is trainable, each group with its ``peak`` rate; vectors and scalars aren't decayed."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, weight in trained_weights(model).items():
+        rate = settings.learning_rate if ".backbone." in f".{name}" else settings.head_learning_rate
+        groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
+    parts = [
+        {"params": weights, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), weights in groups.items()
+    ]
+    if settings.optimizer == "adafactor":
+        from transformers.optimization import Adafactor
+
+        return Adafactor(parts, lr=settings.learning_rate, scale_parameter=False, relative_step=False)
+    return torch.optim.AdamW(parts, fused=True)

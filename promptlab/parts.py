@@ -1,0 +1,64 @@
+"""What users may pass for a part, such as a name or its source, and the part that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from promptlab.backbones import catalog
+from promptlab.devices import resolve_device
+from promptlab.errors import TemplateError, VerbalizerError
+from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
+from promptlab.library import template_entry, verbalizer_entry
+from promptlab.registry import TUNINGS, VERBALIZERS
+from promptlab.templates.manual import ManualTemplate
+from promptlab.verbalizers.manual import ManualVerbalizer
+
+
+def resolve_template(template: Any) -> Template:
+    """A template, or the one of that Jinja source or name in the task library.
+
+    Raises:
+        TemplateError: if there is none.
+        UnknownNameError: if the library has no such name.
+    """
+    if isinstance(template, Template):
+        return template
+    if template is None:
+        raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
+    source = str(template)
+    return ManualTemplate(source if "{" in source or " " in source else template_entry(source).template)
+
+
+def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
+    """A verbalizer, one of these label words, or the one of that name in the task library.
+
+    Raises:
+        VerbalizerError: if there is none.
+        UnknownNameError: if the library has no such name.
+    """
+    if isinstance(verbalizer, Verbalizer):
+        return verbalizer
+    if verbalizer is None:
+        raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
+    if isinstance(verbalizer, Mapping):
+        return ManualVerbalizer(verbalizer)
+    entry = verbalizer_entry(str(verbalizer))
+    options = {} if entry.aggregate is None else {"aggregate": entry.aggregate}
+    return VERBALIZERS.get(entry.kind)(entry.label_words, **options)
+
+
+def resolve_tuning(tuning: str | Tuning) -> Tuning:
+    """A tuning method, or the one of that name with its defaults."""
+    return tuning if isinstance(tuning, Tuning) else TUNINGS.get(str(tuning))()
+
+
+def fresh_backbone(model: Any, device: str) -> Any:
+    """A backbone that may be changed: loaded anew, or a copy of the one that was passed, sharing its weights.
+
+    One that was passed is moved to the device first: only there can copies of it share memory.
+    """
+    if not isinstance(model, Backbone):
+        return catalog.load_backbone(model)
+    shared: Any = model
+    return shared.to(resolve_device(device)).copy()

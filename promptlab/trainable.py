@@ -1,0 +1,73 @@
+"""A language model with something on it, of which a part is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from torch import nn
+
+from promptlab.errors import TuningError
+from promptlab.interfaces import Backbone, Tuning
+
+
+class TrainableModel(nn.Module):
+    """A language model with something on it, of which a part is trained."""
+
+    backbone: Any
+
+    def export(self) -> Self:
+        """Drop what only training needs, such as the MLP that makes a prefix; the model answers as before."""
+        for module in list(self.modules()):
+            export: Any = getattr(module, "export", None)
+            if export is not None and module is not self:
+                export()
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, except for modules without a trainable weight: frozen layers must not drop anything out."""
+        super().train(mode)
+        if not mode:
+            return self
+        for _, module in list(self.named_modules())[1:]:  # without the model itself
+            weights = list(module.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                module.eval()
+        for module in self.modules():  # layers that compute activations again do so only in this mode
+            if getattr(module, "gradient_checkpointing", False):
+                module.training = True
+        return self
+
+    def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and weight of everything that training moves.
+
+        Weights inside the backbone have names that start with ``backbone.``.
+        """
+        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
+
+    def added_inputs(self) -> Sequence[str]:
+        """What the model is fed besides ordinary tokens."""
+        return ()
+
+    def check_trainable(self) -> None:
+        """Raise if training could change nothing.
+
+        Raises:
+            TuningError: if no weight is trainable.
+        """
+        if not any(True for _ in self.trained_parameters()):
+            raise TuningError(
+                "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
+                "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
+            )
+
+
+def attach(tuning: Tuning, backbone: Backbone) -> None:
+    """Say which weights of a backbone are to be trained, those that nothing reads left out.
+
+    Raises:
+        TuningError: if the tuning doesn't fit the model.
+    """
+    tuning.attach(backbone)
+    backbone.freeze_unread()
+    backbone.own_trained()
