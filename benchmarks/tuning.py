@@ -87,7 +87,7 @@ MERGES = ("full", "top-layers", "bitfit", "layer-norm", "lora (query, value)", "
 
 def data(task: str, seed: int, folder: Path | None) -> tuple[list[Example], list[Example], list[Example]]:
     """Training, dev and test examples."""
-    if task in ("sst2", "ag_news"):
+    if task in fewshot.TASKS:
         sample = load_sample(task)
         return *sample.few_shot(seed), sample.test
     if folder is None:

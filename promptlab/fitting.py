@@ -99,7 +99,7 @@ def train_model(
     device = resolve_device(settings.device)
     model.to(device)
     if settings.gradient_checkpointing:
-        model.backbone.recompute_activations()
+        model.recompute_activations()
     return train(
         model,
         rows,
@@ -146,13 +146,16 @@ def fit_model(
     return train_model(model, range(len(lengths)), collate, lengths, settings, evaluate=scorer, checkpoint=checkpoint)
 
 
-class HeadModel(nn.Module):
+class HeadModel(TrainableModel):
     """The head alone, on answers of a frozen model that were computed once."""
 
     def __init__(self, head: Any, answers: Any, labels: Tensor) -> None:
         super().__init__()
         self.head = head
         self.answers, self.labels = answers, labels
+
+    def recompute_activations(self) -> None:
+        """There are none: the answers are kept, not computed."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """The loss of some rows."""
@@ -166,11 +169,11 @@ def _fit_head(
     settings: TrainingSettings,
     checkpoint: str | Path | None,
 ) -> list[dict[str, float]]:
-    model.check_trainable()
+    model.check_trainable()  # before anything is computed
     device = resolve_device(settings.device)
     model.to(device).eval()
     answers = in_batches(model, training.rows, model.read)
-    head = HeadModel(model.head, answers, training.row_targets.to(answers.device))
+    head = HeadModel(model.head, answers, training.row_targets.to(device))
     dev_answers = None if dev is None else in_batches(model, dev.rows, model.read)
 
     @torch.inference_mode()
@@ -180,15 +183,8 @@ def _fit_head(
         return dev_score(average_variants(model.head(dev_answers), dev.n_variants).cpu(), dev.targets)
 
     count = len(training.rows)
-    return train(
-        head,
-        range(count),
-        torch.tensor,
-        [1] * count,
-        replace(settings, device=str(device)),
-        evaluate=None if dev is None else evaluate,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-    )
+    scorer = None if dev is None else evaluate
+    return train_model(head, range(count), torch.tensor, [1] * count, settings, evaluate=scorer, checkpoint=checkpoint)
 
 
 def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:

@@ -45,6 +45,14 @@ class TrainableModel(nn.Module):
         """
         return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
 
+    def recompute_activations(self) -> None:
+        """From now on, compute activations again for the gradient instead of keeping them.
+
+        Raises:
+            TuningError: if the language model can't.
+        """
+        self.backbone.recompute_activations()
+
     def added_inputs(self) -> Sequence[str]:
         """What the model is fed besides ordinary tokens."""
         return ()
