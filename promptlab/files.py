@@ -20,9 +20,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it becomes ``path`` if the block ends without an error.
 
     Raises:
-        DataError: if the folder can't be written.
+        DataError: if ``path`` is a folder, a device or a pipe, or its folder can't be written.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():  # a device would be replaced, too
+        raise DataError(f"{str(path)!r} is no ordinary file; choose another name to write to.")
     with _temporary_folder(target) as folder:
         yield folder / target.name
         os.replace(folder / target.name, target)
@@ -59,7 +61,7 @@ def check_replaceable(path: str | Path) -> Path:
         DataError: if it is a file, or a folder with other contents, which would be lost.
     """
     target = Path(path).expanduser().resolve()
-    if target.is_file():
+    if target.exists() and not target.is_dir():  # also a device or a pipe
         raise DataError(f"{str(path)!r} is a file; choose a folder to save into.")
     if target.is_dir() and any(target.iterdir()) and not any((target / name).is_file() for name in OWN_FILES):
         raise DataError(
