@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from promptlab.seeding import seeded
-from promptlab.soft_tokens import SoftTokens
+from promptlab.soft_tokens import MLPEncoder, SoftTokens
 from promptlab.types import SoftSlot
 
 
@@ -49,6 +49,23 @@ def test_slots_without_words_are_drawn_like_the_embeddings(tiny_backbone):
     weight = backbone.embedding_weight().detach()
     torch.testing.assert_close(table.mean(dim=0), weight.mean(dim=0), atol=5 * 0.02 / 500**0.5, rtol=0)
     torch.testing.assert_close(table.std(dim=0), weight.std(dim=0), atol=0, rtol=0.2)
+
+
+def test_a_label_of_several_tokens_gives_their_mean(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    weight = backbone.embedding_weight()
+
+    soft = SoftTokens([SoftSlot("p", 2, start="labels")], backbone, label_words=["film", "a great story"])
+
+    rows = [weight[i] for i in backbone.token_ids("a great story")]
+    assert len(rows) > 1
+    torch.testing.assert_close(soft.table[1], sum(rows) / len(rows))
+
+
+def test_an_mlp_over_soft_tokens_keeps_where_they_start(tiny_backbone):
+    soft = SoftTokens([SoftSlot("p", 3)], tiny_backbone("bert"), encoder=MLPEncoder(32, 8))
+
+    assert torch.equal(soft(), soft.table)
 
 
 def test_the_same_seed_draws_the_same_vectors(tiny_backbone):

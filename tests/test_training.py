@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -26,6 +28,20 @@ class Line(nn.Module):
     def forward(self, batch):
         x, y = batch
         return (self.head(self.dropout(x)) - y).square().mean()
+
+
+class Slope(nn.Module):
+    """A loss with the same gradient everywhere, so that AdamW moves each weight by its rate at that step."""
+
+    def __init__(self, gradient: float = -1.0) -> None:
+        super().__init__()
+        self.backbone, self.head = nn.Linear(1, 1), nn.Linear(1, 1)
+        self.gradient = gradient
+        for weight in self.parameters():
+            nn.init.ones_(weight)
+
+    def forward(self, batch):
+        return self.gradient * sum(weight.sum() for weight in self.parameters())
 
 
 DATA = [(float(x), 2.0 * x + 1.0) for x in range(-4, 5)]
@@ -150,11 +166,36 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, optim
     assert torch.equal(rest.head.bias, whole.head.bias)
 
 
+def test_an_interrupted_run_remembers_its_best_weights_its_record_and_how_long_dev_did_not_improve(tmp_path):
+    model, best = Line(), []
+    accuracies = iter([0.5, 0.9, 0.1, None, 0.1, 0.1])  # best at step 10; interrupted at 20, where 15 is the last saved
+
+    def evaluate():
+        accuracy = next(accuracies)
+        if accuracy is None:
+            raise KeyboardInterrupt
+        if accuracy == 0.9:
+            best.append(model.head.weight.item())
+        return DevScore(accuracy, 1.0, 100)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, evaluate, checkpoint=tmp_path / "run", patience=3)
+    model = Line()
+    history = fit(model, evaluate, checkpoint=tmp_path / "run", patience=3)
+
+    assert [(entry["step"], entry["dev_accuracy"]) for entry in history] == [
+        (5, 0.5), (10, 0.9), (15, 0.1), (20, 0.1), (25, 0.1),
+    ]  # fmt: skip
+    assert [model.head.weight.item()] == best
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     fit(Line(), checkpoint=tmp_path / "run")
 
     with pytest.raises(SavedModelError, match="other settings or data"):
         fit(Line(), checkpoint=tmp_path / "run", max_steps=50)
+    with pytest.raises(SavedModelError, match="other settings or data"):  # of other weights
+        fit(Slope(), checkpoint=tmp_path / "run")
 
 
 def test_an_empty_folder_is_a_fresh_checkpoint(tmp_path):
@@ -198,6 +239,39 @@ def test_the_rate_warms_up_and_then_falls_to_zero():
     assert [rate_factor(step, plan) for step in range(10)] == pytest.approx(
         [1 / 3, 2 / 3, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
     )
+
+
+def test_each_update_uses_the_rate_of_its_step():
+    model, seen = Slope(), [1.0]
+
+    def evaluate():
+        seen.append(model.head.weight.item())
+        return DevScore(1.0, 0.0, 8)
+
+    fit(model, evaluate, max_steps=5, warmup_ratio=0.4, weight_decay=0.0, head_learning_rate=0.1, eval_every=1)
+
+    steps = [after - before for before, after in pairwise(seen)]
+    assert steps == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.2 / 3, 0.1 / 3], rel=1e-4)
+
+
+def test_the_model_and_what_is_added_to_it_have_rates_of_their_own():
+    model = Slope()
+
+    fit(model, max_steps=1, warmup_ratio=0.0, weight_decay=0.0, learning_rate=0.01, head_learning_rate=0.3)
+
+    assert (model.backbone.weight.item(), model.backbone.bias.item()) == pytest.approx((1.01, 1.01))
+    assert (model.head.weight.item(), model.head.bias.item()) == pytest.approx((1.3, 1.3))
+
+
+def test_matrices_are_decayed_by_their_rate_and_vectors_are_not():
+    model = Slope(gradient=0.0)
+
+    fit(model, max_steps=2, warmup_ratio=0.0, weight_decay=0.5, learning_rate=0.1, head_learning_rate=0.2)
+
+    # the rate is halved for the second of two updates
+    assert model.backbone.weight.item() == pytest.approx((1 - 0.1 * 0.5) * (1 - 0.05 * 0.5))
+    assert model.head.weight.item() == pytest.approx((1 - 0.2 * 0.5) * (1 - 0.1 * 0.5))
+    assert model.backbone.bias.item() == model.head.bias.item() == 1.0
 
 
 def test_wide_models_get_a_smaller_rate():

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from promptlab.backbones.attention_prefix import Prefixes, Site
+
+
+class Table(nn.Module):
+    """Keys and values of two calls: zeros and ones."""
+
+    visible, dropout = None, nn.Identity()
+
+    def forward(self):
+        return [(torch.full((1, 2, 3), float(i)), torch.full((1, 2, 3), -float(i))) for i in range(2)]
+
+
+def test_a_pass_that_broke_off_leaves_the_next_one_its_calls():
+    prefixes = Prefixes(Table())
+    site = Site(prefixes)  # of layers that share their weights, which call it twice
+    prefixes.sites, site.numbers = [site], [0, 1]
+    prefixes.begin(site, ())
+    site.next(1)
+
+    prefixes.begin(site, ())
+
+    assert [site.next(4)[0].unique().tolist() for _ in range(2)] == [[0.0], [1.0]]
