@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 
-from promptlab import HeadClassifier, JointClassifier, PromptClassifier
+from promptlab import HeadClassifier, InContextTemplate, JointClassifier, PromptClassifier
 from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.joint_model import JointModel, Row
 from promptlab.model import PromptModel
@@ -196,6 +198,53 @@ def test_one_encoder_serves_several_tasks_and_each_exports_its_own_rows(base, tm
     assert opinion.model_.soft.table.shape == topic.model_.soft.table.shape == (3, 32)
     assert not torch.equal(opinion.model_.soft.table, topic.model_.soft.table)
     assert joint.predict(TEXTS[:2], ["opinion", "topic"])[1] in TOPICS
+
+
+def test_weights_are_chosen_by_the_mean_accuracy_of_all_classifiers(base):
+    data = {name: TEXTS for name in prompts()}
+    labels = {"prompt 0": LABELS, "prompt 1": [*LABELS[:3], "positive"], "prompt 2": ["positive"] * 4}
+
+    joint = JointClassifier(prompts(), base).fit(data, {name: LABELS for name in data}, eval_set=(data, labels))
+
+    right = [
+        predicted == wanted
+        for name in data
+        for predicted, wanted in zip(joint.classifiers_[name].predict(TEXTS), labels[name])
+    ]
+    assert joint.classifiers_["prompt 1"].history_[-1]["dev_accuracy"] == pytest.approx(sum(right) / 12)
+
+
+def test_the_smaller_set_is_gone_through_more_often(base, monkeypatch):
+    seen = []
+    original = JointModel.collate
+    monkeypatch.setattr(JointModel, "collate", lambda self, rows: seen.extend(rows) or original(self, rows))
+    classifiers = {name: prompts(max_steps=1)[name] for name in ("prompt 0", "prompt 1")}
+    small = [TEXTS[0], TEXTS[3]]
+
+    JointClassifier(classifiers, base).fit(
+        {"prompt 0": TEXTS, "prompt 1": small}, {"prompt 0": LABELS, "prompt 1": [LABELS[0], LABELS[3]]}
+    )
+
+    counts = Counter((row.member, tuple(row.encoded.input_ids.tolist())) for row in seen)
+    large, little = ([n for (number, _), n in counts.items() if number == member] for member in (0, 1))
+    assert len(large) == 4 and len(set(large)) == 1
+    assert little == [2 * large[0]] * 2
+
+
+def test_several_prompts_of_one_text_are_averaged_as_they_are_alone(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    template = InContextTemplate(SOURCE, k=2, sets=2, separator=" ; ")
+    fitted = {
+        name: PromptClassifier(given, WORDS, backbone, PromptTuning(length=2), max_steps=1, device="cpu").fit(
+            TEXTS, LABELS
+        )
+        for name, given in (("plain", SOURCE), ("shown", template))
+    }
+
+    rows = JointClassifier(fitted, backbone).predict_proba(TEXTS[:2], ["plain", "shown"])
+
+    for text, (_, classifier), row in zip(TEXTS, fitted.items(), rows, strict=False):
+        torch.testing.assert_close(torch.tensor(row), torch.tensor(classifier.predict_proba([text])[0]))
 
 
 def test_the_majority_is_right_and_of_equal_votes_the_first_counts(base):

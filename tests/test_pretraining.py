@@ -35,6 +35,16 @@ def test_a_third_of_the_pairs_each_is_next_elsewhere_and_foreign():
             assert other != doc
 
 
+def test_a_sentence_is_no_pair_with_one_that_is_a_hundred_times_as_long():
+    documents = [["short."[:n] for n in (1, 2, 3, 4, 5)], ["long " * 40 + str(i) for i in range(5)]]
+
+    examples = pair_examples(documents, 60, seed=0)
+
+    lengths = [(len(example.fields["text_a"]), len(example.fields["text_b"])) for example in examples]
+    assert all(1 / 100 < first / second < 100 for first, second in lengths)
+    assert any(first > 50 * second for first, second in lengths)
+
+
 def test_one_of_six_options_follows_one_stands_elsewhere_and_four_are_foreign():
     examples = choice_examples(DOCUMENTS, 60, seed=0)
 
@@ -89,6 +99,17 @@ def test_sentences_that_are_repeated_are_no_wrong_answers():
     with pytest.raises(DataError, match="too few pairs"):
         pair_examples([["same 0"] * 6, ["same 0"] * 6], 6, seed=0)
     pair_examples([["a.", "", "b.", "c.", "d.", "e."]] * 2, 6, seed=0)  # an empty sentence is none
+
+
+def test_a_tenth_of_the_examples_selects_the_prompt_and_is_not_learnt(monkeypatch):
+    given = {}
+    monkeypatch.setattr(PromptClassifier, "fit", lambda self, X, **more: given.update(X=X, **more))
+
+    pretrain_prompt(DOCUMENTS, n_examples=60, model="none is loaded")
+
+    dev, labels = given["eval_set"]
+    assert (len(given["X"]), len(dev), labels) == (54, 6, None)
+    assert sorted(map(repr, [*given["X"], *dev])) == sorted(map(repr, pair_examples(DOCUMENTS, 60, seed=0)))
 
 
 def test_tuning_starts_with_the_pretrained_prompt_bit_by_bit(base, tmp_path):

@@ -53,15 +53,15 @@ def test_the_score_of_one_token_is_its_log_probability(any_backbone):
 
 @torch.no_grad()
 def test_the_score_of_an_answer_depends_neither_on_the_other_answers_nor_on_the_other_rows(any_backbone):
-    strings = [[7], [9, 12], [11, 8, 13], [9, 8]]
-    batch = batch_of(any_backbone, answer_length=3)
+    strings = [[7], [9, 12], [11, 8, 13], [9, 8], [8, 9, 7, 12]]
+    batch = batch_of(any_backbone, answer_length=4)
     for decoding in any_backbone.decodings:
         together = any_backbone.string_log_probs(batch, strings, decoding=decoding)
         if decoding != "parallel":  # which has as many masks as the longest answer
             for number, string in enumerate(strings):
                 close(any_backbone.string_log_probs(batch, [string], decoding=decoding)[:, 0], together[:, number])
         alone = any_backbone.string_log_probs(
-            batch_of(any_backbone, TEXTS[:1], answer_length=3), strings, decoding=decoding
+            batch_of(any_backbone, TEXTS[:1], answer_length=4), strings, decoding=decoding
         )
         close(alone[0], together[0])
 

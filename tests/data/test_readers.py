@@ -56,6 +56,22 @@ def test_parquet_gives_the_same_rows_in_blocks_of_any_size(tmp_path, chunk_size)
     assert list(iter_rows(path, chunk_size=chunk_size)) == ROWS
 
 
+def test_parquet_is_read_a_few_rows_at_a_time(tmp_path, monkeypatch):
+    pq = pytest.importorskip("pyarrow.parquet")
+    path, sizes = write_parquet(tmp_path / "rows.parquet", {"text_a": list("abcde")}), []
+    original = pq.ParquetFile.iter_batches
+
+    def watched(self, **options):
+        for batch in original(self, **options):
+            sizes.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+
+    assert [row["text_a"] for row in iter_rows(path, chunk_size=2)] == list("abcde")
+    assert sizes == [2, 2, 1]
+
+
 @pytest.mark.parametrize("name", TEXT_FILES)
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path, name):
     assert list(iter_rows(write(tmp_path, name, b"\xef\xbb\xbf" + TEXT_FILES[name].encode()))) == ROWS

@@ -16,7 +16,7 @@ from promptlab.seeding import seeded
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.adapter import Adapter, Bottleneck
 from promptlab.tuning.lora import IA3, LoRA
-from promptlab.tuning.prefix import PrefixTuning, PTuningV2
+from promptlab.tuning.prefix import PrefixTable, PrefixTuning, PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
 from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
@@ -90,6 +90,46 @@ def test_three_steps_move_what_is_trained_and_nothing_else(any_backbone, method)
     still = {name for name in set(trained) - moved}
     assert all(trained[name].grad is None or not trained[name].grad.any() for name in still)
     assert len(still) < len(trained) / 2
+
+
+NORMS = (1 + 2 * 2 + 1) * 2 * 32  # of the embeddings, of each sub-layer of two layers, of the head
+ADAPTER = 2 * 32 * 4 + 32 + 4
+
+
+@pytest.mark.parametrize(
+    ("method", "count"),
+    [
+        ("bitfit", 2 * (4 * 32 + 48 + 32 + 2 * 32) + 32 + 2 * 32),  # and one for each word of the vocabulary
+        ("layer-norm", NORMS),
+        ("adapter", 2 * 2 * ADAPTER + NORMS),
+        ("pfeiffer", 2 * ADAPTER + NORMS),
+        ("lora", 2 * 2 * (32 + 32) * 2),
+        ("ia3", 2 * (32 + 32 + 48)),
+        ("prefix", 3 * 32 + (32 + 1) * 8 + (8 + 1) * 2 * 2 * 32),
+        ("p-tuning-v2", 3 * 2 * 2 * 32),
+        ("prompt-tuning", 3 * 32),
+    ],
+)
+def test_a_method_trains_as_many_weights_as_its_paper_says(tiny_backbone, method, count):
+    model = build(tiny_backbone("bert"), method)
+
+    trained = sum(weight.numel() for _, weight in model.trained_parameters())
+
+    assert trained == count + (model.backbone.vocabulary if method == "bitfit" else 0)
+
+
+def test_p_tuning_trains_the_model_too_unless_told_otherwise(tiny_backbone):
+    for train_model in (True, False):
+        model = build(tiny_backbone("bert"), "p-tuning", PTuning(train_model=train_model))
+
+        assert {weight.requires_grad for weight in model.backbone.parameters()} == {train_model}
+        assert all(weight.requires_grad for weight in model.soft.parameters())
+
+
+def test_a_prefix_starts_small():
+    table = PrefixTable([(4, 8)] * 4, length=50, hidden=0, width=32, dropout=0.0, std=0.02).table
+
+    assert table.std().item() == pytest.approx(0.02, rel=0.05)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -264,6 +304,17 @@ def test_a_padded_row_with_a_prefix_is_the_row_alone(any_backbone):
     for row, text in enumerate(TEXTS):
         torch.testing.assert_close(model(batch_of(model, [text]))[0], together[row], atol=1e-5, rtol=1e-5)
     assert torch.equal(model(batch_of(model)), together)  # nothing is left over from the first pass
+
+
+@torch.no_grad()
+def test_keys_and_values_of_a_prefix_drop_out_in_training_only(tiny_backbone):
+    for family in ("bert", "deberta-v2"):
+        model = build(tiny_backbone(family), "x", PTuningV2(length=3, dropout=0.5))
+        model.backbone.prefix_table.table.normal_()
+        batch = batch_of(model)
+
+        assert not torch.equal(model.train()(batch), model(batch))
+        assert torch.equal(model.eval()(batch), model(batch))
 
 
 @torch.no_grad()

@@ -119,6 +119,21 @@ def test_left_to_right_and_parallel_are_the_loops_they_stand_for(tiny_backbone):
 
 
 @torch.no_grad()
+def test_a_masked_model_looks_once_in_training_and_fills_one_mask_after_the_other_in_prediction(tiny_backbone):
+    backbone = tiny_backbone("roberta")
+    batch, strings = batch_of(backbone, 2), [[21, 35], [40, 28]]
+    model = StringHead(
+        [[s] for s in strings], AGGREGATES["sum-prob"], per_token=False, decoding="max-first", margin=True
+    )
+
+    once, filled = (backbone.string_log_probs(batch, strings, decoding=name) for name in ("parallel", "max-first"))
+
+    assert not torch.allclose(once, filled)
+    assert torch.equal(model.train().read(backbone, batch), once)
+    assert torch.equal(model.eval().read(backbone, batch), filled)
+
+
+@torch.no_grad()
 def test_a_shorter_answer_is_scored_in_a_prompt_with_as_many_masks_as_it_has_tokens(tiny_backbone):
     backbone = tiny_backbone("roberta")
 
