@@ -170,7 +170,7 @@ def test_it_works_in_a_pipeline_cross_validation_and_a_grid_over_templates(promp
     assert Pipeline([("classify", prompt)]).fit(TEXTS, LABELS).predict(TEXTS).shape == (6,)
     assert cross_val_score(prompt, TEXTS, LABELS, cv=3).shape == (3,)
     grid = GridSearchCV(prompt, {"template": [TEMPLATE, "{{ mask }} : {{ text_a }}"]}, cv=3).fit(TEXTS, LABELS)
-    assert grid.best_params_["template"] in (TEMPLATE, "{{ mask }} : {{ text_a }}")
+    assert grid.predict(TEXTS).shape == (6,)
 
 
 def test_the_kept_weights_are_those_of_the_evaluation_that_was_chosen(prompt):

@@ -136,13 +136,14 @@ def prompts(**changes):
 
 
 def test_prompts_trained_in_one_batch_end_as_if_trained_alone(base):
-    joint = JointClassifier(prompts(warmup_ratio=0.0), base).fit(
+    same = {"warmup_ratio": 0.0, "max_grad_norm": 1e-8}  # so small beside AdamW's epsilon that what is clipped counts
+    joint = JointClassifier(prompts(**same), base).fit(
         {name: TEXTS for name in prompts()}, {name: LABELS for name in prompts()}
     )
 
     tables = [classifier.model_.soft.table for classifier in joint.classifiers_.values()]
     assert not torch.allclose(tables[0], tables[1])
-    for name, classifier in prompts(warmup_ratio=0.0).items():
+    for name, classifier in prompts(**same).items():
         classifier.model = base
         separate = classifier.fit(TEXTS, LABELS)
         together = joint.predict_proba(TEXTS, [name] * len(TEXTS))

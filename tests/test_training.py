@@ -126,12 +126,29 @@ def test_an_unknown_optimizer_or_schedule_is_named(name, value):
         settings(**{name: value})
 
 
-def test_training_stops_early_when_dev_does_not_improve():
-    scores = iter([DevScore(0.9, 0.0, 32)] + [DevScore(0.5, 0.0, 32)] * 20)
+@pytest.mark.parametrize(
+    ("accuracies", "last"),
+    [([0.9, 0.5, 0.5, 0.5, 0.5], 20), ([0.5, 0.4, 0.4, 0.6, 0.4, 0.4, 0.4, 0.4], 35)],  # an improvement starts anew
+)
+def test_training_stops_early_when_dev_does_not_improve(accuracies, last):
+    scores = iter(DevScore(accuracy, 0.0, 32) for accuracy in accuracies)
 
     history = fit(Line(), lambda: next(scores), patience=3)
 
-    assert [entry["step"] for entry in history] == [5, 10, 15, 20]
+    assert [entry["step"] for entry in history] == list(range(5, last + 1, 5))
+
+
+def test_training_goes_on_in_training_mode_after_an_evaluation():
+    model, modes = Line(), []
+    model.register_forward_hook(lambda *_: modes.append(model.dropout.training))
+
+    def evaluate():
+        model.eval()
+        return DevScore(1.0, 0.0, 8)
+
+    fit(model, evaluate, max_steps=10)
+
+    assert modes == [True] * 10
 
 
 @pytest.mark.parametrize(
@@ -233,6 +250,15 @@ def test_gradients_above_the_limit_are_scaled_down():
     assert abs(clipped.head.weight.item()) < 0.01 * abs(free.head.weight.item())
 
 
+def test_parts_that_share_no_weight_are_clipped_each_by_itself():
+    model, limit = Slope(), 2**0.5 * 1e-8  # of a part with two gradients of 1, which become 1e-8, AdamW's epsilon
+
+    once = settings(max_steps=1, warmup_ratio=0.0, weight_decay=0.0, max_grad_norm=limit)
+    train(model, range(9), collate, [1] * 9, once, separate=(model.backbone, model.head))
+
+    assert [weight.item() for weight in model.parameters()] == pytest.approx([1 + 0.05 * 0.5] * 4, abs=1e-5)
+
+
 def test_the_rate_warms_up_and_then_falls_to_zero():
     plan = settings(max_steps=10, warmup_ratio=0.2)
 
@@ -287,6 +313,7 @@ def test_each_epoch_has_every_row_once_in_another_order():
 
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
+    assert first != [row for batch in LengthBatches([1] * 10, batch_size=4, seed=1) for row in batch]
 
 
 def test_many_rows_are_batched_by_length():

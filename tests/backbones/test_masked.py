@@ -44,34 +44,6 @@ def test_logits_of_some_words_are_columns_of_all(masked_backbone):
     torch.testing.assert_close(states.logits(torch.tensor([7, 3])), states.logits()[..., [7, 3]], atol=1e-6, rtol=0)
 
 
-@torch.no_grad()
-def test_a_padded_row_is_the_row_alone(masked_backbone):
-    together = masked_backbone.mask_states(batch_of(masked_backbone)).logits()
-    alone = masked_backbone.mask_states(batch_of(masked_backbone, texts=TEXTS[:1])).logits()
-
-    torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)
-
-
-@torch.no_grad()
-def test_soft_tokens_with_the_vectors_of_words_are_those_words(masked_backbone):
-    source = '{{ text_a }} {{ soft("was") }} {{ mask }}.'
-    soft = SoftTokens(ManualTemplate(source).soft_slots, masked_backbone)
-    masked_backbone.embed_soft(soft)
-
-    batch = batch_of(masked_backbone, source, soft_ids=soft.ids)
-    hard = batch_of(masked_backbone)
-    softened = hard.input_ids.clone()
-    position = hard.mask_index[:, 0] - len(soft.ids["#0"])
-    for row in range(len(softened)):
-        stop = int(hard.mask_index[row, 0])
-        softened[row, int(position[row]) : stop] = torch.tensor(soft.ids["#0"])
-    words = masked_backbone.mask_states(hard).logits()
-    hard.input_ids = softened
-
-    assert (batch.input_ids >= masked_backbone.vocabulary).any()
-    torch.testing.assert_close(masked_backbone.mask_states(hard).logits(), words, atol=1e-6, rtol=0)
-
-
 def test_only_the_soft_tokens_in_use_get_gradients(masked_backbone):
     source = '{{ text_a }} {{ soft(2, id="used") }} {{ mask }} {% if text_a == "x" %}{{ soft(3) }}{% endif %}'
     soft = SoftTokens(ManualTemplate(source).soft_slots, masked_backbone)
@@ -82,15 +54,6 @@ def test_only_the_soft_tokens_in_use_get_gradients(masked_backbone):
 
     assert soft.table.grad.abs().sum(dim=1).gt(0).tolist() == [True, True, False, False, False]
     assert all(weight.grad is None for weight in masked_backbone.parameters())
-
-
-def test_a_batch_moves_none_of_the_models_weights(masked_backbone):
-    before = {name: value.clone() for name, value in masked_backbone.state_dict().items()}
-
-    masked_backbone.mask_states(batch_of(masked_backbone)).logits().sum().backward()
-
-    assert before.keys() == masked_backbone.state_dict().keys()
-    assert all(torch.equal(value, before[name]) for name, value in masked_backbone.state_dict().items())
 
 
 class Rows(torch.nn.Module):
@@ -140,13 +103,6 @@ def test_prompts_of_one_batch_must_have_the_same_number_of_masks(tiny_backbone):
 
     with pytest.raises(TemplateError, match="1 and 2 masks"):
         batch_of(tiny_backbone("bert"), source, texts=("x", "y"))
-
-
-def test_layers_are_found(masked_backbone):
-    config = masked_backbone.model.config
-    expected = config.num_hidden_groups if config.model_type == "albert" else config.num_hidden_layers
-
-    assert len(masked_backbone.layers()) == expected
 
 
 def test_roberta_leaves_room_for_its_padding_positions(tiny_backbone):

@@ -163,16 +163,6 @@ def test_domain_pmi_is_the_log_ratio_of_the_two_likelihoods(tiny_backbone):
     assert math.log(probabilities[1] / probabilities[0]) == pytest.approx(pmi[1] - pmi[0], abs=1e-4)
 
 
-def test_the_order_of_the_support_changes_nothing(tiny_backbone):
-    backbone = tiny_backbone("bert")
-    forward, backward = (
-        PromptClassifier(TEMPLATE, SupportVerbalizer(WORDS, rows), backbone, device="cpu").predict_proba(TEXTS)
-        for rows in (TEXTS, TEXTS[::-1])
-    )
-
-    assert abs(forward - backward).max() < 1e-6
-
-
 def test_the_prior_is_measured_anew_after_training(tiny_backbone):
     classifier = PromptClassifier(
         TEMPLATE, ContextualVerbalizer(WORDS), tiny_backbone("bert"), max_steps=5, learning_rate=1e-2, device="cpu"
