@@ -256,6 +256,11 @@ def test_bad_input_is_one_clear_line(prompt, changes, X, y, error, message):
     assert "\n" not in str(caught.value)
 
 
+def test_an_unknown_label_is_told_before_a_model_is_loaded():
+    with pytest.raises(UnknownNameError, match="label 'negativ'"):
+        PromptClassifier(TEMPLATE, WORDS, "/no/such/model").fit(TEXTS, [*LABELS[:5], "negativ"])
+
+
 @pytest.mark.parametrize(
     "labels", [torch.tensor([1, 1, 1, 0, 0, 0]), np.array([1, 1, 1, 0, 0, 0]), pd.Series([1, 1, 1, 0, 0, 0])]
 )

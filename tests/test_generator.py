@@ -158,12 +158,16 @@ def test_training_learns_the_texts_and_comes_back_from_disk(saved_model, tmp_pat
 
 def test_an_exported_generator_is_an_ordinary_model(tiny_backbone, tmp_path):
     backbone = tiny_backbone("llama")
-    generator = PromptGenerator(SOURCE, backbone, "lora", max_steps=1, max_new_tokens=8, device="cpu").fit(
-        INPUTS, TEXTS
-    )
+    generator = PromptGenerator(
+        SOURCE, backbone, "lora", max_steps=3, learning_rate=0.05, max_new_tokens=8, device="cpu"
+    ).fit(INPUTS, TEXTS)
     generator.export_model(tmp_path / "plain")
 
-    AutoModelForCausalLM.from_pretrained(tmp_path / "plain")
+    plain, ids = AutoModelForCausalLM.from_pretrained(tmp_path / "plain"), torch.tensor([[5, 9, 20]])
+    with torch.no_grad():
+        before, tuned, exported = (m(ids).logits for m in (backbone.model, generator.model_.backbone.model, plain))
+    torch.testing.assert_close(exported, tuned, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(exported, before, atol=1e-3)
 
 
 def test_samples_depend_on_the_seed_only(tiny_backbone):

@@ -30,7 +30,7 @@ def full_logits(backbone, batch):
 
 @torch.no_grad()
 def test_logits_at_the_mask_are_those_of_the_whole_model(masked_backbone):
-    batch = batch_of(masked_backbone)
+    batch = batch_of(masked_backbone, "{{ text_a }} {{ sep }} it was {{ mask }}.")
 
     torch.testing.assert_close(
         masked_backbone.mask_states(batch).logits(), full_logits(masked_backbone, batch), atol=1e-5, rtol=0
