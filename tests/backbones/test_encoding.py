@@ -51,7 +51,7 @@ def whole_string(tokenizer, source, **fields):
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(text_a=texts, text_b=texts)
 def test_ids_are_those_of_the_whole_string(tokenizers, kind, source, text_a, text_b):
     tokenizer = tokenizers[kind]
