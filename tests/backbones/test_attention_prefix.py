@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
@@ -13,6 +15,14 @@ class Table(nn.Module):
 
     def forward(self):
         return [(torch.full((1, 2, 3), float(i)), torch.full((1, 2, 3), -float(i))) for i in range(2)]
+
+
+def test_a_copy_has_no_part_in_the_gradient_of_a_pass():
+    prefixes, weight = Prefixes(lambda: [(2 * weight, 3 * weight)]), torch.ones(1, 2, 3, requires_grad=True)
+    prefixes.begin(nn.Identity(), ())
+
+    assert copy.deepcopy(prefixes).current == ()
+    assert prefixes.current[0][0].requires_grad
 
 
 def test_a_pass_that_broke_off_leaves_the_next_one_its_calls():
