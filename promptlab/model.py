@@ -13,6 +13,8 @@ from promptlab.soft_tokens import SoftTokens
 from promptlab.trainable import TrainableModel, attach
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, Prompt, SoftSlot
 
+CHUNK = 256  # examples whose prompts are held at once; more of them are slower to make and to throw away
+
 
 class PromptModel(TrainableModel):
     """A template and a verbalizer on one language model.
@@ -71,9 +73,13 @@ class PromptModel(TrainableModel):
         Raises:
             TemplateError: if an example doesn't fit the template, or its prompt the model.
         """
-        prompts = [prompt for example in examples for prompt in self.template.variants(example)]
-        self._check_slots(prompts)
-        return self.encode_prompts(prompts, max_length=max_length)
+        encoded: list[Encoded] = []
+        for start in range(0, len(examples), CHUNK):
+            chunk = examples[start : start + CHUNK]
+            prompts = [prompt for example in chunk for prompt in self.template.variants(example)]
+            self._check_slots(prompts)
+            encoded += self.encode_prompts(prompts, max_length=max_length)
+        return encoded
 
     def encode_prompts(self, prompts: Sequence[Prompt], *, max_length: int | None = None) -> list[Encoded]:
         """Tokenize prompts, with room for the longest answer."""

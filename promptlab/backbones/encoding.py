@@ -31,6 +31,11 @@ class Run(NamedTuple):
     text: str
     segments: tuple[Segment, ...]
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the template's own text, which every example repeats."""
+        return all(segment.kind == "text" for segment in self.segments)
+
 
 class Special(NamedTuple):
     """Ids that stand for themselves: separators, masks, soft tokens."""
@@ -61,6 +66,7 @@ class PromptEncoder:
         self.mask_token = mask or AddedToken("")
         self.start_id: int | None = tokenizer.bos_token_id
         self.first, self.later = plain_tokenizers(tokenizer)
+        self.constants: dict[tuple[bool, str], list[int]] = {}  # ids of templates' own texts, at the start or later
 
     def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
         """Ids that a slot of so many masks takes, for answers of up to ``answer_length`` tokens."""
@@ -121,17 +127,26 @@ class PromptEncoder:
     def _tokenized(self, rows: Sequence[list[Run | Special]]) -> list[dict[int, list[int]]]:
         """Ids of the runs of each row by their place in it, from one call to the tokenizer."""
         ids: list[dict[int, list[int]]] = [{} for _ in rows]
-        runs = [
-            (row, i, part.text)
-            for row, parts in enumerate(rows)
-            for i, part in enumerate(parts)
-            if isinstance(part, Run)
-        ]
+        runs = []
+        for row, parts in enumerate(rows):
+            for i, part in enumerate(parts):
+                if isinstance(part, Run):
+                    if part.is_constant:
+                        ids[row][i] = self._constant(part.text, at_start=i == 0)
+                    else:
+                        runs.append((row, i, part.text))
         for tokenizer, places in self._by_place(runs):
             texts = [text for _, _, text in places]
             for (row, i, _), encoding in zip(places, tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
                 ids[row][i] = encoding.ids
         return ids
+
+    def _constant(self, text: str, *, at_start: bool) -> list[int]:
+        key = (at_start, text)
+        if key not in self.constants:
+            tokenizer = self.first if at_start else self.later
+            self.constants[key] = tokenizer.encode(text, add_special_tokens=False).ids
+        return self.constants[key]
 
     def token_ids(self, word: str, *, at_start: bool) -> list[int]:
         """Ids of a word after other text, or (``at_start``) at the beginning."""
