@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from promptlab.errors import SavedModelError
-from promptlab.files import atomic_folder
+from promptlab.files import atomic_folder, check_replaceable
+
+STATE = "state.json"
 
 
 class DevScore(NamedTuple):
@@ -86,16 +88,16 @@ class Checkpoint:
         if torch.cuda.is_available():
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
         progress = {"step": step, "highest": self.highest, "stale": self.stale, "history": self.history}
-        with atomic_folder(self.path) as folder:
+        with atomic_folder(self.path, mark=STATE) as folder:
             save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "state.safetensors")
-            (folder / "state.json").write_text(json.dumps({"identity": self.identity, **progress}))
+            (folder / STATE).write_text(json.dumps({"identity": self.identity, **progress}))
 
     def load(self) -> int:
         """Take up the state on disk, if there is one; return the number of finished steps."""
-        if self.path is None or not self.path.exists() or not any(self.path.iterdir()):
+        if self.path is None or not any(check_replaceable(self.path, mark=STATE).glob("*")):
             return 0
         try:
-            progress = json.loads((self.path / "state.json").read_text())
+            progress = json.loads((self.path / STATE).read_text())
             tensors = load_file(self.path / "state.safetensors")
         except (OSError, ValueError, SafetensorError) as error:
             raise SavedModelError(

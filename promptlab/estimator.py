@@ -58,7 +58,7 @@ class TrainedEstimator(BaseEstimator):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save what was trained, the settings and a model card; see ``promptlab.saving``."""
-        saving.save(self, Path(folder))
+        saving.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
@@ -74,7 +74,7 @@ class TrainedEstimator(BaseEstimator):
             TuningError: if the method adds something that no weight of the model can hold.
             DataError: if the folder can't be written.
         """
-        saving.export_model(self, Path(folder))
+        saving.export_model(self, folder)
 
     def trainable_parameters(self) -> int:
         """Number of weights that training moved."""

@@ -12,34 +12,35 @@ from pathlib import Path
 
 from promptlab.errors import DataError
 
-OWN_FILES = ("promptlab.json", "state.json", "config.json")  # in folders that promptlab writes as a whole
-
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it becomes ``path`` if the block ends without an error.
 
     Raises:
-        DataError: if ``path`` is a folder, a device or a pipe, or its folder can't be written.
+        DataError: if ``path`` is no ordinary file, or its folder can't be written.
     """
-    target = Path(path)
-    if target.exists() and not target.is_file():  # a device would be replaced, too
-        raise DataError(f"{str(path)!r} is no ordinary file; choose another name to write to.")
+    target = _whole_path(path)
+    if target.exists() and not target.is_file():
+        raise DataError(f"{str(path)!r} is a {_kind(target)}; choose an ordinary file.")
     with _temporary_folder(target) as folder:
         yield folder / target.name
         os.replace(folder / target.name, target)
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path, *, mark: str = "") -> Iterator[Path]:
     """Yield an empty temporary folder beside ``path``; it replaces ``path`` if the block ends without an error.
 
     A crash in the block leaves the old folder.
 
+    Args:
+        mark: as for ``check_replaceable``.
+
     Raises:
         DataError: as ``check_replaceable`` does, or if the parent folder can't be written.
     """
-    target = check_replaceable(path)
+    target = check_replaceable(path, mark=mark)
     with _temporary_folder(target) as folder:
         fresh, old = folder / "new", folder / "old"
         fresh.mkdir()
@@ -54,20 +55,37 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             raise
 
 
-def check_replaceable(path: str | Path) -> Path:
-    """The whole path of a folder that may be written anew: it isn't there, is empty, or was written by promptlab.
+def check_replaceable(path: str | Path, *, mark: str = "") -> Path:
+    """The whole path of a folder that may be written anew: it isn't there, is empty, or holds the file ``mark``.
+
+    Args:
+        mark: name of a file that only folders of the same kind hold.
 
     Raises:
-        DataError: if it is a file, or a folder with other contents, which would be lost.
+        DataError: if it is a file or a device, or a folder with other contents, which would be lost.
     """
-    target = Path(path).expanduser().resolve()
-    if target.exists() and not target.is_dir():  # also a device or a pipe
-        raise DataError(f"{str(path)!r} is a file; choose a folder to save into.")
-    if target.is_dir() and any(target.iterdir()) and not any((target / name).is_file() for name in OWN_FILES):
+    target = _whole_path(path)
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{str(path)!r} is a {_kind(target)}; choose a folder to save into.")
+    if target.is_dir() and any(target.iterdir()) and not (target / mark).is_file():
         raise DataError(
             f"folder {str(path)!r} holds other files, which saving would delete; choose an empty or a new one."
         )
     return target
+
+
+def _whole_path(path: str | Path) -> Path:
+    try:
+        target = Path(path).expanduser().resolve()
+        target.exists()  # tells names that no file can have
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise DataError(f"can't write to {path!r}: {said}; choose another place.") from None
+    return target
+
+
+def _kind(path: Path) -> str:
+    return "folder" if path.is_dir() else "file" if path.is_file() else "device or pipe"
 
 
 @contextmanager

@@ -24,7 +24,7 @@ WEIGHTS = "weights.safetensors"
 NOT_SAVED = ("template", "verbalizer", "model", "tuning", "checkpoint_dir", "device")
 
 
-def save(estimator: Any, folder: Path) -> None:
+def save(estimator: Any, folder: str | Path) -> None:
     """Write a fitted classifier to ``folder``, replacing what is there only when everything is written.
 
     Raises:
@@ -45,7 +45,7 @@ def save(estimator: Any, folder: Path) -> None:
         **estimator.saved_parts(),
     }
     content = json.dumps(settings, indent=2, ensure_ascii=False, default=_plain)
-    with atomic_folder(folder) as new:
+    with atomic_folder(folder, mark=SETTINGS) as new:
         elsewhere = {f"backbone.{name}" for name in tuning.save(model.backbone, new)}
         trained = list(model.trained_parameters())
         weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
@@ -54,7 +54,7 @@ def save(estimator: Any, folder: Path) -> None:
         (new / "README.md").write_text(_card(settings, sum(w.numel() for _, w in trained)), encoding="utf-8")
 
 
-def export_model(estimator: Any, folder: Path) -> None:
+def export_model(estimator: Any, folder: str | Path) -> None:
     """See ``TrainedEstimator.export_model``."""
     model = estimator._ready()
     tuning = resolve_tuning(estimator.tuning)

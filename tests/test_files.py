@@ -33,10 +33,10 @@ def test_a_file_is_there_only_when_it_is_whole(tmp_path):
 
 
 def test_a_crash_while_a_folder_is_written_leaves_the_old_one_and_nothing_else(tmp_path):
-    with atomic_folder(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out", mark="state.json") as folder:
         (folder / "state.json").write_text("old")
 
-    with pytest.raises(KeyError), atomic_folder(tmp_path / "out") as folder:
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "out", mark="state.json") as folder:
         (folder / "state.json").write_text("half of the n")
         assert (tmp_path / "out" / "state.json").read_text() == "old"
         raise KeyError
@@ -46,7 +46,7 @@ def test_a_crash_while_a_folder_is_written_leaves_the_old_one_and_nothing_else(t
 
 
 def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
-    with atomic_folder(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out", mark="state.json") as folder:
         (folder / "state.json").write_text("old")
     rename = os.rename
 
@@ -56,17 +56,67 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monke
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", refused)
-    with pytest.raises(PermissionError), atomic_folder(tmp_path / "out") as folder:
+    with pytest.raises(PermissionError), atomic_folder(tmp_path / "out", mark="state.json") as folder:
         (folder / "state.json").write_text("new")
 
     assert (tmp_path / "out" / "state.json").read_text() == "old"
 
 
-@pytest.mark.parametrize(("write", "message"), [(atomic_file, "no ordinary file"), (atomic_folder, "is a file")])
-def test_a_pipe_or_device_is_not_replaced(tmp_path, write, message):
+def write_file(path):
+    with atomic_file(path) as file:
+        file.write_text("new")
+
+
+def write_folder(path):
+    with atomic_folder(path, mark="mark.json") as folder:
+        (folder / "mark.json").write_text("new")
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_pipe_or_device_is_not_replaced(tmp_path, write):
     os.mkfifo(tmp_path / "pipe")
 
-    with pytest.raises(DataError, match=message), write(tmp_path / "pipe"):
-        pass
-
+    with pytest.raises(DataError, match="is a device or pipe; choose"):
+        write(tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_does_not_replace_a_folder_nor_a_folder_a_file(tmp_path):
+    (tmp_path / "file").write_text("old")
+
+    with pytest.raises(DataError, match="is a folder; choose an ordinary file"):
+        write_file(tmp_path)
+    with pytest.raises(DataError, match="is a file; choose a folder"):
+        write_folder(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+
+    write_file(tmp_path / "link")
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_only_a_folder_with_the_mark_is_replaced(tmp_path):
+    write_folder(tmp_path / "own")
+    write_folder(tmp_path / "own")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("a language model")
+
+    with pytest.raises(DataError, match="holds other files"):
+        write_folder(tmp_path / "other")
+    assert (tmp_path / "other" / "config.json").read_text() == "a language model"
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 300, "~nobody-of-this-name/x", None])
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_name_that_no_file_can_have_is_one_clear_line(tmp_path, monkeypatch, write, path):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(DataError, match="can't write to") as caught:
+        write(path)
+    assert "\n" not in str(caught.value)

@@ -120,7 +120,7 @@ def command(
     from promptlab.tuning.settings import make_tuning
 
     quiet_libraries()
-    check_replaceable(output)  # before any work is done
+    check_replaceable(output, mark="promptlab.json")  # before any work is done
     fields = parse_pairs(columns)
     examples = read_examples(train, columns=fields, label=label)
     method = make_tuning(tuning, parse_pairs(tuning_args) or {})
