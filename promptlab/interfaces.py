@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from promptlab.errors import VerbalizerError
+from promptlab.errors import PromptlabError, TemplateError, TuningError, VerbalizerError, check_types
 from promptlab.training_settings import TrainingDefaults
 from promptlab.tunable import Tunable
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
@@ -23,8 +23,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class Template(ABC):
+class Part(ABC):
+    """A frozen dataclass of settings, whose types are checked when it is made."""
+
+    wrong: ClassVar[type[PromptlabError]]
+
+    def __post_init__(self) -> None:
+        check_types(self, self.wrong)
+
+
+class Template(Part):
     """How an example becomes a prompt."""
+
+    wrong = TemplateError
 
     @abstractmethod
     def render(self, example: Example) -> Prompt:
@@ -63,8 +74,10 @@ class Template(ABC):
         return self
 
 
-class Verbalizer(ABC):
+class Verbalizer(Part):
     """How the model's answer becomes classes."""
+
+    wrong = VerbalizerError
 
     @property
     @abstractmethod
@@ -167,8 +180,10 @@ class Backbone(Tunable):
         """Ids of a text that follows other text, or (``at_start``) begins the input."""
 
 
-class Tuning(ABC):
+class Tuning(Part):
     """Which weights move. Soft tokens and the verbalizer's own parameters always do."""
+
+    wrong = TuningError
 
     def edit(self, template: Template) -> Template:
         """The template as this method needs it, such as with soft tokens before it; called once, by ``fit``."""
@@ -186,7 +201,7 @@ class Tuning(ABC):
         """Read what ``save`` wrote; returns the names of the parameters that were filled."""
         return frozenset()
 
-    def merge(self, backbone: Any) -> None:  # noqa: B027 (most methods add nothing that could be merged)
+    def merge(self, backbone: Any) -> None:
         """Put what was added to the backbone into its own weights, as far as they can hold it."""
 
     @abstractmethod

@@ -112,6 +112,7 @@ class SoftPromptTemplate(Template):
     prompt: SoftSlot = field(default=SoftSlot("prompt", 20))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "prompt", SoftSlot(*self.prompt))
 
     @property

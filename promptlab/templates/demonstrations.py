@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from promptlab.errors import TemplateError
+from promptlab.errors import TemplateError, check_seed, shown
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
@@ -42,12 +42,16 @@ class AnsweredTemplate(Template):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         inner = ManualTemplate(self.template) if isinstance(self.template, str) else self.template
+        if not isinstance(inner, Template):
+            raise TemplateError(f"template is {shown(inner)}; pass Jinja source or a Template.")
         object.__setattr__(self, "template", inner)
         rows = [Example(row["fields"], row["label"]) if isinstance(row, dict) else row for row in self.examples]
         object.__setattr__(self, "examples", tuple(rows))
         if self.sets < 1:
             raise TemplateError(f"sets={self.sets} must be at least 1: how many sets of demonstrations are averaged.")
+        check_seed(self.seed, TemplateError)
         if self.max_words is not None and self.max_words < 1:
             raise TemplateError(f"max_words={self.max_words} must be at least 1, or None for no limit.")
         unlabelled = [row for row in self.examples if row.label is None]

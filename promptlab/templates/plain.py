@@ -21,7 +21,10 @@ class InputTemplate(Template):
     fields: tuple[str, ...] = ("text_a",)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "fields", tuple(self.fields))
+        if not self.fields:
+            raise TemplateError("fields is empty; name at least one field that the model reads, such as 'text_a'.")
 
     def render(self, example: Example) -> Prompt:
         missing = [name for name in self.fields if name not in example.fields]

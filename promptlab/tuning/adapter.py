@@ -32,8 +32,11 @@ class Adapter(Tuning):
     std: float = 1e-3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size < 1:
             raise TuningError(f"adapter size={self.size} must be at least 1.")
+        if self.std <= 0:
+            raise TuningError(f"adapter std={self.std} must be above 0, such as 0.001.")
         if self.place not in PLACES:
             raise TuningError(f"unknown adapter place {self.place!r}; known: {', '.join(PLACES)}.")
 

@@ -75,9 +75,12 @@ class PeftTuning(Tuning):
         except (OSError, SafetensorError) as error:
             raise SavedModelError(f"{str(path)!r} is damaged or missing ({error}); save the model again.") from None
         state = {name.removeprefix("base_model.model."): value for name, value in tensors.items()}
-        result: Any = set_peft_model_state_dict(backbone.model, state, adapter_name=NAME)
-        missing = [name for name in result.missing_keys if self.mark in name]
-        if missing or result.unexpected_keys:
+        try:
+            result: Any = set_peft_model_state_dict(backbone.model, state, adapter_name=NAME)
+            fits = not result.unexpected_keys and not any(self.mark in name for name in result.missing_keys)
+        except RuntimeError:  # of torch, about shapes
+            fits = False
+        if not fits:
             raise SavedModelError(f"{str(path)!r} doesn't fit its settings; save the model again.")
         return frozenset(name for name, weight in backbone.named_parameters() if self.mark in name)
 
@@ -107,6 +110,7 @@ class LoRA(PeftTuning):
     mark = "lora_"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rank < 1:
             raise TuningError(f"LoRA rank={self.rank} must be at least 1, usually 4 to 64.")
         if self.alpha <= 0:

@@ -35,12 +35,15 @@ class PrefixTuning(Tuning):
     std: float = 0.02
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.length < 1:
             raise TuningError(f"prefix length={self.length} must be at least 1, usually 4 to 200.")
         if self.hidden < 0:
             raise TuningError(f"prefix hidden={self.hidden} must be 0 (no MLP) or above.")
         if not 0 <= self.dropout < 1:
             raise TuningError(f"prefix dropout={self.dropout} must be from 0 to below 1.")
+        if self.std < 0:
+            raise TuningError(f"prefix std={self.std} must be 0 or above, such as 0.02.")
 
     def attach(self, backbone: Any) -> None:
         backbone.requires_grad_(False)

@@ -31,6 +31,7 @@ class PromptTuning(Tuning):
     hidden: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.length < 1:
             raise TuningError(f"prompt length={self.length} must be at least 1, usually 5 to 100.")
         if self.hidden < 0:
@@ -65,6 +66,7 @@ class PTuning(Tuning):
     train_model: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.hidden < 0:
             raise TuningError(f"P-Tuning hidden={self.hidden} must be 0 (the embeddings' width) or above.")
 

@@ -30,6 +30,7 @@ class CalibratedVerbalizer(Verbalizer):
     verbalizer: Verbalizer
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.verbalizer, Verbalizer):
             raise VerbalizerError(
                 f"calibration wraps a verbalizer such as ManualVerbalizer({{...}}), not {self.verbalizer!r}."
@@ -59,7 +60,7 @@ class ContextualVerbalizer(CalibratedVerbalizer):
         inputs: what stands for every field of the template.
     """
 
-    inputs: Sequence[str] = CONTENT_FREE
+    inputs: str | Sequence[str] = CONTENT_FREE
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from promptlab.errors import VerbalizerError
+from promptlab.errors import VerbalizerError, shown
 from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot
 
@@ -18,15 +18,20 @@ def check_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str
     Raises:
         VerbalizerError: if there are fewer than two classes, or a class has no word or an empty one.
     """
+    if not isinstance(words, Mapping):
+        raise VerbalizerError(f'label words are {shown(words)}; give a mapping such as {{"bad": ["terrible"], ...}}.')
     wrong = [c for c, w in words.items() if not isinstance(w, (str, list, tuple))]
     if wrong:
         raise VerbalizerError(
             f"class {wrong[0]!r} has {words[wrong[0]]!r} for label words; give a word or a list of words."
         )
+    odd = [(c, word) for c, row in words.items() for word in row if not isinstance(word, str)]
+    if odd:
+        raise VerbalizerError(f"label word {shown(odd[0][1])} of class {odd[0][0]!r} isn't a text; put it in quotes.")
     rows = {str(c): (w,) if isinstance(w, str) else tuple(w) for c, w in words.items()}
     if len(rows) < 2:
         raise VerbalizerError(f"label words are given for {len(rows)} class(es); a classifier needs at least 2.")
-    empty = [name for name, row in rows.items() if not row or not all(isinstance(w, str) and w.strip() for w in row)]
+    empty = [name for name, row in rows.items() if not row or not all(w.strip() for w in row)]
     if empty:
         raise VerbalizerError(f"class {empty[0]!r} has an empty list of label words or an empty word; name one.")
     return rows

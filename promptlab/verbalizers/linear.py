@@ -35,6 +35,7 @@ class LinearVerbalizer(Verbalizer):
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "names", tuple(self.names))
         if len(self.names) < 2:
             raise VerbalizerError(f"the labels hold {len(self.names)} class(es); a classifier needs at least 2.")

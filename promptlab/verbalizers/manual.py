@@ -34,6 +34,7 @@ class ManualVerbalizer(Verbalizer):
     aggregate: str = "mean-logit"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "label_words", check_words(self.label_words))
         if self.aggregate not in AGGREGATES:
             raise VerbalizerError(f"unknown aggregate {self.aggregate!r}; known: {', '.join(AGGREGATES)}.")

@@ -42,6 +42,7 @@ class StringVerbalizer(Verbalizer):
     decoding: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "strings", check_words(self.strings))
         if self.aggregate not in AGGREGATES:
             raise VerbalizerError(f"unknown aggregate {self.aggregate!r}; known: {', '.join(AGGREGATES)}.")

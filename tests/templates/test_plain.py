@@ -36,5 +36,10 @@ def test_the_plain_input_names_the_field_it_misses(fields, has):
         InputTemplate(("text_b",)).render(Example(fields))
 
 
+def test_no_field_at_all_is_refused():
+    with pytest.raises(TemplateError, match="fields is empty"):
+        InputTemplate(())
+
+
 def test_a_list_of_fields_equals_a_tuple_of_them():
     assert InputTemplate(["text_a", "text_b"]) == InputTemplate(("text_a", "text_b"))

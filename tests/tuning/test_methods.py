@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from transformers.pytorch_utils import Conv1D
@@ -18,6 +19,7 @@ from promptlab.tuning.adapter import Adapter, Bottleneck
 from promptlab.tuning.lora import IA3, LoRA
 from promptlab.tuning.prefix import PrefixTable, PrefixTuning, PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
+from promptlab.tuning.top_layers import TopLayers
 from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer
@@ -415,11 +417,24 @@ def test_lora_and_ia3_open_in_peft(tiny_backbone, tmp_path):
         (lambda: PromptTuning(length=0), "length=0"),
         (lambda: PTuning(hidden=-1), "hidden=-1"),
         (lambda: PTuning().edit(ManualTemplate(SOURCE)), "but this one has none"),
+        (lambda: LoRA(rank="8"), "LoRA: rank='8' must be a whole number"),
+        (lambda: LoRA(rank=2.5), "LoRA: rank=2.5 must be a whole number"),
+        (lambda: LoRA(rslora="no"), "rslora='no' must be True or False"),
+        (lambda: LoRA(targets=3), "targets=3 must be a text or a list of texts"),
+        (lambda: PromptTuning(start=None), "start=None must be a text"),
+        (lambda: PTuningV2(dropout=float("nan")), "PTuningV2: dropout=nan must be a number"),
+        (lambda: PrefixTuning(std=-1), "std=-1 must be 0 or above"),
+        (lambda: Adapter(std=0), "std=0 must be above 0"),
+        (lambda: TopLayers("2"), "n='2' must be a whole number"),
     ],
 )
-def test_settings_out_of_range_are_one_clear_line(make, message):
+def test_settings_of_another_type_or_out_of_range_are_one_clear_line(make, message):
     with pytest.raises(TuningError, match=message):
         make()
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert LoRA(rank=np.int64(4), dropout=np.float32(0.5), dora=np.bool_(False)).rank == 4
 
 
 def test_target_modules_that_are_not_there_are_one_clear_line(tiny_backbone):

@@ -8,6 +8,7 @@ from promptlab.model import PromptModel
 from promptlab.registry import TUNINGS
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
+from promptlab.tuning.lora import LoRA
 from promptlab.tuning.settings import make_tuning
 from promptlab.tuning.top_layers import TopLayers
 from promptlab.types import Example
@@ -120,6 +121,7 @@ def test_a_number_of_layers_that_there_are_not_is_an_error(tiny_backbone, n):
 
 def test_settings_are_read_from_text():
     assert make_tuning("top-layers", {"n": "3"}) == TopLayers(3)
+    assert make_tuning("lora", {"targets": '["key"]', "dropout": "0"}) == LoRA(targets=["key"], dropout=0)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_settings_are_read_from_text():
     [
         ("top-layer", {}, UnknownNameError, "did you mean 'top-layers'"),
         ("top-layers", {"m": "1"}, TuningError, "no setting 'm'"),
-        ("top-layers", {"n": "two"}, TuningError, "must be of type int"),
+        ("top-layers", {"n": "two"}, TuningError, "n='two' must be a whole number"),
     ],
 )
 def test_wrong_settings_are_named(name, settings, error, message):

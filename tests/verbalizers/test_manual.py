@@ -116,11 +116,19 @@ def test_words_become_the_ids_they_have_after_other_text(tiny_backbone):
         ({"a": ["bad"]}, "at least 2"),
         ({"a": [], "b": ["good"]}, "empty list"),
         ({"a": [" "], "b": ["good"]}, "empty word"),
+        ({"a": [1], "b": ["good"]}, "label word 1 of class 'a' isn't a text; put it in quotes"),
+        (["bad", "good"], "label words are .*; give a mapping"),
+        (None, "label words are None; give a mapping"),
     ],
 )
 def test_unusable_label_words_are_refused_at_once(words, message):
     with pytest.raises(VerbalizerError, match=message):
         ManualVerbalizer(words)
+
+
+def test_an_aggregate_of_another_type_is_refused():
+    with pytest.raises(VerbalizerError, match="ManualVerbalizer: aggregate=None must be a text"):
+        ManualVerbalizer({"a": "bad", "b": "good"}, None)
 
 
 @pytest.mark.parametrize(
