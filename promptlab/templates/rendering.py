@@ -12,14 +12,17 @@ from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
-from promptlab.errors import TemplateError
+from promptlab.errors import TemplateError, shown
 from promptlab.registry import FILTERS
 from promptlab.templates.filters import Kept
 from promptlab.templates.slots import Slot, soft
 from promptlab.types import Segment, SoftSlot
 
 SLOT_NAMES = ("mask", "sep", "soft", "trigger")
-FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TemplateRuntimeError, TypeError, ValueError)
+FAILURES = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TemplateRuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
 
 
 class Pieces(list[Any]):
@@ -89,6 +92,9 @@ def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSl
             f"template {source!r} isn't valid Jinja: {(error.message or '').rstrip('.')} (line {error.lineno}); "
             "fields and slots stand in double braces, such as {{ text_a }} It was {{ mask }}."
         ) from None
+    except (RecursionError, SyntaxError, ValueError) as error:  # of Python, into which Jinja translates
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise TemplateError(f"template {shown(source)} can't be translated: {said}; write it more simply.") from None
     return compiled, tuple(sorted(names)), slots
 
 

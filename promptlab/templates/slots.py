@@ -28,6 +28,8 @@ def soft(what: int | str = 1, *, id: str, start: str = "random") -> Slot:
 
     ``start`` says where vectors without words start: ``random``, ``vocabulary``, ``labels`` or a saved prompt's path.
     """
+    if not isinstance(start, str):
+        raise TemplateError(f"soft(start={start!r}) takes random, vocabulary, labels or the path of a saved prompt.")
     if isinstance(what, str):
         if not what.strip():
             raise TemplateError(f"soft({what!r}) has no words to start from; give words or a number.")

@@ -180,6 +180,12 @@ def test_field_names_are_what_the_template_reads():
         ('{{ soft(2, id="p") }}{{ soft(3, id="p") }}', "different contents"),
         ("{% include 'x' %}", "failed on this example"),
         ("{{ text_a / 0 }}", "failed on this example"),
+        ("{{ text_a * 10**15 }}", "failed on this example: MemoryError"),
+        ("{{ soft(2, start=3) }}", "takes random, vocabulary, labels or the path"),
+        ("{{ soft(2, id='p', id='q') }}", "can't be translated: keyword argument repeated"),
+        ("{{ " + "(" * 2000 + "text_a" + ")" * 2000 + " }}", "can't be translated: maximum recursion depth"),
+        ("{% if true %}" * 150 + "{{ mask }}" + "{% endif %}" * 150, "can't be translated: too many"),
+        ("{{ " + "9" * 5000 + " }}", "can't be translated: Exceeds the limit"),
     ],
 )
 def test_what_cannot_be_rendered_is_one_clear_error(source, message):
