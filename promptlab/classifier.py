@@ -61,10 +61,11 @@ class PromptClassifier(TextClassifier):
         return resolve_verbalizer(self.verbalizer)
 
     def _ready(self) -> PromptModel:
-        return self.model_ if hasattr(self, "model_") else self._zero_shot()
+        return super()._ready() if hasattr(self, "model_") else self._zero_shot()
 
     def _zero_shot(self) -> PromptModel:
         """The untrained model, kept until a part of it is set anew."""
+        self._check_values()
         parts = (self.template, self.verbalizer, self.model, self.seed, self.max_length)
         kept = getattr(self, "_untrained", None)
         if kept is None or kept[0] != parts:

@@ -22,11 +22,14 @@ def resolve_device(device: str) -> torch.device:
     """
     if device != "auto":
         try:
-            return torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError) as error:
+            place = torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError, TypeError) as error:
             raise TuningError(f"device {device!r} can't be used here: {str(error).splitlines()[0]}") from None
-    place = int(os.environ.get("LOCAL_RANK", 0))  # of this process among those that accelerate started
-    return torch.device("cuda", place) if torch.cuda.is_available() else torch.device("cpu")
+        if device is None or place.type == "meta":
+            raise TuningError(f"device {device!r} can't compute anything; choose 'auto', 'cpu' or 'cuda'.")
+        return place
+    process = int(os.environ.get("LOCAL_RANK", 0))  # of this process among those that accelerate started
+    return torch.device("cuda", process) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:

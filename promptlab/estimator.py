@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from promptlab import saving
-from promptlab.errors import TuningError
+from promptlab.errors import DataError, TuningError, check_seed, check_types, shown
 from promptlab.interfaces import Tuning
 from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for
 
@@ -52,7 +52,7 @@ class TrainedEstimator(BaseEstimator):
     patience: int | None = None
     max_length: int | None = None
     precision: str = "auto"
-    device: str = "auto"
+    device: Any = "auto"
     seed: int = 0
     checkpoint_dir: str | Path | None = None
 
@@ -93,13 +93,25 @@ class TrainedEstimator(BaseEstimator):
         """Become fitted with a model whose weights are in place."""
         raise NotImplementedError
 
+    def _check_values(self) -> None:
+        """Refuse settings that neither training nor prediction can work with."""
+        check_types(self, TuningError)
+        check_seed(self.seed, TuningError)
+        dropout = getattr(self, "dropout", 0.0)
+        if not 0 <= dropout < 1:
+            raise TuningError(f"dropout={dropout} must be from 0 to below 1.")
+
     def _check_settings(self, eval_set: Any) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise TuningError(f"seed={self.seed!r} must be a whole number from 0 to 4294967295.")
+        self._check_values()
         if self.patience is not None and eval_set is None:
             raise TuningError(f"patience={self.patience} needs dev examples to wait for; pass eval_set.")
+        if eval_set is not None and not (isinstance(eval_set, (tuple, list)) and len(eval_set) == 2):
+            raise DataError(
+                f"eval_set is {shown(eval_set)}; pass a pair (X, y), or (X, None) if the examples carry their labels."
+            )
 
     def _ready(self) -> Any:
+        self._check_values()
         if not hasattr(self, "model_"):
             raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
         return self.model_
@@ -127,5 +139,7 @@ class TrainedEstimator(BaseEstimator):
             raise TuningError(f"max_steps={self.max_steps} and epochs={self.epochs} are both given; give one.")
         if self.max_steps is not None:
             return self.max_steps
+        if self.epochs is not None and self.epochs < 1:
+            raise TuningError(f"epochs={self.epochs} must be at least 1.")
         per_epoch = math.ceil(n_examples / max(1, self.batch_size * self.gradient_accumulation_steps))
         return default_steps(base, per_epoch) if self.epochs is None else self.epochs * per_epoch

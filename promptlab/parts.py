@@ -7,7 +7,7 @@ from typing import Any
 
 from promptlab.backbones import catalog
 from promptlab.devices import resolve_device
-from promptlab.errors import TemplateError, VerbalizerError
+from promptlab.errors import TemplateError, VerbalizerError, shown
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.library import template_entry, verbalizer_entry
 from promptlab.registry import TUNINGS, VERBALIZERS
@@ -26,8 +26,9 @@ def resolve_template(template: Any) -> Template:
         return template
     if template is None:
         raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
-    source = str(template)
-    return ManualTemplate(source if "{" in source or " " in source else template_entry(source).template)
+    if not isinstance(template, str):
+        raise TemplateError(f"template is {shown(template)}; pass one text, or a Template.")
+    return ManualTemplate(template if "{" in template or " " in template else template_entry(template).template)
 
 
 def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
@@ -43,7 +44,9 @@ def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
         raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
     if isinstance(verbalizer, Mapping):
         return ManualVerbalizer(verbalizer)
-    entry = verbalizer_entry(str(verbalizer))
+    if not isinstance(verbalizer, str):
+        raise VerbalizerError(f"verbalizer is {shown(verbalizer)}; pass class: label words, a name, or a Verbalizer.")
+    entry = verbalizer_entry(verbalizer)
     options = {} if entry.aggregate is None else {"aggregate": entry.aggregate}
     return VERBALIZERS.get(entry.kind)(entry.label_words, **options)
 

@@ -92,6 +92,18 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy; without ``y`` by the labels that the examples carry.
+
+        Raises:
+            DataError: if a label is missing, or there isn't one for each text.
+        """
+        data = Labelled.of(X, y)
+        if y is not None:
+            return float(super().score(data.examples, y, sample_weight))
+        hits = self.predict(data.examples).astype(str) == np.array(data.labels)
+        return float(np.average(hits, weights=sample_weight))
+
     def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Class probabilities of one example after the other, in constant memory."""
         model = self._ready()

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from promptlab.batching import LengthBatches, endless
 from promptlab.checkpoint import Checkpoint, DevScore
 from promptlab.devices import make_accelerator
+from promptlab.errors import TuningError
 from promptlab.optimizers import make_optimizer
 from promptlab.training_settings import TrainingSettings, rate_factor
 
@@ -81,7 +82,7 @@ def train(
         if step % settings.eval_every == 0 or step == settings.max_steps:
             score = evaluate() if evaluate else None
             network.train()
-            state.record(step, torch.stack(losses).mean().item(), score)
+            state.record(step, _mean_loss(losses, step, settings), score)
             losses.clear()
             if accelerator.is_main_process:
                 state.save(step)
@@ -92,6 +93,17 @@ def train(
     vars(model).pop("forward", None)  # accelerate's, under which the model would go on in the training's precision
     state.restore_best()
     return state.history
+
+
+def _mean_loss(losses: Sequence[Tensor], step: int, settings: TrainingSettings) -> float:
+    """Mean since the last evaluation; a run in which every loss is NaN has lost its weights and can't recover."""
+    loss = torch.stack(list(losses))
+    if loss.isnan().all():
+        raise TuningError(
+            f"the loss at update {step} isn't a number any more; lower learning_rate={settings.learning_rate:g}, or "
+            "try precision='no'."
+        )
+    return loss.mean().item()
 
 
 def _clip(accelerator: Accelerator, network: Any, separate: Sequence[nn.Module], limit: float) -> None:

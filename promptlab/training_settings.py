@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from promptlab.errors import TuningError, UnknownNameError
@@ -50,11 +51,17 @@ class TrainingSettings:
         for name in ("max_steps", "batch_size", "gradient_accumulation_steps", "eval_every"):
             if getattr(self, name) < 1:
                 raise TuningError(f"{name}={getattr(self, name)!r} must be at least 1.")
+        if self.patience is not None and self.patience < 1:
+            raise TuningError(f"patience={self.patience} must be at least 1, or None to train to the end.")
         for name in ("learning_rate", "head_learning_rate"):
             if not 0 <= getattr(self, name) < 10:
                 raise TuningError(f"{name}={getattr(self, name)!r} must be between 0 and 10, usually 1e-5 to 1e-2.")
         if not 0 <= self.warmup_ratio < 1:
             raise TuningError(f"warmup_ratio={self.warmup_ratio!r} is a share of the steps: from 0 to below 1.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise TuningError(f"weight_decay={self.weight_decay!r} must be 0 (none) or above, usually 0.01.")
+        if not self.max_grad_norm > 0:
+            raise TuningError(f"max_grad_norm={self.max_grad_norm!r} must be above 0; infinity leaves gradients alone.")
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in known:
                 raise UnknownNameError(name, getattr(self, name), known)

@@ -236,6 +236,8 @@ def test_a_pair_is_read_with_the_models_separator(bert):
         ({}, [], [], DataError, "no examples"),
         ({}, TEXTS, None, DataError, "row 1 has no label"),
         ({"template": None}, TEXTS, LABELS, TemplateError, "no template"),
+        ({"template": [TEMPLATE]}, TEXTS, LABELS, TemplateError, "pass one text, or a Template"),
+        ({"verbalizer": ["bad", "good"]}, TEXTS, LABELS, VerbalizerError, "pass class: label words"),
         ({"verbalizer": None}, TEXTS, LABELS, VerbalizerError, "no verbalizer"),
         ({"template": "{{ text_b }} {{ mask }}"}, TEXTS, LABELS, TemplateError, "text_b"),
         ({"template": "sst3"}, TEXTS, LABELS, UnknownNameError, "did you mean 'sst"),
@@ -247,6 +249,15 @@ def test_a_pair_is_read_with_the_models_separator(bert):
         ({"seed": -1}, TEXTS, LABELS, TuningError, "seed=-1"),
         ({"patience": 2}, TEXTS, LABELS, TuningError, "pass eval_set"),
         ({"tuning": "none"}, TEXTS, LABELS, TuningError, "'none' trains nothing, so that max_steps=6"),
+        ({"batch_size": "8"}, TEXTS, LABELS, TuningError, "PromptClassifier: batch_size='8' must be a whole number"),
+        ({"learning_rate": "1e-4"}, TEXTS, LABELS, TuningError, "'1e-4' must be a number or None"),
+        ({"max_steps": 2.5}, TEXTS, LABELS, TuningError, "max_steps=2.5 must be a whole number or None"),
+        ({"seed": None}, TEXTS, LABELS, TuningError, "seed=None must be a whole number"),
+        ({"optimizer": None}, TEXTS, LABELS, TuningError, "optimizer=None must be a text"),
+        ({"gradient_checkpointing": "no"}, TEXTS, LABELS, TuningError, "must be True or False"),
+        ({"max_steps": None, "epochs": -1}, TEXTS, LABELS, TuningError, "epochs=-1 must be at least 1"),
+        ({"device": "meta"}, TEXTS, LABELS, TuningError, "device 'meta' can't compute"),
+        ({"device": None}, TEXTS, LABELS, TuningError, "device None can't compute"),
         ({"verbalizer": {"positive": 1, "negative": 2}}, TEXTS, LABELS, VerbalizerError, "has 1 for label words"),
     ],
 )
@@ -259,6 +270,44 @@ def test_bad_input_is_one_clear_line(prompt, changes, X, y, error, message):
 def test_an_unknown_label_is_told_before_a_model_is_loaded():
     with pytest.raises(UnknownNameError, match="label 'negativ'"):
         PromptClassifier(TEMPLATE, WORDS, "/no/such/model").fit(TEXTS, [*LABELS[:5], "negativ"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"dropout": "0.1"}, TuningError, "HeadClassifier: dropout='0.1' must be a number"),
+        ({"dropout": 1.5}, TuningError, "dropout=1.5 must be from 0 to below 1"),
+        ({"fields": "text_a"}, TuningError, "fields='text_a' must be a list of texts"),
+        ({"fields": []}, TemplateError, "fields is empty"),
+    ],
+)
+def test_bad_settings_of_a_head_are_one_clear_line(head, changes, error, message):
+    with pytest.raises(error, match=message):
+        head.set_params(**changes).fit(TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("eval_set", ["ab", TEXTS, (TEXTS,), [(TEXTS, LABELS)], 3])
+def test_dev_examples_that_are_no_pair_are_one_clear_line(prompt, eval_set):
+    with pytest.raises(DataError, match=r"eval_set is .*; pass a pair") as caught:
+        prompt.fit(TEXTS, LABELS, eval_set=eval_set)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{"max_length": "64"}, {"seed": "0"}])
+def test_settings_of_another_type_are_told_by_predict_too(prompt, changes):
+    with pytest.raises(TuningError, match="must be a whole number"):
+        prompt.set_params(**changes).predict(TEXTS)
+
+
+def test_score_counts_right_answers_and_needs_a_label_for_each_text(prompt):
+    right = np.mean(prompt.predict(TEXTS) == np.array(LABELS))
+
+    assert prompt.score(TEXTS, LABELS) == right
+    assert prompt.score([Example({"text_a": t}, y) for t, y in zip(TEXTS, LABELS, strict=True)]) == right
+    with pytest.raises(DataError, match="2 labels for 6 rows"):
+        prompt.score(TEXTS, LABELS[:2])
+    with pytest.raises(DataError, match="row 1 has no label"):
+        prompt.score(TEXTS, None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from transformers.optimization import Adafactor
 
 from promptlab.batching import LengthBatches
 from promptlab.checkpoint import DevScore
-from promptlab.errors import SavedModelError, TuningError, UnknownNameError
+from promptlab.errors import DataError, SavedModelError, TuningError, UnknownNameError
 from promptlab.optimizers import make_optimizer
 from promptlab.training import train
 from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for, rate_factor
@@ -206,6 +206,26 @@ def test_an_interrupted_run_remembers_its_best_weights_its_record_and_how_long_d
     assert [model.head.weight.item()] == best
 
 
+@pytest.mark.parametrize("names", [[], ["config.json"]])
+def test_a_file_or_a_folder_of_other_things_is_no_checkpoint(tmp_path, names):
+    path = tmp_path / "run"
+    if names:
+        path.mkdir()
+    for file in [path / name for name in names] or [path]:
+        file.write_text("mine")
+
+    with pytest.raises(DataError, match="choose"):
+        fit(Line(), checkpoint=path)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    model = Line()
+    model.head.weight.data.fill_(float("nan"))
+
+    with pytest.raises(TuningError, match="loss at update 5 isn't a number any more; lower learning_rate"):
+        fit(model)
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     fit(Line(), checkpoint=tmp_path / "run")
 
@@ -329,7 +349,17 @@ def test_many_rows_are_batched_by_length():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"max_steps": 0}, {"batch_size": 0}, {"learning_rate": -1.0}, {"learning_rate": 20.0}, {"warmup_ratio": 1.0}],
+    [
+        {"max_steps": 0},
+        {"batch_size": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": 20.0},
+        {"warmup_ratio": 1.0},
+        {"patience": 0},
+        {"weight_decay": -0.1},
+        {"weight_decay": float("inf")},
+        {"max_grad_norm": 0.0},
+    ],
 )
 def test_settings_out_of_range_are_errors(changes):
     with pytest.raises(TuningError, match=next(iter(changes))):
