@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ import torch
 from promptlab.checkpoint import DevScore
 from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
-from promptlab.errors import BackboneError, DataError, TemplateError, TuningError
+from promptlab.errors import BackboneError, DataError, TemplateError, TuningError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import train_model
 from promptlab.generator_model import GeneratorModel, Pair
@@ -199,7 +199,7 @@ def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> f
         from sacrebleu import corpus_bleu
     except ImportError:
         raise DataError("BLEU needs the package sacrebleu; install promptlab[bleu].") from None
-    several = [[one] if isinstance(one, str) else list(one) for one in references]
+    several = [[one] if isinstance(one, str) else _listed(one) for one in _listed(references)]
     if len(written) != len(several):
         raise DataError(f"there are {len(written)} inputs, but {len(several)} references; give some for each.")
     if not several or not all(several):
@@ -219,8 +219,14 @@ def _check_options(options: Mapping[str, Any]) -> None:
         )
 
 
+def _listed(texts: Any) -> list[Any]:
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise DataError(f"y is {shown(texts)}; pass a list with one text for each input.")
+    return list(texts)
+
+
 def _paired(X: Any, y: Any) -> list[Example]:
-    texts = list(y)
+    texts = _listed(y)
     wrong = next(
         (row for row, text in enumerate(texts, start=1) if not isinstance(text, str) or not text.strip()), None
     )

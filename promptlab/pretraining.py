@@ -14,7 +14,7 @@ import numpy as np
 
 from promptlab.classifier import PromptClassifier
 from promptlab.data.readers import iter_examples
-from promptlab.errors import DataError, TuningError, UnknownNameError
+from promptlab.errors import DataError, TuningError, UnknownNameError, check_seed
 from promptlab.text_classifier import TextClassifier
 from promptlab.tuning.prompt_tuning import PromptTuning
 from promptlab.types import Example
@@ -214,6 +214,7 @@ def pretrain_prompt(
     """
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
+    check_seed(seed, TuningError)
     if n_examples < 30:
         raise DataError(f"n_examples={n_examples} is too few to learn from; take at least 30, usually thousands.")
     usual = FORMATS[format]

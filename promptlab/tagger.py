@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ import torch
 
 from promptlab.checkpoint import DevScore
 from promptlab.devices import resolve_device
-from promptlab.errors import DataError
+from promptlab.errors import DataError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import train_model
 from promptlab.inference import BATCH
@@ -63,7 +63,9 @@ class TokenClassifier(TrainedEstimator):
 
     def predict(self, X: Any) -> list[list[str]]:
         """The likeliest tag of every word of every sentence."""
-        return _tags(self._ready().to(resolve_device(self.device)), X, self.tags_, self.max_length)
+        model = self._ready()
+        _check_sentences(X, "X")
+        return _tags(model.to(resolve_device(self.device)), X, self.tags_, self.max_length)
 
     def score(self, X: Any, y: Any) -> float:
         """Entity F1, micro-averaged: an entity counts if its type and both of its ends are right."""
@@ -121,15 +123,27 @@ def _tags(model: TaggerModel, X: Any, tags: Sequence[str], max_length: int | Non
 
 
 def _check(X: Any, y: Any) -> None:
-    if not len(X):
-        raise DataError("there are no sentences; give at least one.")
+    _check_sentences(X, "X")
+    _check_sentences(y, "y")
+    if not any(len(words) for words in X):
+        raise DataError("there are no sentences with words; give at least one.")
     if len(X) != len(y):
         raise DataError(f"there are {len(X)} sentences, but {len(y)} rows of tags; give one row for each sentence.")
     for row, (words, tags) in enumerate(zip(X, y), start=1):
-        if isinstance(words, str):
-            raise DataError(f"sentence {row} is one text; split it into a list of words.")
         if len(words) != len(tags):
             raise DataError(f"sentence {row} has {len(words)} words, but {len(tags)} tags; give each word one.")
+
+
+def _check_sentences(rows: Any, name: str) -> None:
+    """Refuse what isn't a list with a list of texts for each sentence."""
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Collection):
+        raise DataError(f"{name} is {shown(rows)}; pass a list with a list of texts for each sentence.")
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, str):
+            raise DataError(f"sentence {number} of {name} is one text; split it into a list of words.")
+        wrong = [item for item in row if not isinstance(item, str)] if isinstance(row, Collection) else [row]
+        if wrong:
+            raise DataError(f"sentence {number} of {name} holds {shown(wrong[0])}; words and tags are texts.")
 
 
 def entity_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:

@@ -194,6 +194,8 @@ def test_bad_input_is_one_clear_line(tiny_backbone):
         (BackboneError, "fills masks but writes no text", {"model": tiny_backbone("bert")}),
         (DataError, "row 2 has the text ''", {"y": ["a", "", "c", "d"]}),
         (DataError, "there are no examples", {"X": [], "y": []}),
+        (DataError, "y is None; pass a list", {"y": None}),
+        (DataError, "y is 'abcd'; pass a list", {"y": "abcd"}),
         (DataError, "4 rows", {"y": TEXTS[:2]}),
         (TemplateError, "goes on after its mask", {"source": "{{ mask }} {{ text_a }}"}),
         (TemplateError, "2 masks", {"source": "{{ text_a }} {{ mask(2) }}"}),

@@ -155,6 +155,7 @@ def test_bad_input_is_one_clear_line(base, tmp_path):
     for error, message, arguments in [
         (UnknownNameError, "format 'pairs'", {"format": "pairs"}),
         (DataError, "n_examples=2 is too few", {"n_examples": 2}),
+        (TuningError, "seed=-1 must be a whole number", {"seed": -1}),
         (TuningError, "needs a labeller", {"format": "sentence"}),
         (DataError, "0 of 2 documents have 5 sentences", {"documents": [["a."], ["b."]]}),
     ]:

@@ -140,11 +140,28 @@ def test_it_follows_scikit_learn(base):
         ([["a", "b"]], [["O"]], "2 words, but 1 tags"),
         (["a b"], [["O", "O"]], "split it into a list of words"),
         ([["a"]], [["O"]], "all words have the tag 'O'"),
+        (None, TAGS, "X is None; pass a list with a list"),
+        (SENTENCES, None, "y is None; pass a list with a list"),
+        ([["a", 1]], [["O", "O"]], "sentence 1 of X holds 1; words and tags are texts"),
+        ([["a", "b"]], [["O", None]], "sentence 1 of y holds None"),
+        ([["a", "b"]], ["OB"], "sentence 1 of y is one text"),
+        ([None], [["O"]], "sentence 1 of X holds None"),
+        ([[]], [[]], "no sentences with words"),
     ],
 )
 def test_bad_input_is_one_clear_line(base, X, y, message):
     with pytest.raises(DataError, match=message):
         tagger(base).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"), [("a film", "X is 'a film'"), (["a film"], "is one text; split it"), (None, "X is None")]
+)
+def test_what_are_no_sentences_is_not_labelled(base, X, message):
+    fitted = tagger(base, max_steps=1).fit(SENTENCES, TAGS)
+
+    with pytest.raises(DataError, match=message):
+        fitted.predict(X)
 
 
 def test_prompt_tuning_needs_a_template(base):
