@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from promptlab.errors import DataError
+from promptlab.errors import DataError, shown
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def _whole_path(path: str | Path) -> Path:
         target.exists()  # tells names that no file can have
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        raise DataError(f"can't write to {path!r}: {said}; choose another place.") from None
+        raise DataError(f"can't write to {shown(str(path))}: {str(said).rstrip('.')}; choose another place.") from None
     return target
 
 

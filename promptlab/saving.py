@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
-from promptlab.errors import SavedModelError, TuningError
+from promptlab.errors import SavedModelError, TuningError, shown
 from promptlab.files import atomic_folder
 from promptlab.parts import fresh_backbone, resolve_tuning
 from promptlab.registry import ESTIMATORS, TUNINGS
@@ -21,6 +21,10 @@ from promptlab.trainable import TrainableModel
 SCHEMA = 1
 SETTINGS = "promptlab.json"
 WEIGHTS = "weights.safetensors"
+SHAPES = {
+    "estimator": str, "parameters": dict, "tuning": dict, "model": dict, "template": dict, "verbalizer": dict,
+    "tags": list,
+}  # fmt: skip
 NOT_SAVED = ("template", "verbalizer", "model", "tuning", "checkpoint_dir", "device")
 
 
@@ -100,6 +104,12 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
 
 
 def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
+    unknown = set(settings["parameters"]) - (set(cls.__dataclass_fields__) - set(NOT_SAVED))
+    if unknown:
+        raise SavedModelError(
+            f"{str(path)!r} has the setting {min(unknown)!r}, which {cls.__name__} of promptlab {__version__} hasn't; "
+            "update promptlab."
+        )
     tuning = TUNINGS.from_dict(settings["tuning"])
     backbone = fresh_backbone(settings["model"]["name"] if model is None else model, device)
     if backbone.revision != settings["model"]["revision"]:
@@ -137,20 +147,33 @@ def read_settings(path: Path) -> SavedSettings:
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
         schema = settings["schema"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise SavedModelError(f"{str(path)!r} holds no {SETTINGS}; give a folder that save_pretrained wrote.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SavedModelError(f"{str(file)!r} is damaged ({error}); save the model again.") from None
     if schema != SCHEMA:
         raise SavedModelError(
             f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
         )
+    wrong = [name for name, shape in SHAPES.items() if not isinstance(settings.get(name, shape()), shape)]
+    if wrong:
+        raise SavedModelError(
+            f"{str(file)!r} holds {shown(settings[wrong[0]])} as {wrong[0]}, where a {SHAPES[wrong[0]].__name__} should "
+            "stand; save the model again."
+        )
+    if "model" in settings:
+        settings["model"] = SavedSettings(settings["model"], file)
     return SavedSettings(settings, file)
 
 
 def _local(folder: str | Path) -> Path:
-    path = Path(folder).expanduser()
-    if path.exists() or str(folder).count("/") != 1 or str(folder).startswith((".", "/", "~")):
+    try:
+        path = Path(folder).expanduser()
+        exists = path.exists()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise SavedModelError(f"no folder can be called {shown(folder)} ({said}); check the path.") from None
+    if exists or str(folder).count("/") != 1 or str(folder).startswith((".", "/", "~")):
         return path
     from huggingface_hub import snapshot_download
 

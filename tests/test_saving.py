@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from promptlab import DemonstrationTemplate, HeadClassifier, PromptClassifier
-from promptlab.errors import DataError, SavedModelError, TuningError
+from promptlab.errors import DataError, PromptlabError, SavedModelError, TuningError
 from promptlab.saving import load_any
 
 TEXTS = ["the film was great", "a good story", "a dull mess", "the acting was bad"]
@@ -105,6 +105,59 @@ def test_a_newer_schema_says_update(saved):
 
     with pytest.raises(SavedModelError, match=r"schema 99.*update promptlab"):
         load_any(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"estimator": ["x"]}, "as estimator, where a str should stand"),
+        ({"parameters": None}, "holds None as parameters, where a dict should"),
+        ({"tuning": "full"}, "holds 'full' as tuning"),
+        ({"template": None, "verbalizer": "x"}, "holds None as template"),
+        ({"model": {"revision": "x"}}, "lacks 'name'"),
+        ({"parameters": {"sead": 1}}, "the setting 'sead', which PromptClassifier of promptlab"),
+        ({"verbalizer": {"kind": "manual", "label_words": None}}, "label words are None"),
+        ({"template": {"kind": "in-context", "template": {}}}, "template is {}"),
+        ({"tuning": {"kind": "lora", "rank": "8"}}, "rank='8' must be a whole number"),
+    ],
+)
+def test_settings_that_were_edited_wrongly_are_named(saved, changes, message):
+    _, folder = saved
+    damage(folder, **changes)
+
+    with pytest.raises(PromptlabError, match=message) as caught:
+        PromptClassifier.from_pretrained(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", [None, 3, "x" * 400, "~nobody-of-this-name/x"])
+def test_what_can_be_no_folder_is_one_clear_line(path):
+    with pytest.raises(SavedModelError, match="no folder can be called"):
+        PromptClassifier.from_pretrained(path)
+
+
+def test_a_file_is_no_saved_model(saved):
+    _, folder = saved
+
+    with pytest.raises(SavedModelError, match="holds no promptlab"):
+        load_any(folder / "README.md")
+
+
+def test_lora_weights_of_another_rank_are_refused(base, tmp_path):
+    prompt_classifier(base, tuning="lora").fit(TEXTS, LABELS).save_pretrained(tmp_path / "lora")
+    damage(tmp_path / "lora", tuning={"kind": "lora", "rank": 4})
+
+    with pytest.raises(SavedModelError, match="doesn't fit its settings"):
+        PromptClassifier.from_pretrained(tmp_path / "lora")
+
+
+def test_the_folder_of_the_base_model_is_not_replaced(saved, base):
+    classifier, folder = saved
+
+    with pytest.raises(DataError, match="holds other files"):
+        classifier.save_pretrained(base)
+    with pytest.raises(DataError, match="holds other files"):
+        classifier.export_model(folder)
 
 
 def test_another_base_model_is_noticed(saved, tiny_backbone):
