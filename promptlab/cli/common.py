@@ -30,15 +30,19 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
 
 
-def parse_pairs(pairs: Sequence[str]) -> dict[str, str] | None:
+def parse_pairs(pairs: Sequence[str], form: str = "FIELD=COLUMN, such as text_a=sentence") -> dict[str, str] | None:
     """``("text_a=sentence",)`` → ``{"text_a": "sentence"}``; None if there are none.
 
     Raises:
-        click.BadParameter: if a pair has no ``=``.
+        click.BadParameter: if a pair has no ``=``, or two have one name.
     """
     wrong = [pair for pair in pairs if "=" not in pair.strip("=")]
     if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} should look like FIELD=COLUMN, such as text_a=sentence.")
+        raise click.BadParameter(f"{wrong[0]!r} should look like {form}.")
+    names = [pair.split("=", 1)[0] for pair in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise click.BadParameter(f"{twice[0]!r} is given twice; give it once.")
     return dict(pair.split("=", 1) for pair in pairs) or None
 
 

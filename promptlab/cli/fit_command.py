@@ -123,7 +123,7 @@ def command(
     check_replaceable(output, mark="promptlab.json")  # before any work is done
     fields = parse_pairs(columns)
     examples = read_examples(train, columns=fields, label=label)
-    method = make_tuning(tuning, parse_pairs(tuning_args) or {})
+    method = make_tuning(tuning, parse_pairs(tuning_args, "NAME=VALUE, such as rank=4") or {})
     held_out = (read_examples(dev, columns=fields, label=label), None) if dev else None
     if head:
         names = [name for name in ("text_a", "text_b") if name in examples[0].fields]
@@ -188,6 +188,7 @@ def parse_verbalizer(text: str, answers: str = "words") -> Any:
     Raises:
         VerbalizerError: if the JSON is broken or isn't an object.
     """
+    from promptlab.data.readers import unique_keys
     from promptlab.errors import VerbalizerError
 
     try:
@@ -197,7 +198,7 @@ def parse_verbalizer(text: str, answers: str = "words") -> Any:
     if not source.lstrip().startswith("{"):
         return text
     try:
-        words = json.loads(source)
+        words = json.loads(source, object_pairs_hook=unique_keys)
     except ValueError as error:
         raise VerbalizerError(f"verbalizer {text!r} isn't valid JSON ({error}); write class: [words].") from None
     from promptlab.verbalizers.strings import StringVerbalizer

@@ -15,6 +15,8 @@ KINDS = ("tasks", "templates", "verbalizers", "tunings", "models", "families", "
 @json_option
 def command(kind: str, task: str | None, as_json: bool) -> None:
     """List what can be chosen by name."""
+    if task is not None and kind not in ("templates", "verbalizers"):
+        raise click.UsageError("--task goes with templates and verbalizers.")
     names = _describe(kind, task)
     if as_json:
         print_json(names)

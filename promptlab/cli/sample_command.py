@@ -23,18 +23,16 @@ from promptlab.cli.common import FILE, json_option, label_option, print_json
 @json_option
 def command(file: Path, output: Path, k: int, seed: int, label: str, as_json: bool) -> None:
     """Draw K examples of each class of FILE for training and K others for dev (LM-BFF's protocol)."""
-    from promptlab.data.readers import iter_rows
+    from promptlab.data.readers import iter_examples, iter_rows
     from promptlab.data.sampling import k_shot
-    from promptlab.errors import DataError
     from promptlab.files import atomic_folder
 
+    labels = [example.label for example in iter_examples(file, columns={}, label=label)]
     rows = list(iter_rows(file))
-    if rows and label not in rows[0]:
-        raise DataError(f"{str(file)!r} has no column {label!r} but {', '.join(map(repr, rows[0]))}; pass --label.")
-    train, dev = k_shot([str(row[label]) for row in rows], k=k, seed=seed)
+    train, dev = k_shot(labels, k=k, seed=seed)
     with atomic_folder(output) as folder:
-        _write(folder / "train.tsv", [rows[i] for i in train])
-        _write(folder / "dev.tsv", [rows[i] for i in dev])
+        _write(folder / "train.tsv", list(rows[0]), [rows[i] for i in train])
+        _write(folder / "dev.tsv", list(rows[0]), [rows[i] for i in dev])
     result = {"train": len(train), "dev": len(dev), "output": str(output)}
     if as_json:
         print_json(result)
@@ -42,8 +40,18 @@ def command(file: Path, output: Path, k: int, seed: int, label: str, as_json: bo
         click.echo(f"{len(train)} training and {len(dev)} dev examples in {output}")
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    from promptlab.errors import DataError, shown
+
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
+        writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            if set(row) != set(names) or any(
+                value is None or isinstance(value, (list, dict)) for value in row.values()
+            ):
+                raise DataError(f"{shown(row)} is no row of a table; give every row a text or number in each column.")
+            try:
+                writer.writerow(row)
+            except UnicodeEncodeError:
+                raise DataError(f"{shown(row)} holds half of a character (a lone surrogate); mend the data.") from None

@@ -34,7 +34,9 @@ def command(
     from promptlab.inspection import inspect_prompt
 
     quiet_libraries()
-    example = as_examples([{**as_examples([tuple(texts)])[0].fields, **(parse_pairs(fields) or {})}])[0]
+    example = as_examples(
+        [{**as_examples([tuple(texts)])[0].fields, **(parse_pairs(fields, "NAME=VALUE, such as topic=film") or {})}]
+    )[0]
     report = inspect_prompt(template, example, model=model, max_length=max_length, top_k=top_k)
     if as_json:
         print_json(report)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from promptlab.errors import DataError
+from promptlab.errors import DataError, shown
 from promptlab.types import Example
 
 Row = dict[str, Any]
@@ -46,7 +46,11 @@ def iter_examples(
     """``read_examples`` one at a time, for files that don't fit in memory; errors come up where they are met."""
     for number, row in enumerate(iter_rows(path), start=1):
         where = f"row {number} of {str(path)!r}"
-        name = None if label is None else _label(_value(row, label, where, "label=... (None for no labels)"), where)
+        name = (
+            None
+            if label is None
+            else _label(_value(row, label, where, "label=... (--label; None for no labels)"), where)
+        )
         yield Example(_fields(row, columns, label, where), name)
 
 
@@ -168,12 +172,25 @@ def _json_rows(file: Path, _: int) -> Iterator[Row]:
 
 def _json_row(line: str, where: str) -> Row:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} isn't valid JSON ({error}); write one JSON object on each line.") from None
     if not isinstance(row, dict):
         raise DataError(f"{where} is a JSON {type(row).__name__}, not an object; write {{column: value, ...}}.")
     return row
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For ``json.loads``, which otherwise keeps the last of several values.
+
+    Raises:
+        ValueError: if a key stands twice.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return values
 
 
 def _parquet_rows(file: Path, chunk_size: int) -> Iterator[Row]:
@@ -207,7 +224,7 @@ def _value(row: Mapping[str, Any], column: str, where: str, option: str) -> Any:
 
 
 def _fields(row: Mapping[str, Any], columns: Mapping[str, str] | None, label: str | None, where: str) -> Row:
-    mapped = {field: _value(row, column, where, "columns=...") for field, column in (columns or {}).items()}
+    mapped = {field: _value(row, column, where, "columns=... (--column)") for field, column in (columns or {}).items()}
     for field, value in mapped.items():
         _require(value, field, where)
     used = {*(columns or {}).values(), label}
@@ -234,6 +251,8 @@ def _missing(value: Any) -> bool:
 def _label(value: Any, where: str) -> str:
     if _missing(value) or not str(value).strip():
         raise DataError(f"{where} has no label ({value!r}); fill it in or leave the row out.")
+    if isinstance(value, bytes):
+        raise DataError(f"{where} has the label {value!r}, which is bytes; decode it to a text.")
     if isinstance(value, (Mapping, list, tuple)):
         raise DataError(f"{where} has the label {value!r}; expected one class, so pass a single column of labels.")
     return str(value)
@@ -262,6 +281,8 @@ def _listed(values: Any, name: str) -> list[Any]:
     if isinstance(values, (str, bytes, Mapping, Example, set, frozenset)):
         expected = "pass a list of texts" if name == "X" else "pass a list of labels"
         raise DataError(f"{name} is one {type(values).__name__}; {expected}, even for one row.")
+    if hasattr(values, "toarray"):  # of scipy, whose rows print as tables
+        raise DataError(f"{name} is a sparse {type(values).__name__}; pass a plain list of texts or labels.")
     method = next((name for name in _TO_LIST if hasattr(values, name)), None)
     if method is not None:
         values = getattr(values, method)()
@@ -282,6 +303,10 @@ def _row(item: Any, where: str) -> Row:
         return {str(field): value for field, value in item.items()}
     if isinstance(item, str) or _missing(item):
         item = (item,)
-    if not isinstance(item, (tuple, list)) or not 0 < len(item) <= len(string.ascii_lowercase):
-        raise DataError(f"{where} of X is {item!r}; expected a text, a tuple of texts, a mapping or an Example.")
+    if (
+        not isinstance(item, (tuple, list))
+        or not 0 < len(item) <= len(string.ascii_lowercase)
+        or not all(isinstance(value, str) or _missing(value) for value in item)
+    ):
+        raise DataError(f"{where} of X is {shown(item)}; expected a text, a tuple of texts, a mapping or an Example.")
     return {f"text_{letter}": value for letter, value in zip(string.ascii_lowercase, item)}

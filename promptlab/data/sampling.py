@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptlab.errors import DataError
+from promptlab.errors import DataError, check_seed
 
 
 def k_shot(labels: Sequence[str | None], *, k: int, seed: int, dev: bool = True) -> tuple[list[int], list[int]]:
@@ -22,12 +22,13 @@ def k_shot(labels: Sequence[str | None], *, k: int, seed: int, dev: bool = True)
         dev: whether to draw a dev split; if not it is empty, and k rows per class are enough.
 
     Raises:
-        DataError: if k is below 1, a label is missing, or a class has too few rows.
+        DataError: if k is below 1, the seed out of range, a label is missing, or a class has too few rows.
     """
     import numpy as np
 
     if k < 1:
         raise DataError(f"k is {k}; draw at least 1 row per class.")
+    check_seed(seed, DataError)
     rng = np.random.RandomState(seed)
     train: list[int] = []
     held_out: list[int] = []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -211,6 +212,29 @@ def test_sample_draws_k_of_each_class(tmp_path):
     assert not set(train) & set(dev)
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text_a": "a"}, "no column 'label'"),
+        ({"text_a": "a", "label": None}, "has no label"),
+        ({"text": "a", "label": "x"}, "is no row of a table"),
+        ({"text_a": None, "label": "x"}, "is no row of a table"),
+        ({"text_a": ["a"], "label": "x"}, "is no row of a table"),
+        ({"text_a": "\ud800", "label": "x"}, "half of a character"),
+    ],
+)
+def test_sample_writes_no_row_that_a_table_cannot_hold(tmp_path, row, message):
+    path = tmp_path / "pool.jsonl"
+    path.write_text(json.dumps({"text_a": "b", "label": "x"}) + "\n" + json.dumps(row) + "\n", encoding="utf-8")
+
+    result = run("sample", path, "-o", tmp_path / "shots", "-k", 1)
+
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "shots").exists()
+
+
 @pytest.mark.parametrize("kind", ["tasks", "templates", "verbalizers", "tunings", "models", "families", "samples"])
 def test_list_prints_names(kind):
     names = json.loads(run("list", kind, "--json").stdout)
@@ -242,11 +266,26 @@ def test_list_prints_names(kind):
         ([*FIT], 2, "--template and --verbalizer, or --head"),
         ([*FIT, "--head", "--tuning", "lora2"], 2, "lora2"),
         ([*FIT, "--head", "--column", "text_a"], 2, "FIELD=COLUMN"),
+        ([*FIT, "--head", "--column", "text_a=text_a", "--column", "text_a=label"], 2, "'text_a' is given twice"),
+        ([*FIT, "--head", "--tuning", "lora", "--tuning-arg", "rank"], 2, "NAME=VALUE, such as rank=4"),
+        ([*FIT, "--head", "--tuning", "lora", "--tuning-arg", "rank=x"], 1, "rank='x' must be a whole number"),
+        ([*FIT, "--head", "--label", "klass"], 1, "(--label"),
+        (
+            [*FIT, "--template", TEMPLATE, "--verbalizer", '{"a": "bad", "a": "dull", "b": "good"}'],
+            1,
+            "'a' stands twice",
+        ),
+        ([*FIT, "--head", "--checkpoint-dir", "{train}"], 1, "is a file"),
+        ([*FIT, "--head", "--device", "meta"], 1, "device 'meta' can't compute"),
+        (["predict", "{train}", "{train}"], 1, "holds no promptlab.json"),
         (["predict", "nothing", "{train}"], 1, "promptlab.json"),
         (["evaluate", "nothing", "{train}"], 1, "promptlab.json"),
         (["show", "{{ mask }}", "--text", "a", "--model", "nosuch"], 1, "unknown model 'nosuch'"),
         (["show", "sst2/it-wass", "--text", "a"], 1, "did you mean 'sst2/it-was'"),
         (["sample", "{train}", "-o", "x", "-k", "16"], 1, "16"),
+        (["sample", "{train}", "-o", "x", "-k", "1", "--seed", "-1"], 1, "seed=-1 must be a whole number from 0"),
+        (["sample", "{train}", "-o", "x", "--label", "klass"], 1, "no column 'klass'"),
+        (["list", "tunings", "--task", "sst2"], 2, "--task goes with"),
         (["predct"], 2, "Did you mean 'predict'"),
         (["list", "modls"], 2, "modls"),
     ],
@@ -347,6 +386,26 @@ def test_downloading_an_unknown_model_names_the_known_ones():
 
     assert result.exit_code == 1
     assert "did you mean 'smollm2'" in result.output
+
+
+def test_the_folder_of_a_model_is_not_replaced(base, fitted, train_file):
+    for arguments in (
+        ("fit", train_file, "-o", base, *PROMPT, "--model", base, "--max-steps", 1),
+        ("export", fitted[0], "-o", fitted[0]),
+    ):
+        result = run(*arguments)
+
+        assert result.exit_code == 1
+        assert "holds other files, which saving would delete" in result.output
+
+
+def test_predict_replaces_no_pipe(fitted, train_file, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+
+    result = run("predict", fitted[0], train_file, "-o", tmp_path / "pipe")
+
+    assert result.exit_code == 1
+    assert "is a device or pipe" in result.output
 
 
 def test_a_folder_with_other_files_is_not_replaced(base, train_file, tmp_path):

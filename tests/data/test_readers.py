@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
 from promptlab.data.readers import as_examples, iter_examples, iter_rows, read_examples
 from promptlab.errors import DataError
@@ -238,6 +239,14 @@ def test_broken_json_names_its_line(tmp_path):
     )
 
 
+def test_a_key_that_stands_twice_in_a_json_line_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text_a": "a", "label": "x"}\n{"text_a": "a", "text_a": "b"}\n', encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"line 2 isn't valid JSON \(the key 'text_a' stands twice\)"):
+        read_examples(path)
+
+
 @pytest.mark.parametrize(("line", "kind"), [("[1, 2]", "list"), ('"text"', "str"), ("3", "int"), ("null", "NoneType")])
 def test_a_json_line_that_is_no_object_names_its_line_and_kind(tmp_path, line, kind):
     check_refused(write(tmp_path, "rows.jsonl", line), f"line 1 is a JSON {kind}, not an object")
@@ -361,7 +370,14 @@ def test_what_holds_no_rows_is_refused(X):
         as_examples(X)
 
 
-@pytest.mark.parametrize("item", [5, (), b"bytes", ("x",) * 27])
+def test_sparse_matrices_and_bytes_are_one_clear_line():
+    with pytest.raises(DataError, match="X is a sparse csr_matrix; pass a plain list"):
+        as_examples(csr_matrix(np.eye(2)))
+    with pytest.raises(DataError, match="row 1 has the label b'good', which is bytes"):
+        as_examples(["a film"], [b"good"])
+
+
+@pytest.mark.parametrize("item", [5, (), b"bytes", ("x",) * 27, (0.5, 1.5), [["nested"]]])
 def test_a_row_of_another_kind_is_named(item):
     with pytest.raises(
         DataError, match=r"row 2 of X is .*; expected a text, a tuple of texts, a mapping or an Example"

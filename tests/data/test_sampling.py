@@ -56,6 +56,12 @@ def test_k_below_one_is_refused():
         k_shot(LABELS, k=0, seed=0)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, "1", 0.5])
+def test_a_seed_that_numpy_does_not_take_is_refused(seed):
+    with pytest.raises(DataError, match="must be a whole number from 0 to 4294967295"):
+        k_shot(["a", "a"], k=1, seed=seed)
+
+
 def test_a_row_without_a_label_is_refused():
     with pytest.raises(DataError, match="row 2 has no label"):
         k_shot(["a", None], k=1, seed=0)
