@@ -90,7 +90,7 @@ class Checkpoint:
         progress = {"step": step, "highest": self.highest, "stale": self.stale, "history": self.history}
         with atomic_folder(self.path, mark=STATE) as folder:
             save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "state.safetensors")
-            (folder / STATE).write_text(json.dumps({"identity": self.identity, **progress}))
+            (folder / STATE).write_text(json.dumps({"identity": self.identity, **progress}, default=float))
 
     def load(self) -> int:
         """Take up the state on disk, if there is one; return the number of finished steps."""

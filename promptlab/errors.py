@@ -41,11 +41,11 @@ class SavedModelError(PromptlabError):
 class UnknownNameError(PromptlabError):
     """A name that isn't in its registry or library."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: Any, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(name, names, n=1)
+        close = difflib.get_close_matches(str(name), names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        super().__init__(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+        super().__init__(f"unknown {kind} {shown(name)}{hint} Known: {', '.join(names) or 'none'}.")
 
 
 def shown(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import fields
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from promptlab.backbones import catalog
 from promptlab.checkpoint import DevScore
 from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
-from promptlab.errors import DataError, TuningError, UnknownNameError
+from promptlab.errors import DataError, TuningError, UnknownNameError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import EncodedSet, Labelled, dev_score, train_model
 from promptlab.inference import BATCH, average_variants, predict_log_probs
@@ -50,6 +50,8 @@ class JointClassifier:
     ) -> None:
         if not classifiers:
             raise TuningError("there are no classifiers; give at least one.")
+        if not isinstance(classifiers, Mapping) or not all(isinstance(c, TextClassifier) for c in classifiers.values()):
+            raise TuningError(f"classifiers are {shown(classifiers)}; give a mapping from names to classifiers.")
         self.classifiers, self.model, self.share_encoder = dict(classifiers), model, share_encoder
         fitted = [name for name, classifier in self.classifiers.items() if hasattr(classifier, "model_")]
         self.origin: Any = catalog.load_backbone(model)
@@ -113,6 +115,8 @@ class JointClassifier:
         """
         self._check_fitted()
         examples = as_examples(X)
+        if isinstance(names, str) or not isinstance(names, Sized):
+            raise DataError(f"names are {shown(names)}; give a list with a classifier's name for each text.")
         if len(names) != len(examples):
             raise DataError(
                 f"there are {len(examples)} texts, but {len(names)} names of classifiers; give one for each."
@@ -150,6 +154,8 @@ class JointClassifier:
         return {name: Labelled.of(self._of(X, name), None if y is None else self._of(y, name)) for name in names}
 
     def _of(self, parts: Mapping[str, Any], name: str) -> Any:
+        if not isinstance(parts, Mapping):
+            raise DataError(f"X or y is {shown(parts)}; give a mapping from each classifier's name to its own.")
         if name not in parts:
             raise DataError(
                 f"there is no data for classifier {name!r}, only for {', '.join(parts) or 'none'}; give some."

@@ -32,7 +32,7 @@ class Registry:
         Raises:
             UnknownNameError: if the name isn't in the table.
         """
-        if name not in self.entries:
+        if name not in self.names:
             raise UnknownNameError(self.kind, name, self.entries)
         module, attribute = self.entries[name].split(":")
         return getattr(importlib.import_module(module), attribute)

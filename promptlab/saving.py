@@ -158,8 +158,8 @@ def read_settings(path: Path) -> SavedSettings:
     wrong = [name for name, shape in SHAPES.items() if not isinstance(settings.get(name, shape()), shape)]
     if wrong:
         raise SavedModelError(
-            f"{str(file)!r} holds {shown(settings[wrong[0]])} as {wrong[0]}, where a {SHAPES[wrong[0]].__name__} should "
-            "stand; save the model again."
+            f"{str(file)!r} holds {shown(settings[wrong[0]])} as {wrong[0]}, where a {SHAPES[wrong[0]].__name__} "
+            "should stand; save the model again."
         )
     if "model" in settings:
         settings["model"] = SavedSettings(settings["model"], file)

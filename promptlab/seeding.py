@@ -16,9 +16,9 @@ def seeded(seed: int) -> Iterator[None]:
     python_state, numpy_state = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        random.seed(int(seed))  # NumPy has whole numbers that Python takes for none
+        np.random.seed(int(seed) % 2**32)
+        torch.manual_seed(int(seed))
         try:
             yield
         finally:

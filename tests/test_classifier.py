@@ -293,6 +293,14 @@ def test_dev_examples_that_are_no_pair_are_one_clear_line(prompt, eval_set):
     assert "\n" not in str(caught.value)
 
 
+def test_settings_may_be_numbers_of_numpy(prompt, tmp_path):
+    numbers = {"max_steps": np.int64(2), "seed": np.int32(3), "learning_rate": np.float32(1e-3)}
+
+    prompt.set_params(**numbers, checkpoint_dir=tmp_path / "run").fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
+
+    assert PromptClassifier.from_pretrained(tmp_path / "out", model=prompt.model).seed == 3
+
+
 @pytest.mark.parametrize("changes", [{"max_length": "64"}, {"seed": "0"}])
 def test_settings_of_another_type_are_told_by_predict_too(prompt, changes):
     with pytest.raises(TuningError, match="must be a whole number"):

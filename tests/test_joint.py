@@ -273,6 +273,17 @@ def test_what_cannot_be_trained_together_is_told(base, change, message):
         JointClassifier(classifiers, base).fit(data, {name: LABELS for name in data})
 
 
+def test_other_things_than_mappings_are_one_clear_line(base):
+    for classifiers in ([PromptClassifier(SOURCE, WORDS)], {"a": "sst2"}):
+        with pytest.raises(TuningError, match="give a mapping from names to classifiers"):
+            JointClassifier(classifiers, base)
+    joint = JointClassifier({"a": PromptClassifier(SOURCE, WORDS, tuning="prompt-tuning", max_steps=1)}, base)
+    with pytest.raises(DataError, match="X or y is None; give a mapping"):
+        joint.fit(None)
+    with pytest.raises(DataError, match="names are None; give a list"):
+        joint.fit({"a": TEXTS}, {"a": LABELS}).predict(TEXTS, None)
+
+
 def test_what_cannot_share_a_batch_is_told(base):
     fitted = PromptClassifier(SOURCE, WORDS, base, "lora", max_steps=1).fit(TEXTS, LABELS)
     with pytest.raises(TuningError, match="has a backbone of its own"):

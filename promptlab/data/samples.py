@@ -36,7 +36,7 @@ class Sample:
         Raises:
             DataError: if there is no split of that seed.
         """
-        if seed not in self.splits:
+        if seed not in list(self.splits):
             raise DataError(f"{self.name} has no split of seed {seed}; choose from {', '.join(map(str, self.splits))}.")
         split = self.splits[seed]
         return [self.pool[row] for row in split.train], [self.pool[row] for row in split.dev]

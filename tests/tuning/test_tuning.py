@@ -128,6 +128,8 @@ def test_settings_are_read_from_text():
     ("name", "settings", "error", "message"),
     [
         ("top-layer", {}, UnknownNameError, "did you mean 'top-layers'"),
+        (None, {}, UnknownNameError, "unknown tuning None; did you mean 'none'"),
+        (["lora"], {}, UnknownNameError, "unknown tuning"),
         ("top-layers", {"m": "1"}, TuningError, "no setting 'm'"),
         ("top-layers", {"n": "two"}, TuningError, "n='two' must be a whole number"),
     ],
