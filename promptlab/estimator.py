@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from promptlab import saving
-from promptlab.errors import DataError, TuningError, check_seed, check_types, shown
+from promptlab.checks import check_seed, check_types
+from promptlab.errors import DataError, TuningError, shown
 from promptlab.interfaces import Tuning
 from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for
 

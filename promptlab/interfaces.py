@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from promptlab.errors import PromptlabError, TemplateError, TuningError, VerbalizerError, check_types
+from promptlab.checks import check_types
+from promptlab.errors import PromptlabError, TemplateError, TuningError, VerbalizerError
 from promptlab.training_settings import TrainingDefaults
 from promptlab.tunable import Tunable
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from promptlab.checks import check_seed
 from promptlab.classifier import PromptClassifier
 from promptlab.data.readers import iter_examples
-from promptlab.errors import DataError, TuningError, UnknownNameError, check_seed
+from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.text_classifier import TextClassifier
 from promptlab.tuning.prompt_tuning import PromptTuning
 from promptlab.types import Example

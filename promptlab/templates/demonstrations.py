@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from promptlab.errors import TemplateError, check_seed, shown
+from promptlab.checks import check_seed
+from promptlab.errors import TemplateError, shown
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
