@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from promptlab.errors import TuningError, UnknownNameError
+from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for, rate_factor
+
+
+def settings(**changes):
+    return TrainingSettings(**{"learning_rate": 0.05, "head_learning_rate": 0.05, "max_steps": 40, **changes})
+
+
+def test_a_constant_schedule_stays_at_the_rate_after_the_warm_up():
+    constant = settings(schedule="constant", max_steps=20, warmup_ratio=0.1)
+
+    assert [rate_factor(step, constant) for step in (0, 1, 2, 10, 19)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1])
+
+
+@pytest.mark.parametrize(("name", "value"), [("optimizer", "adam"), ("schedule", "cosine")])
+def test_an_unknown_optimizer_or_schedule_is_named(name, value):
+    with pytest.raises(UnknownNameError, match=f"{name} {value!r}"):
+        settings(**{name: value})
+
+
+def test_the_rate_warms_up_and_then_falls_to_zero():
+    plan = settings(max_steps=10, warmup_ratio=0.2)
+
+    assert [rate_factor(step, plan) for step in range(10)] == pytest.approx(
+        [1 / 3, 2 / 3, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
+    )
+
+
+def test_wide_models_get_a_smaller_rate():
+    assert learning_rate_for(3e-5, 384) == pytest.approx(1.2e-4)
+    assert learning_rate_for(3e-5, 1024) == pytest.approx(3e-5 * 0.5625)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_steps": 0},
+        {"batch_size": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": 20.0},
+        {"warmup_ratio": 1.0},
+        {"patience": 0},
+        {"weight_decay": -0.1},
+        {"weight_decay": float("inf")},
+        {"max_grad_norm": 0.0},
+    ],
+)
+def test_settings_out_of_range_are_errors(changes):
+    with pytest.raises(TuningError, match=next(iter(changes))):
+        settings(**changes)
+
+
+def test_steps_grow_with_the_examples_to_25_epochs_then_stay_and_cover_at_least_3_epochs():
+    assert default_steps(100, 4) == 100  # 25 epochs
+    assert default_steps(100, 8) == 200
+    assert default_steps(100, 12) == 300
+    assert default_steps(100, 50) == 300  # 6 epochs
+    assert default_steps(100, 865) == 3 * 865
+    assert default_steps(500, 12) == 500
