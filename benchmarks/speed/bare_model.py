@@ -118,10 +118,14 @@ def predict(task: str, rounds: int) -> dict[str, Any]:
     encoded = sorted(rows, key=lambda row: len(row.input_ids))
     chunks = [encoded[i : i + BATCH] for i in range(0, len(encoded), BATCH)]
     batches = [model.backbone.collate(chunk) for chunk in chunks]
+    contest: dict[str, Callable[[], object]] = {
+        "promptlab": lambda: classifier.predict_proba(texts),
+        "loop": lambda: bare.predict(batches),
+    }
     with torch.inference_mode():
+        seconds = in_turn(contest, rounds)
         stages: dict[str, Callable[[], object]] = {
-            "promptlab": lambda: classifier.predict_proba(texts),
-            "loop": lambda: bare.predict(batches),
+            "whole": lambda: classifier.predict_proba(texts),
             "render": lambda: [model.template.variants(example) for example in test],
             "render and tokenize": lambda: model.encode(test),
             "pad": lambda: [model.backbone.collate(chunk) for chunk in chunks],
@@ -129,13 +133,18 @@ def predict(task: str, rounds: int) -> dict[str, Any]:
             "all of the model": lambda: [model.read(batch) for batch in batches],
             "model and verbalizer": lambda: [model(batch) for batch in batches],
         }
-        seconds = in_turn(stages, rounds)
+        by_stage = in_turn(stages, 1)
     order = sorted(range(len(test)), key=lambda row: len(rows[row].input_ids))
     ours = classifier.predict_proba(texts)[order]
     apart = float(abs(ours - bare.predict(batches).exp().numpy()).max())
     if apart > 1e-4:
         raise SystemExit(f"the loop predicts something else: probabilities are up to {apart:.5f} away")
-    return {"seconds": seconds, "rows": len(test), "throughput": ratio(seconds, "loop", "promptlab")}
+    return {
+        "seconds": seconds,
+        "stages": by_stage,
+        "rows": len(test),
+        "throughput": ratio(seconds, "loop", "promptlab"),
+    }
 
 
 def fit(task: str, rounds: int) -> dict[str, Any]:
@@ -276,10 +285,10 @@ def table(runs: Mapping[str, Any]) -> str:
     lines.append(
         f"| eight verbalizers on one template: cost over one's | {runs['verbalizers']['cost']:.3f} | at most 1.05 |"
     )
-    stages = [name for name in runs["predict sst2"]["seconds"] if name not in ("promptlab", "loop")]
+    stages = [name for name in runs["predict sst2"]["stages"] if name != "whole"]
     lines += ["", "| stage of predict | " + " | ".join(TASKS.values()) + " |", "|---" * (len(TASKS) + 1) + "|"]
     for stage in stages:
-        shares = [ratio(runs[f"predict {task}"]["seconds"], stage, "promptlab") for task in TASKS]
+        shares = [ratio(runs[f"predict {task}"]["stages"], stage, "whole") for task in TASKS]
         lines.append(f"| {stage} | " + " | ".join(f"{100 * share:.1f} %" for share in shares) + " |")
     return "\n".join(lines)
 
@@ -317,12 +326,13 @@ def main() -> None:
     for name, (job, arguments) in jobs.items():
         with multiprocessing.get_context("spawn").Pool(1) as pool:  # each in a process of its own
             runs[name] = pool.apply(job, arguments)
-        print(
-            name,
-            {k: v for k, v in runs[name].items() if k != "seconds"} if isinstance(runs[name], dict) else runs[name],
-        )
+        print(name, _brief(runs[name]), flush=True)
     write(runs, options.rounds)
     print(table(runs))
+
+
+def _brief(run: Any) -> Any:
+    return {k: v for k, v in run.items() if k not in ("seconds", "stages")} if isinstance(run, dict) else run
 
 
 if __name__ == "__main__":
