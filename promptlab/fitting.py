@@ -15,7 +15,7 @@ from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, UnknownNameError
 from promptlab.inference import average_variants, in_batches, predict_log_probs
-from promptlab.model import PromptModel, score
+from promptlab.model import PromptModel
 from promptlab.trainable import TrainableModel
 from promptlab.training import train
 from promptlab.training_settings import TrainingSettings
@@ -122,14 +122,32 @@ def fit_model(
 ) -> list[dict[str, float]]:
     """Train what is trainable and leave the best weights by dev score; returns the record of ``train``.
 
-    If only the head is trained, the frozen model's answers are computed once.
+    If only the head is trained, the frozen model's answers are computed once. A head with a training of its own gets it
+    after the language model's.
 
     Raises:
         TuningError: if nothing is trainable.
     """
-    if model.has_constant_answers():
-        return _fit_head(model, training, dev, settings, checkpoint)
+    head = model.head
+    if head.own_training is None:
+        fit = _fit_head if model.has_constant_answers() else _fit_whole
+        return fit(model, training, dev, settings, checkpoint)
+    history = []
+    if not model.has_constant_answers():
+        model.head = head.first_head
+        history = _fit_whole(model, training, dev, settings, checkpoint)
+        model.head = head
+    own = replace(settings, batch_size=len(training.rows), gradient_accumulation_steps=1, **head.own_training)
+    return history + _fit_head(model, training, dev, own, None)
 
+
+def _fit_whole(
+    model: PromptModel,
+    training: EncodedSet,
+    dev: EncodedSet | None,
+    settings: TrainingSettings,
+    checkpoint: str | Path | None,
+) -> list[dict[str, float]]:
     row_targets = training.row_targets
 
     def collate(rows: list[int]) -> Batch:
@@ -159,7 +177,7 @@ class HeadModel(TrainableModel):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The loss of some rows."""
-        return score(self.head, self.answers[rows], self.labels[rows])
+        return self.head.own_loss(self.answers[rows], self.labels[rows])
 
 
 def _fit_head(

@@ -152,6 +152,10 @@ class Backbone(Tunable):
         """Hidden states at the answer slots."""
 
     @abstractmethod
+    def decoder(self) -> tuple[Tensor, Tensor | None]:
+        """Weight (vocabulary, embedding) and bias (vocabulary,) with which the LM head reads mask states."""
+
+    @abstractmethod
     def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
         """Log-probabilities, in nats, of whole answers at the one slot: (batch, strings), not normalised by length.
 

@@ -89,6 +89,9 @@ VERBALIZERS = Registry(
         "strings": "promptlab.verbalizers.strings:StringVerbalizer",
         "contextual": "promptlab.verbalizers.calibrated:ContextualVerbalizer",
         "domain": "promptlab.verbalizers.calibrated:DomainVerbalizer",
+        "prototypical": "promptlab.verbalizers.prototypical:PrototypicalVerbalizer",
+        "soft": "promptlab.verbalizers.soft:SoftVerbalizer",
+        "weighted": "promptlab.verbalizers.weighted:WeightedVerbalizer",
         "support": "promptlab.verbalizers.calibrated:SupportVerbalizer",
     },
 )

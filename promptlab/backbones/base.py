@@ -131,7 +131,6 @@ class TransformerBackbone(nn.Module, Backbone):
         return F.linear(hidden, weight, bias)
 
     def decoder(self) -> tuple[Tensor, Tensor | None]:
-        """Weight (vocabulary, embedding) and bias of the LM head's last layer."""
         layer: Any = self.model.get_output_embeddings()
         return layer.weight, layer.bias
 

@@ -174,6 +174,5 @@ class BartBackbone(Seq2SeqBackbone):
         start = torch.full_like(left[:, :1], self.model.config.decoder_start_token_id)
         return torch.cat([start, left], dim=1), lengths + 1
 
-    def project(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
-        bias = self.model.final_logits_bias[0]
-        return super().project(hidden, token_ids) + (bias if token_ids is None else bias[token_ids])
+    def decoder(self) -> tuple[Tensor, Tensor | None]:
+        return super().decoder()[0], self.model.final_logits_bias[0]

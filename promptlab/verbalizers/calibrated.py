@@ -147,12 +147,20 @@ class PriorHead(VerbalizerHead):
         self.inner = inner
         self.prior = nn.Buffer(prior, persistent=False)
         self.reads_lm_head, self.answer_length = inner.reads_lm_head, inner.answer_length
+        self.own_training = inner.own_training
 
     def read(self, backbone: Backbone, batch: Batch) -> Any:
         return self.inner.read(backbone, batch)
 
+    @property
+    def first_head(self) -> VerbalizerHead:
+        return self.inner.first_head
+
     def loss(self, answer: Any, labels: Tensor) -> Tensor:
         return self.inner.loss(answer, labels)
+
+    def own_loss(self, answer: Any, labels: Tensor) -> Tensor:
+        return self.inner.own_loss(answer, labels)
 
 
 class ClassPriorHead(PriorHead):

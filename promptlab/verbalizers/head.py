@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ class VerbalizerHead(nn.Module, ABC):
         return backbone.mask_states(batch)
 
     answer_length = 1  # tokens that the longest answer has
+    own_training: Mapping[str, Any] | None = None  # settings of a training on the finished language model's answers
 
     @abstractmethod
     def forward(self, answer: Any) -> Tensor:
@@ -34,6 +36,15 @@ class VerbalizerHead(nn.Module, ABC):
     def loss(self, answer: Any, labels: Tensor) -> Tensor:
         """Mean training loss of a batch; cross-entropy over the classes unless a head says otherwise."""
         return F.nll_loss(self(answer), labels)
+
+    @property
+    def first_head(self) -> VerbalizerHead:
+        """The head with which the language model is trained, where this one has a training of its own after that."""
+        return self
+
+    def own_loss(self, answer: Any, labels: Tensor) -> Tensor:
+        """Mean loss of the head's training on answers of a language model that stays as it is."""
+        return self.loss(answer, labels)
 
 
 class WordHead(VerbalizerHead):

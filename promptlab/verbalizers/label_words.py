@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from promptlab.errors import VerbalizerError, shown
-from promptlab.interfaces import Backbone
+from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot
+
+
+@dataclass(frozen=True)
+class LabelWordVerbalizer(Verbalizer):
+    """A verbalizer whose classes own words.
+
+    Args:
+        label_words: class → its words; a single string is one word.
+
+    Raises:
+        VerbalizerError: if there are fewer than two classes, or a class without words.
+    """
+
+    label_words: Mapping[str, Sequence[str]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "label_words", check_words(self.label_words))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.label_words)
+
+    @property
+    def answers(self) -> dict[str, str]:
+        return {name: words[0] for name, words in self.label_words.items()}
 
 
 def check_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:

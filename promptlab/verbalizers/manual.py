@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Verbalizer
+from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.aggregates import AGGREGATES, mean_logit
 from promptlab.verbalizers.head import WordHead
-from promptlab.verbalizers.label_words import check_words, label_word_ids
+from promptlab.verbalizers.label_words import LabelWordVerbalizer, label_word_ids
 
 
 @dataclass(frozen=True)
-class ManualVerbalizer(Verbalizer):
+class ManualVerbalizer(LabelWordVerbalizer):
     """Score a class by the mask logits of its label words.
 
     Source: PET, arXiv:2001.07676, section 3.1, there with one word per class.
@@ -30,22 +30,12 @@ class ManualVerbalizer(Verbalizer):
         VerbalizerError: if there are fewer than two classes, a class without words or an unknown aggregate.
     """
 
-    label_words: Mapping[str, Sequence[str]]
     aggregate: str = "mean-logit"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "label_words", check_words(self.label_words))
         if self.aggregate not in AGGREGATES:
             raise VerbalizerError(f"unknown aggregate {self.aggregate!r}; known: {', '.join(AGGREGATES)}.")
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.label_words)
-
-    @property
-    def answers(self) -> dict[str, str]:
-        return {name: words[0] for name, words in self.label_words.items()}
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> LabelWordHead:
         if slot.n_masks != 1:

@@ -1,0 +1,166 @@
+"""A prototype for each class, learnt by contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptlab.errors import VerbalizerError
+from promptlab.interfaces import Backbone, Verbalizer
+from promptlab.types import AnswerSlot, MaskStates
+from promptlab.verbalizers.head import VerbalizerHead
+
+
+@dataclass(frozen=True)
+class PrototypicalVerbalizer(Verbalizer):
+    """Projected mask states of a class are drawn together, and to a prototype, which classifies by its cosine.
+
+    Projection and prototypes are learnt from the mask states of the finished language model, which are computed once.
+    If the model is to be trained itself, that happens first, with ``verbalizer``; a frozen one stays as it is.
+
+    Source: ProtoVerb, arXiv:2203.09770, section 3.
+
+    Args:
+        verbalizer: another one, whose scores count as much as the prototypes' (both as z-scores over the classes).
+        names: the classes, where there is no other verbalizer.
+        size: of the projection.
+        learning_rate: of projection and prototypes.
+        max_steps: updates, each on all examples.
+
+    Raises:
+        VerbalizerError: if neither or both of verbalizer and names are given, or there are fewer than two classes.
+    """
+
+    verbalizer: Verbalizer | None = None
+    names: Sequence[str] = ()
+    size: int = 64
+    learning_rate: float = 1e-2
+    max_steps: int = 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "names", tuple(self.names))
+        if (self.verbalizer is None) != bool(self.names):
+            raise VerbalizerError(
+                f"verbalizer={self.verbalizer!r} and names={self.names!r}: give a verbalizer to combine the prototypes "
+                "with, or the names of the classes."
+            )
+        if self.verbalizer is not None and not isinstance(self.verbalizer, Verbalizer):
+            raise VerbalizerError(f"verbalizer is {self.verbalizer!r}; pass one such as ManualVerbalizer({{...}}).")
+        if len(self.classes) < 2:
+            raise VerbalizerError(f"names holds {len(self.names)} class(es); a classifier needs at least 2.")
+        for name in ("size", "max_steps"):
+            if getattr(self, name) < 1:
+                raise VerbalizerError(f"{name}={getattr(self, name)} must be at least 1.")
+
+    @property
+    def classes(self) -> Sequence[str]:
+        return self.names if self.verbalizer is None else self.verbalizer.classes
+
+    @property
+    def answers(self) -> Any:
+        return super().answers if self.verbalizer is None else self.verbalizer.answers
+
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> PrototypicalHead:
+        inner = None if self.verbalizer is None else self.verbalizer.build(backbone, slot)
+        if slot.n_masks != 1:
+            raise VerbalizerError(f"the template has {slot.n_masks} masks, but a prototype reads exactly 1.")
+        if inner is not None and type(inner).read is not VerbalizerHead.read:
+            raise VerbalizerError(
+                f"{type(self.verbalizer).__name__} reads no mask states, which prototypes need; wrap another."
+            )
+        width = backbone.decoder()[0].shape[1]
+        return PrototypicalHead(inner, len(self.classes), width, self)
+
+
+class PrototypicalHead(VerbalizerHead):
+    """Cosines of a projected mask state with the prototypes, alone or with another head's scores."""
+
+    def __init__(
+        self, inner: VerbalizerHead | None, n_classes: int, width: int, settings: PrototypicalVerbalizer
+    ) -> None:
+        super().__init__()
+        self.inner = inner
+        self.projection = nn.Linear(width, settings.size, bias=False)
+        self.prototypes = nn.Parameter(torch.empty(n_classes, settings.size))
+        nn.init.xavier_uniform_(self.prototypes)
+        self.own_training = {
+            "head_learning_rate": settings.learning_rate,
+            "max_steps": settings.max_steps,
+            "eval_every": settings.max_steps,
+            "weight_decay": 0.0,
+            "warmup_ratio": 0.0,
+            "schedule": "constant",
+            "patience": None,
+        }
+
+    def project(self, answer: MaskStates) -> Tensor:
+        """Projected mask states, (batch, size)."""
+        return self.projection(answer.hidden[:, 0])
+
+    def forward(self, answer: MaskStates) -> Tensor:
+        scores = cosines(self.project(answer), self.prototypes)  # (batch, classes)
+        if self.inner is not None:
+            scores = (z_scores(scores) + z_scores(self.inner(answer))) / 2
+        return F.log_softmax(scores, dim=-1)
+
+    @property
+    def first_head(self) -> VerbalizerHead:
+        if self.inner is None:
+            raise VerbalizerError(
+                "prototypes are learnt from a finished language model, which nothing would train here; give "
+                "PrototypicalVerbalizer a verbalizer, or choose tuning='frozen'."
+            )
+        return self.inner
+
+    def own_loss(self, answer: MaskStates, labels: Tensor) -> Tensor:
+        states = self.project(answer)
+        return instance_loss(states, labels) + prototype_loss(states, self.prototypes, labels)
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of each row of ``a`` with each of ``b``: (n, size), (m, size) → (n, m)."""
+    return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
+
+
+def z_scores(scores: Tensor) -> Tensor:
+    """Scores (batch, classes) less their mean over the classes, over their standard deviation."""
+    centred = scores - scores.mean(dim=-1, keepdim=True)
+    return centred / centred.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
+
+
+def instance_loss(states: Tensor, labels: Tensor) -> Tensor:
+    """How far states of one class are from one another, compared with those of other classes, in nats.
+
+    For each pair of one class (also of a state and itself) minus the log of exp(cosine) over itself plus those of the
+    first with all states of other classes; the mean over the pairs of each class, then over the classes, divided by the
+    number of classes once more. With as many states of each class it is the paper's.
+
+    Source: ProtoVerb, arXiv:2203.09770, section 3.2 (instance-instance loss).
+
+    Args:
+        states: (batch, size).
+        labels: (batch,).
+    """
+    similar = cosines(states, states)
+    same = labels[:, None] == labels  # (batch, batch)
+    others = similar.masked_fill(same, -torch.inf).logsumexp(dim=1, keepdim=True)  # (batch, 1)
+    losses = torch.logaddexp(similar, others) - similar  # -log(exp s / (exp s + sum of others))
+    counts = same.sum(dim=1)  # (batch,) states of the row's class
+    n_classes = len(labels.unique())
+    return (losses * same / counts[:, None] ** 2).sum() / n_classes**2
+
+
+def prototype_loss(states: Tensor, prototypes: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy over the cosines with the prototypes, mean over each class, then the classes, over their number.
+
+    Source: ProtoVerb, arXiv:2203.09770, section 3.2 (instance-prototype loss).
+    """
+    losses = F.cross_entropy(cosines(states, prototypes), labels, reduction="none")  # (batch,)
+    counts = (labels[:, None] == labels).sum(dim=1)
+    return (losses / counts).sum() / len(prototypes) ** 2

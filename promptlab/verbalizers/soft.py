@@ -1,0 +1,58 @@
+"""Trained vectors in place of label words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptlab.errors import VerbalizerError
+from promptlab.interfaces import Backbone
+from promptlab.types import AnswerSlot, MaskStates
+from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.label_words import LabelWordVerbalizer
+
+
+@dataclass(frozen=True)
+class SoftVerbalizer(LabelWordVerbalizer):
+    """Train a vector and a bias for each class, which start as those of its label words in the LM head.
+
+    They are copies: the vocabulary and the tied input embeddings stay as they are. With soft tokens in the template and
+    ``tuning="frozen"`` this is WARP.
+
+    Source: WARP, arXiv:2101.00121, section 3; OpenPrompt's SoftVerbalizer, which drops the bias and all words but one.
+
+    Args:
+        label_words: class → words of any number of tokens; a class starts as the mean over the tokens of all its words.
+
+    Raises:
+        VerbalizerError: if there are fewer than two classes, or a class without words.
+    """
+
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> SoftHead:
+        if slot.n_masks != 1:
+            raise VerbalizerError(f"the template has {slot.n_masks} masks, but a vector of a class reads exactly 1.")
+        starts = [self._start(name, words, backbone, slot) for name, words in self.label_words.items()]
+        return SoftHead(*map(torch.stack, zip(*starts, strict=True)))
+
+    def _start(self, name: str, words: Sequence[str], backbone: Backbone, slot: AnswerSlot) -> tuple[Tensor, Tensor]:
+        ids = [token for word in words for token in backbone.answer_ids(word, slot)]
+        if not ids:
+            raise VerbalizerError(f"the words of class {name!r} have no token for {backbone.name}; choose other words.")
+        weight, bias = backbone.decoder()
+        return weight[ids].mean(dim=0), weight.new_zeros(()) if bias is None else bias[ids].mean()
+
+
+class SoftHead(VerbalizerHead):
+    """A linear layer on the mask state, as the LM head's last layer takes it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.clone())  # (classes, embedding)
+        self.bias = nn.Parameter(bias.clone())  # (classes,)
+
+    def forward(self, answer: MaskStates) -> Tensor:
+        return F.log_softmax(F.linear(answer.hidden[:, 0], self.weight, self.bias), dim=-1)
