@@ -8,36 +8,21 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
+
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Adapter": "promptlab.tuning.adapter",
-    "BitFit": "promptlab.tuning.bitfit",
-    "ContextualVerbalizer": "promptlab.verbalizers.calibrated",
-    "DemonstrationTemplate": "promptlab.templates.demonstrations",
-    "DomainVerbalizer": "promptlab.verbalizers.calibrated",
+    **TEMPLATES.modules,  # every part that can be chosen by name
+    **TUNINGS.modules,
+    **VERBALIZERS.modules,
     "Example": "promptlab.types",
-    "Frozen": "promptlab.tuning.frozen",
-    "Full": "promptlab.tuning.full",
     "HeadClassifier": "promptlab.head_classifier",
-    "IA3": "promptlab.tuning.lora",
-    "InContextTemplate": "promptlab.templates.demonstrations",
     "JointClassifier": "promptlab.joint",
-    "LayerNormTuning": "promptlab.tuning.layer_norm",
-    "LoRA": "promptlab.tuning.lora",
-    "ManualTemplate": "promptlab.templates.manual",
-    "ManualVerbalizer": "promptlab.verbalizers.manual",
-    "PTuning": "promptlab.tuning.prompt_tuning",
-    "PTuningV2": "promptlab.tuning.prefix",
-    "PrefixTuning": "promptlab.tuning.prefix",
     "PromptClassifier": "promptlab.classifier",
     "PromptGenerator": "promptlab.generator",
-    "PromptTuning": "promptlab.tuning.prompt_tuning",
     "PromptlabError": "promptlab.errors",
-    "StringVerbalizer": "promptlab.verbalizers.strings",
-    "SupportVerbalizer": "promptlab.verbalizers.calibrated",
     "TokenClassifier": "promptlab.tagger",
-    "TopLayers": "promptlab.tuning.top_layers",
     "download": "promptlab.backbones.download",
     "k_shot": "promptlab.data.sampling",
     "load_backbone": "promptlab.backbones.catalog",

@@ -26,6 +26,11 @@ class Registry:
     def names(self) -> list[str]:
         return sorted(self.entries)
 
+    @property
+    def modules(self) -> dict[str, str]:
+        """What the names stand for → the module that it is in."""
+        return {attribute: module for module, attribute in (entry.split(":") for entry in self.entries.values())}
+
     def get(self, name: str) -> Any:
         """Import what ``name`` stands for.
 
