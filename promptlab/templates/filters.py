@@ -1,4 +1,4 @@
-"""Filters for the values of fields, such as ``{{ text_a | lower_first }}``."""
+"""Filters for the values of fields, such as ``{{ text_a | lower_first }}``; text that was kept stays so."""
 
 from __future__ import annotations
 
@@ -18,17 +18,13 @@ def keep(value: Any) -> Any:
 
 
 def lower_first(text: str) -> str:
-    return _like(text, text[:1].lower() + text[1:])
+    return text[:1].lower() + text[1:]
 
 
 def upper_first(text: str) -> str:
-    return _like(text, text[:1].upper() + text[1:])
+    return text[:1].upper() + text[1:]
 
 
 def strip_punctuation(text: str) -> str:
     """Without the white space and punctuation at the end."""
-    return _like(text, text.rstrip(string.whitespace + string.punctuation + "。，！？；：、…"))
-
-
-def _like(old: str, new: str) -> str:
-    return Kept(new) if isinstance(old, Kept) else new
+    return text.rstrip(string.whitespace + string.punctuation + "。，！？；：、…")

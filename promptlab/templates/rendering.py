@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from promptlab.errors import TemplateError, shown
 from promptlab.registry import FILTERS
-from promptlab.templates.filters import Kept
+from promptlab.templates.filters import Kept, keep
 from promptlab.templates.slots import Slot, soft
 from promptlab.types import Segment, SoftSlot
 
@@ -58,6 +58,16 @@ def _to_segment(context: Any, value: Any) -> Any:
     return Segment("field", str(value), shortenable=not isinstance(value, Kept))
 
 
+def _keeping(change: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that gives kept text where it was given kept text, so that no filter has to know of it."""
+
+    def changed(value: Any, *arguments: Any, **options: Any) -> Any:
+        result = change(value, *arguments, **options)
+        return keep(result) if isinstance(value, Kept) else result
+
+    return changed
+
+
 class SegmentEnvironment(SandboxedEnvironment):
     """A sandbox whose output is a list of text and segments instead of one string."""
 
@@ -66,7 +76,7 @@ class SegmentEnvironment(SandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, finalize=_to_segment)
-        self.filters |= {name: FILTERS.get(name) for name in FILTERS.names}
+        self.filters |= {name: _keeping(FILTERS.get(name)) for name in FILTERS.names}
         self.slots = {
             "mask": Slot(Segment("mask")),
             "sep": Slot(Segment("sep")),

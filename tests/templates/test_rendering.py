@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from promptlab.errors import TemplateError
+from promptlab.registry import FILTERS
+from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.rendering import field_names, render_segments, soft_slots
 from promptlab.types import Segment, SoftSlot
 
@@ -38,6 +40,14 @@ def test_slots_take_a_number():
 )
 def test_kept_fields_are_not_shortenable_whatever_comes_after(expression, result):
     assert render_segments("{{ " + expression + " }}", {"text_a": "nice"}) == (Segment("field", result),)
+
+
+@pytest.mark.parametrize("name", FILTERS.names)
+def test_every_filter_leaves_kept_text_kept_and_works_before_a_value_is_known(name):
+    source = "{% set text = text_a | keep %}{{ text | " + name + " }} {{ mask }}"
+
+    assert not render_segments(source, {"text_a": "A film."})[0].shortenable
+    assert ManualTemplate(source).slot.n_masks == 1
 
 
 def test_keeping_one_field_keeps_no_other():
