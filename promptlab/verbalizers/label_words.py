@@ -70,8 +70,13 @@ def label_word_ids(
     """Ids (classes, words) of single-token label words, and True where a word stands and not padding.
 
     Raises:
-        VerbalizerError: if a word isn't exactly one known token, or stands for two classes.
+        VerbalizerError: if the slot has several masks, a word isn't exactly one known token, or two are the same.
     """
+    if slot.n_masks != 1:
+        raise VerbalizerError(
+            f"the template has {slot.n_masks} masks, but label words of one token need exactly 1; for longer answers "
+            "use StringVerbalizer."
+        )
     ids = [[_one_id(word, name, backbone, slot) for word in words] for name, words in label_words.items()]
     check_distinct(ids, label_words)
     width = max(map(len, ids))

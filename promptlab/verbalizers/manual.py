@@ -38,11 +38,6 @@ class ManualVerbalizer(LabelWordVerbalizer):
             raise VerbalizerError(f"unknown aggregate {self.aggregate!r}; known: {', '.join(AGGREGATES)}.")
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> LabelWordHead:
-        if slot.n_masks != 1:
-            raise VerbalizerError(
-                f"the template has {slot.n_masks} masks, but label words of one token need exactly 1; for longer "
-                "answers use StringVerbalizer."
-            )
         return LabelWordHead(*label_word_ids(self.label_words, backbone, slot), AGGREGATES[self.aggregate])
 
 
