@@ -24,16 +24,13 @@ class TemplateEntry:
 
 @dataclass(frozen=True)
 class VerbalizerEntry:
-    """Label words of the library: class → words, how the words of a class count together, and the verbalizer's kind.
-
-    ``aggregate`` is None where the kind's own way is meant; ``kind`` is ``manual`` (single tokens) or ``strings``.
-    """
+    """Label words of the library: class → words, the kind of the verbalizer and its other settings."""
 
     name: str
     label_words: Mapping[str, tuple[str, ...]]
-    aggregate: str | None
     source: str
     kind: str
+    settings: Mapping[str, Any]
 
 
 def tasks() -> list[str]:
@@ -76,8 +73,8 @@ def verbalizer_entry(name: str) -> VerbalizerEntry:
     _, full, entry = _find("verbalizer", name)
     try:
         words = {str(label): tuple(map(str, row)) for label, row in entry["label_words"].items()}
-        kind = entry.get("kind", "manual")
-        return VerbalizerEntry(full, words, entry.get("aggregate"), entry["source"], kind)
+        settings = {key: value for key, value in entry.items() if key not in ("label_words", "source", "kind")}
+        return VerbalizerEntry(full, words, entry["source"], entry.get("kind", "manual"), settings)
     except (KeyError, TypeError, AttributeError) as error:
         raise VerbalizerError(
             f"verbalizer {full!r} in verbalizers/{full.partition('/')[0]}.yaml lacks {error}."

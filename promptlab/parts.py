@@ -34,6 +34,9 @@ def resolve_template(template: Any) -> Template:
 def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
     """A verbalizer, one of these label words, or the one of that name in the task library.
 
+    Instead of class → label words, a mapping may be an entry as in the library's files: ``label_words``, ``kind`` (a
+    name in the registry) and the kind's other settings.
+
     Raises:
         VerbalizerError: if there is none.
         UnknownNameError: if the library has no such name.
@@ -43,12 +46,20 @@ def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
     if verbalizer is None:
         raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
     if isinstance(verbalizer, Mapping):
-        return ManualVerbalizer(verbalizer)
+        is_entry = isinstance(verbalizer.get("label_words"), Mapping)
+        return _verbalizer_of(**verbalizer) if is_entry else ManualVerbalizer(verbalizer)
     if not isinstance(verbalizer, str):
         raise VerbalizerError(f"verbalizer is {shown(verbalizer)}; pass class: label words, a name, or a Verbalizer.")
     entry = verbalizer_entry(verbalizer)
-    options = {} if entry.aggregate is None else {"aggregate": entry.aggregate}
-    return VERBALIZERS.get(entry.kind)(entry.label_words, **options)
+    return _verbalizer_of(entry.label_words, entry.kind, **entry.settings)
+
+
+def _verbalizer_of(label_words: Any, kind: str = "manual", source: str = "", **settings: Any) -> Verbalizer:
+    """The verbalizer of an entry, whose ``source`` is for people."""
+    try:
+        return VERBALIZERS.get(kind)(label_words, **settings)
+    except TypeError as error:
+        raise VerbalizerError(f"settings {settings!r} don't fit a verbalizer of kind {kind!r}: {error}.") from None
 
 
 def resolve_tuning(tuning: str | Tuning) -> Tuning:

@@ -8,8 +8,10 @@ from tokenizers import Tokenizer
 import promptlab.library
 from promptlab.errors import TemplateError, UnknownNameError, VerbalizerError
 from promptlab.library import tasks, template_entry, template_names, verbalizer_entry, verbalizer_names
+from promptlab.parts import resolve_verbalizer
 from promptlab.templates.rendering import field_names, render_segments
-from promptlab.verbalizers.aggregates import AGGREGATES
+from promptlab.verbalizers.manual import ManualVerbalizer
+from promptlab.verbalizers.strings import StringVerbalizer
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKENIZER = ROOT / "models/minilm/src/promptlab_minilm/model/tokenizer.json"
@@ -202,10 +204,31 @@ def test_no_word_stands_twice_in_a_verbalizer(name):
 
 
 @pytest.mark.parametrize("name", verbalizer_names())
-def test_a_verbalizer_has_words_for_every_class_a_source_and_a_known_aggregate(name):
+def test_a_verbalizer_has_words_for_every_class_a_source_and_settings_of_its_kind(name):
     entry = verbalizer_entry(name)
-    assert entry.source and entry.aggregate in {None, *AGGREGATES} and entry.kind in ("manual", "strings")
+    assert entry.source
     assert len(entry.label_words) >= 2 and all(entry.label_words.values())
+    assert resolve_verbalizer(name).classes == tuple(entry.label_words)
+
+
+def test_a_verbalizer_of_any_kind_can_be_written_as_a_mapping_with_its_settings():
+    words = {"a": ["x", "y"], "b": ["z"]}
+
+    assert resolve_verbalizer({"kind": "strings", "label_words": words, "per_token": True}) == StringVerbalizer(
+        words, per_token=True
+    )
+    assert resolve_verbalizer({"label_words": words, "aggregate": "sum-prob"}) == ManualVerbalizer(words, "sum-prob")
+    with pytest.raises(UnknownNameError, match="unknown verbalizer kind 'string'; did you mean 'strings'"):
+        resolve_verbalizer({"kind": "string", "label_words": words})
+    with pytest.raises(VerbalizerError, match=r"settings \{'scale': 2\} don't fit a verbalizer of kind 'manual'"):
+        resolve_verbalizer({"label_words": words, "scale": 2})
+
+
+def test_label_words_in_a_file_may_have_settings(written_library):
+    entry = "{kind: strings, label_words: {a: [x y], b: [z]}, source: s, per_token: true}"
+    written_library("verbalizers", "verbalizers: {one: " + entry + "}")
+
+    assert resolve_verbalizer("mine") == StringVerbalizer({"a": ["x y"], "b": ["z"]}, per_token=True)
 
 
 def test_the_name_of_a_task_alone_means_its_first_entry():

@@ -28,7 +28,11 @@ from promptlab.registry import TUNINGS
 )
 @click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept.")
 @click.option("--template", help='Jinja source such as "{{ text_a }} It was {{ mask }}.", or a name such as sst2.')
-@click.option("--verbalizer", help='JSON such as {"bad": ["terrible"], "good": ["great"]}, a JSON file, or a name.')
+@click.option(
+    "--verbalizer",
+    help='JSON such as {"bad": ["terrible"], "good": ["great"]} or {"kind": "strings", "label_words": {…}}, a JSON '
+    "file, or a name.",
+)
 @click.option(
     "--answers",
     type=click.Choice(["words", "strings"]),
