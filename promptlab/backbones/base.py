@@ -305,6 +305,7 @@ def _positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
     positions = getattr(model.config, "max_position_embeddings", None)
     limits = [tokenizer.model_max_length]
     if positions:
-        offset = model.config.pad_token_id + 1 if model.config.model_type in ("roberta", "xlm-roberta") else 0
-        limits.append(positions - offset)
+        tables = (part for name, part in model.named_modules() if name.endswith("position_embeddings"))
+        unused = (padding + 1 for table in tables if (padding := getattr(table, "padding_idx", None)) is not None)
+        limits.append(positions - next(unused, 0))
     return int(min(limits))

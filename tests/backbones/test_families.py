@@ -158,6 +158,18 @@ def test_a_saved_folder_gives_the_same_logits(any_backbone, tmp_path):
     assert loaded.revision
 
 
+@torch.no_grad()
+def test_the_longest_prompt_has_positions_for_all_its_tokens(any_backbone):
+    tokenizer = copy.deepcopy(any_backbone.tokenizer)
+    tokenizer.model_max_length = 10_000  # so that the model's own limit holds
+    backbone = type(any_backbone)(any_backbone.model, tokenizer)
+
+    batch = batch_of(backbone, ["film " * 200])
+
+    assert 70 < batch.input_ids.shape[1] <= 80
+    assert backbone.mask_states(batch).logits().isfinite().all()
+
+
 def test_layers_are_found(any_backbone):
     shared, twice = any_backbone.name == "tiny-albert", any_backbone.auto_class == "AutoModelForSeq2SeqLM"
 
