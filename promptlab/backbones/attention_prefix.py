@@ -6,7 +6,8 @@ they are. Where they go is found by running the model once, not listed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
@@ -101,6 +102,48 @@ def prefix_attention(
     key = torch.cat([keys.to(key.dtype), key], dim=2)
     value = torch.cat([values.to(value.dtype), value], dim=2)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **{**options, "is_causal": False})
+
+
+class OwnAttention(NamedTuple):
+    """Attention that a family computes in a way of its own, without transformers' attention functions.
+
+    Args:
+        layer: class of the modules that do; they have ``num_attention_heads`` and ``attention_head_size``.
+        forward: their forward pass with a prefix, which ends in ``attend``.
+    """
+
+    layer: type[nn.Module]
+    forward: Callable[..., Any]
+
+    def calls(self, model: nn.Module) -> list[tuple[nn.Module, SiteShape]]:
+        """The modules in order, one call each."""
+        found: list[Any] = [module for module in model.modules() if isinstance(module, self.layer)]
+        return [(module, SiteShape(module.num_attention_heads, module.attention_head_size)) for module in found]
+
+    def replace(self, calls: Sequence[tuple[nn.Module, SiteShape]]) -> None:
+        """From now on, the modules run the forward pass with a prefix."""
+        for module, _ in calls:
+            module.forward = MethodType(self.forward, module)
+
+
+def attend(module: Any, query: Tensor, value: Tensor, scores: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Attention to the module's prefix, which has no position, and to the text.
+
+    Args:
+        query: (batch, heads, length, width); ``value`` likewise.
+        scores: of the text, scaled and masked, (batch, heads, length, length).
+        scale: what a product of query and key is multiplied by.
+
+    Returns:
+        The context (batch, length, hidden) and the weights (batch, heads, length, prefix + length).
+    """
+    keys, values, visible = getattr(module, MARK).next(len(query))  # (batch, heads, prefix, width) each
+    to_prefix = query @ keys.to(query.dtype).transpose(-1, -2) * scale  # (batch, heads, length, prefix)
+    if visible is not None:
+        to_prefix = to_prefix.masked_fill(~visible, torch.finfo(query.dtype).min)
+    weights = module.dropout(torch.cat([to_prefix, scores], dim=-1).softmax(dim=-1))
+    context = weights @ torch.cat([values.to(value.dtype), value], dim=2)
+    return context.transpose(1, 2).flatten(2), weights
 
 
 def _joined_mask(visible: Tensor | None, mask: Tensor | None, sizes: tuple[int, int, int, int], like: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from promptlab.backbones.attention_prefix import attach_prefixes, record_sites
+from promptlab.backbones.attention_prefix import OwnAttention, attach_prefixes, record_sites
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.families import FAMILIES, Family
 from promptlab.backbones.soft_embedding import SoftEmbedding
@@ -37,6 +37,7 @@ class TransformerBackbone(nn.Module, Backbone):
     """
 
     auto_class: str  # of transformers, which loads such models
+    own_attention: OwnAttention | None = None  # of a family that doesn't use transformers' attention functions
 
     def __init__(
         self,
@@ -200,7 +201,8 @@ class TransformerBackbone(nn.Module, Backbone):
         return [name for name, _ in self.model.named_modules() if _ends(name, ends)]
 
     def prefix_sites(self) -> Sequence[tuple[int, int]]:
-        self.attention_calls = record_sites(self.model, self.run_once)
+        own = self.own_attention
+        self.attention_calls = own.calls(self.model) if own else record_sites(self.model, self.run_once)
         if not self.attention_calls:
             raise TuningError(
                 f"models of the family {self.model.config.model_type!r} compute attention in a way of their own, which "
@@ -211,6 +213,8 @@ class TransformerBackbone(nn.Module, Backbone):
     def set_prefix(self, table: nn.Module) -> None:
         self.prefix_table = table
         attach_prefixes(self.attention_calls, self.stacks(), table)
+        if self.own_attention:
+            self.own_attention.replace(self.attention_calls)
         self.attention_calls = []
 
     def added_weights(self) -> Sequence[str]:
