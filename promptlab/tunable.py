@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 class Tunable(ABC):
-    """The parts of a language model that can be trained, replaced or added to."""
+    """The parts of a language model that can be trained, replaced or added to.
+
+    Names of layers are whole and those below ``model``, as ``model.get_submodule`` takes them.
+    """
+
+    model: Any  # the transformers model
 
     @abstractmethod
     def own_trained(self) -> None:

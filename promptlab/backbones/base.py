@@ -188,7 +188,7 @@ class TransformerBackbone(nn.Module, Backbone):
         return [find(name) for name in attention], [find(name) for name in feed_forward]
 
     def query_value(self) -> Sequence[str]:
-        return self.family.query_value
+        return self._named(self.family.query_value)
 
     def key_value(self) -> Sequence[str]:
         return self._named(self.family.key_value)
