@@ -13,6 +13,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
+from promptlab.backbones.base import end_of_text
 from promptlab.registry import BACKBONES
 from promptlab.seeding import seeded
 
@@ -129,7 +130,7 @@ MASKED = {
         "unigram",
         {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8, "legacy": False},
     ),
-    "distilbert": ("word-piece", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}),
+    "distilbert": ("word-piece", {"hidden_dim": 48}),
     "electra": ("word-piece", {"embedding_size": 16}),
     "modernbert": ("byte-bpe", {"global_attn_every_n_layers": 2, "local_attention": 16, "reference_compile": False}),
     "roberta": ("byte-bpe", {}),
@@ -137,21 +138,21 @@ MASKED = {
 }
 HEADS = {"num_key_value_heads": 2, "head_dim": 8}
 CAUSAL = {
-    "gpt2": ("gpt-bpe", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 80}),
+    "gpt2": ("gpt-bpe", {}),
     "gpt_neox": ("gpt-bpe", {}),
     "llama": ("gpt-bpe", HEADS),
     "mistral": ("gpt-bpe", HEADS),
     "qwen2": ("gpt-bpe", HEADS),
     "qwen3": ("gpt-bpe", HEADS),
 }
-T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+T5 = {"d_kv": 8, "d_ff": 48, "num_layers": 2, "decoder_start_token_id": 0}
 BART = {
     f"{part}_{name}": value
     for part in ("encoder", "decoder")
     for name, value in {"layers": 2, "attention_heads": 4, "ffn_dim": 48}.items()
 }
 SEQ2SEQ = {
-    "bart": ("byte-bpe", {"d_model": 32, "decoder_start_token_id": 2, **BART}),
+    "bart": ("byte-bpe", {"decoder_start_token_id": 2, **BART}),
     "mt5": ("t5-unigram", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
     "t5": ("t5-unigram", T5),
 }
@@ -176,16 +177,11 @@ def make_backbone(family: str, tokenizer: PreTrainedTokenizerFast) -> Any:
         "intermediate_size": 48,
         "max_position_embeddings": 80,
         "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
+        "bos_token_id": tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id,
+        "eos_token_id": end_of_text(tokenizer),
         "cls_token_id": tokenizer.cls_token_id,
         "sep_token_id": tokenizer.sep_token_id,
     }
-    if model_type in ("gpt2", "t5", "mt5", "bart"):
-        sizes = {k: v for k, v in sizes.items() if k in ("vocab_size", "pad_token_id", "max_position_embeddings")}
-        sizes["eos_token_id"] = tokenizer.eos_token_id
-    if model_type == "distilbert":
-        sizes = {k: v for k, v in sizes.items() if k in ("vocab_size", "max_position_embeddings", "pad_token_id")}
     with seeded(0):
         config = AutoConfig.for_model(model_type, **sizes, **FAMILIES[family][1])
         backbone_class = BACKBONES.get(model_type)
@@ -219,6 +215,12 @@ def causal_backbone(request, tiny_backbone) -> Any:
 
 @pytest.fixture(params=sorted(SEQ2SEQ))
 def seq2seq_backbone(request, tiny_backbone) -> Any:
+    return tiny_backbone(request.param)
+
+
+@pytest.fixture(params=sorted([*CAUSAL, *SEQ2SEQ]))
+def writer(request, tiny_backbone) -> Any:
+    """A model that writes."""
     return tiny_backbone(request.param)
 
 

@@ -19,12 +19,6 @@ INPUTS = ["the film", "a story of the opera", "World sports and", "the acting"]
 TEXTS = ["was great", "a dull mess", "business news of the year", "was terrible"]
 SOURCE = "{{ text_a }} : {{ mask }}"
 NONE = TUNINGS.get("none")()
-WRITERS = ("gpt2", "gpt_neox", "llama", "qwen3", "bart", "t5", "mt5")
-
-
-@pytest.fixture(params=WRITERS)
-def writer(request, tiny_backbone):
-    return tiny_backbone(request.param)
 
 
 def build(backbone, tuning=NONE, reduction="token"):

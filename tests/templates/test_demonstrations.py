@@ -176,14 +176,12 @@ def test_a_prompt_that_cannot_fit_even_alone_is_an_error(tiny_backbone):
 @pytest.mark.parametrize(
     "verbalizer", [WORDS, StringVerbalizer({"n": ["a dull mess", "awful"], "p": ["great acting"]})]
 )
-@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3", "gpt_neox", "mistral"])
-def test_scores_with_a_shared_prefix_are_those_without(tiny_backbone, family, verbalizer):
+def test_scores_with_a_shared_prefix_are_those_without(causal_backbone, verbalizer):
     from contextlib import nullcontext
 
-    backbone = tiny_backbone(family)
     template = InContextTemplate(SOURCE, k=3, separator=" ; ")
     queries = ["the film", "a dull , lifeless mess of a film", "great", "x"]
-    classifier = PromptClassifier(template, verbalizer, backbone, tuning="none", device="cpu").fit(POOL)
+    classifier = PromptClassifier(template, verbalizer, causal_backbone, tuning="none", device="cpu").fit(POOL)
     used = []
     sharing = classifier.model_.backbone._read
 
