@@ -134,6 +134,7 @@ BACKBONES = Registry(
         "llama": "promptlab.backbones.causal:CausalBackbone",
         "mistral": "promptlab.backbones.causal:CausalBackbone",
         "mt5": "promptlab.backbones.seq2seq:T5Backbone",
+        "phi": "promptlab.backbones.causal:CausalBackbone",
         "qwen2": "promptlab.backbones.causal:CausalBackbone",
         "qwen3": "promptlab.backbones.causal:CausalBackbone",
         "t5": "promptlab.backbones.seq2seq:T5Backbone",

@@ -142,6 +142,7 @@ CAUSAL = {
     "gpt_neox": ("gpt-bpe", {}),
     "llama": ("gpt-bpe", HEADS),
     "mistral": ("gpt-bpe", HEADS),
+    "phi": ("gpt-bpe", {}),
     "qwen2": ("gpt-bpe", HEADS),
     "qwen3": ("gpt-bpe", HEADS),
 }

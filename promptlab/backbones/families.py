@@ -118,6 +118,7 @@ FAMILIES: Mapping[str, Family] = {
         head=HeadLayout(("head",), "decoder"),
     ),
     "mt5": _T5,
+    "phi": replace(_LLAMA, attention_outputs=("dense",), feed_forward_outputs=("fc2",)),
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "roberta": _ROBERTA,
