@@ -138,6 +138,7 @@ BACKBONES = Registry(
         "qwen2": "promptlab.backbones.causal:CausalBackbone",
         "qwen3": "promptlab.backbones.causal:CausalBackbone",
         "t5": "promptlab.backbones.seq2seq:T5Backbone",
+        "mpnet": "promptlab.backbones.mpnet:MPNetBackbone",
         "modernbert": "promptlab.backbones.masked:MaskedBackbone",
         "roberta": "promptlab.backbones.masked:MaskedBackbone",
         "xlm-roberta": "promptlab.backbones.masked:MaskedBackbone",

@@ -133,6 +133,7 @@ MASKED = {
     "distilbert": ("word-piece", {"hidden_dim": 48}),
     "electra": ("word-piece", {"embedding_size": 16}),
     "modernbert": ("byte-bpe", {"global_attn_every_n_layers": 2, "local_attention": 16, "reference_compile": False}),
+    "mpnet": ("byte-bpe", {}),
     "roberta": ("byte-bpe", {}),
     "xlm-roberta": ("unigram", {}),
 }
