@@ -1,0 +1,73 @@
+"""The examples of CONTRIBUTING.md work as they stand, each with the registry line that stands there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from promptlab import PromptClassifier
+from promptlab.registry import FILTERS, TUNINGS, VERBALIZERS
+from promptlab.templates import rendering
+from promptlab.tuning.settings import make_tuning
+from promptlab.types import Segment
+
+CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+REGISTRIES = {"verbalizers": VERBALIZERS, "tuning": TUNINGS, "templates": FILTERS}
+TEXTS = ["the film was great", "a good story", "a dull mess", "bad"]
+LABELS = ["positive", "positive", "negative", "negative"]
+WORDS = {"negative": ["bad", "dull"], "positive": ["great"]}
+WEIGHTED = {"kind": "weighted", "label_words": WORDS, "weights": {"negative": [3, 1], "positive": [1]}}
+
+
+@pytest.fixture(autouse=True)
+def extended(tmp_path, monkeypatch):
+    """The package with the examples' files and registry lines."""
+    for path, source in re.findall(r"```python\n# (promptlab/\S+)\.py\n(.*?)```", CONTRIBUTING, flags=re.DOTALL):
+        name = path.replace("/", ".")
+        file = tmp_path / f"{name}.py"
+        file.write_text(source, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(name, file)
+        monkeypatch.setitem(sys.modules, name, module := importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(module)
+        key, location = re.search(rf'^"(.*)": "({re.escape(name)}:\w+)",$', CONTRIBUTING, flags=re.MULTILINE).groups()
+        monkeypatch.setitem(REGISTRIES[name.split(".")[1]].entries, key, location)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"verbalizer": WEIGHTED},
+        {"verbalizer": WORDS, "tuning": "attention-bias"},
+        {"verbalizer": WORDS, "tuning": lambda: make_tuning("attention-bias", {"last": "1"})},
+    ],
+)
+def test_a_classifier_of_the_examples_comes_back_from_disk(base, tmp_path, parts):
+    parts = {name: part() if callable(part) else part for name, part in parts.items()}
+    classifier = PromptClassifier("{{ text_a }} {{ mask }}", model=base, max_steps=3, device="cpu", **parts)
+    expected = classifier.fit(TEXTS, LABELS).predict_proba(TEXTS)
+
+    classifier.save_pretrained(tmp_path / "saved")
+
+    back = PromptClassifier.from_pretrained(tmp_path / "saved", device="cpu")
+    assert (back.predict_proba(TEXTS) == expected).all()
+
+
+def test_the_examples_filter_changes_a_field_and_keeps_it_kept(monkeypatch):
+    monkeypatch.setattr(rendering, "_ENVIRONMENT", rendering.SegmentEnvironment())
+
+    segments = rendering.render_segments("{{ text_a | keep | first_sentence }}", {"text_a": "It is 3.50. Yes."})
+
+    assert segments == (Segment("field", "It is 3.50.", shortenable=False),)
+
+
+def test_the_lines_of_the_examples_family_are_those_of_the_package():
+    files = ("promptlab/backbones/families.py", "promptlab/registry.py", "tests/conftest.py")
+    lines = re.findall(r'^("phi": .*?,) +# in', CONTRIBUTING, flags=re.MULTILINE)
+
+    assert len(lines) == len(files)
+    for line, file in zip(lines, files, strict=True):
+        assert line in (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
