@@ -105,8 +105,6 @@ def test_prompts_of_one_batch_must_have_the_same_number_of_masks(tiny_backbone):
         batch_of(tiny_backbone("bert"), source, texts=("x", "y"))
 
 
-
-
 def test_frozen_tuning_with_soft_tokens_trains_the_soft_tokens_only(tiny_backbone):
     from promptlab.verbalizers.manual import ManualVerbalizer
 
