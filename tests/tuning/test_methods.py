@@ -20,7 +20,6 @@ from promptlab.tuning.adapter import Adapter, Bottleneck
 from promptlab.tuning.lora import IA3, LoRA
 from promptlab.tuning.prefix import PrefixTable, PrefixTuning, PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
-from promptlab.tuning.top_layers import TopLayers
 from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer
