@@ -20,7 +20,7 @@ REGISTRIES = {"verbalizers": VERBALIZERS, "tuning": TUNINGS, "templates": FILTER
 TEXTS = ["the film was great", "a good story", "a dull mess", "bad"]
 LABELS = ["positive", "positive", "negative", "negative"]
 WORDS = {"negative": ["bad", "dull"], "positive": ["great"]}
-WEIGHTED = {"kind": "weighted", "label_words": WORDS, "weights": {"negative": [3, 1], "positive": [1]}}
+RATED = {"kind": "rated", "label_words": WORDS, "weights": {"negative": [3, 1], "positive": [1]}}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def extended(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "parts",
     [
-        {"verbalizer": WEIGHTED},
+        {"verbalizer": RATED},
         {"verbalizer": WORDS, "tuning": "attention-bias"},
         {"verbalizer": WORDS, "tuning": lambda: make_tuning("attention-bias", {"last": "1"})},
     ],

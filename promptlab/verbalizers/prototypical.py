@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.manual import ManualVerbalizer
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class PrototypicalVerbalizer(Verbalizer):
     Source: ProtoVerb, arXiv:2203.09770, section 3.
 
     Args:
-        verbalizer: another one, whose scores count as much as the prototypes' (both as z-scores over the classes).
+        verbalizer: another one, or class → label words, whose scores count as much as the prototypes' (both as
+            z-scores over the classes).
         names: the classes, where there is no other verbalizer.
         size: of the projection.
         learning_rate: of projection and prototypes.
@@ -36,7 +38,7 @@ class PrototypicalVerbalizer(Verbalizer):
         VerbalizerError: if neither or both of verbalizer and names are given, or there are fewer than two classes.
     """
 
-    verbalizer: Verbalizer | None = None
+    verbalizer: Any = None
     names: Sequence[str] = ()
     size: int = 64
     learning_rate: float = 1e-2
@@ -45,6 +47,8 @@ class PrototypicalVerbalizer(Verbalizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "names", tuple(self.names))
+        if isinstance(self.verbalizer, Mapping):
+            object.__setattr__(self, "verbalizer", ManualVerbalizer(self.verbalizer))
         if (self.verbalizer is None) != bool(self.names):
             raise VerbalizerError(
                 f"verbalizer={self.verbalizer!r} and names={self.names!r}: give a verbalizer to combine the prototypes "
