@@ -190,9 +190,9 @@ def _fit_head(
     model.check_trainable()  # before anything is computed
     device = resolve_device(settings.device)
     model.to(device).eval()
-    answers = in_batches(model, training.rows, model.read)
+    answers = in_batches(model.backbone, training.rows, model.read)
     head = HeadModel(model.head, answers, training.row_targets.to(device))
-    dev_answers = None if dev is None else in_batches(model, dev.rows, model.read)
+    dev_answers = None if dev is None else in_batches(model.backbone, dev.rows, model.read)
 
     @torch.inference_mode()
     def evaluate() -> DevScore:

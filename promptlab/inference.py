@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptlab.interfaces import Template
 from promptlab.model import PromptModel
-from promptlab.types import Batch, Encoded, MaskStates
+from promptlab.soft_tokens import SoftTokens
+from promptlab.types import Batch, Encoded, Example, MaskStates
 
 BATCH = 32
 
@@ -19,7 +21,7 @@ def predict_log_probs(model: PromptModel, encoded: Sequence[Encoded]) -> Tensor:
 
     Where the template makes several prompts of an example, their log-probabilities are averaged.
     """
-    return average_variants(in_batches(model, encoded, model), model.template.n_variants).cpu()
+    return average_variants(in_batches(model.backbone, encoded, model), model.template.n_variants).cpu()
 
 
 def average_variants(log_probs: Tensor, n_variants: int) -> Tensor:
@@ -35,25 +37,43 @@ def calibrate(model: PromptModel, *, max_length: int | None = None) -> None:
     prompts = model.verbalizer.reference_prompts(model.template)
     if prompts:
         model.eval()
-        model.head.set_prior(in_batches(model, model.encode_prompts(prompts, max_length=max_length), model.read))
+        encoded = model.encode_prompts(prompts, max_length=max_length)
+        model.head.set_prior(in_batches(model.backbone, encoded, model.read))
 
 
 @torch.inference_mode()
-def in_batches(model: PromptModel, encoded: Sequence[Encoded], run: Callable[[Batch], Any]) -> Any:
+def in_batches(backbone: Any, encoded: Sequence[Encoded], run: Callable[[Batch], Any]) -> Any:
     """``run`` on batches of prompts of like length, so that none pays for another's; results in the order given."""
-    device = next(model.parameters()).device
+    device = next(backbone.parameters()).device
     order: list[int] = []
     results = []
-    for alike in model.backbone.alike(encoded):
+    for alike in backbone.alike(encoded):
         rows = sorted(alike, key=lambda row: len(encoded[row].input_ids))
-        with model.backbone.sharing([encoded[row] for row in rows]):
+        with backbone.sharing([encoded[row] for row in rows]):
             for start in range(0, len(rows), BATCH):
-                batch = model.backbone.collate([encoded[row] for row in rows[start : start + BATCH]])
+                batch = backbone.collate([encoded[row] for row in rows[start : start + BATCH]])
                 results.append(run(batch.to(device)))
         order += rows
     back = torch.empty(len(order), dtype=torch.long)
     back[order] = torch.arange(len(order))
     return joined(results)[back.to(device)]
+
+
+@torch.inference_mode()
+def mask_answers(
+    template: Template, examples: Sequence[Example], backbone: Any, *, max_length: int | None = None
+) -> MaskStates:
+    """States at the mask of a model that isn't trained, for every prompt of some examples: (prompts, masks, hidden).
+
+    Soft tokens have the vectors that training would start from.
+    """
+    soft = SoftTokens(template.soft_slots, backbone)
+    if soft.ids:
+        backbone.embed_soft(soft)
+    prompts = [prompt for example in examples for prompt in template.variants(example)]
+    encoded = backbone.encode(prompts, soft_ids=soft.ids, max_length=max_length)
+    states: MaskStates = in_batches(backbone.eval(), encoded, backbone.mask_states)
+    return states
 
 
 def joined(answers: Sequence[Any]) -> Any:

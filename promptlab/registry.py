@@ -155,6 +155,15 @@ ESTIMATORS = Registry(
     },
 )
 
+WORD_SEARCHES = Registry(
+    "label-word search",
+    {
+        "autoprompt": "promptlab.search.label_words:autoprompt",
+        "lm-bff": "promptlab.search.label_words:lm_bff",
+        "petal": "promptlab.search.label_words:petal",
+    },
+)
+
 NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings
 
 

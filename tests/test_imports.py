@@ -24,7 +24,7 @@ LAYERS = (  # each imports what stands before it, never what stands after it
     ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "saving"),
     ("estimator", "text_classifier", "joint_model", "generator_model", "tagger_model"),
     ("classifier", "head_classifier", "generator", "joint", "tagger"),
-    ("pretraining", "inspection", "evaluation", "demo"),
+    ("pretraining", "inspection", "evaluation", "demo", "search"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -136,9 +136,10 @@ def predict(task: str, rounds: int) -> dict[str, Any]:
         by_stage = in_turn(stages, 1)
     order = sorted(range(len(test)), key=lambda row: len(rows[row].input_ids))
     ours = classifier.predict_proba(texts)[order]
-    apart = float(abs(ours - bare.predict(batches).exp().numpy()).max())
+    columns = [list(model.verbalizer.classes).index(str(name)) for name in classifier.classes_]
+    apart = float(abs(ours - bare.predict(batches).exp().numpy()[:, columns]).max())
     if apart > 1e-4:
-        raise SystemExit(f"the loop predicts something else: probabilities are up to {apart:.5f} away")
+        raise RuntimeError(f"the loop predicts something else: probabilities are up to {apart:.5f} away")
     return {
         "seconds": seconds,
         "stages": by_stage,
@@ -167,7 +168,7 @@ def fit(task: str, rounds: int) -> dict[str, Any]:
     ours = [row["loss"] for row in classifier.history_]
     apart = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
     if apart > 1e-3:
-        raise SystemExit(f"the loop trains another model: its losses are up to {apart:.4f} away")
+        raise RuntimeError(f"the loop trains another model: its losses are up to {apart:.4f} away")
     return {"seconds": seconds, "speed": ratio(seconds, "loop", "promptlab"), "losses_apart": apart}
 
 
@@ -225,7 +226,7 @@ def encoding(n_texts: int, rounds: int) -> dict[str, Any]:
     some = examples[: n_texts // 10]
     own = [row.input_ids.tolist() for row in at_once(some)]
     if not own == by_piece(slow, some) == by_piece(fast, some):
-        raise SystemExit("the tokenizers disagree")
+        raise RuntimeError("the tokenizers disagree")
     contestants: dict[str, Callable[[], object]] = {
         "promptlab": lambda: at_once(examples),
         "promptlab, a tenth": lambda: at_once(some),
@@ -261,7 +262,7 @@ def several_verbalizers(rounds: int) -> dict[str, Any]:
     heads = [verbalizer.build(model.backbone, model.template.slot) for verbalizer in verbalizers]
 
     def scored(n: int) -> list[Tensor]:
-        answers = in_batches(model, encoded, model.read)
+        answers = in_batches(model.backbone, encoded, model.read)
         with torch.inference_mode():
             return [head(answers) for head in heads[:n]]
 

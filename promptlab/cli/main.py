@@ -14,12 +14,14 @@ COMMANDS = {
     "download": "Fetch a model that needs no hub.",
     "demo": "Zero-shot, linear probe, head and prompt fine-tuning on real data, offline.",
     "evaluate": "Score a classifier on a labelled file.",
+    "expand-verbalizer": "Refine many label words, from lists, WordNet or the model.",
     "export": "Write a classifier's language model as an ordinary Hugging Face folder.",
     "fit": "Train a classifier and save it.",
     "list": "List tasks, templates, verbalizers, tunings and models.",
     "predict": "Classify the rows of a file.",
     "pretrain-prompt": "Tune a soft prompt on unlabelled text, to start few-shot tuning from.",
     "sample": "Draw a k-shot train and dev set.",
+    "search-verbalizer": "Find label words for a few labelled examples.",
     "show": "Show what a template makes of a text.",
 }
 

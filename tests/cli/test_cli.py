@@ -453,3 +453,39 @@ def test_a_template_that_the_model_cannot_answer_is_told_by_fit_even_without_tra
     assert result.exit_code == 1
     assert "goes on after its mask" in result.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.minilm
+def test_label_words_are_refined_and_written_for_fit(tmp_path):
+    words, support = tmp_path / "words.txt", tmp_path / "support.tsv"
+    words.write_text("bad,dull,film,awful mess\ngood,great,film,wonderful\n", encoding="utf-8")
+    texts = ["a good film", "a dull film", "great fun", "boring"]
+    support.write_text("text_a\n" + "".join(f"{text}\n" for text in texts), encoding="utf-8")
+    options = ("--template", "{{ text_a }} It was {{ mask }}.", "--support", support, "--class", "n", "--class", "p")
+
+    result = run("expand-verbalizer", words, *options, "-o", tmp_path / "out.json", "--json")
+
+    report = json.loads(result.output)
+    assert report["dropped"][0] == {"name": "n", "word": "film", "reason": "also a word of class 'p'"}
+    assert json.loads((tmp_path / "out.json").read_text()) == report["kept"]
+    assert list(report["kept"]) == ["n", "p"]
+
+
+@pytest.mark.minilm
+def test_label_words_are_searched_and_written_for_fit(tmp_path):
+    rows = ["a good film\tp", "great fun\tp", "a dull film\tn", "boring\tn"]
+    (tmp_path / "train.tsv").write_text("text_a\tlabel\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    options = ("--template", "{{ text_a }} It was {{ mask }}.", "--engine", "petal", "--words", 2, "--candidates", 500)
+
+    result = run("search-verbalizer", tmp_path / "train.tsv", *options, "-o", tmp_path / "out.json", "--json")
+
+    best = json.loads(result.output)[0]["label_words"]
+    assert json.loads((tmp_path / "out.json").read_text()) == best
+    assert sorted(best) == ["n", "p"]
+
+
+def test_words_a_class_are_not_for_the_search_that_gives_one():
+    result = run("search-verbalizer", "none.tsv", "--template", "{{ text_a }} {{ mask }}", "--words", 2)
+
+    assert result.exit_code == 2
+    assert "--words is for petal and autoprompt" in result.output

@@ -1,0 +1,1 @@
+"""Finding label words: ordinary ones, which any verbalizer takes."""

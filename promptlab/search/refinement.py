@@ -1,0 +1,223 @@
+"""KPT: many label words from outside, refined by what the model makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from promptlab.data.readers import as_examples
+from promptlab.devices import resolve_device
+from promptlab.errors import DataError, TuningError, VerbalizerError
+from promptlab.inference import mask_answers
+from promptlab.interfaces import Backbone
+from promptlab.parts import fresh_backbone, resolve_template
+from promptlab.types import AnswerSlot
+from promptlab.verbalizers.label_words import check_words
+
+MULTI_TOKEN = ("drop", "first")
+CUTS = 100  # shares of a class's words that are tried as the place to cut
+
+
+class Dropped(NamedTuple):
+    """A word that refinement took out of a class, and why."""
+
+    name: str
+    word: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The label words that are left, and those that aren't.
+
+    Args:
+        label_words: class → words; its name, which is the first word, is always among them.
+        dropped: the others.
+    """
+
+    label_words: Mapping[str, tuple[str, ...]]
+    dropped: Sequence[Dropped]
+
+
+def refine_words(
+    label_words: Mapping[str, Sequence[str]],
+    template: Any,
+    support: Any,
+    model: Any = None,
+    *,
+    frequency: float = 0.5,
+    relevance: bool = True,
+    multi_token: str = "drop",
+    max_length: int | None = None,
+    device: str = "auto",
+) -> Refinement:
+    """Take out label words that the model can't say, hardly ever says, or says whatever the class is.
+
+    The steps, in order: words of two classes; words of several tokens; *frequency* refinement (words whose mean logit
+    over the support texts is among the lowest of the vocabulary); *relevance* refinement (words that don't go with the
+    name of their class, or go with those of others as well). Calibration comes afterwards: ``SupportVerbalizer``.
+
+    Source: KPT, arXiv:2108.02035, section 3.3.1 and 3.3.2, with the scores of its code.
+
+    Args:
+        label_words: class → words, the first of which names the class.
+        template: as for ``PromptClassifier``, with one mask.
+        support: about 200 unlabelled texts, as ``X`` of ``fit``.
+        model: as for ``PromptClassifier``.
+        frequency: the share of the vocabulary that counts as rare; 0 keeps rare words (as for sentiment).
+        relevance: whether to refine by relevance.
+        multi_token: what becomes of words of several tokens: ``"drop"``, or ``"first"`` to keep their first token.
+
+    Raises:
+        VerbalizerError: if the name of a class isn't one token of the model's vocabulary.
+        DataError: if there are no support texts.
+        TuningError: if a setting is out of range.
+    """
+    if not 0 <= frequency < 1:
+        raise TuningError(f"frequency={frequency!r} is a share of the vocabulary: from 0 to below 1, usually 0 or 0.5.")
+    if multi_token not in MULTI_TOKEN:
+        raise TuningError(f"multi_token={multi_token!r} must be one of {', '.join(MULTI_TOKEN)}.")
+    examples = as_examples(support)
+    if not examples:
+        raise DataError("support is empty; pass about 200 unlabelled texts.")
+    resolved = resolve_template(template)
+    if resolved.slot.n_masks != 1:
+        raise VerbalizerError(f"the template has {resolved.slot.n_masks} masks, but label words need exactly 1.")
+    backbone = fresh_backbone(model, device).to(resolve_device(device))
+    dropped: list[Dropped] = []
+    words = _distinct(check_words(label_words), dropped)
+    ids = _single_tokens(words, backbone, resolved.slot, multi_token, dropped)
+    if frequency or relevance:
+        hidden = mask_answers(resolved, examples, backbone, max_length=max_length).hidden[:, 0]  # (texts, hidden)
+        with torch.inference_mode():
+            if frequency:
+                _drop_rare(ids, hidden, backbone, frequency, dropped)
+            if relevance:
+                _drop_irrelevant(ids, hidden, backbone, dropped)
+    return Refinement({name: tuple(row) for name, row in ids.items()}, dropped)
+
+
+def _distinct(words: Mapping[str, Sequence[str]], dropped: list[Dropped]) -> dict[str, list[str]]:
+    """A word of two classes stays only where it is the name."""
+    owners: dict[str, list[str]] = {}
+    for name, row in words.items():
+        for word in dict.fromkeys(row):
+            owners.setdefault(word, []).append(name)
+    kept: dict[str, list[str]] = {name: [] for name in words}
+    for name, row in words.items():
+        for word in dict.fromkeys(row):
+            others = [other for other in owners[word] if other != name]
+            if others and word != row[0]:
+                dropped.append(Dropped(name, word, f"also a word of class {others[0]!r}"))
+            else:
+                kept[name].append(word)
+    return kept
+
+
+def _single_tokens(
+    words: Mapping[str, Sequence[str]], backbone: Backbone, slot: AnswerSlot, multi_token: str, dropped: list[Dropped]
+) -> dict[str, dict[str, int]]:
+    """Class → word → id; the word is what the id stands for."""
+    kept: dict[str, dict[str, int]] = {name: {} for name in words}
+    taken: dict[int, str] = {}
+    names = [(name, row[0]) for name, row in words.items()]
+    others = [(name, word) for name, row in words.items() for word in row[1:]]
+    for name, word in [*names, *others]:  # names first, so that no other word takes their token
+        said, ids = word, backbone.answer_ids(word, slot)
+        if len(ids) > 1 and multi_token == "first":
+            said = backbone.tokenizer.convert_tokens_to_string([backbone.tokenizer.convert_ids_to_tokens(ids[0])])
+            said, ids = said.strip(), backbone.answer_ids(said.strip(), slot)
+        reason = _unusable(ids, backbone)
+        if reason is None and ids[0] in taken:
+            reason = f"the same token as {taken[ids[0]]!r}"
+        if reason is None:
+            kept[name][said] = ids[0]
+            taken[ids[0]] = said
+        elif word == words[name][0]:
+            raise VerbalizerError(
+                f"the name {word!r} of class {name!r} can't be kept ({reason}); put another word of one token first."
+            )
+        else:
+            dropped.append(Dropped(name, word, reason))
+    return kept
+
+
+def _unusable(ids: Sequence[int], backbone: Backbone) -> str | None:
+    if len(ids) != 1:
+        pieces = backbone.tokenizer.convert_ids_to_tokens(list(ids))
+        return f"{len(ids)} tokens: {' '.join(pieces)}"
+    if ids[0] == backbone.tokenizer.unk_token_id or ids[0] in backbone.tokenizer.all_special_ids:
+        return "not in the vocabulary"
+    return None
+
+
+def _drop_rare(
+    ids: dict[str, dict[str, int]], hidden: Tensor, backbone: Any, share: float, dropped: list[Dropped]
+) -> None:
+    """Words whose mean logit is among the lowest ``share`` of the vocabulary's."""
+    mean = backbone.project(hidden.mean(dim=0))  # (vocabulary,), since logits are linear in the states
+    rank = mean.argsort().argsort() / len(mean)  # share of the vocabulary that is rarer
+    for name, row in ids.items():
+        for word, token in list(row.items())[1:]:
+            if rank[token] < share:
+                dropped.append(Dropped(name, word, f"rare: {100 * rank[token]:.0f} % of the vocabulary are rarer"))
+                del row[word]
+
+
+def _drop_irrelevant(ids: dict[str, dict[str, int]], hidden: Tensor, backbone: Any, dropped: list[Dropped]) -> None:
+    """Words past one cut for all classes, at which the scores are nearest to 1."""
+    names = torch.tensor([next(iter(row.values())) for row in ids.values()], device=hidden.device)
+    of_names = backbone.project(hidden, names)  # (texts, classes)
+    ranked: dict[str, list[tuple[str, float]]] = {}
+    for number, (name, row) in enumerate(ids.items()):
+        words = list(row)[1:]
+        if not words:
+            continue
+        tokens = torch.tensor([row[word] for word in words], device=hidden.device)
+        scores = relevance_scores(backbone.project(hidden, tokens), of_names, number).tolist()
+        ranked[name] = sorted(zip(words, scores), key=lambda pair: -pair[1])
+    share = best_cut([[score for _, score in row] for row in ranked.values()])
+    for name, scored in ranked.items():
+        for word, score in scored[math.ceil(share * len(scored)) :]:
+            dropped.append(Dropped(name, word, f"irrelevant: score {score:.2f}"))
+            del ids[name][word]
+
+
+def relevance_scores(words: Tensor, names: Tensor, own: int) -> Tensor:
+    """How much more words go with the name of their class than with those of the others, (words,).
+
+    tf is the cosine, over the support texts, of a word's centred logits with those of its class's name; idf is one over
+    the p-mean of its absolute cosines with the other names, p = 10 / (C - 2 + 0.01) + 1. A negative tf scores -100.
+
+    Source: KPT's code; the paper, arXiv:2108.02035, section 3.3.2, has the plain mean.
+
+    Args:
+        words: logits of the words, (texts, words).
+        names: logits of the classes' names, (texts, classes).
+        own: number of the words' class.
+    """
+    similar = F.normalize(words - words.mean(dim=0), dim=0).T @ F.normalize(names - names.mean(dim=0), dim=0)
+    others = torch.cat([similar[:, :own], similar[:, own + 1 :]], dim=1).abs().clamp(min=1e-6)
+    power = 10 / (names.shape[1] - 2 + 0.01) + 1
+    mean = torch.exp(((power * others.log()).logsumexp(dim=1) - math.log(others.shape[1])) / power)
+    tf = similar[:, own]
+    return torch.where(tf < 0, torch.full_like(tf, -100.0), tf / mean)
+
+
+def best_cut(ranked: Sequence[Sequence[float]]) -> float:
+    """The share of words to keep of every class: that with the least squared distance of the scores at the cut from 1.
+
+    Args:
+        ranked: scores of each class's words, the highest first.
+    """
+
+    def distance(share: float) -> float:
+        return sum((row[math.ceil(share * len(row)) - 1] - 1) ** 2 for row in ranked)
+
+    return min((cut / CUTS for cut in range(1, CUTS + 1)), key=distance)

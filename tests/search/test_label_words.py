@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from promptlab import PromptClassifier, load_sample
+from promptlab.errors import DataError, TuningError, UnknownNameError, VerbalizerError
+from promptlab.search.label_words import Evidence, autoprompt, lm_bff, petal, rank_by_training, search_words
+
+WORDS = ["one", "two", "three", "four", "five"]
+
+
+def evidence(logits, targets, total=10.0):
+    """What a search sees of a model whose logits at the mask are given, (examples, words)."""
+    logits = torch.tensor(logits)
+    return Evidence(
+        hidden=logits,
+        targets=torch.tensor(targets),
+        classes=["a", "b"],
+        weight=torch.eye(logits.shape[1]),
+        bias=torch.zeros(logits.shape[1]),
+        log_total=torch.full((len(logits),), total),
+        words=WORDS[: logits.shape[1]],
+        seed=0,
+    )
+
+
+RANDOM = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).tolist()
+TARGETS = [0, 0, 0, 1, 1, 1]
+
+
+def test_the_best_assignment_is_that_of_brute_force_and_no_word_stands_twice():
+    def accuracy(i, j):
+        return sum((row[j] > row[i]) == bool(t) for row, t in zip(RANDOM, TARGETS, strict=True)) / 6
+
+    pairs = {(WORDS[i], WORDS[j]): accuracy(i, j) for i, j in itertools.permutations(range(5), 2)}
+
+    found = lm_bff(evidence(RANDOM, TARGETS))
+
+    assert {tuple(row[0] for row in one.label_words.values()): pytest.approx(one.score) for one in found} == pairs
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+def test_of_many_classes_each_has_fewer_words_to_choose_from():
+    logits = torch.randn(8, 5, generator=torch.Generator().manual_seed(1)).tolist()
+    some = evidence(logits, [0, 1] * 4)
+
+    found = lm_bff(some, assignments=4)
+
+    assert len(found) <= 4
+    means = [torch.tensor(logits)[i::2].mean(dim=0) for i in range(2)]
+    likeliest = [{WORDS[i] for i in mean.topk(2).indices.tolist()} for mean in means]
+    assert all(one.label_words["a"][0] in likeliest[0] and one.label_words["b"][0] in likeliest[1] for one in found)
+
+
+def test_petals_score_is_the_ratio_of_odds_by_hand():
+    log_probs = torch.tensor(RANDOM) - 10.0
+    odds = log_probs - torch.log1p(-log_probs.exp())
+    ratio = 2.0 * odds[:2].sum(dim=0) - odds[2:].sum(dim=0)  # 4 others for 2 of the class
+
+    found = petal(evidence(RANDOM, [0, 0, 1, 1, 1, 1]), words=1)[0]
+
+    assert found.label_words["a"] == (WORDS[ratio.argmax()],)
+
+
+def test_a_word_that_two_classes_want_goes_to_the_one_that_ranks_it_higher():
+    same = [[5.0, 4.0, 0.0], [5.0, 4.0, 0.0], [5.0, 4.0, 3.0], [5.0, 4.0, 3.0]]
+
+    found = petal(evidence(same, [0, 0, 1, 1]), words=3)[0]
+
+    assert sorted(word for row in found.label_words.values() for word in row) == sorted(WORDS[:3])
+
+
+def test_autoprompt_takes_the_words_along_the_direction_that_separates_the_classes():
+    states = [[3.0, 0.0, 0.1], [2.5, 0.1, 0.0], [0.0, 3.0, 0.1], [0.1, 2.5, 0.0]]
+
+    found = autoprompt(evidence(states, [0, 0, 1, 1]), words=1)[0]
+
+    assert found.label_words == {"a": ("one",), "b": ("two",)}
+
+
+@pytest.mark.minilm
+@pytest.mark.parametrize("engine", ["lm-bff", "petal", "autoprompt"])
+def test_found_words_classify_real_reviews(engine):
+    sample = load_sample("sst2")
+    train, _ = sample.few_shot(21)
+    test = sample.test[:100]
+
+    found = search_words("{{ text_a }} It was {{ mask }}.", train, model="minilm", engine=engine, device="cpu")
+
+    classifier = PromptClassifier(
+        "{{ text_a }} It was {{ mask }}.", found[0].label_words, "minilm", "none", device="cpu"
+    )
+    assert classifier.score(test, [example.label for example in test]) > 0.58
+    assert len(found) == 1
+
+
+def test_ranking_by_training_scores_on_dev(tiny_backbone):
+    texts, labels = ["good film", "great story", "dull mess", "awful acting"], ["p", "p", "n", "n"]
+    backbone = tiny_backbone("bert")
+    found = search_words("{{ text_a }} {{ mask }}", texts, labels, backbone, n=2, device="cpu")
+
+    ranked = rank_by_training(
+        found, "{{ text_a }} {{ mask }}", (texts, labels), (texts, labels), backbone, max_steps=3, device="cpu"
+    )
+
+    assert {str(one.label_words) for one in ranked} == {str(one.label_words) for one in found}
+    assert ranked[0].score >= ranked[1].score
+    first = PromptClassifier("{{ text_a }} {{ mask }}", ranked[0].label_words, backbone, max_steps=3, device="cpu")
+    assert first.fit(texts, labels, eval_set=(texts, labels)).score(texts, labels) == ranked[0].score
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "error", "message"),
+    [
+        (["p", "p", "n", "m"], {}, DataError, "class 'm' has 1 example"),
+        (["p"] * 4, {}, DataError, "all labels are 'p'"),
+        (["p", "p", "n", "n"], {"engine": "lmbff"}, UnknownNameError, "did you mean 'lm-bff'"),
+        (["p", "p", "n", "n"], {"n": 0}, TuningError, "n=0 must be at least 1"),
+    ],
+)
+def test_what_cannot_be_searched_is_told(tiny_backbone, labels, settings, error, message):
+    with pytest.raises(error, match=message):
+        search_words("{{ text_a }} {{ mask }}", ["a", "b", "c", "d"], labels, tiny_backbone("bert"), **settings)
+
+
+def test_a_template_with_two_masks_is_refused(tiny_backbone):
+    with pytest.raises(VerbalizerError, match="has 2 masks"):
+        search_words("{{ text_a }} {{ mask(2) }}", ["a", "b", "c", "d"], list("ppnn"), tiny_backbone("bert"))
