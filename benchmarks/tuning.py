@@ -236,8 +236,8 @@ def write(results: Mapping[str, Any]) -> None:
         "texts, in nats, of the language model after tuning on SST-2, what was added in place. Test accuracy in %, "
         "mean (standard deviation) over those of the splits 13, 21, 42, 87, 100 on which all methods ran; 16 training "
         "and 16 dev examples a class; each method with its own defaults; weights selected on dev. Seconds and peak "
-        "memory of fit over what the process had before, means of the first task's runs, float32, one core of a machine with other "
-        "work: compare them roughly. Causal models: split 13, the first 300 test rows. "
+        "memory of fit over what the process had before, means of the first task's runs, float32, one core of a busy "
+        "machine: compare them roughly. Causal models: split 13, the first 300 test rows. "
         + (
             f"The model that the tuned ones were made from scores {100 * kept[0]['ag_news']:.1f} on AG News and "
             f"{kept[0]['mlm_loss']:.3f} nats after every one of {len(kept)} runs: it is never changed. "

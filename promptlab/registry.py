@@ -94,6 +94,8 @@ VERBALIZERS = Registry(
         "strings": "promptlab.verbalizers.strings:StringVerbalizer",
         "contextual": "promptlab.verbalizers.calibrated:ContextualVerbalizer",
         "domain": "promptlab.verbalizers.calibrated:DomainVerbalizer",
+        "ensemble": "promptlab.verbalizers.ensemble:EnsembleVerbalizer",
+        "rules": "promptlab.verbalizers.rules:RuleVerbalizer",
         "prototypical": "promptlab.verbalizers.prototypical:PrototypicalVerbalizer",
         "soft": "promptlab.verbalizers.soft:SoftVerbalizer",
         "weighted": "promptlab.verbalizers.weighted:WeightedVerbalizer",
@@ -179,6 +181,8 @@ def _plain(value: Any) -> Any:
 
 
 def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
     if isinstance(value, dict) and len(value) == 1 and (key := next(iter(value))) in NESTED:
         return NESTED[key].from_dict(value[key])
     return value

@@ -77,7 +77,7 @@ def label_word_ids(
             f"the template has {slot.n_masks} masks, but label words of one token need exactly 1; for longer answers "
             "use StringVerbalizer."
         )
-    ids = [[_one_id(word, name, backbone, slot) for word in words] for name, words in label_words.items()]
+    ids = [[one_id(word, name, backbone, slot) for word in words] for name, words in label_words.items()]
     check_distinct(ids, label_words)
     width = max(map(len, ids))
     padded = torch.tensor([row + [0] * (width - len(row)) for row in ids])
@@ -85,7 +85,12 @@ def label_word_ids(
     return padded, valid
 
 
-def _one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
+def one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
+    """The token of a word of a class.
+
+    Raises:
+        VerbalizerError: if it isn't exactly one known token.
+    """
     ids = backbone.answer_ids(word, slot)
     tokenizer = backbone.tokenizer
     if len(ids) != 1:
