@@ -31,6 +31,7 @@ _PUBLIC = {
     "refine_words": "promptlab.search.refinement",
     "search_words": "promptlab.search.label_words",
     "wordnet_words": "promptlab.search.expansion",
+    "explain": "promptlab.inspection",
     "load_sample": "promptlab.data.samples",
     "pretrain_prompt": "promptlab.pretraining",
     "read_documents": "promptlab.pretraining",

@@ -1,4 +1,4 @@
-"""What a template makes of an example, for people to look at."""
+"""What a template makes of an example, and what drove a decision, for people to look at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Any
 import torch
 
 from promptlab.backbones import catalog
+from promptlab.data.readers import as_examples
+from promptlab.devices import resolve_device
+from promptlab.errors import VerbalizerError
+from promptlab.inference import in_batches, predict_log_probs
 from promptlab.parts import resolve_template
 from promptlab.soft_tokens import SoftTokens
 from promptlab.types import Example
@@ -42,3 +46,55 @@ def inspect_prompt(
             for row_ids, row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ],
     }
+
+
+@torch.inference_mode()
+def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, Any]]]:
+    """What drove the decision on each text: for each class, the likeliest first, its probability and its words.
+
+    A word comes with its ``share`` of the class's score and its ``score``, in nats, over the mean of all label words':
+    the logit at the mask, less the prior where the verbalizer calibrates. Words are sorted by score. Several prompts of
+    one example are averaged.
+
+    Args:
+        classifier: a ``PromptClassifier``, fitted or zero-shot.
+        X: texts, as for ``predict``.
+        top_k: words of each class.
+
+    Raises:
+        VerbalizerError: if the verbalizer has no label words.
+    """
+    model = classifier._ready().to(resolve_device(classifier.device)).eval()
+    head, words = model.head, _label_words(model.verbalizer)
+    if words is None or not hasattr(head, "word_scores"):
+        raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")
+    encoded = model.encode(as_examples(X), max_length=classifier.max_length)
+    scores = in_batches(model.backbone, encoded, lambda batch: head.word_scores(model.read(batch)))
+    log_probs = predict_log_probs(model, encoded)
+    scores = scores.unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()  # (examples, classes, words)
+    weights = head.word_weights().cpu()
+    valid = weights > 0
+    means = scores.masked_fill(~valid, 0.0).sum(dim=(1, 2)) / valid.sum()
+    return [
+        [_class_report(name, i, words[name], row, mean, weights, log_prob, top_k) for i, name in order]
+        for row, mean, log_prob in zip(scores, means, log_probs)
+        for order in [sorted(enumerate(words), key=lambda pair: -log_prob[pair[0]].item())]
+    ]
+
+
+def _class_report(
+    name: str, number: int, words: Any, scores: Any, mean: Any, weights: Any, log_prob: Any, top_k: int
+) -> dict[str, Any]:
+    rows = [
+        {"word": word, "share": weights[number, i].item(), "score": (scores[number, i] - mean).item()}
+        for i, word in enumerate(words)
+    ]
+    best = sorted(rows, key=lambda row: -row["score"])[:top_k]
+    return {"class": name, "probability": log_prob[number].exp().item(), "words": best}
+
+
+def _label_words(verbalizer: Any) -> Any:
+    """Class → words, of a verbalizer or of the one that it wraps."""
+    inner = getattr(verbalizer, "verbalizer", None)
+    own = getattr(verbalizer, "label_words", None) or getattr(verbalizer, "strings", None)
+    return own if own is not None or inner is None else _label_words(inner)

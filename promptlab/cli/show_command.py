@@ -13,6 +13,7 @@ from promptlab.cli.common import json_option, parse_pairs, print_json, print_tab
 @click.argument("template")
 @click.option("--text", "texts", multiple=True, required=True, help="text_a; given again: text_b, …")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", help="A field of another name.")
+@click.option("--verbalizer", help="JSON or a name: also show the classes, and which words drive the decision.")
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
 @click.option("--max-length", type=int, help="Tokens of the prompt. [default: the model's limit]")
 @click.option("--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Words to show at each mask.")
@@ -21,6 +22,7 @@ def command(
     template: str,
     texts: tuple[str, ...],
     fields: tuple[str, ...],
+    verbalizer: str | None,
     model: str | None,
     max_length: int | None,
     top_k: int,
@@ -38,6 +40,13 @@ def command(
         [{**as_examples([tuple(texts)])[0].fields, **(parse_pairs(fields, "NAME=VALUE, such as topic=film") or {})}]
     )[0]
     report = inspect_prompt(template, example, model=model, max_length=max_length, top_k=top_k)
+    if verbalizer is not None:
+        from promptlab.classifier import PromptClassifier
+        from promptlab.cli.fit_command import parse_verbalizer
+        from promptlab.inspection import explain
+
+        classifier = PromptClassifier(template, parse_verbalizer(verbalizer), model, max_length=max_length)
+        report["classes"] = explain(classifier, [example], top_k=top_k)[0]
     if as_json:
         print_json(report)
     else:
@@ -62,3 +71,6 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(f"ids: {' '.join(map(str, report['ids']))}")
     for number, words in enumerate(report["masks"], start=1):
         click.echo(f"mask {number}: " + "  ".join(f"{w['word']} {w['probability']:.3f}" for w in words))
+    for row in report.get("classes", ()):
+        words = "  ".join(f"{w['word']} {w['score']:+.2f}" for w in row["words"])
+        click.echo(f"class {row['class']} {row['probability']:.3f}: {words}")

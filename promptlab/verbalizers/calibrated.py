@@ -198,5 +198,12 @@ class WordPriorHead(PriorHead):
         log_prior = mean.flatten().log_softmax(dim=0).view_as(mean)  # (classes, words)
         self.prior.copy_(log_prior.masked_fill(~self.inner.valid, 0.0))
 
+    def word_scores(self, answer: Any) -> Tensor:
+        """Those of the inner head, less the prior, (batch, classes, words)."""
+        return self.inner.word_scores(answer) - self.prior
+
+    def word_weights(self) -> Tensor:
+        return self.inner.word_weights()
+
     def forward(self, answer: Any) -> Tensor:
-        return F.log_softmax(self.inner.combine(self.inner.word_scores(answer) - self.prior), dim=-1)
+        return F.log_softmax(self.inner.combine(self.word_scores(answer)), dim=-1)

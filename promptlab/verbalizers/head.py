@@ -60,5 +60,10 @@ class WordHead(VerbalizerHead):
     def combine(self, word_scores: Tensor) -> Tensor:
         """Unnormalised class scores, (batch, classes)."""
 
+    def word_weights(self) -> Tensor:
+        """How much each word counts within its class, (classes, words), 0 where padded; alike unless a head says."""
+        valid = self.valid.float()
+        return valid / valid.sum(dim=1, keepdim=True)
+
     def forward(self, answer: Any) -> Tensor:
         return F.log_softmax(self.combine(self.word_scores(answer)), dim=-1)

@@ -37,6 +37,8 @@ class WeightedHead(LabelWordHead):
         super().__init__(ids, valid)
         self.weight = nn.Parameter(torch.zeros(ids.shape))  # (classes, words)
 
+    def word_weights(self) -> Tensor:
+        return self.weight.masked_fill(~self.valid, -torch.inf).softmax(dim=-1)
+
     def combine(self, word_scores: Tensor) -> Tensor:
-        shares = self.weight.masked_fill(~self.valid, -torch.inf).softmax(dim=-1)
-        return (word_scores.masked_fill(~self.valid, 0.0) * shares).sum(dim=-1)
+        return (word_scores.masked_fill(~self.valid, 0.0) * self.word_weights()).sum(dim=-1)

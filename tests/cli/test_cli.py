@@ -489,3 +489,14 @@ def test_words_a_class_are_not_for_the_search_that_gives_one():
 
     assert result.exit_code == 2
     assert "--words is for petal and autoprompt" in result.output
+
+
+@pytest.mark.minilm
+def test_show_tells_which_words_drive_the_decision():
+    result = run(
+        "show", "sst2", "--text", "a dull film", "--verbalizer", '{"n": ["dull", "bad"], "p": ["good"]}', "--json"
+    )
+
+    classes = json.loads(result.output)["classes"]
+    assert [row["class"] for row in classes] == ["n", "p"]
+    assert {word["word"] for word in classes[0]["words"]} == {"dull", "bad"}
