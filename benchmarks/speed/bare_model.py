@@ -1,6 +1,6 @@
 """How near promptlab comes to plain loops over the bare model: predict, fit, memory, encoding, several verbalizers.
 
-    python benchmarks/speed/bare_model.py [--rounds 5] [--texts 100000]
+    python benchmarks/speed/bare_model.py [--rounds 5] [--texts 100000] [--jobs "fit sst2" …]
 
 The loops get for nothing what promptlab does itself: their rows are rendered, tokenized, sorted by length and padded
 before the clock starts. They compute hidden states at the mask only and the label words' rows of the decoder; in
@@ -318,6 +318,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=100_000)
+    parser.add_argument("--jobs", nargs="+", help="Some of them, such as 'fit sst2'; the others' figures are kept.")
     options = parser.parse_args()
     jobs: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         **{f"predict {task}": (predict, (task, options.rounds)) for task in TASKS},
@@ -326,8 +327,10 @@ def main() -> None:
         "encoding": (encoding, (options.texts, options.rounds)),
         "verbalizers": (several_verbalizers, (options.rounds,)),
     }
-    runs = {}
-    for name, (job, arguments) in jobs.items():
+    path = RESULTS / "speed.json"
+    runs = json.loads(path.read_text())["runs"] if options.jobs and path.exists() else {}
+    for name in options.jobs or jobs:
+        job, arguments = jobs[name]
         with multiprocessing.get_context("spawn").Pool(1) as pool:  # each in a process of its own
             runs[name] = pool.apply(job, arguments)
         print(name, _brief(runs[name]), flush=True)
