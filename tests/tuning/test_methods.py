@@ -155,7 +155,7 @@ def test_a_method_learns_with_a_head_too(tiny_backbone, method):
     if method == "p-tuning":
         pytest.skip("needs soft tokens in a template, which a head classifier has none of")
     classifier = HeadClassifier(
-        tiny_backbone("bert"), tuning, max_steps=20, learning_rate=2e-2, head_learning_rate=0.1, device="cpu"
+        tiny_backbone("bert"), tuning, max_steps=60, learning_rate=1e-2, head_learning_rate=5e-2, device="cpu"
     )
 
     assert classifier.fit(TEXTS, LABELS).predict(TEXTS).tolist() == LABELS
