@@ -36,13 +36,22 @@ def _fast(tokenizer: Tokenizer, names: dict[str, str], pair: str, **more: Any) -
 
 
 def word_piece() -> PreTrainedTokenizerFast:
-    """BERT's kind: lower case, ``[MASK]``, token types."""
+    """BERT's kind: lower case, ``[MASK]``, token types.
+
+    Its pieces are written down, since the order of those that the trainer finds differs from process to process.
+    """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    texts = [normalizer.normalize_str(sentence) for sentence in SENTENCES]
+    words = sorted({word for text in texts for word, _ in splitter.pre_tokenize_str(text)})
+    letters = sorted(set("".join(words)))
+    ends = [f"##{end}" for end in (*letters, *(word[3:] for word in words if len(word) > 4))]
+    pieces = dict.fromkeys([*special, *letters, *ends, *words])
+    tokenizer = Tokenizer(models.WordPiece({piece: row for row, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(special)
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(SENTENCES, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special))
     names = dict(zip(["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"], special))
     return _fast(tokenizer, names, "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1")
 
