@@ -26,7 +26,6 @@ import fewshot
 from promptlab import Adapter, HeadClassifier, LoRA, PromptClassifier, PTuning, load_sample
 from promptlab.files import atomic_file
 from promptlab.library import template_names, verbalizer_names
-from promptlab.types import Example
 
 PATH = fewshot.RESULTS / "defaults.json"
 ESTIMATORS: Mapping[str, Callable[..., Any]] = {
@@ -53,17 +52,15 @@ TUNINGS: Mapping[str, tuple[Any, tuple[float, ...]]] = {  # method and rates, at
 }
 
 
-def accuracy(classifier: Any, examples: list[Example]) -> float:
-    predicted = classifier.predict(examples)
-    return sum(p == e.label for p, e in zip(predicted, examples, strict=True)) / len(examples)
-
-
 def words(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], float]]]:
     for task in options.tasks:
         for template in template_names(task):
             for verbalizer in verbalizer_names(task):
                 classifier = PromptClassifier(template, verbalizer, fewshot.MODEL, tuning="none")
-                yield f"words/{template}/{verbalizer}", lambda c=classifier, t=task: accuracy(c, load_sample(t).pool)
+                yield (
+                    f"words/{template}/{verbalizer}",
+                    lambda c=classifier, t=task: fewshot.accuracy(c, load_sample(t).pool),
+                )
 
 
 def rates(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], float]]]:
@@ -103,7 +100,7 @@ def held_out_accuracy(classifier: Any, task: str, split: int) -> float:
     fit, dev = sample.few_shot(split)
     used = {*sample.splits[split].train, *sample.splits[split].dev}
     rest = [example for row, example in enumerate(sample.pool) if row not in used]
-    return accuracy(classifier.fit(fit, eval_set=(dev, None)), rest)
+    return fewshot.accuracy(classifier.fit(fit, eval_set=(dev, None)), rest)
 
 
 def tables(results: Mapping[str, float]) -> str:

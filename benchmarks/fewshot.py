@@ -68,6 +68,20 @@ def run(task: str, method: str, seed: int) -> dict[str, Any]:
     }
 
 
+def mean(values: list[float], *, digits: int = 1) -> str:
+    """Mean and, of several values, the standard deviation, as the tables print them."""
+    if not values:
+        return "–"
+    spread = f" ({statistics.stdev(values):.{digits}f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+def accuracy(classifier: Any, examples: list[Example]) -> float:
+    """Share of examples classified right."""
+    predicted = classifier.predict(examples)
+    return sum(p == e.label for p, e in zip(predicted, examples, strict=True)) / len(examples)
+
+
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Mean and standard deviation of test accuracy over the seeds, a row for each method."""
     lines = ["| method | " + " | ".join(TASKS.values()) + " |", "|---|" + "---|" * len(TASKS)]
@@ -75,8 +89,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
         cells = []
         for task in TASKS:
             values = [100 * results[key]["accuracy"] for seed in SEEDS if (key := f"{task}/{method}/{seed}") in results]
-            spread = f" ({statistics.stdev(values):.1f})" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{spread}" if values else "–")
+            cells.append(mean(values))
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -75,7 +75,7 @@ def run(make: Callable[[], Any], task: str, seed: int, folder: Path | None) -> d
     return {
         "dev_accuracy": float((probabilities.argmax(axis=1) == own).mean()),
         "dev_loss": statistics.mean(losses),
-        "accuracy": sum(p == e.label for p, e in zip(classifier.predict(test), test, strict=True)) / len(test),
+        "accuracy": fewshot.accuracy(classifier, test),
         "train_seconds": seconds,
     }
 
@@ -90,20 +90,13 @@ def _of(key: str, task: str, name: str) -> bool:
     return key.startswith(f"{task}/{name}/")
 
 
-def mean(values: list[float]) -> str:
-    if not values:
-        return "–"
-    spread = f" ({statistics.stdev(values):.1f})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
-
-
 def tables(results: Mapping[str, Any]) -> tuple[str, str]:
     """Test accuracy of what dev chose, and of every setting."""
     tasks = [task for task in TASKS if any(key.startswith(f"{task}/") for key in results)]
     first = ["| method | " + " | ".join(TASKS[task] for task in tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
     for name in (*FIXED, *ESTIMATORS):
         best = {task: [chosen(results, task, name, seed) for seed in fewshot.SEEDS] for task in tasks}
-        cells = [mean([100 * row["accuracy"] for row in best[task] if row]) for task in tasks]
+        cells = [fewshot.mean([100 * row["accuracy"] for row in best[task] if row]) for task in tasks]
         first.append(f"| {name} | " + " | ".join(cells) + " |")
     second = ["| method | rate | updates | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 3) + "|"]
     settings = dict.fromkeys(tuple(key.split("/")[1:-1]) for key in results if key.count("/") == 4)
@@ -111,7 +104,7 @@ def tables(results: Mapping[str, Any]) -> tuple[str, str]:
         cells = []
         for task in tasks:
             keys = [f"{task}/{name}/{rate}/{updates}/{seed}" for seed in fewshot.SEEDS]
-            cells.append(mean([100 * results[key]["accuracy"] for key in keys if key in results]))
+            cells.append(fewshot.mean([100 * results[key]["accuracy"] for key in keys if key in results]))
         second.append(f"| {name} | {rate} | {updates} | " + " | ".join(cells) + " |")
     return "\n".join(first), "\n".join(second)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import statistics
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -77,8 +76,7 @@ def table(results: Mapping[str, Any]) -> str:
             for task in TASKS:
                 keys = [f"{task}/{shots}/{seed}" for seed in fewshot.SEEDS]
                 values = [100 * results[key]["accuracy"][name] for key in keys if key in results]
-                spread = f" ({statistics.stdev(values):.1f})" if len(values) > 1 else ""
-                cells.append(f"{statistics.mean(values):.1f}{spread}" if values else "–")
+                cells.append(fewshot.mean(values))
             lines.append(f"| {shots} | {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import statistics
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -79,8 +78,7 @@ def write(results: Mapping[str, Any]) -> None:
         for task in tasks:
             rows = [results[k] for seed in fewshot.SEEDS if (k := f"{task}/{start}/{seed}") in results]
             values = [100 * row["accuracy"] for row in rows]
-            spread = f" ({statistics.stdev(values):.1f})" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.1f}{spread}" if values else "–")
+            cells.append(fewshot.mean(values))
         lines.append(f"| {start} | {' | '.join(cells)} |")
     made = {task: results[f"{task}/pretraining"] for task in tasks if f"{task}/pretraining" in results}
     learnt = "; ".join(f"{task}: {100 * row['history'][-1]['dev_accuracy']:.0f} %" for task, row in made.items())

@@ -192,13 +192,13 @@ def table(results: Mapping[str, Any], model: str, tasks: Sequence[str]) -> str:
         share = f"{100 * some['trained_weights'] / some['model_weights']:.3g} %"
         cells = [method, f"{some['trained_weights']:,}", share, f"{some['file_bytes'] / 1e6:.2f} MB"]
         cells.append("yes" if method in MERGES else "–" if method in (PROBE, "none (zero-shot)") else "no")
-        cells += [_mean([100 * row["accuracy"] for row in rows[task]]) for task in tasks]
+        cells += [fewshot.mean([100 * row["accuracy"] for row in rows[task]]) for task in tasks]
         first = next(row for row in rows.values() if row)
         cells.append(f"{statistics.mean(row['train_seconds'] for row in first):.0f}")
         cells.append(f"{statistics.mean(row['peak_bytes'] for row in first) / 2**20:.0f} MiB")
         if forgets:
-            cells.append(_mean([100 * row["attached"]["ag_news"] for row in rows["sst2"]]))
-            cells.append(_mean([row["attached"]["mlm_loss"] for row in rows["sst2"]], digits=3))
+            cells.append(fewshot.mean([100 * row["attached"]["ag_news"] for row in rows["sst2"]]))
+            cells.append(fewshot.mean([row["attached"]["mlm_loss"] for row in rows["sst2"]], digits=3))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -209,13 +209,6 @@ def _splits(results: Mapping[str, Any], place: str) -> list[int]:
     methods = {method for method, _ in runs}
     whole = [seed for seed in fewshot.SEEDS if all((method, str(seed)) in runs for method in methods)]
     return whole or list(fewshot.SEEDS)
-
-
-def _mean(values: list[float], *, digits: int = 1) -> str:
-    if not values:
-        return "–"
-    spread = f" ({statistics.stdev(values):.{digits}f})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
 
 
 def write(results: Mapping[str, Any]) -> None:

@@ -18,7 +18,6 @@ import datetime
 import functools
 import json
 import random
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
@@ -108,11 +107,6 @@ def refined(folder: Path, task: str, frequency: bool, relevance: bool) -> dict[s
     return dict(result.label_words)
 
 
-def accuracy(classifier: Any, examples: list[Example]) -> float:
-    predicted = classifier.predict(examples)
-    return sum(p == e.label for p, e in zip(predicted, examples, strict=True)) / len(examples)
-
-
 ZERO_SHOT: Mapping[str, Callable[[Path, str], Any]] = {
     "manual": lambda folder, task: manual_words(task),
     "KPT's words": lambda folder, task: refined(folder, task, False, False),
@@ -135,7 +129,7 @@ def zero_shot_run(folder: Path, task: str, words: Callable[[Path, str], Any], ca
     if calibrated:
         verbalizer = SupportVerbalizer(verbalizer, support(folder, task))
     classifier = PromptClassifier(TASKS[task][0], verbalizer, backbone(), "none", device="cpu", max_length=MAX_LENGTH)
-    return {"accuracy": accuracy(classifier, test_rows(folder, task))}
+    return {"accuracy": fewshot.accuracy(classifier, test_rows(folder, task))}
 
 
 def searched(task: str, train: list[Example]) -> dict[str, tuple[str, ...]]:
@@ -187,7 +181,7 @@ def few_shot_run(folder: Path, task: str, k: int, name: str, seed: int) -> dict[
         max_length=MAX_LENGTH,
     ).fit(train, eval_set=(dev, None))
     seconds = time.perf_counter() - start
-    return {"accuracy": accuracy(classifier, test_rows(folder, task)), "train_seconds": seconds}
+    return {"accuracy": fewshot.accuracy(classifier, test_rows(folder, task)), "train_seconds": seconds}
 
 
 def timing(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -222,13 +216,6 @@ def timed_fit(*, cached: bool) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start}
 
 
-def mean(values: list[float]) -> str:
-    if not values:
-        return "–"
-    spread = f" ({statistics.stdev(values):.1f})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
-
-
 def tables(results: Mapping[str, Any]) -> list[str]:
     parts = []
     zero = [task for task in TASKS if any(key.startswith(f"zero-shot/{task}/") for key in results)]
@@ -249,7 +236,7 @@ def tables(results: Mapping[str, Any]) -> list[str]:
             cells = []
             for task, k in order:
                 keys = [f"few-shot/{task}/{k}/{name}/{seed}" for seed in fewshot.SEEDS]
-                cells.append(mean([100 * results[key]["accuracy"] for key in keys if key in results]))
+                cells.append(fewshot.mean([100 * results[key]["accuracy"] for key in keys if key in results]))
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     if "time/cached" in results and "time/uncached" in results:

@@ -11,7 +11,7 @@ from torch import Tensor
 from promptlab.interfaces import Template
 from promptlab.model import PromptModel
 from promptlab.soft_tokens import SoftTokens
-from promptlab.types import Batch, Encoded, Example, MaskStates
+from promptlab.types import Batch, Encoded, Example, MaskStates, Prompt
 
 BATCH = 32
 
@@ -63,17 +63,25 @@ def in_batches(backbone: Any, encoded: Sequence[Encoded], run: Callable[[Batch],
 def mask_answers(
     template: Template, examples: Sequence[Example], backbone: Any, *, max_length: int | None = None
 ) -> MaskStates:
-    """States at the mask of a model that isn't trained, for every prompt of some examples: (prompts, masks, hidden).
+    """States at the mask of a model that isn't trained, for every prompt of some examples: (prompts, masks, hidden)."""
+    prompts = [prompt for example in examples for prompt in template.variants(example)]
+    encoded = encode_untrained(template, prompts, backbone, max_length=max_length)
+    states: MaskStates = in_batches(backbone.eval(), encoded, backbone.mask_states)
+    return states
+
+
+def encode_untrained(
+    template: Template, prompts: Sequence[Prompt], backbone: Any, *, max_length: int | None = None
+) -> list[Encoded]:
+    """Token ids of a template's prompts for a bare backbone, whose embedding is changed in place.
 
     Soft tokens have the vectors that training would start from.
     """
     soft = SoftTokens(template.soft_slots, backbone)
     if soft.ids:
         backbone.embed_soft(soft)
-    prompts = [prompt for example in examples for prompt in template.variants(example)]
-    encoded = backbone.encode(prompts, soft_ids=soft.ids, max_length=max_length)
-    states: MaskStates = in_batches(backbone.eval(), encoded, backbone.mask_states)
-    return states
+    encoded: list[Encoded] = backbone.encode(prompts, soft_ids=soft.ids, max_length=max_length)
+    return encoded
 
 
 def joined(answers: Sequence[Any]) -> Any:

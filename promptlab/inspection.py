@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from promptlab.backbones import catalog
 from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
 from promptlab.errors import VerbalizerError
-from promptlab.inference import in_batches, predict_log_probs
+from promptlab.inference import average_variants, encode_untrained, in_batches
 from promptlab.parts import resolve_template
-from promptlab.soft_tokens import SoftTokens
 from promptlab.types import Example
 
 
@@ -27,10 +28,7 @@ def inspect_prompt(
     resolved = resolve_template(template)
     prompt = resolved.render(example)
     backbone = catalog.load_backbone(model).eval()
-    soft = SoftTokens(resolved.soft_slots, backbone)
-    if soft.ids:
-        backbone.embed_soft(soft)
-    encoded = backbone.encode([prompt], soft_ids=soft.ids, max_length=max_length)[0]
+    encoded = encode_untrained(resolved, [prompt], backbone, max_length=max_length)[0]
     probabilities = backbone.mask_states(backbone.collate([encoded])).logits()[0].softmax(dim=-1)  # (masks, vocabulary)
     best = probabilities.topk(min(top_k, probabilities.shape[-1]), dim=-1)
     name = backbone.tokenizer.convert_ids_to_tokens
@@ -69,28 +67,29 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
     if words is None or not hasattr(head, "word_scores"):
         raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")
     encoded = model.encode(as_examples(X), max_length=classifier.max_length)
-    scores = in_batches(model.backbone, encoded, lambda batch: head.word_scores(model.read(batch)))
-    log_probs = predict_log_probs(model, encoded)
-    scores = scores.unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()  # (examples, classes, words)
-    weights = head.word_weights().cpu()
-    valid = weights > 0
+    answers = in_batches(model.backbone, encoded, model.read)
+    log_probs = average_variants(head(answers), model.template.n_variants).cpu()  # (examples, classes)
+    scores = head.word_scores(answers).unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()
+    shares = head.word_weights().cpu()  # (classes, words), 0 where padded
+    valid = shares > 0
     means = scores.masked_fill(~valid, 0.0).sum(dim=(1, 2)) / valid.sum()
-    return [
-        [_class_report(name, i, words[name], row, mean, weights, log_prob, top_k) for i, name in order]
-        for row, mean, log_prob in zip(scores, means, log_probs)
-        for order in [sorted(enumerate(words), key=lambda pair: -log_prob[pair[0]].item())]
-    ]
+    centred = scores - means[:, None, None]  # (examples, classes, words)
+    return [_report(words, shares, *row, top_k) for row in zip(centred, log_probs)]
 
 
-def _class_report(
-    name: str, number: int, words: Any, scores: Any, mean: Any, weights: Any, log_prob: Any, top_k: int
-) -> dict[str, Any]:
-    rows = [
-        {"word": word, "share": weights[number, i].item(), "score": (scores[number, i] - mean).item()}
-        for i, word in enumerate(words)
-    ]
-    best = sorted(rows, key=lambda row: -row["score"])[:top_k]
-    return {"class": name, "probability": log_prob[number].exp().item(), "words": best}
+def _report(
+    words: Mapping[str, Sequence[str]], shares: Tensor, scores: Tensor, log_probs: Tensor, top_k: int
+) -> list[dict[str, Any]]:
+    """The classes of one example, the likeliest first."""
+    report = []
+    for name, row, own, log_prob in zip(words, shares, scores, log_probs):
+        parts = [
+            {"word": word, "share": share, "score": score}
+            for word, share, score in zip(words[name], row.tolist(), own.tolist())
+        ]
+        best = sorted(parts, key=lambda part: -part["score"])[:top_k]
+        report.append({"class": name, "probability": log_prob.exp().item(), "words": best})
+    return sorted(report, key=lambda part: -part["probability"])
 
 
 def _label_words(verbalizer: Any) -> Any:

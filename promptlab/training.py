@@ -81,7 +81,8 @@ def train(
         bar.update()
         if step % settings.eval_every == 0 or step == settings.max_steps:
             score = evaluate() if evaluate else None
-            network.train()
+            if evaluate:
+                network.train()
             state.record(step, _mean_loss(losses, step, settings), score)
             losses.clear()
             if accelerator.is_main_process:

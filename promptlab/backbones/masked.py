@@ -104,7 +104,6 @@ def resize_slot(batch: Batch, n_masks: int) -> Batch:
     first = batch.mask_index[:, :1]
     after = place >= first + n_masks
     source = torch.where(after, place - n_masks + old, torch.minimum(place, first))  # every mask is a copy of the first
-    source = torch.where(place < first, place, source)
     return replace(
         batch,
         input_ids=batch.input_ids.gather(1, source),

@@ -67,5 +67,22 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     Console().print(table)
 
 
+def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """Names and values on one line, or as JSON."""
+    if as_json:
+        print_json(result)
+    else:
+        click.echo("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items()))
+
+
+def write_label_words(path: Path | None, label_words: Mapping[str, Sequence[str]]) -> None:
+    """Write class → words as JSON, as ``--verbalizer`` takes it, if there is a path to write to."""
+    from promptlab.files import atomic_file
+
+    if path is not None:
+        with atomic_file(path) as file:
+            file.write_text(json.dumps(label_words, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))

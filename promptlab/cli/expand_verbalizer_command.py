@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from promptlab.cli.common import FILE, columns_option, json_option, print_json, print_table, quiet_libraries
+from promptlab.cli.common import (
+    FILE,
+    columns_option,
+    json_option,
+    parse_pairs,
+    print_json,
+    print_table,
+    quiet_libraries,
+    write_label_words,
+)
 
 
 @click.command("expand-verbalizer")
@@ -46,9 +54,7 @@ def command(
 
     WORDS is JSON (class: [words]), or a line for each class with its words between commas, its name first.
     """
-    from promptlab.cli.common import parse_pairs
     from promptlab.data.readers import read_examples
-    from promptlab.files import atomic_file
     from promptlab.search.expansion import nearest_words, read_word_lists, wordnet_words
     from promptlab.search.refinement import refine_words
 
@@ -69,9 +75,7 @@ def command(
         multi_token=multi_token,
         max_length=max_length,
     )
-    if output is not None:
-        with atomic_file(output) as path:
-            path.write_text(json.dumps(refined.label_words, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_label_words(output, refined.label_words)
     if as_json:
         print_json({"kept": refined.label_words, "dropped": [one._asdict() for one in refined.dropped]})
         return

@@ -15,7 +15,7 @@ from promptlab.cli.common import (
     json_option,
     label_option,
     parse_pairs,
-    print_json,
+    print_result,
     quiet_libraries,
 )
 from promptlab.registry import TUNINGS
@@ -145,14 +145,7 @@ def command(
     classifier.save_pretrained(output)
     last = classifier.history_[-1] if classifier.history_ else {}
     result = {"output": str(output), "trainable_parameters": classifier.trainable_parameters(), **last}
-    if as_json:
-        print_json(result)
-    else:
-        click.echo(
-            "  ".join(
-                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()
-            )
-        )
+    print_result(result, as_json=as_json)
 
 
 def some_of(examples: Sequence[Any], seed: int, *, at_most: int = 200) -> Sequence[Any]:

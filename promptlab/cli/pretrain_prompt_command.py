@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from promptlab.cli.common import FILE, print_json, quiet_libraries
+from promptlab.cli.common import FILE, print_result, quiet_libraries
 
 
 @click.command("pretrain-prompt")
@@ -79,7 +79,4 @@ def command(
     )
     classifier.save_prompt(output)
     result = {"output": str(output), "tokens": length, **classifier.history_[-1]}
-    if as_json:
-        print_json(result)
-    else:
-        click.echo("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items()))
+    print_result(result, as_json=as_json)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from promptlab.cli.common import FILE, columns_option, json_option, label_option, print_json, print_table
+from promptlab.cli.common import (
+    FILE,
+    columns_option,
+    json_option,
+    label_option,
+    parse_pairs,
+    print_json,
+    print_table,
+    quiet_libraries,
+    write_label_words,
+)
 from promptlab.registry import WORD_SEARCHES
 
 
@@ -44,9 +53,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Find label words for the labelled rows of TRAIN and print the best."""
-    from promptlab.cli.common import parse_pairs, quiet_libraries
     from promptlab.data.readers import read_examples
-    from promptlab.files import atomic_file
     from promptlab.search.label_words import rank_by_training, search_words
 
     if words is not None and engine == "lm-bff":
@@ -71,9 +78,7 @@ def command(
         found = rank_by_training(
             found, template, (examples, None), (held_out, None), model, max_length=max_length, seed=seed
         )
-    if output is not None:
-        with atomic_file(output) as path:
-            path.write_text(json.dumps(found[0].label_words, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_label_words(output, found[0].label_words)
     if as_json:
         print_json([{"score": one.score, "label_words": one.label_words} for one in found])
         return

@@ -22,6 +22,7 @@ from promptlab.inference import mask_answers
 from promptlab.parts import fresh_backbone, resolve_template
 from promptlab.registry import WORD_SEARCHES
 from promptlab.search.expansion import words_of
+from promptlab.verbalizers.label_words import check_one_mask
 
 CHUNK = 20_000  # assignments that are scored at once
 
@@ -106,8 +107,7 @@ def search_words(
             raise TuningError(f"{name}={value!r} must be at least 1.")
     search = WORD_SEARCHES.get(engine)
     resolved, labelled = resolve_template(template), Labelled.of(X, y)
-    if resolved.slot.n_masks != 1:
-        raise VerbalizerError(f"the template has {resolved.slot.n_masks} masks, but label words need exactly 1.")
+    check_one_mask(resolved.slot, "label words need exactly 1")
     classes = sorted(set(labelled.labels))
     if len(classes) < 2:
         raise DataError(f"all labels are {classes[0]!r}; a search needs examples of 2 classes or more.")
@@ -147,11 +147,10 @@ def rank_by_training(
         dev: likewise.
         settings: of ``PromptClassifier``.
     """
-    backbone = load_backbone(model)
+    backbone, held_out = load_backbone(model), Labelled.of(*dev)
     scored = []
     for one in tqdm(found, desc="label words", unit="set", leave=False, disable=None):
         classifier = PromptClassifier(template, one.label_words, backbone, **settings).fit(*train, eval_set=dev)
-        held_out = Labelled.of(*dev)
         right = classifier.predict(held_out.examples).astype(str) == np.array(held_out.labels)
         scored.append(Found(one.label_words, float(right.mean())))
     return sorted(scored, key=lambda one: -one.score)

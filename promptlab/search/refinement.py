@@ -18,7 +18,7 @@ from promptlab.inference import mask_answers
 from promptlab.interfaces import Backbone
 from promptlab.parts import fresh_backbone, resolve_template
 from promptlab.types import AnswerSlot
-from promptlab.verbalizers.label_words import check_words
+from promptlab.verbalizers.label_words import check_one_mask, check_words, is_ordinary
 
 MULTI_TOKEN = ("drop", "first")
 CUTS = 100  # shares of a class's words that are tried as the place to cut
@@ -87,8 +87,7 @@ def refine_words(
     if not examples:
         raise DataError("support is empty; pass about 200 unlabelled texts.")
     resolved = resolve_template(template)
-    if resolved.slot.n_masks != 1:
-        raise VerbalizerError(f"the template has {resolved.slot.n_masks} masks, but label words need exactly 1.")
+    check_one_mask(resolved.slot, "label words need exactly 1")
     backbone = fresh_backbone(model, device).to(resolve_device(device))
     dropped: list[Dropped] = []
     words = _distinct(check_words(label_words), dropped)
@@ -152,9 +151,7 @@ def _unusable(ids: Sequence[int], backbone: Backbone) -> str | None:
     if len(ids) != 1:
         pieces = backbone.tokenizer.convert_ids_to_tokens(list(ids))
         return f"{len(ids)} tokens: {' '.join(pieces)}"
-    if ids[0] == backbone.tokenizer.unk_token_id or ids[0] in backbone.tokenizer.all_special_ids:
-        return "not in the vocabulary"
-    return None
+    return None if is_ordinary(ids[0], backbone) else "not in the vocabulary"
 
 
 def _drop_rare(

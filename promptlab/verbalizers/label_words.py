@@ -72,17 +72,29 @@ def label_word_ids(
     Raises:
         VerbalizerError: if the slot has several masks, a word isn't exactly one known token, or two are the same.
     """
-    if slot.n_masks != 1:
-        raise VerbalizerError(
-            f"the template has {slot.n_masks} masks, but label words of one token need exactly 1; for longer answers "
-            "use StringVerbalizer."
-        )
+    check_one_mask(slot, "label words of one token need exactly 1; for longer answers use StringVerbalizer")
     ids = [[one_id(word, name, backbone, slot) for word in words] for name, words in label_words.items()]
     check_distinct(ids, label_words)
     width = max(map(len, ids))
     padded = torch.tensor([row + [0] * (width - len(row)) for row in ids])
     valid = torch.tensor([[True] * len(row) + [False] * (width - len(row)) for row in ids])
     return padded, valid
+
+
+def check_one_mask(slot: AnswerSlot, need: str) -> None:
+    """Refuse a template with another number of masks than one; ``need`` says who needs it, and the remedy.
+
+    Raises:
+        VerbalizerError: if it has.
+    """
+    if slot.n_masks != 1:
+        raise VerbalizerError(f"the template has {slot.n_masks} masks, but {need}.")
+
+
+def is_ordinary(token: int, backbone: Backbone) -> bool:
+    """Whether an id stands for a word of the vocabulary, not for the unknown or a special token."""
+    tokenizer = backbone.tokenizer
+    return token != tokenizer.unk_token_id and token not in tokenizer.all_special_ids
 
 
 def one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
@@ -92,14 +104,13 @@ def one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
         VerbalizerError: if it isn't exactly one known token.
     """
     ids = backbone.answer_ids(word, slot)
-    tokenizer = backbone.tokenizer
     if len(ids) != 1:
-        pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
+        pieces = ", ".join(map(repr, backbone.tokenizer.convert_ids_to_tokens(ids)))
         raise VerbalizerError(
             f"label word {word!r} of class {name!r} is {len(ids)} tokens ({pieces}) for "
             f"{backbone.name or 'this model'}; choose a word that is a single token, or a StringVerbalizer."
         )
-    if ids[0] == tokenizer.unk_token_id or ids[0] in tokenizer.all_special_ids:
+    if not is_ordinary(ids[0], backbone):
         raise VerbalizerError(
             f"label word {word!r} of class {name!r} isn't in the vocabulary of {backbone.name or 'this model'}; "
             "choose another word."

@@ -14,6 +14,7 @@ from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.label_words import check_one_mask
 from promptlab.verbalizers.manual import ManualVerbalizer
 
 
@@ -72,8 +73,7 @@ class PrototypicalVerbalizer(Verbalizer):
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> PrototypicalHead:
         inner = None if self.verbalizer is None else self.verbalizer.build(backbone, slot)
-        if slot.n_masks != 1:
-            raise VerbalizerError(f"the template has {slot.n_masks} masks, but a prototype reads exactly 1.")
+        check_one_mask(slot, "a prototype reads exactly 1")
         if inner is not None and type(inner).read is not VerbalizerHead.read:
             raise VerbalizerError(
                 f"{type(self.verbalizer).__name__} reads no mask states, which prototypes need; wrap another."

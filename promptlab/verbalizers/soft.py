@@ -13,7 +13,7 @@ from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.head import VerbalizerHead
-from promptlab.verbalizers.label_words import LabelWordVerbalizer
+from promptlab.verbalizers.label_words import LabelWordVerbalizer, check_one_mask
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class SoftVerbalizer(LabelWordVerbalizer):
     """
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> SoftHead:
-        if slot.n_masks != 1:
-            raise VerbalizerError(f"the template has {slot.n_masks} masks, but a vector of a class reads exactly 1.")
+        check_one_mask(slot, "a vector of a class reads exactly 1")
         starts = [self._start(name, words, backbone, slot) for name, words in self.label_words.items()]
         return SoftHead(*map(torch.stack, zip(*starts, strict=True)))
 
