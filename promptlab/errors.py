@@ -35,6 +35,10 @@ class SavedModelError(PromptlabError):
     """A saved model that is missing, damaged or made by a newer version."""
 
 
+class SearchError(PromptlabError):
+    """A search that can't begin, or that finds nothing."""
+
+
 class UnknownNameError(PromptlabError):
     """A name that isn't in its registry or library."""
 

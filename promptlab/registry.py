@@ -166,6 +166,8 @@ WORD_SEARCHES = Registry(
     },
 )
 
+TEMPLATE_SEARCHES = Registry("template search", {})
+
 NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings
 
 

@@ -18,13 +18,13 @@ MODULES = {
 LAYERS = (  # each imports what stands before it, never what stands after it
     ("errors", "types", "tunable", "checks", "training_settings", "seeding"),
     ("files", "registry", "interfaces", "generative"),
-    ("library", "soft_tokens"),
+    ("library", "soft_tokens", "pvp"),
     PARTS,
     ("devices", "parts", "trainable", "model"),
     ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "saving"),
     ("estimator", "text_classifier", "joint_model", "generator_model", "tagger_model"),
     ("classifier", "head_classifier", "generator", "joint", "tagger"),
-    ("pretraining", "inspection", "evaluation", "demo", "search"),
+    ("pretraining", "inspection", "evaluation", "demo", "search", "jobs", "ensemble", "distillation"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,75 @@
+"""What every template search has in common: what it is given, what it finds, and the role of an engine."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promptlab.errors import SearchError
+from promptlab.interfaces import Part
+from promptlab.types import Example
+
+
+@dataclass(frozen=True)
+class SearchTask:
+    """What a template is searched for.
+
+    Args:
+        train: labelled examples that the search learns from.
+        dev: labelled examples that it chooses by; none of them in ``train``.
+        label_words: class → words, of one token each for ``backbone``.
+        backbone: the classifier's model; a search leaves it as it is.
+        seed: of everything that is drawn.
+        max_length: tokens of a prompt; the model's own limit if None.
+    """
+
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    label_words: Mapping[str, tuple[str, ...]]
+    backbone: Any
+    seed: int = 0
+    max_length: int | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """``text_a``, and ``text_b`` if the examples have it."""
+        return tuple(name for name in ("text_a", "text_b") if name in self.train[0].fields)
+
+
+@dataclass(frozen=True)
+class FoundTemplate:
+    """An ordinary template that a search found.
+
+    Args:
+        template: Jinja source; every token of a trigger is written as text, and encodes to itself.
+        engine: name of the search in the registry ``TEMPLATE_SEARCHES``.
+        score: higher is better; what it means is the engine's matter.
+        label_words: those that belong to it.
+        origin: settings and scores that tell where it comes from; plain JSON.
+    """
+
+    template: str
+    engine: str
+    score: float
+    label_words: Mapping[str, tuple[str, ...]]
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TemplateSearch(Part):
+    """A way to find templates. Settings are a frozen dataclass; nothing of the model is trained or changed."""
+
+    wrong = SearchError
+
+    @abstractmethod
+    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+        """Templates, the best first by the engine's own score, none twice.
+
+        Args:
+            state: folder for what an interrupted search goes on from; the result is the same as without interruption.
+
+        Raises:
+            SearchError: if the task can't be searched, or nothing is left after filtering.
+        """

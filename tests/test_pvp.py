@@ -1,0 +1,52 @@
+"""Pairs come back from their file as they were."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptlab import PVP, ManualTemplate
+from promptlab.errors import DataError
+from promptlab.pvp import read_pvps, write_pvps
+
+
+def test_pairs_come_back_from_their_file(tmp_path):
+    pvps = [
+        PVP(
+            "{{ text_a }} Es war {{ mask }}.", {"gut": ("schön", "toll"), "1": ("öde",)}, "a", {"seed": 13, "dev": 0.5}
+        ),
+        PVP("sst2/it-was", "sst2", "b"),
+    ]
+
+    write_pvps(tmp_path / "pvps.yaml", pvps)
+
+    first, second = read_pvps(tmp_path / "pvps.yaml")
+    assert first == PVP(pvps[0].template, {"gut": ["schön", "toll"], "1": ["öde"]}, "a", {"seed": 13, "dev": 0.5})
+    assert second == pvps[1]
+
+
+def test_what_a_file_cannot_keep_is_refused(tmp_path):
+    with pytest.raises(DataError, match="pair 'x' holds objects"):
+        write_pvps(tmp_path / "pvps.yaml", [PVP(ManualTemplate("{{ text_a }} {{ mask }}"), "sst2", "x")])
+
+    assert not (tmp_path / "pvps.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pvps: []", "holds no list 'pvps'"),
+        ("[1, 2", "can't be read"),
+        ("pvps: [{template: x}]", "entry 1 of .* give it a template and a verbalizer"),
+        ("pvps: [{template: x, verbalizer: y, wieght: 1}]", "entry 1 of .* has 'wieght'"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(tmp_path, text, message):
+    (tmp_path / "pvps.yaml").write_text(text)
+
+    with pytest.raises(DataError, match=message):
+        read_pvps(tmp_path / "pvps.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.yaml' can't be read"):
+        read_pvps(tmp_path / "none.yaml")
