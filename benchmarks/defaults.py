@@ -21,16 +21,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import fewshot
+from fewshot import TASKS
+from sweep import MODEL, RESULTS, SEEDS, accuracy
 
 from promptlab import Adapter, HeadClassifier, LoRA, PromptClassifier, PTuning, load_sample
 from promptlab.files import atomic_file
 from promptlab.library import template_names, verbalizer_names
 
-PATH = fewshot.RESULTS / "defaults.json"
+PATH = RESULTS / "defaults.json"
 ESTIMATORS: Mapping[str, Callable[..., Any]] = {
-    "prompt": lambda task, **settings: PromptClassifier(task, task, fewshot.MODEL, **settings),
-    "head": lambda task, **settings: HeadClassifier(fewshot.MODEL, **settings),
+    "prompt": lambda task, **settings: PromptClassifier(task, task, MODEL, **settings),
+    "head": lambda task, **settings: HeadClassifier(MODEL, **settings),
 }
 SOFT = {  # P-Tuning needs soft tokens in the template
     "sst2": "{{ soft(3) }} {{ text_a }} {{ soft(2) }} All in all, it was {{ mask }}.",
@@ -56,10 +57,10 @@ def words(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], float
     for task in options.tasks:
         for template in template_names(task):
             for verbalizer in verbalizer_names(task):
-                classifier = PromptClassifier(template, verbalizer, fewshot.MODEL, tuning="none")
+                classifier = PromptClassifier(template, verbalizer, MODEL, tuning="none")
                 yield (
                     f"words/{template}/{verbalizer}",
-                    lambda c=classifier, t=task: fewshot.accuracy(c, load_sample(t).pool),
+                    lambda c=classifier, t=task: accuracy(c, load_sample(t).pool),
                 )
 
 
@@ -90,7 +91,7 @@ def train(task: str, kind: str, rate: float, steps: int, split: int) -> float:
 def tune(task: str, method: str, rate: float, split: int) -> float:
     template = SOFT[task] if method.startswith("p-tuning-f") else task
     rates = {"learning_rate": rate, "head_learning_rate": rate}
-    classifier = PromptClassifier(template, task, fewshot.MODEL, TUNINGS[method][0], **rates)
+    classifier = PromptClassifier(template, task, MODEL, TUNINGS[method][0], **rates)
     return held_out_accuracy(classifier, task, split)
 
 
@@ -100,7 +101,7 @@ def held_out_accuracy(classifier: Any, task: str, split: int) -> float:
     fit, dev = sample.few_shot(split)
     used = {*sample.splits[split].train, *sample.splits[split].dev}
     rest = [example for row, example in enumerate(sample.pool) if row not in used]
-    return fewshot.accuracy(classifier.fit(fit, eval_set=(dev, None)), rest)
+    return accuracy(classifier.fit(fit, eval_set=(dev, None)), rest)
 
 
 def tables(results: Mapping[str, float]) -> str:
@@ -124,8 +125,8 @@ def tables(results: Mapping[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["words", "rates", "tunings"])
-    parser.add_argument("--tasks", nargs="+", default=list(fewshot.TASKS), choices=list(fewshot.TASKS))
-    parser.add_argument("--splits", nargs="+", type=int, default=[13, 21], choices=fewshot.SEEDS)
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--splits", nargs="+", type=int, default=[13, 21], choices=SEEDS)
     parser.add_argument("--estimators", nargs="+", default=list(ESTIMATORS), choices=list(ESTIMATORS))
     parser.add_argument("--methods", nargs="+", default=list(TUNINGS), choices=list(TUNINGS))
     parser.add_argument("--rates", nargs="+", type=float, default=[4e-5, 1e-4, 2.5e-4])
@@ -138,7 +139,7 @@ def main() -> None:
             results[key] = run()
             print(key, round(100 * results[key], 1), flush=True)
             with atomic_file(options.output) as path:
-                about = {"model": fewshot.MODEL, "date": str(datetime.date.today())}
+                about = {"model": MODEL, "date": str(datetime.date.today())}
                 path.write_text(json.dumps({"about": about, "accuracy": results}, indent=1) + "\n")
             with atomic_file(options.output.with_suffix(".md")) as path:
                 path.write_text(tables(results))

@@ -11,19 +11,17 @@ run is kept in results/e2e.json; table and sample texts are written to results/e
 from __future__ import annotations
 
 import argparse
-import datetime
+import functools
 import gzip
 import json
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fewshot
+from sweep import keep, parser, sweep
 
 from promptlab import LoRA, PrefixTuning, PromptGenerator, PromptTuning
-from promptlab.files import atomic_file
 from promptlab.generator import bleu
 
 MODEL = "smollm2"
@@ -80,11 +78,6 @@ def run(folder: Path, method: str, options: argparse.Namespace) -> dict[str, Any
 
 
 def write(results: Mapping[str, Any], options: argparse.Namespace) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers", "sacrebleu")}
-    settings = {"pairs": options.pairs, "epochs": options.epochs, "seed": options.seed}
-    about = {"model": MODEL, **settings, "date": str(datetime.date.today()), "versions": versions}
-    with atomic_file(fewshot.RESULTS / "e2e.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
     lines = ["| method | trained weights | loss, first to last tenth | BLEU |", "|---|---|---|---|"]
     for method, row in results.items():
         losses = [entry["loss"] for entry in row["history"]]
@@ -98,30 +91,22 @@ def write(results: Mapping[str, Any], options: argparse.Namespace) -> None:
     note = (
         f"E2E, {options.pairs} training pairs, {options.epochs} epochs of batches of 8, one seed; BLEU (sacrebleu) on "
         f"{N_TEST} property lists of the test set against all their texts, 5 beams; weights selected on {N_DEV} dev "
-        f"pairs; model {MODEL} (SmolLM2-135M-Instruct, 4 bits, read as float32). {about['date']}, "
-        + ", ".join(f"{k} {v}" for k, v in versions.items())
-        + "."
+        f"pairs; model {MODEL} (SmolLM2-135M-Instruct, 4 bits, read as float32)."
     )
-    with atomic_file(fewshot.RESULTS / "e2e.md") as path:
-        path.write_text("\n\n".join(["# Data to text", "\n".join(lines), note, "\n".join(samples)]) + "\n")
-    print("\n".join(lines))
+    settings = {"pairs": options.pairs, "epochs": options.epochs, "seed": options.seed}
+    parts = ["\n".join(lines), "\n".join(samples)]
+    keep("e2e", "Data to text", results, parts, note, packages=["sacrebleu"], model=MODEL, **settings)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--pairs", type=int, default=300)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    path = fewshot.RESULTS / "e2e.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
-    for method in options.methods:
-        if method not in results:
-            results[method] = run(options.folder, method, options)
-            write(results, options)
-    write(results, options)
+    options_of = parser(__doc__, folder=True)
+    options_of.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    options_of.add_argument("--pairs", type=int, default=300)
+    options_of.add_argument("--epochs", type=int, default=5)
+    options_of.add_argument("--seed", type=int, default=0)
+    options = options_of.parse_args()
+    jobs = [(method, functools.partial(run, options.folder, method, options)) for method in options.methods]
+    sweep("e2e", jobs, functools.partial(write, options=options), processes=options.processes)
 
 
 if __name__ == "__main__":

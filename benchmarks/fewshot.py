@@ -8,28 +8,20 @@ is written to results/fewshot.md.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import statistics
+import functools
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sweep import MODEL, SEEDS, keep, mean, parser, sweep
 
 from promptlab import demo, load_sample
-from promptlab.files import atomic_file
 from promptlab.types import Example
 
-RESULTS = Path(__file__).parent / "results"
-SEEDS = (13, 21, 42, 87, 100)
 TASKS = {"sst2": "SST-2 (872 dev rows)", "trec": "TREC (500 test rows)", "ag_news": "AG News (1,000 test rows)"}
-MODEL = "minilm"
 
 
 class TfidfBaseline:
@@ -68,20 +60,6 @@ def run(task: str, method: str, seed: int) -> dict[str, Any]:
     }
 
 
-def mean(values: list[float], *, digits: int = 1) -> str:
-    """Mean and, of several values, the standard deviation, as the tables print them."""
-    if not values:
-        return "–"
-    spread = f" ({statistics.stdev(values):.{digits}f})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
-
-
-def accuracy(classifier: Any, examples: list[Example]) -> float:
-    """Share of examples classified right."""
-    predicted = classifier.predict(examples)
-    return sum(p == e.label for p, e in zip(predicted, examples, strict=True)) / len(examples)
-
-
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Mean and standard deviation of test accuracy over the seeds, a row for each method."""
     lines = ["| method | " + " | ".join(TASKS.values()) + " |", "|---|" + "---|" * len(TASKS)]
@@ -94,39 +72,28 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write(results: Mapping[str, Mapping[str, Any]]) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers", "scikit-learn")}
-    about = {"model": MODEL, "k": 16, "seeds": SEEDS, "date": str(datetime.date.today()), "versions": versions}
-    RESULTS.mkdir(exist_ok=True)
-    with atomic_file(RESULTS / "fewshot.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
+def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in %, mean (standard deviation) over the splits {', '.join(map(str, SEEDS))}; 16 training and "
         f"16 dev examples a class; model {MODEL} (23 M parameters); weights selected on dev. Zero-shot and TF-IDF have "
-        f"no dev selection. {about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+        "no dev selection."
     )
-    with atomic_file(RESULTS / "fewshot.md") as path:
-        path.write_text(f"# Few-shot accuracy\n\n{table(results)}\n\n{note}\n")
+    keep("fewshot", "Few-shot accuracy", results, [table(results)], note, packages=["scikit-learn"], k=16, seeds=SEEDS)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--methods", nargs="+", default=list(methods("sst2", 0)), choices=list(methods("sst2", 0)))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
-    options = parser.parse_args()
-    path = RESULTS / "fewshot.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
-    for seed in options.seeds:
-        for task in options.tasks:
-            for method in options.methods:
-                key = f"{task}/{method}/{seed}"
-                if key not in results:
-                    results[key] = run(task, method, seed)
-                    print(key, {k: round(v, 3) for k, v in results[key].items() if k != "history"}, flush=True)
-                    write(results)
-    write(results)
-    print(table(results))
+    options_of = parser(__doc__)
+    options_of.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    options_of.add_argument("--methods", nargs="+", default=list(methods("sst2", 0)), choices=list(methods("sst2", 0)))
+    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
+    options = options_of.parse_args()
+    jobs = [
+        (f"{task}/{method}/{seed}", functools.partial(run, task, method, seed))
+        for seed in options.seeds
+        for task in options.tasks
+        for method in options.methods
+    ]
+    print(table(sweep("fewshot", jobs, write, processes=options.processes)))
 
 
 if __name__ == "__main__":

@@ -11,21 +11,18 @@ Finished runs are kept in results/grid.json; the tables go to results/grid.md.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
+import functools
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fewshot
-from tuning import data
+from sweep import MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
+from tuning import data, loaded
 
 from promptlab import HeadClassifier, PromptClassifier
-from promptlab.files import atomic_file
 
 TASKS = {
     "sst2": "SST-2 (872 dev rows)",
@@ -36,38 +33,43 @@ TASKS = {
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 UPDATES = (100, 300)
 FIELDS = {"rte": ("text_a", "text_b")}
-ESTIMATORS: Mapping[str, Callable[..., Any]] = {
-    "head fine-tuning": lambda task, **settings: HeadClassifier(
-        fewshot.MODEL, fields=FIELDS.get(task, ("text_a",)), **settings
-    ),
-    "prompt fine-tuning": lambda task, **settings: PromptClassifier(task, task, fewshot.MODEL, **settings),
-}
-FIXED: Mapping[str, Callable[..., Any]] = {
-    "zero-shot": lambda task, **settings: PromptClassifier(task, task, fewshot.MODEL, "none", **settings),
-    "linear probe": lambda task, **settings: HeadClassifier(
-        fewshot.MODEL, "frozen", fields=FIELDS.get(task, ("text_a",)), **settings
-    ),
+Maker = Callable[..., Any]
+
+
+def head(task: str, **settings: Any) -> HeadClassifier:
+    return HeadClassifier(loaded(MODEL), fields=FIELDS.get(task, ("text_a",)), **settings)
+
+
+def prompt(task: str, **settings: Any) -> PromptClassifier:
+    return PromptClassifier(task, task, loaded(MODEL), **settings)
+
+
+ESTIMATORS: Mapping[str, Maker] = {"head fine-tuning": head, "prompt fine-tuning": prompt}
+FIXED: Mapping[str, Maker] = {
+    "zero-shot": functools.partial(prompt, tuning="none"),
+    "linear probe": functools.partial(head, tuning="frozen"),
 }
 
 
-def jobs(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any], str, int]]:
-    """Key, maker of the classifier, task and seed of every run, the same seed's together."""
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    """Every run, the same seed's together."""
     for seed in options.seeds:
         for task in options.tasks:
+            place = {"task": task, "seed": seed, "folder": options.data, "device": options.device}
             for name, make in FIXED.items():
-                yield f"{task}/{name}/{seed}", lambda m=make, t=task, s=seed: m(t, seed=s), task, seed
+                yield f"{task}/{name}/{seed}", functools.partial(run, make, **place)
             for updates in options.updates:
                 for rate in options.rates:
                     for name, make in ESTIMATORS.items():
                         settings = {"learning_rate": rate, "head_learning_rate": 1e-3, "max_steps": updates}
                         key = f"{task}/{name}/{rate:g}/{updates}/{seed}"
-                        yield key, lambda m=make, t=task, k=settings, s=seed: m(t, seed=s, **k), task, seed
+                        yield key, functools.partial(run, make, **place, **settings)
 
 
-def run(make: Callable[[], Any], task: str, seed: int, folder: Path | None) -> dict[str, Any]:
+def run(make: Maker, *, task: str, seed: int, folder: Path | None, device: str, **settings: Any) -> dict[str, Any]:
     train, dev, test = data(task, seed, folder)
     start = time.perf_counter()
-    classifier = make().fit(train, eval_set=(dev, None))
+    classifier = make(task, seed=seed, **placed(device), **settings).fit(train, eval_set=(dev, None))
     seconds = time.perf_counter() - start
     probabilities = classifier.predict_proba(dev)
     own = [list(classifier.classes_).index(example.label) for example in dev]
@@ -75,8 +77,9 @@ def run(make: Callable[[], Any], task: str, seed: int, folder: Path | None) -> d
     return {
         "dev_accuracy": float((probabilities.argmax(axis=1) == own).mean()),
         "dev_loss": statistics.mean(losses),
-        "accuracy": fewshot.accuracy(classifier, test),
+        "accuracy": accuracy(classifier, test),
         "train_seconds": seconds,
+        "device": device,
     }
 
 
@@ -95,54 +98,44 @@ def tables(results: Mapping[str, Any]) -> tuple[str, str]:
     tasks = [task for task in TASKS if any(key.startswith(f"{task}/") for key in results)]
     first = ["| method | " + " | ".join(TASKS[task] for task in tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
     for name in (*FIXED, *ESTIMATORS):
-        best = {task: [chosen(results, task, name, seed) for seed in fewshot.SEEDS] for task in tasks}
-        cells = [fewshot.mean([100 * row["accuracy"] for row in best[task] if row]) for task in tasks]
+        best = {task: [chosen(results, task, name, seed) for seed in SEEDS] for task in tasks}
+        cells = [mean([100 * row["accuracy"] for row in best[task] if row]) for task in tasks]
         first.append(f"| {name} | " + " | ".join(cells) + " |")
     second = ["| method | rate | updates | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 3) + "|"]
     settings = dict.fromkeys(tuple(key.split("/")[1:-1]) for key in results if key.count("/") == 4)
     for name, rate, updates in sorted(settings, key=lambda row: (row[0], int(row[2]), float(row[1]))):
         cells = []
         for task in tasks:
-            keys = [f"{task}/{name}/{rate}/{updates}/{seed}" for seed in fewshot.SEEDS]
-            cells.append(fewshot.mean([100 * results[key]["accuracy"] for key in keys if key in results]))
+            keys = [f"{task}/{name}/{rate}/{updates}/{seed}" for seed in SEEDS]
+            cells.append(mean([100 * results[key]["accuracy"] for key in keys if key in results]))
         second.append(f"| {name} | {rate} | {updates} | " + " | ".join(cells) + " |")
     return "\n".join(first), "\n".join(second)
 
 
 def write(results: Mapping[str, Any]) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers")}
-    about = {"model": fewshot.MODEL, "k": 16, "date": str(datetime.date.today()), "versions": versions}
-    with atomic_file(fewshot.RESULTS / "grid.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
-    seeds = [seed for seed in fewshot.SEEDS if any(key.endswith(f"/{seed}") for key in results)]
+    seeds = [seed for seed in SEEDS if any(key.endswith(f"/{seed}") for key in results)]
+    devices = sorted({row["device"] for row in results.values()})
     note = (
         f"Test accuracy in %, mean (standard deviation) over the splits {', '.join(map(str, seeds))}; 16 training and "
-        f"16 dev examples a class, batches of 8; model {fewshot.MODEL}; weights selected on dev. {about['date']}, "
-        + ", ".join(f"{k} {v}" for k, v in versions.items())
-        + "."
+        f"16 dev examples a class, batches of 8; model {MODEL}, float32, {' and '.join(devices)}; weights selected on "
+        "dev."
     )
     best, every = tables(results)
-    parts = ["# Prompt and head over a grid", "The rate and number of updates of each split chosen on its dev half:"]
-    with atomic_file(fewshot.RESULTS / "grid.md") as path:
-        path.write_text("\n\n".join([*parts, best, "Every setting:", every, note]) + "\n")
+    parts = ["The rate and number of updates of each split chosen on its dev half:", best, "Every setting:", every]
+    keep("grid", "Prompt and head over a grid", results, parts, note, k=16)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--tasks", nargs="+", default=["sst2", "trec", "ag_news"], choices=list(TASKS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(fewshot.SEEDS), choices=fewshot.SEEDS)
-    parser.add_argument("--rates", nargs="+", type=float, default=list(RATES))
-    parser.add_argument("--updates", nargs="+", type=int, default=list(UPDATES))
-    options = parser.parse_args()
-    path = fewshot.RESULTS / "grid.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
-    for key, make, task, seed in jobs(options):
-        if key not in results:
-            results[key] = run(make, task, seed, options.data)
-            print(key, {k: round(v, 3) for k, v in results[key].items()}, flush=True)
-            write(results)
-    write(results)
+    options_of = parser(__doc__)
+    options_of.add_argument("--data", type=Path)
+    options_of.add_argument("--device", default="cpu")
+    options_of.add_argument("--tasks", nargs="+", default=["sst2", "trec", "ag_news"], choices=list(TASKS))
+    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
+    options_of.add_argument("--rates", nargs="+", type=float, default=list(RATES))
+    options_of.add_argument("--updates", nargs="+", type=int, default=list(UPDATES))
+    options = options_of.parse_args()
+    loaded(MODEL)  # once, for all processes
+    sweep("grid", jobs(options), write, processes=options.processes)
 
 
 if __name__ == "__main__":

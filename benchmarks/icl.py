@@ -9,20 +9,17 @@ rows in an order shuffled once. Every finished run is kept in results/icl.json; 
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
+import functools
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
-import fewshot
 import numpy as np
+from sweep import SEEDS, keep, mean, parser, sweep
+from tuning import loaded
 
-from promptlab import ContextualVerbalizer, DomainVerbalizer, InContextTemplate, PromptClassifier, load_backbone
+from promptlab import ContextualVerbalizer, DomainVerbalizer, InContextTemplate, PromptClassifier
 from promptlab.data.samples import load_sample
-from promptlab.files import atomic_file
 from promptlab.parts import resolve_template, resolve_verbalizer
 
 MODEL = "smollm2"
@@ -44,7 +41,7 @@ TASKS = {  # template, verbalizer and instruction of Zhao et al., arXiv:2102.096
 CALIBRATIONS = {"none": None, "contextual": ContextualVerbalizer, "domain PMI": DomainVerbalizer}
 
 
-def run(task: str, shots: int, seed: int, backbone: Any) -> dict[str, Any]:
+def run(task: str, shots: int, seed: int) -> dict[str, Any]:
     """Accuracy by calibration. The model reads the test rows once: calibrations differ by a constant per class."""
     template, words, instruction = TASKS[task]
     sample = load_sample(task)
@@ -56,7 +53,7 @@ def run(task: str, shots: int, seed: int, backbone: Any) -> dict[str, Any]:
     accuracy, plain = {}, None
     for name, wrap in CALIBRATIONS.items():
         verbalizer = resolve_verbalizer(words)
-        classifier = PromptClassifier(shown, wrap(verbalizer) if wrap else verbalizer, backbone, tuning="none")
+        classifier = PromptClassifier(shown, wrap(verbalizer) if wrap else verbalizer, loaded(MODEL), tuning="none")
         classifier.fit(train)
         plain = np.log(classifier.predict_proba(test)) if plain is None else plain
         prior = 0.0
@@ -74,46 +71,33 @@ def table(results: Mapping[str, Any]) -> str:
         for name in CALIBRATIONS:
             cells = []
             for task in TASKS:
-                keys = [f"{task}/{shots}/{seed}" for seed in fewshot.SEEDS]
+                keys = [f"{task}/{shots}/{seed}" for seed in SEEDS]
                 values = [100 * results[key]["accuracy"][name] for key in keys if key in results]
-                cells.append(fewshot.mean(values))
+                cells.append(mean(values))
             lines.append(f"| {shots} | {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def write(results: Mapping[str, Any]) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers")}
-    about = {"model": MODEL, "rows": ROWS, "seeds": fewshot.SEEDS, "date": str(datetime.date.today())}
-    with atomic_file(fewshot.RESULTS / "icl.json") as path:
-        path.write_text(json.dumps({"about": {**about, "versions": versions}, "runs": results}, indent=1) + "\n")
     note = (
         f"Accuracy in % on {ROWS} test rows, the same in every run; mean (standard deviation) over the splits "
-        f"{', '.join(map(str, fewshot.SEEDS))}, which give the demonstrations. Model {MODEL} (SmolLM2-135M-Instruct, "
+        f"{', '.join(map(str, SEEDS))}, which give the demonstrations. Model {MODEL} (SmolLM2-135M-Instruct, "
         f"4 bits, read as float32); templates, label words and instructions of Zhao et al., arXiv:2102.09690. "
-        f"Zero-shot has no seeds. {about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+        "Zero-shot has no seeds."
     )
-    with atomic_file(fewshot.RESULTS / "icl.md") as path:
-        path.write_text(f"# In-context learning\n\n{table(results)}\n\n{note}\n")
+    keep("icl", "In-context learning", results, [table(results)], note, model=MODEL, rows=ROWS, seeds=SEEDS)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(fewshot.SEEDS), choices=fewshot.SEEDS)
-    options = parser.parse_args()
-    path = fewshot.RESULTS / "icl.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
-    backbone = load_backbone(MODEL)
+    options_of = parser(__doc__)
+    options_of.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
+    options = options_of.parse_args()
+    loaded(MODEL)  # once, before the processes part
     todo = [(task, 0, options.seeds[0]) for task in options.tasks]  # without demonstrations every seed is the same
     todo += [(task, 16, seed) for seed in options.seeds for task in options.tasks]
-    for task, shots, seed in todo:
-        key = f"{task}/{shots}/{seed}"
-        if key not in results:
-            results[key] = run(task, shots, seed, backbone)
-            print(key, results[key], flush=True)
-            write(results)
-    write(results)
-    print(table(results))
+    jobs = [(f"{task}/{shots}/{seed}", functools.partial(run, task, shots, seed)) for task, shots, seed in todo]
+    print(table(sweep("icl", jobs, write, processes=options.processes)))
 
 
 if __name__ == "__main__":

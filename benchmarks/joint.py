@@ -21,8 +21,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import fewshot
 import psutil
+import sweep
 
 from promptlab import JointClassifier, LoRA, PromptClassifier, PromptTuning, PTuningV2, load_backbone, load_sample
 from promptlab.files import atomic_file
@@ -47,7 +47,7 @@ def prediction(tuning: Any, rounds: int) -> dict[str, float]:
     sample = load_sample("sst2")
     train, _ = sample.few_shot(13)
     texts = sample.test[:ROWS]
-    backbone = load_backbone(fewshot.MODEL)
+    backbone = load_backbone(sweep.MODEL)
     fitted = {
         str(seed): PromptClassifier("sst2", "sst2", backbone, tuning, max_steps=1, seed=seed).fit(train)
         for seed in range(N)
@@ -68,7 +68,7 @@ def prediction(tuning: Any, rounds: int) -> dict[str, float]:
 def training(rounds: int) -> float:
     """Time of eight soft prompts trained one by one, over that of training them together."""
     train, _ = load_sample("sst2").few_shot(13)
-    backbone = load_backbone(fewshot.MODEL)
+    backbone = load_backbone(sweep.MODEL)
 
     def prompts(model: Any = None) -> dict[str, PromptClassifier]:
         settings: dict[str, Any] = {"tuning": PromptTuning(), "max_steps": 5, "learning_rate": 3e-3}
@@ -90,12 +90,12 @@ def memory() -> dict[str, float]:
     train, _ = load_sample("sst2").few_shot(13)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "saved"
-        PromptClassifier("sst2", "sst2", fewshot.MODEL, LoRA(), max_steps=1).fit(train).save_pretrained(place)
+        PromptClassifier("sst2", "sst2", sweep.MODEL, LoRA(), max_steps=1).fit(train).save_pretrained(place)
         grown, process = {}, psutil.Process()
         for name in ("shared", "own"):
             gc.collect()
             before = process.memory_info().rss
-            backbone = load_backbone(fewshot.MODEL) if name == "shared" else None
+            backbone = load_backbone(sweep.MODEL) if name == "shared" else None
             kept = [PromptClassifier.from_pretrained(place, model=backbone) for _ in range(N)]
             grown[name] = (process.memory_info().rss - before) / 2**20
             del kept, backbone
@@ -110,8 +110,8 @@ def main() -> None:
     times = {name: prediction(tuning, options.rounds) for name, tuning in METHODS.items()}
     ratio = training(options.rounds)
     results = {"memory_mib": grown, "prediction_over_one_classifier": times, "training_one_by_one_over_together": ratio}
-    with atomic_file(fewshot.RESULTS / "joint.json") as path:
-        path.write_text(json.dumps({"model": fewshot.MODEL, "n": N, **results}, indent=1) + "\n")
+    with atomic_file(sweep.RESULTS / "joint.json") as path:
+        path.write_text(json.dumps({"model": sweep.MODEL, "n": N, **results}, indent=1) + "\n")
     lines = [
         "| eight classifiers | mixed batches / one classifier, time | in turn / one classifier, time |",
         "|---|---|---|",
@@ -119,11 +119,11 @@ def main() -> None:
     lines += [f"| {name} | {row['mixed']:.2f} | {row['in turn']:.2f} |" for name, row in times.items()]
     note = (
         f"{ROWS} sentences of SST-2 through one classifier, or shared out among {N}; medians of {options.rounds} "
-        f"interleaved rounds, one process, CPU, model {fewshot.MODEL}. {N} soft prompts trained one by one take "
+        f"interleaved rounds, one process, CPU, model {sweep.MODEL}. {N} soft prompts trained one by one take "
         f"{ratio:.2f} times as long as together. {N} LoRA classifiers loaded on one backbone take "
         f"{grown['shared']:.0f} MiB, each with its own {grown['own']:.0f} MiB. {datetime.date.today()}."
     )
-    with atomic_file(fewshot.RESULTS / "joint.md") as path:
+    with atomic_file(sweep.RESULTS / "joint.md") as path:
         path.write_text("\n\n".join(["# Several classifiers on one backbone", "\n".join(lines), note]) + "\n")
     print("\n".join(lines), note, sep="\n")
 

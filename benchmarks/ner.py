@@ -1,6 +1,6 @@
 """Named entities: P-Tuning v2 against full fine-tuning and a linear probe on WNUT-17, entity F1.
 
-    python benchmarks/ner.py FOLDER [--methods …] [--seeds 13 21] [--epochs 3]
+    python benchmarks/ner.py FOLDER [--methods …] [--seeds 13 21] [--epochs 3 15]
 
 FOLDER holds train.jsonl, dev.jsonl and test.jsonl with "tokens" and "tags" (Derczynski et al. 2017,
 github.com/leondz/emerging_entities_17). Every finished run is kept in results/ner.json; the table is written to
@@ -9,20 +9,17 @@ results/ner.md.
 
 from __future__ import annotations
 
-import argparse
-import datetime
+import functools
 import json
-import statistics
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fewshot
+from sweep import MODEL, SEEDS, keep, mean, parser, placed, sweep
+from tuning import loaded
 
 from promptlab import LoRA, PTuningV2, TokenClassifier
-from promptlab.files import atomic_file
 
 METHODS: Mapping[str, Any] = {
     "linear probe": ("frozen", {}),
@@ -37,11 +34,12 @@ def read(path: Path) -> tuple[list[list[str]], list[list[str]]]:
     return [row["tokens"] for row in rows], [row["tags"] for row in rows]
 
 
-def run(folder: Path, method: str, seed: int, epochs: int) -> dict[str, Any]:
+def run(folder: Path, method: str, seed: int, epochs: int, device: str) -> dict[str, Any]:
     tuning, settings = METHODS[method]
     words, tags = read(folder / "train.jsonl")
+    settings = {"epochs": epochs, "batch_size": 16, "max_length": 128, "seed": seed, **placed(device), **settings}
     start = time.perf_counter()
-    tagger = TokenClassifier(fewshot.MODEL, tuning, epochs=epochs, batch_size=16, max_length=128, seed=seed, **settings)
+    tagger = TokenClassifier(loaded(MODEL), tuning, **settings)
     tagger.fit(words, tags, eval_set=read(folder / "dev.jsonl"))
     seconds = time.perf_counter() - start
     return {
@@ -52,46 +50,42 @@ def run(folder: Path, method: str, seed: int, epochs: int) -> dict[str, Any]:
     }
 
 
-def write(results: Mapping[str, Any], epochs: int) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers", "nervaluate")}
-    about = {"model": fewshot.MODEL, "epochs": epochs, "date": str(datetime.date.today()), "versions": versions}
-    with atomic_file(fewshot.RESULTS / "ner.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
-    lines = ["| method | trained weights | entity F1 |", "|---|---|---|"]
+def write(results: Mapping[str, Any]) -> None:
+    every = sorted({int(key.split("/")[1]) for key in results})
+    heads = [f"entity F1, {epochs} epochs" for epochs in every]
+    lines = ["| method | trained weights | " + " | ".join(heads) + " |", "|---" * (len(every) + 2) + "|"]
     for method in METHODS:
-        rows = [row for key, row in results.items() if key.startswith(f"{method}/")]
-        if rows:
-            each = ", ".join(f"{100 * row['f1']:.1f}" for row in rows)
-            mean = statistics.mean(100 * row["f1"] for row in rows)
-            lines.append(f"| {method} | {rows[0]['trained_weights']:,} | {mean:.1f} ({each}) |")
+        rows = {epochs: _scores(results, f"{method}/{epochs}/") for epochs in every}
+        weights = [row["trained_weights"] for key, row in results.items() if key.startswith(f"{method}/")]
+        if weights:
+            lines.append(f"| {method} | {weights[0]:,} | " + " | ".join(map(mean, rows.values())) + " |")
+    seeds = [str(seed) for seed in SEEDS if any(key.endswith(f"/{seed}") for key in results)]
     note = (
-        f"WNUT-17, 3,394 training sentences, {epochs} epochs of batches of 16; test F1 in % of whole entities, mean "
-        f"(each seed); weights selected on dev; model {fewshot.MODEL}. {about['date']}, "
-        + ", ".join(f"{k} {v}" for k, v in versions.items())
-        + "."
+        f"WNUT-17, 3,394 training sentences, batches of 16; test F1 in % of whole entities, mean (standard deviation) "
+        f"over the seeds {', '.join(seeds)}; weights selected on dev; model {MODEL}, float32."
     )
-    table = "\n".join(lines)
-    with atomic_file(fewshot.RESULTS / "ner.md") as path:
-        path.write_text(f"# Named entities\n\n{table}\n\n{note}\n")
-    print(table)
+    keep("ner", "Named entities", results, ["\n".join(lines)], note, packages=["nervaluate"])
+
+
+def _scores(results: Mapping[str, Any], place: str) -> list[float]:
+    return [100 * row["f1"] for key, row in results.items() if key.startswith(place)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[13, 21])
-    parser.add_argument("--epochs", type=int, default=3)
-    options = parser.parse_args()
-    path = fewshot.RESULTS / "ner.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
-    for seed in options.seeds:
-        for method in options.methods:
-            key = f"{method}/{seed}"
-            if key not in results:
-                results[key] = run(options.folder, method, seed, options.epochs)
-                write(results, options.epochs)
-    write(results, options.epochs)
+    options_of = parser(__doc__, folder=True)
+    options_of.add_argument("--device", default="cpu")
+    options_of.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    options_of.add_argument("--seeds", nargs="+", type=int, default=[13, 21], choices=SEEDS)
+    options_of.add_argument("--epochs", nargs="+", type=int, default=[3])
+    options = options_of.parse_args()
+    loaded(MODEL)  # once, before the processes part
+    jobs = [
+        (f"{method}/{epochs}/{seed}", functools.partial(run, options.folder, method, seed, epochs, options.device))
+        for seed in options.seeds
+        for epochs in options.epochs
+        for method in options.methods
+    ]
+    sweep("ner", jobs, write, processes=options.processes)
 
 
 if __name__ == "__main__":

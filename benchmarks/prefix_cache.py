@@ -14,9 +14,9 @@ import time
 from contextlib import nullcontext
 from importlib.metadata import version
 
-import fewshot
 import icl
 import numpy as np
+import sweep
 
 from promptlab import InContextTemplate, PromptClassifier, load_backbone
 from promptlab.data.samples import load_sample
@@ -58,7 +58,7 @@ def main() -> None:
     rows = {task: measure(task, backbone, options.queries, options.repeats) for task in ("sst2", "trec", "ag_news")}
     about = {"model": icl.MODEL, "demonstrations": 16, "date": str(datetime.date.today()), **vars(options)}
     about["versions"] = {name: version(name) for name in ("promptlab", "torch", "transformers")}
-    with atomic_file(fewshot.RESULTS / "prefix_cache.json") as path:
+    with atomic_file(sweep.RESULTS / "prefix_cache.json") as path:
         path.write_text(json.dumps({"about": about, "tasks": rows}, indent=1) + "\n")
     lines = [
         "| task | tokens of a prompt | whole prompts / shared prefix, time | largest difference of a probability |"
@@ -73,7 +73,7 @@ def main() -> None:
         f"runs in one process on a CPU. {about['date']}."
     )
     table = "\n".join(lines)
-    with atomic_file(fewshot.RESULTS / "prefix_cache.md") as path:
+    with atomic_file(sweep.RESULTS / "prefix_cache.md") as path:
         path.write_text(f"# Shared prompt prefix\n\n{table}\n\n{note}\n")
     print(table)
 

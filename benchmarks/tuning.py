@@ -1,6 +1,7 @@
 """Every tuning method: accuracy, trained weights, file size, seconds, memory, and what the model forgets.
 
     python benchmarks/tuning.py [--data FOLDER] [--tasks sst2 ag_news] [--methods …] [--seeds 13 …] [--model minilm]
+        [--device cuda] [--processes 8]
 
 Tasks: ``sst2`` and ``ag_news`` (shipped; 872 and 1,000 test rows), and from FOLDER, which holds ``rte`` and ``sst-2``
 with train.tsv, dev.tsv and fewshot/k16-seedS.json: ``rte`` (277 dev rows) and ``sst2-all`` (all 6,920 training
@@ -17,23 +18,21 @@ written to results/tuning.md.
 from __future__ import annotations
 
 import argparse
-import datetime
 import functools
 import json
-import multiprocessing
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fewshot
 import numpy as np
 import psutil
 import torch
+from fewshot import TASKS
+from sweep import MODEL, SEEDS, Job, keep, mean, parser, placed, sweep
 from torch.nn import functional as F
 
 from promptlab import (
@@ -47,7 +46,6 @@ from promptlab import (
     load_sample,
     read_examples,
 )
-from promptlab.files import atomic_file
 from promptlab.inference import predict_log_probs
 from promptlab.model import PromptModel
 from promptlab.parts import resolve_template, resolve_verbalizer
@@ -87,7 +85,7 @@ MERGES = ("full", "top-layers", "bitfit", "layer-norm", "lora (query, value)", "
 
 def data(task: str, seed: int, folder: Path | None) -> tuple[list[Example], list[Example], list[Example]]:
     """Training, dev and test examples."""
-    if task in fewshot.TASKS:
+    if task in TASKS:
         sample = load_sample(task)
         return *sample.few_shot(seed), sample.test
     if folder is None:
@@ -107,23 +105,31 @@ def make(task: str, method: str, model: Any, settings: dict[str, Any]) -> Any:
     template, words = (task.removesuffix("-all"),) * 2
     if method.startswith("p-tuning ("):
         template = SOFT[task]
-    if model.name != fewshot.MODEL:
+    if model.name != MODEL:
         template, words = CAUSAL[task]
     return PromptClassifier(template, words, model, METHODS[method], **settings)
 
 
-def run(model: str, task: str, method: str, seed: int, folder: Path | None) -> dict[str, Any]:
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    for task in options.tasks:
+        for seed in options.seeds[:1] if task == "sst2-all" else options.seeds:
+            for method in options.methods:
+                key = f"{options.model}/{task}/{method}/{seed}"
+                yield key, functools.partial(run, options.model, task, method, seed, options.data, options.device)
+
+
+def run(model: str, task: str, method: str, seed: int, folder: Path | None, device: str) -> dict[str, Any]:
     origin = loaded(model)
     train, dev, test = data(task, seed, folder)
-    if model != fewshot.MODEL:
+    if model != MODEL:
         test = test[:CAUSAL_TEST]
     whole = ALL if task == "sst2-all" and METHODS.get(method) != "none" else {}
-    classifier = make(task, method, origin, {**whole, "seed": seed, "device": "cpu"})
+    classifier = make(task, method, origin, {**whole, "seed": seed, **placed(device)})
     before = psutil.Process().memory_info().rss
     start = time.perf_counter()
     classifier.fit(train, eval_set=(dev, None))
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before  # of the host, whatever the device
     predicted = classifier.predict(test)
     with tempfile.TemporaryDirectory() as place:
         classifier.save_pretrained(Path(place) / "saved")
@@ -135,9 +141,10 @@ def run(model: str, task: str, method: str, seed: int, folder: Path | None) -> d
         "file_bytes": size,
         "train_seconds": seconds,
         "peak_bytes": max(0, peak),
+        "device": device,
         "history": classifier.history_,
     }
-    if task == "sst2" and model == fewshot.MODEL:
+    if task == "sst2" and model == MODEL:
         for name, backbone in (("attached", classifier.model_.backbone), ("detached", origin)):
             result[name] = {"ag_news": zero_shot(backbone.copy()), "mlm_loss": mlm_loss(backbone)}
     return result
@@ -177,7 +184,7 @@ def mlm_loss(backbone: Any, n_texts: int = 200, n_masks: int = 4) -> float:
 
 
 def table(results: Mapping[str, Any], model: str, tasks: Sequence[str]) -> str:
-    forgets = "sst2" in tasks and model == fewshot.MODEL
+    forgets = "sst2" in tasks and model == MODEL
     splits = {task: _splits(results, f"{model}/{task}") for task in tasks}
     columns = [f"{task} ({len(splits[task])} split{'s' * (len(splits[task]) > 1)})" for task in tasks]
     head = ["method", "trained weights", "share", "file", "merges", *columns, "seconds", "memory"]
@@ -192,13 +199,13 @@ def table(results: Mapping[str, Any], model: str, tasks: Sequence[str]) -> str:
         share = f"{100 * some['trained_weights'] / some['model_weights']:.3g} %"
         cells = [method, f"{some['trained_weights']:,}", share, f"{some['file_bytes'] / 1e6:.2f} MB"]
         cells.append("yes" if method in MERGES else "–" if method in (PROBE, "none (zero-shot)") else "no")
-        cells += [fewshot.mean([100 * row["accuracy"] for row in rows[task]]) for task in tasks]
-        first = next(row for row in rows.values() if row)
-        cells.append(f"{statistics.mean(row['train_seconds'] for row in first):.0f}")
-        cells.append(f"{statistics.mean(row['peak_bytes'] for row in first) / 2**20:.0f} MiB")
+        cells += [mean([100 * row["accuracy"] for row in rows[task]]) for task in tasks]
+        timed = [row for row in next(iter(rows.values())) if row.get("device", "cpu") == "cpu"]
+        cells.append(f"{statistics.mean(row['train_seconds'] for row in timed):.0f}" if timed else "–")
+        cells.append(f"{statistics.mean(row['peak_bytes'] for row in timed) / 2**20:.0f} MiB" if timed else "–")
         if forgets:
-            cells.append(fewshot.mean([100 * row["attached"]["ag_news"] for row in rows["sst2"]]))
-            cells.append(fewshot.mean([row["attached"]["mlm_loss"] for row in rows["sst2"]], digits=3))
+            cells.append(mean([100 * row["attached"]["ag_news"] for row in rows["sst2"]]))
+            cells.append(mean([row["attached"]["mlm_loss"] for row in rows["sst2"]], digits=3))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -207,16 +214,14 @@ def _splits(results: Mapping[str, Any], place: str) -> list[int]:
     """Splits on which every method of a task has run that has run on any."""
     runs = {tuple(key.removeprefix(f"{place}/").rsplit("/", 1)) for key in results if key.startswith(f"{place}/")}
     methods = {method for method, _ in runs}
-    whole = [seed for seed in fewshot.SEEDS if all((method, str(seed)) in runs for method in methods)]
-    return whole or list(fewshot.SEEDS)
+    whole = [seed for seed in SEEDS if all((method, str(seed)) in runs for method in methods)]
+    return whole or list(SEEDS)
 
 
 def write(results: Mapping[str, Any]) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers", "peft")}
-    about = {"k": 16, "date": str(datetime.date.today()), "versions": versions}
-    with atomic_file(fewshot.RESULTS / "tuning.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
-    parts = ["# Tuning methods"]
+    on_gpu = sorted({key.split("/")[1] for key, row in results.items() if row.get("device", "cpu") != "cpu"})
+    elsewhere = f"Some runs of {', '.join(on_gpu)} were on a GPU and tell no seconds or memory. " if on_gpu else ""
+    parts: list[str] = []
     for model in dict.fromkeys(key.split("/")[0] for key in results):
         tasks = dict.fromkeys(key.split("/")[1] for key in results if key.startswith(f"{model}/"))
         few, whole = [task for task in tasks if task != "sst2-all"], "sst2-all" in tasks
@@ -230,42 +235,28 @@ def write(results: Mapping[str, Any]) -> None:
         "mean (standard deviation) over those of the splits 13, 21, 42, 87, 100 on which all methods ran; 16 training "
         "and 16 dev examples a class; each method with its own defaults; weights selected on dev. Seconds and peak "
         "memory of fit over what the process had before, means of the first task's runs, float32, one core of a busy "
-        "machine: compare them roughly. Causal models: split 13, the first 300 test rows. "
+        f"machine: compare them roughly. {elsewhere}Causal models: split 13, the first 300 test rows. "
         + (
             f"The model that the tuned ones were made from scores {100 * kept[0]['ag_news']:.1f} on AG News and "
             f"{kept[0]['mlm_loss']:.3f} nats after every one of {len(kept)} runs: it is never changed. "
             if same
             else ""
         )
-        + f"{about['date']}, "
-        + ", ".join(f"{k} {v}" for k, v in versions.items())
-        + "."
     )
-    with atomic_file(fewshot.RESULTS / "tuning.md") as path:
-        path.write_text("\n\n".join([*parts, note]) + "\n")
+    keep("tuning", "Tuning methods", results, parts, note.rstrip(), packages=["peft"], k=16)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--model", default=fewshot.MODEL)
-    parser.add_argument("--tasks", nargs="+", default=["sst2", "ag_news"], choices=list(SOFT))
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(fewshot.SEEDS), choices=fewshot.SEEDS)
-    options = parser.parse_args()
-    path = fewshot.RESULTS / "tuning.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
+    options_of = parser(__doc__)
+    options_of.add_argument("--data", type=Path)
+    options_of.add_argument("--device", default="cpu")
+    options_of.add_argument("--model", default=MODEL)
+    options_of.add_argument("--tasks", nargs="+", default=["sst2", "ag_news"], choices=list(SOFT))
+    options_of.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
+    options = options_of.parse_args()
     loaded(options.model)  # once, before the processes part
-    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        for task in options.tasks:
-            for seed in options.seeds[:1] if task == "sst2-all" else options.seeds:
-                for method in options.methods:
-                    key = f"{options.model}/{task}/{method}/{seed}"
-                    if key not in results:
-                        results[key] = pool.apply(run, (options.model, task, method, seed, options.data))
-                        print(key, {k: v for k, v in results[key].items() if k != "history"}, flush=True)
-                        write(results)
-    write(results)
+    sweep("tuning", jobs(options), write, processes=options.processes, fresh=options.device == "cpu")
 
 
 if __name__ == "__main__":

@@ -14,17 +14,15 @@ Finished runs are kept in results/verbalizers.json; the tables go to results/ver
 from __future__ import annotations
 
 import argparse
-import datetime
 import functools
 import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fewshot
+from sweep import MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
 
 from promptlab import (
     ManualVerbalizer,
@@ -41,7 +39,6 @@ from promptlab import (
     refine_words,
     search_words,
 )
-from promptlab.files import atomic_file
 from promptlab.library import verbalizer_entry
 from promptlab.types import Example
 
@@ -58,7 +55,7 @@ TASKS: Mapping[str, tuple[str, str, float, str | None]] = {
 
 @functools.cache
 def backbone() -> Any:
-    return load_backbone(fewshot.MODEL)
+    return load_backbone(MODEL)
 
 
 @functools.cache
@@ -92,7 +89,7 @@ def many_words(folder: Path, task: str) -> dict[str, tuple[str, ...]]:
 
 
 @functools.cache
-def refined(folder: Path, task: str, frequency: bool, relevance: bool) -> dict[str, tuple[str, ...]]:
+def refined(folder: Path, task: str, device: str, frequency: bool, relevance: bool) -> dict[str, tuple[str, ...]]:
     template, _, rare, _ = TASKS[task]
     result = refine_words(
         many_words(folder, task),
@@ -102,59 +99,80 @@ def refined(folder: Path, task: str, frequency: bool, relevance: bool) -> dict[s
         frequency=rare if frequency else 0.0,
         relevance=relevance,
         max_length=MAX_LENGTH,
-        device="cpu",
+        device=device,
     )
     return dict(result.label_words)
 
 
-ZERO_SHOT: Mapping[str, Callable[[Path, str], Any]] = {
-    "manual": lambda folder, task: manual_words(task),
-    "KPT's words": lambda folder, task: refined(folder, task, False, False),
-    "+ frequency": lambda folder, task: refined(folder, task, True, False),
-    "+ relevance": lambda folder, task: refined(folder, task, False, True),
-    "+ frequency + relevance": lambda folder, task: refined(folder, task, True, True),
+ZERO_SHOT: Mapping[str, tuple[bool, bool] | None] = {  # which refinements KPT's words go through; None: manual words
+    "manual": None,
+    "KPT's words": (False, False),
+    "+ frequency": (True, False),
+    "+ relevance": (False, True),
+    "+ frequency + relevance": (True, True),
 }
 
 
-def zero_shot(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]]]:
+def zero_shot(options: argparse.Namespace) -> Iterator[Job]:
     for task in options.tasks:
-        for name, words in ZERO_SHOT.items():
+        for name in ZERO_SHOT:
             for calibrated in (False, True):
                 key = f"zero-shot/{task}/{name}/{'calibrated' if calibrated else 'plain'}"
-                yield key, functools.partial(zero_shot_run, options.folder, task, words, calibrated)
+                yield key, functools.partial(zero_shot_run, options.folder, task, options.device, name, calibrated)
 
 
-def zero_shot_run(folder: Path, task: str, words: Callable[[Path, str], Any], calibrated: bool) -> dict[str, float]:
-    verbalizer: Any = ManualVerbalizer(words(folder, task))
+def zero_shot_run(folder: Path, task: str, device: str, name: str, calibrated: bool) -> dict[str, float]:
+    steps = ZERO_SHOT[name]
+    words = manual_words(task) if steps is None else refined(folder, task, device, *steps)
+    verbalizer: Any = ManualVerbalizer(words)
     if calibrated:
         verbalizer = SupportVerbalizer(verbalizer, support(folder, task))
-    classifier = PromptClassifier(TASKS[task][0], verbalizer, backbone(), "none", device="cpu", max_length=MAX_LENGTH)
-    return {"accuracy": fewshot.accuracy(classifier, test_rows(folder, task))}
+    settings: dict[str, Any] = {"max_length": MAX_LENGTH, **placed(device)}
+    classifier = PromptClassifier(TASKS[task][0], verbalizer, backbone(), "none", **settings)
+    return {"accuracy": accuracy(classifier, test_rows(folder, task))}
 
 
-def searched(task: str, train: list[Example]) -> dict[str, tuple[str, ...]]:
-    settings: dict[str, Any] = {"engine": "petal", "max_length": MAX_LENGTH, "device": "cpu"}
+def searched(folder: Path, task: str, device: str, train: list[Example]) -> dict[str, tuple[str, ...]]:
+    settings: dict[str, Any] = {"engine": "petal", "max_length": MAX_LENGTH, "device": device}
     return dict(search_words(TASKS[task][0], train, model=backbone(), **settings)[0].label_words)
 
 
-FEW_SHOT: Mapping[str, tuple[str, Callable[[Path, str, list[Example]], Any]]] = {
-    "manual": ("full", lambda folder, task, train: manual_words(task)),
-    "KPT": ("full", lambda folder, task, train: WeightedVerbalizer(refined(folder, task, True, True))),
-    "KPT, model frozen": ("frozen", lambda folder, task, train: WeightedVerbalizer(refined(folder, task, True, True))),
-    "ProtoVerb, model frozen": (
-        "frozen",
-        lambda folder, task, train: PrototypicalVerbalizer(names=sorted(manual_words(task))),
-    ),
-    "ProtoVerb + manual, model frozen": (
-        "frozen",
-        lambda folder, task, train: PrototypicalVerbalizer(ManualVerbalizer(manual_words(task))),
-    ),
-    "soft, model frozen": ("frozen", lambda folder, task, train: SoftVerbalizer(manual_words(task))),
-    "searched (PETAL)": ("full", lambda folder, task, train: searched(task, train)),
+def manual(folder: Path, task: str, device: str, train: list[Example]) -> dict[str, tuple[str, ...]]:
+    return manual_words(task)
+
+
+def weighted(folder: Path, task: str, device: str, train: list[Example]) -> WeightedVerbalizer:
+    return WeightedVerbalizer(refined(folder, task, device, True, True))
+
+
+def prototypes(folder: Path, task: str, device: str, train: list[Example]) -> PrototypicalVerbalizer:
+    return PrototypicalVerbalizer(names=sorted(manual_words(task)))
+
+
+def prototypes_and_manual(folder: Path, task: str, device: str, train: list[Example]) -> PrototypicalVerbalizer:
+    return PrototypicalVerbalizer(ManualVerbalizer(manual_words(task)))
+
+
+def soft(folder: Path, task: str, device: str, train: list[Example]) -> SoftVerbalizer:
+    return SoftVerbalizer(manual_words(task))
+
+
+FEW_SHOT: Mapping[str, tuple[str, Callable[[Path, str, str, list[Example]], Any]]] = {
+    "manual": ("full", manual),
+    "KPT": ("full", weighted),
+    "soft": ("full", soft),
+    "ProtoVerb + manual": ("full", prototypes_and_manual),
+    "searched (PETAL)": ("full", searched),
+    "KPT, model frozen": ("frozen", weighted),
+    "ProtoVerb, model frozen": ("frozen", prototypes),
+    "ProtoVerb + manual, model frozen": ("frozen", prototypes_and_manual),
+    "soft, model frozen": ("frozen", soft),
+    "searched (PETAL), model frozen": ("none", searched),
+    "manual, model frozen": ("none", manual),
 }
 
 
-def few_shot(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]]]:
+def few_shot(options: argparse.Namespace) -> Iterator[Job]:
     for seed in options.seeds:
         for task in options.tasks:
             for k in options.shots:
@@ -162,29 +180,25 @@ def few_shot(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], An
                     if name.startswith("searched") and k < 2:  # a search needs two examples of a class
                         continue
                     key = f"few-shot/{task}/{k}/{name}/{seed}"
-                    yield key, functools.partial(few_shot_run, options.folder, task, k, name, seed)
+                    yield key, functools.partial(few_shot_run, options.folder, task, options.device, k, name, seed)
 
 
-def few_shot_run(folder: Path, task: str, k: int, name: str, seed: int) -> dict[str, Any]:
+def few_shot_run(folder: Path, task: str, device: str, k: int, name: str, seed: int) -> dict[str, Any]:
     pool = read(folder, task, "train")
     rows = k_shot([example.label for example in pool], k=k, seed=seed)
     train, dev = ([pool[row] for row in part] for part in rows)
     tuning, verbalizer = FEW_SHOT[name]
+    words = verbalizer(folder, task, device, train)
+    settings: dict[str, Any] = {"seed": seed, "max_length": MAX_LENGTH, **placed(device)}
     start = time.perf_counter()
-    classifier = PromptClassifier(
-        TASKS[task][0],
-        verbalizer(folder, task, train),
-        backbone(),
-        tuning,
-        device="cpu",
-        seed=seed,
-        max_length=MAX_LENGTH,
-    ).fit(train, eval_set=(dev, None))
+    classifier = PromptClassifier(TASKS[task][0], words, backbone(), tuning, **settings).fit(
+        train, eval_set=(dev, None)
+    )
     seconds = time.perf_counter() - start
-    return {"accuracy": fewshot.accuracy(classifier, test_rows(folder, task)), "train_seconds": seconds}
+    return {"accuracy": accuracy(classifier, test_rows(folder, task)), "train_seconds": seconds, "device": device}
 
 
-def timing(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Any]]]:
+def timing(options: argparse.Namespace) -> Iterator[Job]:
     yield "time/cached", functools.partial(timed_fit, cached=True)
     yield "time/uncached", functools.partial(timed_fit, cached=False)
 
@@ -235,8 +249,8 @@ def tables(results: Mapping[str, Any]) -> list[str]:
         for name in FEW_SHOT:
             cells = []
             for task, k in order:
-                keys = [f"few-shot/{task}/{k}/{name}/{seed}" for seed in fewshot.SEEDS]
-                cells.append(fewshot.mean([100 * results[key]["accuracy"] for key in keys if key in results]))
+                keys = [f"few-shot/{task}/{k}/{name}/{seed}" for seed in SEEDS]
+                cells.append(mean([100 * results[key]["accuracy"] for key in keys if key in results]))
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     if "time/cached" in results and "time/uncached" in results:
@@ -248,37 +262,26 @@ def tables(results: Mapping[str, Any]) -> list[str]:
 
 
 def write(results: Mapping[str, Any]) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers")}
-    about = {"model": fewshot.MODEL, "date": str(datetime.date.today()), "versions": versions}
-    with atomic_file(fewshot.RESULTS / "verbalizers.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
     note = (
         f"Test accuracy in %, on {N_TEST:,} test rows drawn once (TREC: all 500); few-shot: mean (standard deviation) "
-        f"over the seeds {', '.join(map(str, fewshot.SEEDS))}, k training and k dev examples a class. Model "
-        f"{fewshot.MODEL}, texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} unlabelled texts. "
-        f"{about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+        f"over the seeds {', '.join(map(str, SEEDS))}, k training and k dev examples a class. Model {MODEL}, float32, "
+        f"texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} unlabelled texts."
     )
-    with atomic_file(fewshot.RESULTS / "verbalizers.md") as path:
-        path.write_text("\n\n".join(["# Verbalizers", *tables(results), note]) + "\n")
+    keep("verbalizers", "Verbalizers", results, tables(results), note)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("what", choices=["zero-shot", "few-shot", "time"])
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--shots", nargs="+", type=int, default=[1, 4, 16])
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(fewshot.SEEDS), choices=fewshot.SEEDS)
-    parser.add_argument("--methods", nargs="+", default=list(FEW_SHOT), choices=list(FEW_SHOT))
-    options = parser.parse_args()
-    path = fewshot.RESULTS / "verbalizers.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
-    for key, run in {"zero-shot": zero_shot, "few-shot": few_shot, "time": timing}[options.what](options):
-        if key not in results:
-            results[key] = run()
-            print(key, results[key], flush=True)
-            write(results)
-    write(results)
+    options_of = parser(__doc__, folder=True)
+    options_of.add_argument("what", choices=["zero-shot", "few-shot", "time"])
+    options_of.add_argument("--device", default="cpu")
+    options_of.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    options_of.add_argument("--shots", nargs="+", type=int, default=[1, 4, 16])
+    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
+    options_of.add_argument("--methods", nargs="+", default=list(FEW_SHOT), choices=list(FEW_SHOT))
+    options = options_of.parse_args()
+    backbone()  # once, before the processes part
+    jobs = {"zero-shot": zero_shot, "few-shot": few_shot, "time": timing}[options.what](options)
+    sweep("verbalizers", jobs, write, processes=options.processes)
 
 
 if __name__ == "__main__":
