@@ -84,12 +84,13 @@ def nearest_words(
     if n < 1:
         raise TuningError(f"n={n!r} must be at least 1.")
     backbone = load_backbone(model)
-    common = torch.tensor(backbone.common_word_ids(len(backbone.tokenizer)))
-    vectors = F.normalize(backbone.decoder()[0].detach()[common], dim=-1)  # (words, hidden)
+    weight = backbone.decoder()[0].detach()  # (vocabulary, hidden)
+    common = torch.tensor(backbone.common_word_ids(len(backbone.tokenizer)), device=weight.device)
+    vectors = F.normalize(weight[common], dim=-1)  # (words, hidden)
 
     def near(row: Sequence[str]) -> list[str]:
         ids = [token for word in row for token in backbone.token_ids(word)]
-        centre = F.normalize(backbone.decoder()[0].detach()[ids], dim=-1).mean(dim=0)
+        centre = F.normalize(weight[ids], dim=-1).mean(dim=0)
         best = (vectors @ centre).topk(min(n + len(ids), len(common))).indices
         return words_of(backbone, common[best].tolist())[: n + len(row)]
 
