@@ -56,4 +56,4 @@ class IndependentHead(VerbalizerHead):
             labels: 1 where a class holds, likewise.
         """
         share = (labels.sum(dim=0) + 0.5) / (len(labels) + 1)
-        self.bias += share.logit().to(self.bias.device) - log_odds.mean(dim=0)
+        self.bias.add_(share.logit().to(self.bias.device) - log_odds.mean(dim=0))
