@@ -3,8 +3,8 @@
     python benchmarks/multilabel.py [--methods …] [--seeds 13 21 42 87 100]
 
 There is no multi-label data in the samples, so that it is made: a text is the beginnings of 0 to 3 AG News articles,
-each of another topic, in random order; where there are fewer than 2, an SST-2 sentence stands among them. Its labels are
-the topics. Training, dev and test texts are made from the samples' training, dev and test rows.
+each of another topic, in random order; where there are fewer than 2, an SST-2 sentence stands among them. Its labels
+are the topics. Training, dev and test texts are made from the samples' training, dev and test rows.
 
 Every finished run is kept in results/multilabel.json, so that an interrupted benchmark goes on where it stopped; the
 table is written to results/multilabel.md.
@@ -187,8 +187,8 @@ def write(results: Mapping[str, Mapping[str, Any]]) -> None:
     note = (
         f"In %, mean (standard deviation) over the seeds {', '.join(map(str, fewshot.SEEDS))}; {N_TRAIN} training and "
         f"{N_TRAIN} dev texts, {N_TEST} test texts; model {fewshot.MODEL}. The texts are made: the first {N_WORDS} "
-        "words of 0 to 3 AG News articles of different topics, in random order, with an SST-2 sentence where there are fewer "
-        f"than 2; the labels are the topics. Fine-tuning has {STEPS} steps. Weights and thresholds are chosen on dev, "
+        "words of 0 to 3 AG News articles of different topics, in random order, with an SST-2 sentence where there are "
+        f"fewer than 2; the labels are the topics. Fine-tuning has {STEPS} steps. Weights and thresholds are chosen on dev, "
         "but for 0.5. "
         f"{about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
     )

@@ -95,7 +95,7 @@ class MultiLabelled(Labelled):
             warnings.warn(
                 f"class {never[0]!r} holds for none of {len(self.examples)} training texts, so that it will hardly be "
                 "predicted; give examples of it.",
-                stacklevel=4,
+                stacklevel=3,
             )
 
 
@@ -131,7 +131,7 @@ def label_lists(y: Any, classes: Sequence[str]) -> list[tuple[str, ...]]:
         raise DataError(f"y is {shown(y)}; pass a list of labels for each text, or an indicator matrix.")
     if getattr(y, "ndim", 1) == 2:
         return _from_matrix(np.asarray(y), classes)
-    rows = list(y)
+    rows = y.tolist() if hasattr(y, "tolist") else list(y)
     if _are_indicators(rows) and not any(name.lstrip("-").isdecimal() for name in classes):
         if len({len(row) for row in rows}) > 1:
             raise DataError("rows of y are of different lengths; give each a 0 or 1 for every class.")
@@ -168,7 +168,7 @@ def _from_matrix(matrix: np.ndarray, classes: Sequence[str]) -> list[tuple[str, 
             f"y is a matrix of shape {matrix.shape}, but there are {len(classes)} classes ({', '.join(classes)}); give "
             "each a column, in this order."
         )
-    wrong = [value for value in np.unique(matrix.astype(object)) if value not in (0, 1)]
+    wrong = [value for value in matrix.ravel().tolist() if value not in (0, 1)]
     if wrong:
         raise DataError(f"y holds {shown(wrong[0])}; an indicator matrix has 1 where a class holds and else 0.")
     return [tuple(name for name, holds in zip(classes, row) if holds) for row in matrix.tolist()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import numpy as np
 
 from promptlab.errors import TuningError, UnknownNameError, shown
@@ -20,7 +22,7 @@ def check_threshold(threshold: str | float) -> None:
     if isinstance(threshold, str):
         if threshold not in CHOICES:
             raise UnknownNameError("threshold", threshold, CHOICES)
-    elif isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold < 1:
+    elif not isinstance(threshold, numbers.Real) or not 0 < threshold < 1:
         raise TuningError(
             f"threshold={shown(threshold)} must be between 0 and 1, such as 0.5, or one of {', '.join(CHOICES)}."
         )
