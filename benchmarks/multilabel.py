@@ -188,8 +188,8 @@ def write(results: Mapping[str, Mapping[str, Any]]) -> None:
         f"In %, mean (standard deviation) over the seeds {', '.join(map(str, fewshot.SEEDS))}; {N_TRAIN} training and "
         f"{N_TRAIN} dev texts, {N_TEST} test texts; model {fewshot.MODEL}. The texts are made: the first {N_WORDS} "
         "words of 0 to 3 AG News articles of different topics, in random order, with an SST-2 sentence where there are "
-        f"fewer than 2; the labels are the topics. Fine-tuning has {STEPS} steps. Weights and thresholds are chosen on dev, "
-        "but for 0.5. "
+        f"fewer than 2; the labels are the topics. Fine-tuning has {STEPS} steps. Weights and thresholds are chosen on "
+        "dev, but for 0.5. "
         f"{about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
     )
     with atomic_file(fewshot.RESULTS / "multilabel.md") as path:

@@ -115,7 +115,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
     def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
         super().take_model(model, saved)
         thresholds = saved["thresholds"]
-        if not isinstance(thresholds, list) or len(thresholds) != len(self.classes_):
+        numbers = isinstance(thresholds, list) and all(isinstance(one, float) for one in thresholds)
+        if not numbers or len(thresholds) != len(self.classes_):
             raise SavedModelError(
                 f"the saved thresholds are {shown(thresholds)}, where {len(self.classes_)} numbers should stand; save "
                 "the model again."
