@@ -73,11 +73,11 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         training.check_positive(names)
         dev = None if eval_set is None else MultiLabelled.read(*eval_set, names)
         self._fit(verbalizer, training, dev)
-        chosen = self.threshold if dev is not None or not isinstance(self.threshold, str) else HALF
-        shown_to = training if dev is None else dev
-        self.thresholds_ = choose_thresholds(
-            chosen, self.predict_proba(shown_to.examples), shown_to.targets(names).numpy()
-        )
+        if dev is not None:
+            probabilities, truth = self.predict_proba(dev.examples), dev.targets(names).numpy()
+            self.thresholds_ = choose_thresholds(self.threshold, probabilities, truth)
+        else:
+            self.thresholds_ = np.full(len(names), HALF if isinstance(self.threshold, str) else float(self.threshold))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -115,8 +115,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
     def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
         super().take_model(model, saved)
         thresholds = saved["thresholds"]
-        numbers = isinstance(thresholds, list) and all(isinstance(one, float) for one in thresholds)
-        if not numbers or len(thresholds) != len(self.classes_):
+        is_numbers = isinstance(thresholds, list) and all(isinstance(one, float) for one in thresholds)
+        if not is_numbers or len(thresholds) != len(self.classes_):
             raise SavedModelError(
                 f"the saved thresholds are {shown(thresholds)}, where {len(self.classes_)} numbers should stand; save "
                 "the model again."
