@@ -56,7 +56,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
             X: as for ``TextClassifier.fit``.
             y: a list of labels for each text, which may be empty; or an indicator matrix (texts, classes) whose columns
                 are the sorted classes, as scikit-learn's ``MultiLabelBinarizer`` makes it, or named after them in a
-                data frame. None takes the ``labels`` that the examples carry.
+                data frame. None takes the ``labels`` that the examples carry. Cross-validation by scikit-learn takes a
+                matrix only.
             eval_set: dev texts and labels. The latest weights whose micro-F1 on them is within one standard error of
                 the highest are kept; then the thresholds are chosen on them.
 

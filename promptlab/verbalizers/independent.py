@@ -17,7 +17,8 @@ class IndependentHead(VerbalizerHead):
     """Another head's classes, each decided by itself; the log-odds of a class are its score with a trained bias.
 
     The score is the label words' logit as it is. Less its mean over the classes, or less the log of the sum over the
-    vocabulary, it would fall when another class holds, too; both were measured to be worse (benchmarks/multilabel.py).
+    vocabulary, it would fall where another class holds, too: the former was measured to be worse, the latter worse for
+    untrained label words and no better for trained ones (benchmarks/multilabel.py).
 
     Args:
         inner: scores the classes.
