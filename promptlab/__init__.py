@@ -22,6 +22,7 @@ _PUBLIC = {
     "write_pvps": "promptlab.pvp",
     "HeadClassifier": "promptlab.head_classifier",
     "JointClassifier": "promptlab.joint",
+    "MultiLabelClassifier": "promptlab.multilabel",
     "PromptClassifier": "promptlab.classifier",
     "PromptGenerator": "promptlab.generator",
     "PromptlabError": "promptlab.errors",

@@ -20,16 +20,24 @@ STATE = "state.json"
 
 
 class DevScore(NamedTuple):
-    """How good the model is on a dev set: accuracy, mean loss in nats, number of examples."""
+    """How good the model is on a dev set: accuracy, mean loss in nats, number of examples.
+
+    ``metric`` names what stands in the place of the accuracy, if it is another share that should be high.
+    """
 
     accuracy: float
     loss: float
     n_examples: int
+    metric: str = "accuracy"
 
     @property
     def standard_error(self) -> float:
         """Of the accuracy, as a share."""
         return math.sqrt(self.accuracy * (1 - self.accuracy) / self.n_examples)
+
+    def record(self) -> dict[str, float]:
+        """As it stands in the record of training."""
+        return {f"dev_{self.metric}": self.accuracy, "dev_loss": self.loss}
 
 
 def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -62,7 +70,7 @@ class Checkpoint:
     def record(self, step: int, loss: float, score: DevScore | None) -> None:
         entry: dict[str, float] = {"step": step, "loss": loss}
         if score is not None:
-            entry |= {"dev_accuracy": score.accuracy, "dev_loss": score.loss}
+            entry |= score.record()
             if self.highest is None or score.accuracy > self.highest.accuracy:
                 self.highest, self.stale = score, 0
             else:

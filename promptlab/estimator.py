@@ -81,6 +81,12 @@ class TrainedEstimator(BaseEstimator):
         """Number of weights that training moved."""
         return sum(weight.numel() for _, weight in self._ready().trained_parameters())
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
     def saved_parts(self) -> dict[str, Any]:
         """What a subclass needs to come back from disk, as plain JSON, beside settings, tuning and base model."""
         raise NotImplementedError

@@ -22,6 +22,13 @@ from promptlab.training_settings import TrainingSettings
 from promptlab.types import Batch, Encoded, Example
 
 
+def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
+    """Accuracy and mean loss of class log-probabilities, (examples, classes)."""
+    accuracy = (log_probs.argmax(dim=-1) == targets).float().mean().item()
+    loss = -log_probs[torch.arange(len(targets)), targets].mean().item()
+    return DevScore(accuracy, loss, len(targets))
+
+
 class Labelled(NamedTuple):
     """Examples, each with a label, and whether all labels came as whole numbers."""
 
@@ -60,23 +67,34 @@ class Labelled(NamedTuple):
                 raise UnknownNameError("label", label, position)
         return torch.tensor([position[label] for label in self.labels])
 
+    @property
+    def scorer(self) -> Callable[[Tensor, Tensor], DevScore]:
+        """How class log-probabilities (examples, classes) are scored by ``targets``."""
+        return dev_score
+
 
 class EncodedSet(NamedTuple):
-    """Encoded prompts, ``n_variants`` for each example, and the class of each example."""
+    """Encoded prompts, ``n_variants`` for each example, the targets of each example and how they score a model."""
 
     rows: list[Encoded]
     targets: Tensor
     n_variants: int
+    scorer: Callable[[Tensor, Tensor], DevScore] = dev_score
 
     @property
     def row_targets(self) -> Tensor:
-        """The class of each prompt."""
-        return self.targets.repeat_interleave(self.n_variants)
+        """The targets of each prompt."""
+        return self.targets.repeat_interleave(self.n_variants, dim=0)
+
+    def score(self, log_probs: Tensor) -> DevScore:
+        """Of class log-probabilities of the examples, (examples, classes)."""
+        return self.scorer(log_probs, self.targets)
 
     @classmethod
     def of(cls, data: Labelled, model: PromptModel, max_length: int | None) -> EncodedSet:
         targets = data.targets(model.verbalizer.classes)
-        return cls(model.encode(data.examples, max_length=max_length), targets, model.template.n_variants)
+        rows = model.encode(data.examples, max_length=max_length)
+        return cls(rows, targets, model.template.n_variants, data.scorer)
 
 
 def train_model(
@@ -157,7 +175,7 @@ def _fit_whole(
 
     def evaluate() -> DevScore:
         assert dev is not None
-        return dev_score(predict_log_probs(model.eval(), dev.rows), dev.targets)
+        return dev.score(predict_log_probs(model.eval(), dev.rows))
 
     lengths = [len(row.input_ids) for row in training.rows]
     scorer = None if dev is None else evaluate
@@ -198,15 +216,8 @@ def _fit_head(
     def evaluate() -> DevScore:
         assert dev is not None
         head.eval()
-        return dev_score(average_variants(model.head(dev_answers), dev.n_variants).cpu(), dev.targets)
+        return dev.score(average_variants(model.head(dev_answers), dev.n_variants).cpu())
 
     count = len(training.rows)
     scorer = None if dev is None else evaluate
     return train_model(head, range(count), torch.tensor, [1] * count, settings, evaluate=scorer, checkpoint=checkpoint)
-
-
-def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
-    """Accuracy and mean loss of class log-probabilities, (examples, classes)."""
-    accuracy = (log_probs.argmax(dim=-1) == targets).float().mean().item()
-    loss = -log_probs[torch.arange(len(targets)), targets].mean().item()
-    return DevScore(accuracy, loss, len(targets))

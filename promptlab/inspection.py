@@ -15,6 +15,7 @@ from promptlab.errors import VerbalizerError
 from promptlab.inference import average_variants, encode_untrained, in_batches
 from promptlab.parts import resolve_template
 from promptlab.types import Example
+from promptlab.verbalizers.independent import IndependentHead
 
 
 @torch.inference_mode()
@@ -55,7 +56,7 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
     one example are averaged.
 
     Args:
-        classifier: a ``PromptClassifier``, fitted or zero-shot.
+        classifier: a ``PromptClassifier``, fitted or zero-shot; or a fitted ``MultiLabelClassifier``.
         X: texts, as for ``predict``.
         top_k: words of each class.
 
@@ -63,12 +64,13 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
         VerbalizerError: if the verbalizer has no label words.
     """
     model = classifier._ready().to(resolve_device(classifier.device)).eval()
-    head, words = model.head, _label_words(model.verbalizer)
+    words = _label_words(model.verbalizer)
+    head: Any = model.head.inner if isinstance(model.head, IndependentHead) else model.head
     if words is None or not hasattr(head, "word_scores"):
         raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")
     encoded = model.encode(as_examples(X), max_length=classifier.max_length)
     answers = in_batches(model.backbone, encoded, model.read)
-    log_probs = average_variants(head(answers), model.template.n_variants).cpu()  # (examples, classes)
+    log_probs = average_variants(model.head(answers), model.template.n_variants).cpu()  # (examples, classes)
     scores = head.word_scores(answers).unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()
     shares = head.word_weights().cpu()  # (classes, words), 0 where padded
     valid = shares > 0

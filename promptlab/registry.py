@@ -151,6 +151,7 @@ ESTIMATORS = Registry(
     "estimator",
     {
         "HeadClassifier": "promptlab.head_classifier:HeadClassifier",
+        "MultiLabelClassifier": "promptlab.multilabel:MultiLabelClassifier",
         "PromptClassifier": "promptlab.classifier:PromptClassifier",
         "PromptGenerator": "promptlab.generator:PromptGenerator",
         "TokenClassifier": "promptlab.tagger:TokenClassifier",

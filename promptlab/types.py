@@ -15,10 +15,14 @@ SegmentKind = Literal["text", "field", "mask", "sep", "soft", "trigger"]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row: named fields, usually ``text_a`` (and ``text_b``), and a label's name if it is known."""
+    """One row: named fields, usually ``text_a`` (and ``text_b``), and a label's name if it is known.
+
+    Where several classes may hold at once, ``labels`` names all that do; it is empty if none does.
+    """
 
     fields: Mapping[str, Any]
     label: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 class Segment(NamedTuple):
@@ -125,7 +129,7 @@ class Batch:
     attention_mask: Tensor  # (batch, length), 1 where a token stands
     segment_ids: Tensor  # (batch, length)
     mask_index: Tensor  # (batch, masks)
-    labels: Tensor | None = None  # (batch,) class indices
+    labels: Tensor | None = None  # (batch,) class indices, or (batch, classes) 1 where one of several holds
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""

@@ -18,12 +18,20 @@ MODULES = {
 LAYERS = (  # each imports what stands before it, never what stands after it
     ("errors", "types", "tunable", "checks", "training_settings", "seeding"),
     ("files", "registry", "interfaces", "generative"),
-    ("library", "soft_tokens", "pvp"),
+    ("library", "soft_tokens", "pvp", "thresholds"),
     PARTS,
     ("devices", "parts", "trainable", "model"),
     ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "saving"),
-    ("estimator", "text_classifier", "joint_model", "generator_model", "tagger_model"),
-    ("classifier", "head_classifier", "generator", "joint", "tagger"),
+    (
+        "estimator",
+        "text_estimator",
+        "text_classifier",
+        "joint_model",
+        "generator_model",
+        "tagger_model",
+        "multilabel_model",
+    ),
+    ("classifier", "head_classifier", "generator", "joint", "tagger", "multilabel"),
     ("pretraining", "inspection", "evaluation", "demo", "search", "jobs", "ensemble", "distillation"),
     ("cli",),
 )
@@ -35,6 +43,7 @@ MAIN_FLOW = (
     "verbalizers.manual",
     "model",
     "training",
+    "text_estimator",
     "text_classifier",
     "classifier",
 )

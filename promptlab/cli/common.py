@@ -26,6 +26,27 @@ def label_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--label", default="label", show_default=True, help="Column of the labels.")(command)
 
 
+def separator_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--separator",
+        help="What stands between the labels of a row, if it may have several; JSON lists are taken as they are. "
+        "[default: |]",
+    )(command)
+
+
+SEPARATOR = "|"
+
+
+def check_no_separator(separator: str | None, model_folder: str) -> None:
+    """Refuse a separator where each row has one label.
+
+    Raises:
+        click.UsageError: if there is one.
+    """
+    if separator is not None:
+        raise click.UsageError(f"--separator is for several labels a row, but {model_folder} predicts one.")
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
 

@@ -8,6 +8,8 @@ import click
 
 from promptlab.cli.common import (
     FILE,
+    SEPARATOR,
+    check_no_separator,
     columns_option,
     json_option,
     label_option,
@@ -15,7 +17,15 @@ from promptlab.cli.common import (
     print_json,
     print_table,
     quiet_libraries,
+    separator_option,
 )
+
+SCORES = {  # of one label a row, or of several
+    "accuracy": "accuracy",
+    "subset_accuracy": "all labels right",
+    "micro_f1": "micro-F1",
+    "macro_f1": "macro-F1",
+}
 
 
 @click.command("evaluate")
@@ -24,19 +34,35 @@ from promptlab.cli.common import (
 @click.option("--device", default="auto", show_default=True)
 @columns_option
 @label_option
+@separator_option
 @json_option
-def command(model_folder: str, file: Path, device: str, columns: tuple[str, ...], label: str, as_json: bool) -> None:
+def command(
+    model_folder: str,
+    file: Path,
+    device: str,
+    columns: tuple[str, ...],
+    label: str,
+    separator: str | None,
+    as_json: bool,
+) -> None:
     """Score the classifier saved in MODEL on the labelled rows of FILE, read as they come."""
     from promptlab.data.readers import iter_examples
-    from promptlab.evaluation.metrics import evaluate
+    from promptlab.evaluation.metrics import evaluate, evaluate_labels
+    from promptlab.multilabel import MultiLabelClassifier
     from promptlab.saving import load_any
     from promptlab.text_classifier import TextClassifier
 
     quiet_libraries()
     classifier = load_any(model_folder, device=device)
-    if not isinstance(classifier, TextClassifier):
+    fields = parse_pairs(columns)
+    if isinstance(classifier, MultiLabelClassifier):
+        between = SEPARATOR if separator is None else separator
+        report = evaluate_labels(classifier, iter_examples(file, columns=fields, label=label, separator=between))
+    elif isinstance(classifier, TextClassifier):
+        check_no_separator(separator, model_folder)
+        report = evaluate(classifier, iter_examples(file, columns=fields, label=label))
+    else:
         raise click.UsageError(f"{model_folder} holds a {type(classifier).__name__}; only text classifiers are scored.")
-    report = evaluate(classifier, iter_examples(file, columns=parse_pairs(columns), label=label))
     if as_json:
         print_json(report)
         return
@@ -45,4 +71,5 @@ def command(model_folder: str, file: Path, device: str, columns: tuple[str, ...]
         for name, v in report["classes"].items()
     ]
     print_table(str(file), ["class", "precision", "recall", "F1", "rows"], rows)
-    click.echo(f"accuracy {report['accuracy']:.4f}  macro-F1 {report['macro_f1']:.4f}  rows {report['rows']}")
+    scores = [f"{shown} {report[name]:.4f}" for name, shown in SCORES.items() if name in report]
+    click.echo("  ".join([*scores, f"rows {report['rows']}"]))

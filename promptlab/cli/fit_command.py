@@ -11,12 +11,14 @@ import click
 
 from promptlab.cli.common import (
     FILE,
+    SEPARATOR,
     columns_option,
     json_option,
     label_option,
     parse_pairs,
     print_result,
     quiet_libraries,
+    separator_option,
 )
 from promptlab.registry import TUNINGS
 
@@ -54,6 +56,9 @@ from promptlab.registry import TUNINGS
 )
 @click.option("--support", type=FILE, help="Unlabelled rows for --calibrate support. [default: TRAIN]")
 @click.option("--head", is_flag=True, help="Train an ordinary classification head instead of a prompt.")
+@click.option("--multi-label", is_flag=True, help="Several classes may hold at once: rows have any number of labels.")
+@click.option("--threshold", help="With --multi-label: global, per-class, or a probability. [default: global]")
+@separator_option
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
 @click.option("--tuning", type=click.Choice(TUNINGS.names), default="full", show_default=True)
 @click.option("--tuning-arg", "tuning_args", multiple=True, metavar="NAME=VALUE", help="Setting of the tuning method.")
@@ -87,6 +92,9 @@ def command(
     calibrate: str | None,
     support: Path | None,
     head: bool,
+    multi_label: bool,
+    threshold: str | None,
+    separator: str | None,
     tuning: str,
     tuning_args: tuple[str, ...],
     columns: tuple[str, ...],
@@ -100,6 +108,10 @@ def command(
     """
     if head and (template or verbalizer or demonstrations or calibrate):
         raise click.UsageError("--head takes no --template, --verbalizer, --demonstrations or --calibrate.")
+    if multi_label and (head or demonstrations or calibrate):
+        raise click.UsageError("--multi-label takes no --head, --demonstrations or --calibrate.")
+    if not multi_label and (threshold or separator is not None):
+        raise click.UsageError("--threshold and --separator go with --multi-label.")
     if demonstration_style and not demonstrations:
         raise click.UsageError("--demonstration-style goes with --demonstrations.")
     if (
@@ -126,12 +138,19 @@ def command(
     quiet_libraries()
     check_replaceable(output, mark="promptlab.json")  # before any work is done
     fields = parse_pairs(columns)
-    examples = read_examples(train, columns=fields, label=label)
+    between = (SEPARATOR if separator is None else separator) if multi_label else None
+    examples = read_examples(train, columns=fields, label=label, separator=between)
     method = make_tuning(tuning, parse_pairs(tuning_args, "NAME=VALUE, such as rank=4") or {})
-    held_out = (read_examples(dev, columns=fields, label=label), None) if dev else None
+    held_out = (read_examples(dev, columns=fields, label=label, separator=between), None) if dev else None
     if head:
         names = [name for name in ("text_a", "text_b") if name in examples[0].fields]
         classifier: Any = HeadClassifier(tuning=method, fields=names or ["text_a"], **settings)
+    elif multi_label:
+        from promptlab.multilabel import MultiLabelClassifier
+
+        chosen = parse_threshold(threshold or "global")
+        words = parse_verbalizer(str(verbalizer), answers)
+        classifier = MultiLabelClassifier(template, words, tuning=method, threshold=chosen, **settings)
     else:
         shown = with_demonstrations(template, demonstrations, demonstration_style, instruction, settings["seed"])
         parts = resolve_verbalizer(parse_verbalizer(str(verbalizer), answers))
@@ -146,6 +165,14 @@ def command(
     last = classifier.history_[-1] if classifier.history_ else {}
     result = {"output": str(output), "trainable_parameters": classifier.trainable_parameters(), **last}
     print_result(result, as_json=as_json)
+
+
+def parse_threshold(text: str) -> str | float:
+    """A number, or the name that is left to the classifier to check."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def some_of(examples: Sequence[Any], seed: int, *, at_most: int = 200) -> Sequence[Any]:

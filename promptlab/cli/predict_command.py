@@ -13,7 +13,15 @@ from typing import Any, TextIO
 
 import click
 
-from promptlab.cli.common import FILE, columns_option, parse_pairs, quiet_libraries
+from promptlab.cli.common import (
+    FILE,
+    SEPARATOR,
+    check_no_separator,
+    columns_option,
+    parse_pairs,
+    quiet_libraries,
+    separator_option,
+)
 
 
 @click.command("predict")
@@ -24,6 +32,7 @@ from promptlab.cli.common import FILE, columns_option, parse_pairs, quiet_librar
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines instead of TSV.")
 @click.option("--device", default="auto", show_default=True)
 @columns_option
+@separator_option
 def command(
     model_folder: str,
     file: Path,
@@ -32,6 +41,7 @@ def command(
     as_json: bool,
     device: str,
     columns: tuple[str, ...],
+    separator: str | None,
 ) -> None:
     """Classify the rows of FILE with the classifier saved in MODEL, or let the generator saved there write.
 
@@ -39,15 +49,20 @@ def command(
     """
     from promptlab.data.readers import iter_examples
     from promptlab.generator import PromptGenerator
+    from promptlab.multilabel import MultiLabelClassifier
     from promptlab.saving import load_any
     from promptlab.text_classifier import TextClassifier
 
     quiet_libraries()
     classifier = load_any(model_folder, device=device)
     examples = iter_examples(file, columns=parse_pairs(columns), label=None)
-    if isinstance(classifier, PromptGenerator):
+    if isinstance(classifier, MultiLabelClassifier):
+        rows = _several(classifier, examples, proba, None if as_json else SEPARATOR if separator is None else separator)
+    elif isinstance(classifier, PromptGenerator):
+        check_no_separator(separator, model_folder)
         rows = _texts(classifier, examples)
     elif isinstance(classifier, TextClassifier):
+        check_no_separator(separator, model_folder)
         rows = _rows(classifier, examples, proba)
     else:
         raise click.UsageError(f"{model_folder} holds a {type(classifier).__name__}, whose input is no table of texts.")
@@ -60,9 +75,20 @@ def _rows(classifier: Any, examples: Iterable[Any], proba: bool) -> Iterator[dic
     for number, probabilities in enumerate(classifier.iter_proba(examples), start=1):
         best = int(probabilities.argmax())
         row: dict[str, Any] = {"row": number, "label": names[best], "probability": round(float(probabilities[best]), 6)}
-        if proba:
-            row |= {f"p({name})": round(float(p), 6) for name, p in zip(names, probabilities, strict=True)}
-        yield row
+        yield row | (_each(names, probabilities) if proba else {})
+
+
+def _several(classifier: Any, examples: Iterable[Any], proba: bool, separator: str | None) -> Iterator[dict[str, Any]]:
+    """Rows with all labels that hold, as one text if there is a separator."""
+    names = [str(name) for name in classifier.classes_]
+    for number, probabilities in enumerate(classifier.iter_proba(examples), start=1):
+        held = [str(name) for name in classifier.decide(probabilities)]
+        row: dict[str, Any] = {"row": number, "labels": held if separator is None else separator.join(held)}
+        yield row | (_each(names, probabilities) if proba else {})
+
+
+def _each(names: Iterable[str], probabilities: Iterable[float]) -> dict[str, float]:
+    return {f"p({name})": round(float(p), 6) for name, p in zip(names, probabilities, strict=True)}
 
 
 def _texts(generator: Any, examples: Iterable[Any], *, chunk: int = 32) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import math
 import string
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from promptlab.data.labels import is_missing, label_list, label_name
 from promptlab.errors import DataError, shown
 from promptlab.types import Example
 
@@ -23,7 +23,11 @@ Row = dict[str, Any]
 
 
 def read_examples(
-    path: str | Path, *, columns: Mapping[str, str] | None = None, label: str | None = "label"
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    label: str | None = "label",
+    separator: str | None = None,
 ) -> list[Example]:
     """Read a CSV, TSV, JSON Lines or Parquet file.
 
@@ -33,25 +37,33 @@ def read_examples(
         columns: field to column, such as ``{"text_a": "sentence"}``. Other columns keep their own names, which a
             template can use as they are; a column that has the name of a mapped field gives way to it.
         label: the column of the labels, which become ``str`` and aren't a field; None if there are none.
+        separator: what stands between the labels of a row, such as ``"|"``, if rows may have several or none; a list of
+            JSON Lines or Parquet is taken as it is. They become ``Example.labels``.
 
     Raises:
         DataError: if the file, a row, a column or a value isn't as expected.
     """
-    return list(iter_examples(path, columns=columns, label=label))
+    return list(iter_examples(path, columns=columns, label=label, separator=separator))
 
 
 def iter_examples(
-    path: str | Path, *, columns: Mapping[str, str] | None = None, label: str | None = "label"
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    label: str | None = "label",
+    separator: str | None = None,
 ) -> Iterator[Example]:
     """``read_examples`` one at a time, for files that don't fit in memory; errors come up where they are met."""
     for number, row in enumerate(iter_rows(path), start=1):
         where = f"row {number} of {str(path)!r}"
-        name = (
-            None
-            if label is None
-            else _label(_value(row, label, where, "label=... (--label; None for no labels)"), where)
-        )
-        yield Example(_fields(row, columns, label, where), name)
+        fields = _fields(row, columns, label, where)
+        given = None if label is None else _value(row, label, where, "label=... (--label; None for no labels)")
+        if label is None:
+            yield Example(fields)
+        elif separator is None:
+            yield Example(fields, label_name(given, where))
+        else:
+            yield Example(fields, labels=label_list(given, where, separator=separator))
 
 
 def as_examples(X: Any, labels: Any = None, *, columns: Mapping[str, str] | None = None) -> list[Example]:
@@ -232,37 +244,20 @@ def _fields(row: Mapping[str, Any], columns: Mapping[str, str] | None, label: st
     if columns is None:
         for field, value in kept.items():
             _require(value, field, where)
-    return {name: value for name, value in kept.items() if not _missing(value)} | mapped
+    return {name: value for name, value in kept.items() if not is_missing(value)} | mapped
 
 
 def _require(value: Any, field: str, where: str) -> None:
-    if _missing(value):
+    if is_missing(value):
         remedy = "fill it in, leave the row out, or name the columns that count with columns={field: column}"
         raise DataError(f"{where} has no value in field {field!r} ({value!r}); {remedy}.")
-
-
-def _missing(value: Any) -> bool:
-    """None, NaN, and pandas' NaT and NA, without importing pandas."""
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
-
-
-def _label(value: Any, where: str) -> str:
-    if _missing(value) or not str(value).strip():
-        raise DataError(f"{where} has no label ({value!r}); fill it in or leave the row out.")
-    if isinstance(value, bytes):
-        raise DataError(f"{where} has the label {value!r}, which is bytes; decode it to a text.")
-    if isinstance(value, (Mapping, list, tuple)):
-        raise DataError(f"{where} has the label {value!r}; expected one class, so pass a single column of labels.")
-    return str(value)
 
 
 def _labels(labels: Any, n_rows: int) -> list[str]:
     names = _listed(labels, "labels")
     if len(names) != n_rows:
         raise DataError(f"{len(names)} labels for {n_rows} rows; give one label for each row.")
-    return [_label(name, f"row {i}") for i, name in enumerate(names, start=1)]
+    return [label_name(name, f"row {i}") for i, name in enumerate(names, start=1)]
 
 
 def _items(X: Any) -> list[Any]:
@@ -294,19 +289,19 @@ def _listed(values: Any, name: str) -> list[Any]:
 
 def _example(item: Any, name: str | None, columns: Mapping[str, str] | None, where: str) -> Example:
     if isinstance(item, Example):
-        return Example(_fields(item.fields, columns, None, where), item.label if name is None else name)
+        return Example(_fields(item.fields, columns, None, where), item.label if name is None else name, item.labels)
     return Example(_fields(_row(item, where), columns, None, where), name)
 
 
 def _row(item: Any, where: str) -> Row:
     if isinstance(item, Mapping):
         return {str(field): value for field, value in item.items()}
-    if isinstance(item, str) or _missing(item):
+    if isinstance(item, str) or is_missing(item):
         item = (item,)
     if (
         not isinstance(item, (tuple, list))
         or not 0 < len(item) <= len(string.ascii_lowercase)
-        or not all(isinstance(value, str) or _missing(value) for value in item)
+        or not all(isinstance(value, str) or is_missing(value) for value in item)
     ):
         raise DataError(f"{where} of X is {shown(item)}; expected a text, a tuple of texts, a mapping or an Example.")
     return {f"text_{letter}": value for letter, value in zip(string.ascii_lowercase, item)}

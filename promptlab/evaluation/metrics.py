@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from promptlab.errors import UnknownNameError
@@ -30,12 +30,51 @@ def evaluate(classifier: Any, examples: Iterable[Example]) -> dict[str, Any]:
         if label not in names:
             raise UnknownNameError("label", label, names)
     predicted = [names[i] for i in indices]
-    scores = precision_recall_fscore_support(truth, predicted, labels=names, zero_division=0)
-    columns = ("precision", "recall", "f1", "support")
-    classes = {name: {column: scores[j][i].item() for j, column in enumerate(columns)} for i, name in enumerate(names)}
+    classes = _by_class(names, precision_recall_fscore_support(truth, predicted, labels=names, zero_division=0))
     return {
         "rows": len(truth),
         "accuracy": float(accuracy_score(truth, predicted)),
         "macro_f1": sum(row["f1"] for row in classes.values()) / len(classes),
         "classes": classes,
     }
+
+
+def evaluate_labels(classifier: Any, examples: Iterable[Example]) -> dict[str, Any]:
+    """Micro- and macro-F1, the share of rows whose labels are all right, and per-class scores of several labels a row.
+
+    Only labels are kept in memory, not texts.
+
+    Raises:
+        UnknownNameError: if a label isn't one of the classifier's classes.
+    """
+    from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
+    from sklearn.preprocessing import MultiLabelBinarizer
+
+    names = [str(name) for name in classifier.classes_]
+    truth: list[Sequence[str]] = []
+
+    def remember() -> Iterator[Example]:
+        for example in examples:
+            for label in example.labels or ():
+                if label not in names:
+                    raise UnknownNameError("label", label, names)
+            truth.append(example.labels or ())
+            yield example
+
+    found = [[str(name) for name in classifier.decide(row)] for row in classifier.iter_proba(remember())]
+    binarizer = MultiLabelBinarizer(classes=names).fit([])
+    right, said = binarizer.transform(truth), binarizer.transform(found)
+    classes = _by_class(names, precision_recall_fscore_support(right, said, zero_division=0))
+    return {
+        "rows": len(truth),
+        "micro_f1": float(f1_score(right, said, average="micro", zero_division=0)),
+        "macro_f1": sum(row["f1"] for row in classes.values()) / len(classes),
+        "subset_accuracy": float(accuracy_score(right, said)),
+        "classes": classes,
+    }
+
+
+def _by_class(names: Sequence[str], scores: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    """Class → its precision, recall, F1 and rows, of what scikit-learn returns."""
+    columns = ("precision", "recall", "f1", "support")
+    return {name: {column: scores[j][i].item() for j, column in enumerate(columns)} for i, name in enumerate(names)}

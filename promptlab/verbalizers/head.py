@@ -47,7 +47,18 @@ class VerbalizerHead(nn.Module, ABC):
         return self.loss(answer, labels)
 
 
-class WordHead(VerbalizerHead):
+class ScoringHead(VerbalizerHead):
+    """A head that scores each class by itself before it compares them."""
+
+    @abstractmethod
+    def class_scores(self, answer: Any) -> Tensor:
+        """Unnormalised class scores, (batch, classes)."""
+
+    def forward(self, answer: Any) -> Tensor:
+        return F.log_softmax(self.class_scores(answer), dim=-1)
+
+
+class WordHead(ScoringHead):
     """A head whose classes own words (or whole answers) that the model scores one by one."""
 
     valid: Tensor  # (classes, words), False where padded
@@ -65,5 +76,5 @@ class WordHead(VerbalizerHead):
         valid = self.valid.float()
         return valid / valid.sum(dim=1, keepdim=True)
 
-    def forward(self, answer: Any) -> Tensor:
-        return F.log_softmax(self.combine(self.word_scores(answer)), dim=-1)
+    def class_scores(self, answer: Any) -> Tensor:
+        return self.combine(self.word_scores(answer))

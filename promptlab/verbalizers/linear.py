@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot, Batch
-from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.head import ScoringHead
 
 POOLINGS = ("mean", "first", "last")
 
@@ -50,7 +49,7 @@ class LinearVerbalizer(Verbalizer):
         return LinearHead(backbone.hidden_size, len(self.names), pooling=self.pooling, dropout=self.dropout)
 
 
-class LinearHead(VerbalizerHead):
+class LinearHead(ScoringHead):
     """Pooled features → dropout → linear layer, which starts at zero: every class is as likely as any other."""
 
     reads_lm_head = False
@@ -71,8 +70,9 @@ class LinearHead(VerbalizerHead):
         place = torch.zeros_like(ends) if self.pooling == "first" else ends
         return hidden[torch.arange(len(hidden), device=hidden.device), place]
 
-    def forward(self, answer: Tensor) -> Tensor:
-        return F.log_softmax(self.linear(self.dropout(answer)), dim=-1)
+    def class_scores(self, answer: Tensor) -> Tensor:
+        scores: Tensor = self.linear(self.dropout(answer))
+        return scores
 
 
 def masked_mean(hidden: Tensor, attention_mask: Tensor) -> Tensor:

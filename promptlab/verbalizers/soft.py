@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot, MaskStates
-from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.head import ScoringHead
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, check_one_mask
 
 
@@ -45,7 +45,7 @@ class SoftVerbalizer(LabelWordVerbalizer):
         return weight[ids].mean(dim=0), weight.new_zeros(()) if bias is None else bias[ids].mean()
 
 
-class SoftHead(VerbalizerHead):
+class SoftHead(ScoringHead):
     """A linear layer on the mask state, as the LM head's last layer takes it."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -53,5 +53,5 @@ class SoftHead(VerbalizerHead):
         self.weight = nn.Parameter(weight.clone())  # (classes, embedding)
         self.bias = nn.Parameter(bias.clone())  # (classes,)
 
-    def forward(self, answer: MaskStates) -> Tensor:
-        return F.log_softmax(F.linear(answer.hidden[:, 0], self.weight, self.bias), dim=-1)
+    def class_scores(self, answer: MaskStates) -> Tensor:
+        return F.linear(answer.hidden[:, 0], self.weight, self.bias)

@@ -141,5 +141,5 @@ class StringHead(WordHead):
         """PET's hinge: every wrong class should score at least 1 nat less than the right one; or cross-entropy."""
         if not self.margin:
             return super().loss(answer, labels)
-        scores = self.combine(self.word_scores(answer))
+        scores = self.class_scores(answer)
         return F.multi_margin_loss(scores, labels) * scores.shape[1]  # torch divides by the number of classes

@@ -1,0 +1,174 @@
+"""What a multi-label classifier learns from, and its model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from promptlab.checkpoint import DevScore
+from promptlab.data.labels import label_list
+from promptlab.data.readers import as_examples
+from promptlab.errors import DataError, UnknownNameError, VerbalizerError, shown
+from promptlab.fitting import Labelled
+from promptlab.interfaces import Template, Verbalizer
+from promptlab.model import PromptModel
+from promptlab.soft_tokens import SoftTokens
+from promptlab.thresholds import best_threshold, f1_scores
+from promptlab.types import Example
+from promptlab.verbalizers.head import ScoringHead
+from promptlab.verbalizers.independent import IndependentHead
+
+
+class MultiLabelModel(PromptModel):
+    """A prompt model whose classes are decided each by itself.
+
+    Raises:
+        VerbalizerError: if the verbalizer can only compare classes.
+    """
+
+    def __init__(self, template: Template, verbalizer: Verbalizer, backbone: Any, head: Any, soft: SoftTokens) -> None:
+        if not isinstance(head, ScoringHead):
+            raise VerbalizerError(
+                f"{type(verbalizer).__name__} compares its classes, of which several may hold here; choose one that "
+                "scores each, such as ManualVerbalizer, WeightedVerbalizer or SoftVerbalizer."
+            )
+        super().__init__(template, verbalizer, backbone, IndependentHead(head, len(verbalizer.classes)), soft)
+
+
+class MultiLabelled(Labelled):
+    """Examples, each with any number of labels."""
+
+    @classmethod
+    def read(cls, X: Any, y: Any, classes: Sequence[str], *, whole: bool = False) -> MultiLabelled:
+        """From texts and their labels; without ``y`` from the ``labels`` that the examples carry.
+
+        Args:
+            y: a list of labels for each text, or an indicator matrix, as ``label_lists`` takes them.
+            classes: in the order of the matrix's columns.
+
+        Raises:
+            DataError: if there are no examples, or labels are missing or of another form.
+            UnknownNameError: if a label is none of the classes.
+        """
+        examples = as_examples(X)
+        if not examples:
+            raise DataError("there are no examples; give at least one with a label.")
+        if y is not None:
+            lists = label_lists(y, classes)
+            if len(lists) != len(examples):
+                raise DataError(f"{len(lists)} rows of labels for {len(examples)} texts; give one row for each text.")
+            examples = [Example(example.fields, labels=names) for example, names in zip(examples, lists)]
+        missing = [row for row, example in enumerate(examples, start=1) if example.labels is None]
+        if missing:
+            raise DataError(f"row {missing[0]} has no list of labels; pass y, or examples with labels=(...).")
+        for example in examples:
+            for name in example.labels or ():
+                if name not in classes:
+                    raise UnknownNameError("label", name, classes)
+        return cls(examples, whole)
+
+    def targets(self, classes: Sequence[str]) -> Tensor:
+        """1 where a class holds, else 0: (examples, classes)."""
+        return torch.tensor([[float(name in (example.labels or ())) for name in classes] for example in self.examples])
+
+    @property
+    def scorer(self) -> Callable[[Tensor, Tensor], DevScore]:
+        return micro_f1
+
+    def check_positive(self, classes: Sequence[str]) -> None:
+        """Refuse examples to train on of which none has a label; warn of classes that none has.
+
+        Raises:
+            DataError: if no class holds anywhere.
+        """
+        counts = self.targets(classes).sum(dim=0).tolist()
+        never = [name for name, count in zip(classes, counts) if not count]
+        if len(never) == len(classes):
+            raise DataError(f"none of {len(self.examples)} training texts has a label; give some that have.")
+        if never:
+            warnings.warn(
+                f"class {never[0]!r} holds for none of {len(self.examples)} training texts, so that it will hardly be "
+                "predicted; give examples of it.",
+                stacklevel=3,
+            )
+
+
+def micro_f1(log_probs: Tensor, targets: Tensor) -> DevScore:
+    """Micro-F1 at the threshold that is best for it, and mean binary cross-entropy.
+
+    Args:
+        log_probs: of each class by itself, (examples, classes).
+        targets: 1 where a class holds, else 0, likewise.
+    """
+    probabilities, truth = log_probs.exp().numpy().ravel(), targets.numpy().ravel()
+    (f1,) = f1_scores(probabilities, truth, np.array([best_threshold(probabilities, truth)]))
+    loss = F.binary_cross_entropy(log_probs.exp(), targets).item()
+    return DevScore(float(f1), loss, max(1, int(truth.sum())), metric="micro_f1")
+
+
+def label_lists(y: Any, classes: Sequence[str]) -> list[tuple[str, ...]]:
+    """The labels of each row.
+
+    Args:
+        y: a list, tuple, set or array of labels for each row; or an indicator matrix, 1 where a class holds and else 0:
+            an array or a sparse one with a column for each class in order, a data frame whose columns are named after
+            them, or rows of such whole numbers (unless a class is called by one).
+
+    Raises:
+        DataError: if it is something else, such as one label for each row.
+    """
+    if hasattr(y, "toarray"):
+        return _from_matrix(y.toarray(), classes)
+    if hasattr(y, "columns"):
+        return _from_matrix(_ordered_columns(y, classes), classes)
+    if isinstance(y, (str, bytes, Mapping)) or not hasattr(y, "__iter__"):
+        raise DataError(f"y is {shown(y)}; pass a list of labels for each text, or an indicator matrix.")
+    if getattr(y, "ndim", 1) == 2:
+        return _from_matrix(np.asarray(y), classes)
+    rows = y.tolist() if hasattr(y, "tolist") else list(y)
+    if _are_indicators(rows) and not any(name.lstrip("-").isdecimal() for name in classes):
+        if len({len(row) for row in rows}) > 1:
+            raise DataError("rows of y are of different lengths; give each a 0 or 1 for every class.")
+        return _from_matrix(np.array(rows), classes)
+    single = [(number, row) for number, row in enumerate(rows, start=1) if isinstance(row, (str, int, np.integer))]
+    if single:
+        number, row = single[0]
+        raise DataError(
+            f"row {number} of y is {row!r}, a single label; pass a list such as [{row!r}] for each text, or use "
+            "PromptClassifier, where each text has one class."
+        )
+    return [label_list(row, f"row {number} of y") for number, row in enumerate(rows, start=1)]
+
+
+def _are_indicators(rows: Sequence[Any]) -> bool:
+    whole = (bool, int, np.integer, np.bool_)
+    return any(map(_size, rows)) and all(_size(row) >= 0 and all(isinstance(v, whole) for v in row) for row in rows)
+
+
+def _size(row: Any) -> int:
+    return len(row) if isinstance(row, (list, tuple, np.ndarray)) else -1
+
+
+def _ordered_columns(frame: Any, classes: Sequence[str]) -> np.ndarray:
+    names = [str(name) for name in frame.columns]
+    if sorted(names) != sorted(classes):
+        raise DataError(f"y has the columns {', '.join(names)}, but the classes are {', '.join(classes)}.")
+    return np.asarray(frame)[:, [names.index(name) for name in classes]]
+
+
+def _from_matrix(matrix: np.ndarray, classes: Sequence[str]) -> list[tuple[str, ...]]:
+    if matrix.ndim != 2 or matrix.shape[1] != len(classes):
+        raise DataError(
+            f"y is a matrix of shape {matrix.shape}, but there are {len(classes)} classes ({', '.join(classes)}); give "
+            "each a column, in this order."
+        )
+    wrong = [value for value in matrix.ravel().tolist() if value not in (0, 1)]
+    if wrong:
+        raise DataError(f"y holds {shown(wrong[0])}; an indicator matrix has 1 where a class holds and else 0.")
+    return [tuple(name for name, holds in zip(classes, row) if holds) for row in matrix.tolist()]

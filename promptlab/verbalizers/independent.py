@@ -1,0 +1,60 @@
+"""Classes of which several may hold at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from promptlab.interfaces import Backbone
+from promptlab.types import Batch
+from promptlab.verbalizers.head import ScoringHead, VerbalizerHead
+
+
+class IndependentHead(VerbalizerHead):
+    """Another head's classes, each decided by itself; the log-odds of a class are its score with a trained bias.
+
+    The score is the label words' logit as it is. Less its mean over the classes, or less the log of the sum over the
+    vocabulary, it would fall where another class holds, too: the former was measured to be worse, the latter worse for
+    untrained label words and no better for trained ones (benchmarks/multilabel.py).
+
+    Args:
+        inner: scores the classes.
+        n_classes: of them.
+    """
+
+    def __init__(self, inner: ScoringHead, n_classes: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.bias = nn.Parameter(torch.zeros(n_classes))
+        self.reads_lm_head, self.answer_length = inner.reads_lm_head, inner.answer_length
+
+    def read(self, backbone: Backbone, batch: Batch) -> Any:
+        return self.inner.read(backbone, batch)
+
+    def log_odds(self, answer: Any) -> Tensor:
+        """Log-odds of each class, in nats, (batch, classes)."""
+        return self.inner.class_scores(answer) + self.bias
+
+    def forward(self, answer: Any) -> Tensor:
+        """Log-probability of each class by itself, in nats, (batch, classes)."""
+        return F.logsigmoid(self.log_odds(answer))
+
+    def loss(self, answer: Any, labels: Tensor) -> Tensor:
+        """Mean binary cross-entropy over texts and classes; ``labels`` are 1 where a class holds, (batch, classes)."""
+        return F.binary_cross_entropy_with_logits(self.log_odds(answer), labels)
+
+    @torch.no_grad()
+    def start(self, log_odds: Tensor, labels: Tensor) -> None:
+        """Move the bias so that the mean log-odds of a class are those of its share of the training texts.
+
+        Half a text more is counted where it holds, and half a one where it doesn't.
+
+        Args:
+            log_odds: of the training texts, (texts, classes).
+            labels: 1 where a class holds, likewise.
+        """
+        share = (labels.sum(dim=0) + 0.5) / (len(labels) + 1)
+        self.bias.add_(share.logit().to(self.bias.device) - log_odds.mean(dim=0))

@@ -1,0 +1,133 @@
+"""Several labels a row on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import f1_score
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from promptlab import PromptClassifier
+from promptlab.cli.main import main
+from promptlab.data.readers import read_examples
+from promptlab.saving import load_any
+
+ROWS = [("great film", "good"), ("sports news", "sport"), ("great sports", "good;sport"), ("a dull story", "")]
+WORDS = '{"sport": ["sports"], "good": ["good", "great"]}'
+PROMPT = ("--template", "{{ text_a }} {{ mask }}", "--verbalizer", WORDS)
+SEVERAL = ("--multi-label", "--separator", ";")
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def train_file(tmp_path):
+    path = tmp_path / "train.tsv"
+    path.write_text("text_a\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def fitted(base, train_file, tmp_path):
+    result = run(
+        "fit", train_file, "-o", tmp_path / "out", *PROMPT, *SEVERAL, "--threshold", "per-class",
+        "--model", base, "--max-steps", 3, "--dev", train_file, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert 0 <= json.loads(result.stdout)["dev_micro_f1"] <= 1
+    return tmp_path / "out"
+
+
+def test_fit_reads_several_labels_and_saves_the_threshold_of_each_class(fitted):
+    classifier = load_any(fitted)
+
+    assert classifier.threshold == "per-class"
+    assert classifier.classes_.tolist() == ["good", "sport"]
+
+
+def test_predict_writes_all_labels_that_hold(fitted, train_file):
+    expected = load_any(fitted).predict_labels(read_examples(train_file, separator=";"))
+
+    as_json = [json.loads(line) for line in run("predict", fitted, train_file, "--json", "--proba").stdout.splitlines()]
+    table = [line.split("\t") for line in run("predict", fitted, train_file).stdout.splitlines()]
+    other = [line.split("\t") for line in run("predict", fitted, train_file, "--separator", ";").stdout.splitlines()]
+
+    assert [row["labels"] for row in as_json] == [list(row) for row in expected]
+    assert set(as_json[0]) == {"row", "labels", "p(good)", "p(sport)"}
+    assert table == [["row", "labels"], *([str(i), "|".join(row)] for i, row in enumerate(expected, start=1))]
+    assert [row[1] for row in other[1:]] == [";".join(row) for row in expected]
+
+
+def test_evaluate_prints_micro_and_macro_f1(fitted, train_file):
+    examples = read_examples(train_file, separator=";")
+    binarizer = MultiLabelBinarizer(classes=["good", "sport"]).fit([])
+    truth, said = binarizer.transform([e.labels for e in examples]), load_any(fitted).predict(examples)
+
+    report = json.loads(run("evaluate", fitted, train_file, "--separator", ";", "--json").stdout)
+    shown = run("evaluate", fitted, train_file, "--separator", ";").stdout
+
+    for average in ("micro", "macro"):
+        expected = f1_score(truth, said, average=average, zero_division=0)
+        assert report[f"{average}_f1"] == pytest.approx(expected)
+        assert f"{average}-F1 {expected:.4f}" in shown
+    assert report["subset_accuracy"] == (truth == said).all(axis=1).mean()
+    assert report["rows"] == 4 and report["classes"]["good"]["support"] == 2
+
+
+def test_json_lists_need_no_separator(base, tmp_path):
+    path = tmp_path / "train.jsonl"
+    rows = [{"text_a": text, "label": label.split(";") if label else []} for text, label in ROWS]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    result = run("fit", path, "-o", tmp_path / "out", *PROMPT, "--multi-label", "--tuning", "none", "--model", base)
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(run("evaluate", tmp_path / "out", path, "--json").stdout)["classes"]["sport"]["support"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--head", *SEVERAL), 2, "--multi-label takes no --head"),
+        ((*PROMPT, *SEVERAL, "--calibrate", "domain"), 2, "--multi-label takes no"),
+        ((*PROMPT, *SEVERAL, "--demonstrations", 1), 2, "--multi-label takes no"),
+        ((*PROMPT, "--separator", ";"), 2, "go with --multi-label"),
+        ((*PROMPT, "--threshold", "0.5"), 2, "go with --multi-label"),
+        ((*PROMPT, *SEVERAL, "--threshold", "globl"), 1, "did you mean 'global'"),
+        ((*PROMPT, *SEVERAL, "--threshold", "1.5"), 1, "threshold=1.5 must be between 0 and 1"),
+        ((*PROMPT, "--multi-label"), 1, "unknown label 'good;sport'"),
+        ((*PROMPT, "--multi-label", "--separator", ""), 1, "separator is empty"),
+    ],
+)
+def test_options_that_do_not_fit_are_told_in_one_line_and_write_nothing(
+    train_file, base, tmp_path, options, code, message
+):
+    result = run("fit", train_file, "-o", tmp_path / "out", "--model", base, *options)
+
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_separator_is_not_for_one_label_a_row(base, train_file, tmp_path):
+    texts = ["great film", "dull"]
+    words = {"good": ["good"], "bad": ["bad"]}
+    PromptClassifier("{{ text_a }} {{ mask }}", words, base, "none", device="cpu").fit(
+        texts, ["good", "bad"]
+    ).save_pretrained(tmp_path / "one")
+
+    for command in ("predict", "evaluate"):
+        result = run(command, tmp_path / "one", train_file, "--separator", ";")
+        assert result.exit_code == 2
+        assert "--separator is for several labels a row" in result.stderr
+
+
+def test_an_unknown_label_is_told_by_evaluate(fitted, train_file):
+    result = run("evaluate", fitted, train_file, "--separator", "|")
+
+    assert result.exit_code == 1
+    assert "unknown label 'good;sport'" in result.stderr
