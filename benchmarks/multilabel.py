@@ -12,28 +12,23 @@ table is written to results/multilabel.md.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import functools
-import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
-import fewshot
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
+from sweep import MODEL, SEEDS, keep, mean, parser, sweep
 from torch import Tensor
 
 from promptlab import LinearVerbalizer, MultiLabelClassifier, SoftVerbalizer, WeightedVerbalizer, load_backbone
 from promptlab.data.samples import load_sample
-from promptlab.files import atomic_file
 from promptlab.library import verbalizer_entry
 from promptlab.multilabel_model import MultiLabelled, MultiLabelModel
 from promptlab.templates.plain import InputTemplate
@@ -95,7 +90,7 @@ class TfidfBaseline:
 
 @functools.cache
 def backbone() -> Any:
-    return load_backbone(fewshot.MODEL)
+    return load_backbone(MODEL)
 
 
 def methods(seed: int) -> Mapping[str, Callable[[], Any]]:
@@ -173,45 +168,34 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     titles = [f"{average}-F1, threshold {name}" for name in THRESHOLDS for average in ("micro", "macro")]
     lines = ["| method | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
     for method in methods(0):
-        runs = [results[key] for seed in fewshot.SEEDS if (key := f"{method}/{seed}") in results]
-        cells = [fewshot.mean([100 * one[column] for one in runs]) for column in columns]
+        runs = [results[key] for seed in SEEDS if (key := f"{method}/{seed}") in results]
+        cells = [mean([100 * one[column] for one in runs]) for column in columns]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def write(results: Mapping[str, Mapping[str, Any]]) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers", "scikit-learn")}
-    about = {"model": fewshot.MODEL, "seeds": fewshot.SEEDS, "date": str(datetime.date.today()), "versions": versions}
-    with atomic_file(fewshot.RESULTS / "multilabel.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
     note = (
-        f"In %, mean (standard deviation) over the seeds {', '.join(map(str, fewshot.SEEDS))}; {N_TRAIN} training and "
-        f"{N_TRAIN} dev texts, {N_TEST} test texts; model {fewshot.MODEL}. The texts are made: the first {N_WORDS} "
+        f"In %, mean (standard deviation) over the seeds {', '.join(map(str, SEEDS))}; {N_TRAIN} training and "
+        f"{N_TRAIN} dev texts, {N_TEST} test texts; model {MODEL}. The texts are made: the first {N_WORDS} "
         "words of 0 to 3 AG News articles of different topics, in random order, with an SST-2 sentence where there are "
         f"fewer than 2; the labels are the topics. Fine-tuning has {STEPS} steps. Weights and thresholds are chosen on "
-        "dev, but for 0.5. "
-        f"{about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+        "dev, but for 0.5."
     )
-    with atomic_file(fewshot.RESULTS / "multilabel.md") as path:
-        path.write_text(f"# Several topics a text\n\n{table(results)}\n\n{note}\n")
+    keep("multilabel", "Several topics a text", results, [table(results)], note, packages=["scikit-learn"], seeds=SEEDS)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=list(methods(0)), choices=list(methods(0)))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(fewshot.SEEDS), choices=fewshot.SEEDS)
-    options = parser.parse_args()
-    path = fewshot.RESULTS / "multilabel.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
-    for seed in options.seeds:
-        for method in options.methods:
-            key = f"{method}/{seed}"
-            if key not in results:
-                results[key] = run(method, seed)
-                print(key, {k: round(v, 3) for k, v in results[key].items()}, flush=True)
-                write(results)
-    write(results)
-    print(table(results))
+    options_of = parser(__doc__)
+    options_of.add_argument("--methods", nargs="+", default=list(methods(0)), choices=list(methods(0)))
+    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
+    options = options_of.parse_args()
+    jobs = [
+        (f"{method}/{seed}", functools.partial(run, method, seed))
+        for seed in options.seeds
+        for method in options.methods
+    ]
+    print(table(sweep("multilabel", jobs, write, processes=options.processes)))
 
 
 if __name__ == "__main__":

@@ -153,6 +153,11 @@ def prototypes_and_manual(folder: Path, task: str, device: str, train: list[Exam
     return PrototypicalVerbalizer(ManualVerbalizer(manual_words(task)))
 
 
+def prototypes_and_kpt(folder: Path, task: str, device: str, train: list[Example]) -> PrototypicalVerbalizer:
+    words = ManualVerbalizer(refined(folder, task, device, True, True))
+    return PrototypicalVerbalizer(SupportVerbalizer(words, support(folder, task)))
+
+
 def soft(folder: Path, task: str, device: str, train: list[Example]) -> SoftVerbalizer:
     return SoftVerbalizer(manual_words(task))
 
@@ -166,6 +171,7 @@ FEW_SHOT: Mapping[str, tuple[str, Callable[[Path, str, str, list[Example]], Any]
     "KPT, model frozen": ("frozen", weighted),
     "ProtoVerb, model frozen": ("frozen", prototypes),
     "ProtoVerb + manual, model frozen": ("frozen", prototypes_and_manual),
+    "ProtoVerb + KPT calibrated, model frozen": ("frozen", prototypes_and_kpt),
     "soft, model frozen": ("frozen", soft),
     "searched (PETAL), model frozen": ("none", searched),
     "manual, model frozen": ("none", manual),

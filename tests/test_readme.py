@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -12,15 +13,29 @@ from promptlab.registry import TUNINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-RESULTS = [p for p in sorted((ROOT / "benchmarks" / "results").glob("*.md")) if p.stem != "defaults"]
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
+SPEC = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+assert SPEC and SPEC.loader
+readme = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(readme)
+
+
+def test_tables_of_results_are_those_that_were_measured():
+    blocks = readme.BLOCK.findall(README)
+
+    assert len(blocks) > 5
+    assert readme.filled(README) == README
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
-def test_tables_of_results_are_those_that_were_measured(path):
-    tables = re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def test_every_file_of_results_is_shown_or_linked(path):
+    assert f"<!-- results: {path.stem} " in README or f"(benchmarks/results/{path.name})" in README
 
-    assert tables
-    assert [table for table in tables if table not in README] == []
+
+def test_the_section_of_measurements_holds_no_table_of_its_own():
+    section = README.split("## Measured")[1].split("\n## ")[0]
+
+    assert re.findall(r"^\|", readme.BLOCK.sub("", section), flags=re.MULTILINE) == []
 
 
 def test_classes_of_the_method_table_are_public():

@@ -146,7 +146,8 @@ class PriorHead(VerbalizerHead):
         super().__init__()
         self.inner = inner
         self.prior = nn.Buffer(prior, persistent=False)
-        self.reads_lm_head, self.answer_length = inner.reads_lm_head, inner.answer_length
+        self.reads_lm_head, self.reads_mask_states = inner.reads_lm_head, inner.reads_mask_states
+        self.answer_length = inner.answer_length
         self.own_training = inner.own_training
 
     def read(self, backbone: Backbone, batch: Batch) -> Any:

@@ -22,12 +22,13 @@ class VerbalizerHead(nn.Module, ABC):
 
     reads_lm_head = True  # False for heads on hidden states, whose language-model head then isn't trained
 
+    reads_mask_states = True  # False for heads that override ``read``
+    answer_length = 1  # tokens that the longest answer has
+    own_training: Mapping[str, Any] | None = None  # settings of a training on the finished language model's answers
+
     def read(self, backbone: Backbone, batch: Batch) -> Any:
         """The model's answer to a batch; mask states unless a head says otherwise."""
         return backbone.mask_states(batch)
-
-    answer_length = 1  # tokens that the longest answer has
-    own_training: Mapping[str, Any] | None = None  # settings of a training on the finished language model's answers
 
     @abstractmethod
     def forward(self, answer: Any) -> Tensor:

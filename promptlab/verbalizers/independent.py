@@ -29,7 +29,8 @@ class IndependentHead(VerbalizerHead):
         super().__init__()
         self.inner = inner
         self.bias = nn.Parameter(torch.zeros(n_classes))
-        self.reads_lm_head, self.answer_length = inner.reads_lm_head, inner.answer_length
+        self.reads_lm_head, self.reads_mask_states = inner.reads_lm_head, inner.reads_mask_states
+        self.answer_length = inner.answer_length
 
     def read(self, backbone: Backbone, batch: Batch) -> Any:
         return self.inner.read(backbone, batch)

@@ -53,6 +53,7 @@ class LinearHead(ScoringHead):
     """Pooled features → dropout → linear layer, which starts at zero: every class is as likely as any other."""
 
     reads_lm_head = False
+    reads_mask_states = False
 
     def __init__(self, hidden: int, classes: int, *, pooling: str = "mean", dropout: float = 0.1) -> None:
         super().__init__()

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Verbalizer
-from promptlab.types import AnswerSlot, MaskStates
+from promptlab.interfaces import Backbone, Template, Verbalizer
+from promptlab.types import AnswerSlot, MaskStates, Prompt
 from promptlab.verbalizers.head import VerbalizerHead
 from promptlab.verbalizers.label_words import check_one_mask
 from promptlab.verbalizers.manual import ManualVerbalizer
@@ -29,7 +29,7 @@ class PrototypicalVerbalizer(Verbalizer):
 
     Args:
         verbalizer: another one, or class → label words, whose scores count as much as the prototypes' (both as
-            z-scores over the classes).
+            z-scores over the classes); it may calibrate.
         names: the classes, where there is no other verbalizer.
         size: of the projection.
         learning_rate: of projection and prototypes.
@@ -71,10 +71,13 @@ class PrototypicalVerbalizer(Verbalizer):
     def answers(self) -> Any:
         return super().answers if self.verbalizer is None else self.verbalizer.answers
 
+    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
+        return () if self.verbalizer is None else self.verbalizer.reference_prompts(template)
+
     def build(self, backbone: Backbone, slot: AnswerSlot) -> PrototypicalHead:
         inner = None if self.verbalizer is None else self.verbalizer.build(backbone, slot)
         check_one_mask(slot, "a prototype reads exactly 1")
-        if inner is not None and type(inner).read is not VerbalizerHead.read:
+        if inner is not None and not inner.reads_mask_states:
             raise VerbalizerError(
                 f"{type(self.verbalizer).__name__} reads no mask states, which prototypes need; wrap another."
             )
@@ -102,6 +105,11 @@ class PrototypicalHead(VerbalizerHead):
             "schedule": "constant",
             "patience": None,
         }
+
+    def set_prior(self, answer: MaskStates) -> None:
+        """Calibrate the other head, from its answer to its reference prompts."""
+        inner: Any = self.inner
+        inner.set_prior(answer)
 
     def project(self, answer: MaskStates) -> Tensor:
         """Projected mask states, (batch, size)."""

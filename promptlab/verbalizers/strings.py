@@ -105,6 +105,8 @@ class StringHead(WordHead):
         margin: whether training looks once at all masks and maximises the margin, as masked models do.
     """
 
+    reads_mask_states = False
+
     def __init__(
         self,
         ids: Sequence[Sequence[Sequence[int]]],

@@ -146,6 +146,18 @@ def test_a_saved_one_answers_as_before(tiny_backbone, tmp_path, wrap):
     assert back.predict_proba(TEXTS).tolist() == classifier.predict_proba(TEXTS).tolist()
 
 
+def test_the_other_verbalizer_may_calibrate(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    calibrating = ContextualVerbalizer(WORDS)
+    alone = PromptClassifier(TEMPLATE, calibrating, backbone, "none", device="cpu").fit(TEXTS, LABELS)
+
+    both = PromptClassifier(TEMPLATE, PrototypicalVerbalizer(calibrating), backbone, "frozen", device="cpu")
+    both.fit(TEXTS, LABELS)
+
+    assert alone.model_.head.prior.abs().max() > 0
+    assert both.model_.head.inner.prior.tolist() == alone.model_.head.prior.tolist()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
