@@ -4,9 +4,9 @@
         [--device cuda] [--processes 8]
 
 Tasks: ``sst2`` and ``ag_news`` (shipped; 872 and 1,000 test rows), and from FOLDER, which holds ``rte`` and ``sst-2``
-with train.tsv, dev.tsv and fewshot/k16-seedS.json: ``rte`` (277 dev rows) and ``sst2-all`` (all 6,920 training
-sentences, 500 of them to select on, two epochs of batches of 16, one seed). With a causal model only ``sst2``, 300 test
-rows.
+with train.tsv, dev.tsv and fewshot/k16-seedS.json: ``rte`` (277 dev rows), and ``sst2-all`` and ``rte-all`` (all 6,920
+sentences or 2,490 pairs, 500 of them to select on, two epochs of batches of 16, one seed). With a causal model only
+``sst2``, 300 test rows.
 
 Forgetting is measured after tuning on SST-2: the masked-LM loss on held-out text (AG News: 200 texts, 4 words of each
 masked, always the same) and zero-shot accuracy on AG News (300 rows), of the tuned language model and, ``detached``, of
@@ -57,14 +57,17 @@ SOFT = {  # P-Tuning needs soft tokens in the template
     "sst2-all": "{{ soft(3) }} {{ text_a }} {{ soft(2) }} All in all, it was {{ mask }}.",
     "ag_news": "{{ soft(3) }} {{ mask }}: {{ soft(2) }} {{ text_a }}",
     "rte": "{{ soft(2) }} {{ text_a | strip_punctuation }} ? {{ soft(2) }} {{ mask }} , {{ text_b | lower_first }}",
+    "rte-all": "{{ soft(2) }} {{ text_a | strip_punctuation }} ? {{ soft(2) }} {{ mask }} , {{ text_b | lower_first }}",
 }
+WHOLE = {"sst2-all": "SST-2", "rte-all": "RTE"}
 CAUSAL = {"sst2": ("sst2/review-sentiment", "sst2/sentiment")}  # templates that end with their mask
 CAUSAL_TEST = 300  # rows
 ALL = {"epochs": 2, "batch_size": 16}
-PROBE = "linear probe"
+PROBE, HEAD = "linear probe", "head, full"
+HEADS = {PROBE: "frozen", HEAD: "full"}
 METHODS: Mapping[str, Any] = {
     "none (zero-shot)": "none",
-    PROBE: "frozen",
+    **HEADS,
     "full": "full",
     "top-layers": "top-layers",
     "bitfit": "bitfit",
@@ -90,18 +93,18 @@ def data(task: str, seed: int, folder: Path | None) -> tuple[list[Example], list
         return *sample.few_shot(seed), sample.test
     if folder is None:
         raise SystemExit(f"task {task} needs --data FOLDER")
-    place = folder / ("rte" if task == "rte" else "sst-2")
+    place = folder / ("rte" if task.startswith("rte") else "sst-2")
     pool, test = read_examples(place / "train.tsv"), read_examples(place / "dev.tsv")
-    if task == "sst2-all":
+    if task in WHOLE:
         return pool[:-500], pool[-500:], test
     split = json.loads((place / "fewshot" / f"k16-seed{seed}.json").read_text())
     return [pool[i] for i in split["train"]], [pool[i] for i in split["dev"]], test
 
 
 def make(task: str, method: str, model: Any, settings: dict[str, Any]) -> Any:
-    if method == PROBE:
-        fields = ("text_a", "text_b") if task == "rte" else ("text_a",)
-        return HeadClassifier(model, "frozen", fields=fields, **settings)
+    if method in HEADS:
+        fields = ("text_a", "text_b") if task.startswith("rte") else ("text_a",)
+        return HeadClassifier(model, HEADS[method], fields=fields, **settings)
     template, words = (task.removesuffix("-all"),) * 2
     if method.startswith("p-tuning ("):
         template = SOFT[task]
@@ -112,7 +115,7 @@ def make(task: str, method: str, model: Any, settings: dict[str, Any]) -> Any:
 
 def jobs(options: argparse.Namespace) -> Iterator[Job]:
     for task in options.tasks:
-        for seed in options.seeds[:1] if task == "sst2-all" else options.seeds:
+        for seed in options.seeds[:1] if task in WHOLE else options.seeds:
             for method in options.methods:
                 key = f"{options.model}/{task}/{method}/{seed}"
                 yield key, functools.partial(run, options.model, task, method, seed, options.data, options.device)
@@ -123,7 +126,7 @@ def run(model: str, task: str, method: str, seed: int, folder: Path | None, devi
     train, dev, test = data(task, seed, folder)
     if model != MODEL:
         test = test[:CAUSAL_TEST]
-    whole = ALL if task == "sst2-all" and METHODS.get(method) != "none" else {}
+    whole = ALL if task in WHOLE and METHODS.get(method) != "none" else {}
     classifier = make(task, method, origin, {**whole, "seed": seed, **placed(device)})
     before = psutil.Process().memory_info().rss
     start = time.perf_counter()
@@ -198,7 +201,7 @@ def table(results: Mapping[str, Any], model: str, tasks: Sequence[str]) -> str:
             continue
         share = f"{100 * some['trained_weights'] / some['model_weights']:.3g} %"
         cells = [method, f"{some['trained_weights']:,}", share, f"{some['file_bytes'] / 1e6:.2f} MB"]
-        cells.append("yes" if method in MERGES else "–" if method in (PROBE, "none (zero-shot)") else "no")
+        cells.append("yes" if method in MERGES else "–" if method in (*HEADS, "none (zero-shot)") else "no")
         cells += [mean([100 * row["accuracy"] for row in rows[task]]) for task in tasks]
         timed = [row for row in next(iter(rows.values())) if row.get("device", "cpu") == "cpu"]
         cells.append(f"{statistics.mean(row['train_seconds'] for row in timed):.0f}" if timed else "–")
@@ -224,9 +227,11 @@ def write(results: Mapping[str, Any]) -> None:
     parts: list[str] = []
     for model in dict.fromkeys(key.split("/")[0] for key in results):
         tasks = dict.fromkeys(key.split("/")[1] for key in results if key.startswith(f"{model}/"))
-        few, whole = [task for task in tasks if task != "sst2-all"], "sst2-all" in tasks
+        few = [task for task in tasks if task not in WHOLE]
         parts += [f"Model {model}:", table(results, model, few)] if few else []
-        parts += [f"Model {model}, all of SST-2's training set:", table(results, model, ["sst2-all"])] if whole else []
+        for task in WHOLE:
+            if task in tasks:
+                parts += [f"Model {model}, all of {WHOLE[task]}'s training set:", table(results, model, [task])]
     kept = [row["detached"] for row in results.values() if "detached" in row]
     same = len({tuple(row.values()) for row in kept}) == 1
     note = (
