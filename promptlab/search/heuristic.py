@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from jinja2 import Environment
 from tqdm.auto import tqdm
 
 from promptlab.backbones.masked import MaskedBackbone
@@ -20,7 +19,7 @@ from promptlab.parts import resolve_template
 from promptlab.search.expansion import words_of
 from promptlab.search.grammar import Grammar, grammars
 from promptlab.search.journal import Journal, identity_of
-from promptlab.search.likelihood import WORD, log_likelihoods, word_slots
+from promptlab.search.likelihood import log_likelihoods, text_words, word_slots
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example, Prompt
@@ -185,17 +184,6 @@ class ParaphraseSearch(TemplateSearch):
         best = total[ids].argsort(descending=True, stable=True)[: 8 * self.words].tolist()
         likely = words_of(backbone, [ids[i] for i in best])
         return [word for word in likely if len(word) > 1 or word in ("a", "i")]
-
-
-def text_words(source: str) -> Iterator[tuple[list[str], int]]:
-    """Each word of a template's own text: the source in pieces, and which of them is the word."""
-    for number, (_, kind, value) in enumerate(tokens := list(Environment(keep_trailing_newline=True).lex(source))):
-        if kind == "data":
-            before = [text for _, _, text in tokens[:number]]
-            after = [text for _, _, text in tokens[number + 1 :]]
-            for found in WORD.finditer(value):
-                start, stop = found.span()
-                yield [*before, value[:start], value[start:stop], value[stop:], *after], len(before) + 1
 
 
 def scored(sources: Sequence[str], examples: Sequence[Example], task: SearchTask, journal: Journal) -> dict[str, float]:

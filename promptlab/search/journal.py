@@ -33,7 +33,7 @@ class Journal:
     def once(self, key: str, compute: Callable[..., Any], *arguments: Any) -> Any:
         """The result of ``compute(*arguments)`` (plain JSON), which runs unless it is known by this key."""
         if key not in self.results:
-            self.results[key] = compute(*arguments)
+            self.results[key] = json.loads(json.dumps(compute(*arguments)))  # fresh as read
             if self.path is not None:
                 with atomic_file(self.path) as file:
                     content = {"identity": self.identity, "results": self.results}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jinja2 import Environment
 from torch import Tensor
 
 from promptlab.backbones.causal import CausalBackbone
@@ -85,3 +86,14 @@ def word_slots(prompt: Prompt, answer: str, *, left_only: bool = False) -> Itera
             masked = Prompt(tuple(one for one in (*left, *right) if one.text or one.kind != "text"))
             if not (left_only and masked.slot.at_start):
                 yield segment.text[start:stop], masked
+
+
+def text_words(source: str) -> Iterator[tuple[list[str], int]]:
+    """Each word of a template's own text: the source in pieces, and which of them is the word."""
+    for number, (_, kind, value) in enumerate(tokens := list(Environment(keep_trailing_newline=True).lex(source))):
+        if kind == "data":
+            before = [text for _, _, text in tokens[:number]]
+            after = [text for _, _, text in tokens[number + 1 :]]
+            for found in WORD.finditer(value):
+                start, stop = found.span()
+                yield [*before, value[:start], value[start:stop], value[stop:], *after], len(before) + 1
