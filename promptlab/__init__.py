@@ -32,6 +32,7 @@ _PUBLIC = {
     "nearest_words": "promptlab.search.expansion",
     "read_word_lists": "promptlab.search.expansion",
     "refine_words": "promptlab.search.refinement",
+    "search_templates": "promptlab.search.templates",
     "search_words": "promptlab.search.label_words",
     "wordnet_words": "promptlab.search.expansion",
     "explain": "promptlab.inspection",

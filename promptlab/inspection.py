@@ -80,9 +80,9 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
 def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
     """Every label word with its class, its ``weight`` within it, and what the model makes of it on labelled texts.
 
-    ``mean_log_prob`` is its log-probability at the mask, in nats, over all texts; ``by_class`` the same over the texts of
-    each class, and ``nan`` for one without texts. Where the verbalizer calibrates, the prior is taken off both. A word
-    that tells the classes apart is likelier after texts of its own class than after others.
+    ``mean_log_prob`` is its log-probability at the mask, in nats, over all texts; ``by_class`` the same over the texts
+    of each class that has some. Where the verbalizer calibrates, the prior is taken off both. A word that tells the
+    classes apart is likelier after texts of its own class than after others.
 
     Args:
         classifier: a ``PromptClassifier``, fitted or zero-shot.
@@ -101,7 +101,7 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
         scores = scores - torch.cat([answers.lm_head(h).logsumexp(dim=-1) for h in chunks])[:, None, None]
     scores = scores.unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()  # (examples, classes, words)
     targets, weights = data.targets(list(words)), model.head.word_weights().cpu()
-    means = {name: scores[targets == i].mean(dim=0) for i, name in enumerate(words)}
+    means = {name: scores[targets == i].mean(dim=0) for i, name in enumerate(words) if (targets == i).any()}
     return [
         {
             "class": name,

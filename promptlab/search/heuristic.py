@@ -13,7 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from promptlab.backbones.masked import MaskedBackbone
-from promptlab.errors import SearchError, TemplateError, VerbalizerError
+from promptlab.errors import SearchError, TemplateError, VerbalizerError, shown
 from promptlab.inference import encode_untrained, in_batches
 from promptlab.parts import resolve_template
 from promptlab.search.expansion import words_of
@@ -38,7 +38,8 @@ class HeuristicSearch(TemplateSearch):
         candidates: templates whose likelihood is measured, drawn from all that the rules make, in turn.
         keep: templates to return.
         examples: labelled examples on which likelihood is measured, drawn from all classes in turn.
-        grammar: rules of your own; None takes those for one or two fields.
+        grammar: a ``Grammar`` of your own, or a mapping with its ``rules`` and ``parts``; None takes promptlab's own
+            for one or two fields.
 
     Raises:
         SearchError: if a number is below 1.
@@ -57,8 +58,10 @@ class HeuristicSearch(TemplateSearch):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_counts(candidates=self.candidates, keep=self.keep, examples=self.examples)
+        if isinstance(self.grammar, Mapping) and set(self.grammar) == {"rules", "parts"}:
+            object.__setattr__(self, "grammar", Grammar(**self.grammar))
         if self.grammar is not None and not isinstance(self.grammar, Grammar):
-            raise SearchError(f"HeuristicSearch: grammar={self.grammar!r} must be a Grammar, or None.")
+            raise SearchError(f"grammar={shown(self.grammar)} must be a Grammar, or a mapping with rules and parts.")
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         rng = random.Random(task.seed)

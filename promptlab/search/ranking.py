@@ -64,7 +64,7 @@ class Ranking(Part):
 
 
 RANKINGS: Mapping[str, Ranking] = {
-    "small": Ranking(rounds=(10, 30), entrants=8),
+    "small": Ranking(rounds=(15, 30), entrants=6),
     "medium": Ranking(),
     "large": Ranking(rounds=(50, 100, 250), entrants=100),
 }

@@ -78,7 +78,7 @@ def search_templates(
     max_length: int | None = None,
     device: str = "auto",
     state: str | Path | None = None,
-    **settings: Any,
+    settings: Mapping[str, Any] | None = None,
 ) -> Leaderboard:
     """Search templates for a model and label words, and rank them by dev examples.
 
@@ -97,7 +97,7 @@ def search_templates(
         searched_words: label words to search for each of the best ``top`` templates, ranked together with their own.
         seed: of everything that is drawn.
         state: folder from which an interrupted search goes on.
-        settings: of the engine, such as ``generator``, where it should have others than the budget's.
+        settings: of the engine, where it should have others than the budget's, such as ``{"candidates": 100}``.
 
     Raises:
         UnknownNameError: if there is no such engine or budget, or a label isn't one of the verbalizer's classes.
@@ -109,7 +109,7 @@ def search_templates(
     check_choice(top, diversity)
     if searched_words < 0:
         raise SearchError(f"searched_words={searched_words!r} must be 0 (none) or above.")
-    search = _engine(engine, budget, settings)
+    search = _engine(engine, budget, settings or {})
     chosen = RANKINGS[budget] if ranking is None else ranking
     train, held_out = _split(Labelled.of(X, y), dev, seed)
     words = _label_words(verbalizer, train, at_least=2 if searched_words else 1)
@@ -168,8 +168,8 @@ def _label_words(verbalizer: Any, train: Sequence[Example], *, at_least: int) ->
     resolved = resolve_verbalizer(verbalizer)
     if not isinstance(resolved, ManualVerbalizer) or resolved.aggregate != "mean-logit":
         raise SearchError(
-            f"a template is searched for label words of one token whose logits are averaged, not for {shown(resolved)}; "
-            "give class → words."
+            "a template is searched for label words of one token, whose logits are averaged, not for "
+            f"{shown(resolved)}; give class → words."
         )
     words = {name: tuple(row) for name, row in resolved.label_words.items()}
     labels = [str(example.label) for example in train]
