@@ -49,8 +49,8 @@ class Journal:
         if identity != self.identity:
             other = next(name for name in self.identity | identity if self.identity.get(name) != identity.get(name))
             raise SearchError(
-                f"state file {str(path)!r} belongs to a search with another {other}; choose another folder, or delete "
-                "it to start anew."
+                f"state file {str(path)!r} belongs to another search ({other} differs); choose another folder, or "
+                "delete it to start anew."
             )
         return results
 
