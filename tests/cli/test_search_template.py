@@ -42,8 +42,8 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(base, train_file, tmp
     files = {name: tmp_path / name for name in ("best.yaml", "report.html", "state")}
 
     result = search(
-        train_file, base, *QUICK, "--out", files["best.yaml"], "--report", files["report.html"], "--state", files["state"],
-        "--json",
+        train_file, base, *QUICK, "--json",
+        "--out", files["best.yaml"], "--report", files["report.html"], "--state", files["state"],
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output
@@ -124,7 +124,7 @@ def test_found_templates_classify_real_reviews_as_well_as_is_said(tmp_path):
         path.write_text("".join(json.dumps({**e.fields, "label": e.label}) + "\n" for e in rows))
 
     result = run(
-        "search-template", files[0], "--dev", files[1], "--verbalizer", "sst2/lm-bff", "--model", "minilm",
+        "search-template", files[0], "--dev", files[1], "--verbalizer", "sst2/ten-words", "--model", "minilm",
         "--zero-shot", "--engine-arg", "candidates=12", "--engine-arg", "keep=5", "--json", "--device", "cpu",
         "--out", tmp_path / "best.yaml",
     )  # fmt: skip
