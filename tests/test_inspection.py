@@ -12,10 +12,10 @@ from promptlab import (
     StringVerbalizer,
     SupportVerbalizer,
     WeightedVerbalizer,
+    class_words,
     explain,
 )
 from promptlab.errors import UnknownNameError, VerbalizerError
-from promptlab.inspection import class_words
 
 TEMPLATE = "{{ text_a }} it was {{ mask }}"
 TEXTS = ["the film was great", "a dull , lifeless mess"]

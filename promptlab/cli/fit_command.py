@@ -119,7 +119,7 @@ def command(
     if instruction and (not demonstrations or demonstration_style == "per-class"):
         raise click.UsageError("--instruction goes with --demonstrations in the in-context style.")
     if not head and not pvp and not (template and verbalizer):
-        raise click.UsageError("give --template and --verbalizer, --pvp, or --head.")
+        raise click.UsageError("give --template and --verbalizer, or --head, or --pvp.")
     from promptlab.classifier import PromptClassifier
     from promptlab.data.readers import read_examples
     from promptlab.files import check_replaceable

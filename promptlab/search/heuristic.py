@@ -51,7 +51,7 @@ class HeuristicSearch(TemplateSearch):
     grammar: Any = None
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"candidates": 64, "keep": 24, "examples": 2},
+        "small": {"candidates": 64, "keep": 16, "examples": 2},
         "large": {"candidates": 2000, "keep": 200, "examples": 8},
     }
 

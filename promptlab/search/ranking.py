@@ -64,7 +64,7 @@ class Ranking(Part):
 
 
 RANKINGS: Mapping[str, Ranking] = {
-    "small": Ranking(rounds=(15, 30), entrants=6),
+    "small": Ranking(rounds=(15, 30), entrants=4),
     "medium": Ranking(),
     "large": Ranking(rounds=(50, 100, 250), entrants=100),
 }
@@ -137,10 +137,12 @@ def rank_templates(
     for number, updates in enumerate(ranking.rounds):
         alive = alive if number == 0 else alive[: math.ceil(len(alive) / 2)]
         done = []
-        for one in tqdm(alive, desc=f"{updates} updates", unit="template", leave=False, disable=None):
+        bar = tqdm(alive, desc=f"{updates} updates", unit="template", leave=False, disable=None)
+        for one in bar:
             key = json.dumps([updates, one.found.template, _listed(one.found.label_words)])
             result = Result(**journal.once(key, _fine_tuned, one.found, task, ranking, updates))
             done.append(replace(one, rounds={**one.rounds, updates: result}))
+            bar.set_postfix(best=f"{max(other.result.accuracy for other in done):.3f}")
         alive = in_order(done)
         ranked = in_order([*alive, *ranked[len(alive) :]])
     return ranked

@@ -106,7 +106,7 @@ def test_one_row_of_a_class_makes_no_dev_set(base, tmp_path):
         (("--pvp", "x.yaml", "--template", "t"), "leave --template and --verbalizer out"),
         (("--pvp", "x.yaml", "--head"), "--head takes no --template, --verbalizer, --pvp"),
         (("--pvp", "none.yaml"), "none.yaml' can't be read"),
-        ((), "give --template and --verbalizer, --pvp, or --head"),
+        ((), "give --template and --verbalizer, or --head, or --pvp"),
     ],
 )
 def test_fit_says_what_pairs_it_takes(base, train_file, tmp_path, options, message):

@@ -91,7 +91,7 @@ def test_a_search_that_has_ended_is_not_run_again_and_gives_the_same(tiny_backbo
 def test_a_budget_sets_engine_and_ranking(tiny_backbone):
     board = searched(tiny_backbone("bert"), "heuristic", settings={"candidates": 3}, ranking=None, top=1)
 
-    assert board.about["settings"] | {"grammar": None} == {"candidates": 3, "keep": 24, "examples": 2, "grammar": None}
+    assert board.about["settings"] | {"grammar": None} == {"candidates": 3, "keep": 16, "examples": 2, "grammar": None}
     assert board.about["ranking"]["rounds"] == (15, 30)
     assert max(board.best[0].rounds) == 30
 
