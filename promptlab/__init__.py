@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
+from promptlab.registry import TEMPLATE_SEARCHES, TEMPLATES, TUNINGS, VERBALIZERS
 
 __version__ = "0.1.0"
 
@@ -16,6 +16,7 @@ _PUBLIC = {
     **TEMPLATES.modules,  # every part that can be chosen by name
     **TUNINGS.modules,
     **VERBALIZERS.modules,
+    **TEMPLATE_SEARCHES.modules,
     "Example": "promptlab.types",
     "PVP": "promptlab.pvp",
     "read_pvps": "promptlab.pvp",
@@ -33,8 +34,10 @@ _PUBLIC = {
     "nearest_words": "promptlab.search.expansion",
     "read_word_lists": "promptlab.search.expansion",
     "refine_words": "promptlab.search.refinement",
+    "search_templates": "promptlab.search.templates",
     "search_words": "promptlab.search.label_words",
     "wordnet_words": "promptlab.search.expansion",
+    "class_words": "promptlab.inspection",
     "explain": "promptlab.inspection",
     "load_sample": "promptlab.data.samples",
     "pretrain_prompt": "promptlab.pretraining",

@@ -12,10 +12,17 @@ from promptlab.backbones import catalog
 from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
 from promptlab.errors import VerbalizerError
+from promptlab.fitting import Labelled
 from promptlab.inference import average_variants, encode_untrained, in_batches
 from promptlab.parts import resolve_template
+<<<<<<< HEAD
 from promptlab.types import Example
 from promptlab.verbalizers.independent import IndependentHead
+=======
+from promptlab.types import Example, MaskStates
+
+CHUNK = 256  # prompts whose logits of the whole vocabulary are held at once
+>>>>>>> c4d68c7f01a176ebb18f98a5b53080c190f6b45c
 
 
 @torch.inference_mode()
@@ -63,6 +70,7 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
     Raises:
         VerbalizerError: if the verbalizer has no label words.
     """
+<<<<<<< HEAD
     model = classifier._ready().to(resolve_device(classifier.device)).eval()
     words = _label_words(model.verbalizer)
     head: Any = model.head.inner if isinstance(model.head, IndependentHead) else model.head
@@ -71,12 +79,66 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
     encoded = model.encode(as_examples(X), max_length=classifier.max_length)
     answers = in_batches(model.backbone, encoded, model.read)
     log_probs = average_variants(model.head(answers), model.template.n_variants).cpu()  # (examples, classes)
+=======
+    model, words, answers = _read(classifier, as_examples(X))
+    head = model.head
+    log_probs = average_variants(head(answers), model.template.n_variants).cpu()  # (examples, classes)
+>>>>>>> c4d68c7f01a176ebb18f98a5b53080c190f6b45c
     scores = head.word_scores(answers).unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()
     shares = head.word_weights().cpu()  # (classes, words), 0 where padded
     valid = shares > 0
     means = scores.masked_fill(~valid, 0.0).sum(dim=(1, 2)) / valid.sum()
     centred = scores - means[:, None, None]  # (examples, classes, words)
     return [_report(words, shares, *row, top_k) for row in zip(centred, log_probs)]
+
+
+@torch.inference_mode()
+def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
+    """Every label word with its class, its ``weight`` within it, and what the model makes of it on labelled texts.
+
+    ``mean_log_prob`` is its log-probability at the mask, in nats, over all texts; ``by_class`` the same over the texts
+    of each class that has some. Where the verbalizer calibrates, the prior is taken off both. A word that tells the
+    classes apart is likelier after texts of its own class than after others.
+
+    Args:
+        classifier: a ``PromptClassifier``, fitted or zero-shot.
+        X: labelled texts, as for ``fit``.
+        y: their labels.
+
+    Raises:
+        VerbalizerError: if the verbalizer has no label words.
+        UnknownNameError: if a label isn't one of its classes.
+    """
+    data = Labelled.of(X, y)
+    model, words, answers = _read(classifier, data.examples)
+    scores = model.head.word_scores(answers)  # (prompts, classes, words)
+    if isinstance(answers, MaskStates):
+        chunks = answers.hidden[:, 0].split(CHUNK)
+        scores = scores - torch.cat([answers.lm_head(h).logsumexp(dim=-1) for h in chunks])[:, None, None]
+    scores = scores.unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()  # (examples, classes, words)
+    targets, weights = data.targets(list(words)), model.head.word_weights().cpu()
+    means = {name: scores[targets == i].mean(dim=0) for i, name in enumerate(words) if (targets == i).any()}
+    return [
+        {
+            "class": name,
+            "word": word,
+            "weight": weights[i, j].item(),
+            "mean_log_prob": scores[:, i, j].mean().item(),
+            "by_class": {other: mean[i, j].item() for other, mean in means.items()},
+        }
+        for i, (name, row) in enumerate(words.items())
+        for j, word in enumerate(row)
+    ]
+
+
+def _read(classifier: Any, examples: Sequence[Example]) -> tuple[Any, Mapping[str, Sequence[str]], Any]:
+    """A classifier's model, its label words, and the model's answers to the prompts of some examples."""
+    model = classifier._ready().to(resolve_device(classifier.device)).eval()
+    words = _label_words(model.verbalizer)
+    if words is None or not hasattr(model.head, "word_scores"):
+        raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")
+    encoded = model.encode(examples, max_length=classifier.max_length)
+    return model, words, in_batches(model.backbone, encoded, model.read)
 
 
 def _report(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptlab.errors import DataError, shown
+from promptlab.errors import DataError, UnknownNameError, shown
 from promptlab.files import atomic_file
 
 
@@ -66,6 +66,21 @@ def read_pvps(path: str | Path) -> list[PVP]:
     if not isinstance(rows, list) or not rows:
         raise DataError(f"file {str(path)!r} holds no list 'pvps'; write one of entries with template and verbalizer.")
     return [_read(row, number, path) for number, row in enumerate(rows, start=1)]
+
+
+def find_pvp(reference: str) -> PVP:
+    """A pair of a file: ``best.yaml`` is its first, ``best.yaml#name`` the one of that name.
+
+    Raises:
+        DataError: if the file can't be read.
+        UnknownNameError: if it has no pair of that name.
+    """
+    path, mark, name = (reference, "", "") if Path(reference).is_file() else reference.rpartition("#")
+    pvps = read_pvps(path if mark else reference)
+    named = [pvp for pvp in pvps if pvp.name == name] if mark else pvps
+    if not named:
+        raise UnknownNameError(f"pair of {path!r}", name, [pvp.name for pvp in pvps])
+    return named[0]
 
 
 def _read(row: Any, number: int, path: str | Path) -> PVP:

@@ -167,7 +167,13 @@ WORD_SEARCHES = Registry(
     },
 )
 
-TEMPLATE_SEARCHES = Registry("template search", {})
+TEMPLATE_SEARCHES = Registry(
+    "template search",
+    {
+        "heuristic": "promptlab.search.heuristic:HeuristicSearch",
+        "paraphrase": "promptlab.search.heuristic:ParaphraseSearch",
+    },
+)
 
 NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from promptlab import (
     ManualVerbalizer,
@@ -11,9 +12,10 @@ from promptlab import (
     StringVerbalizer,
     SupportVerbalizer,
     WeightedVerbalizer,
+    class_words,
     explain,
 )
-from promptlab.errors import VerbalizerError
+from promptlab.errors import UnknownNameError, VerbalizerError
 
 TEMPLATE = "{{ text_a }} it was {{ mask }}"
 TEXTS = ["the film was great", "a dull , lifeless mess"]
@@ -61,3 +63,56 @@ def test_whole_answers_have_their_parts_too(tiny_backbone):
 def test_vectors_without_words_have_no_parts(tiny_backbone):
     with pytest.raises(VerbalizerError, match="SoftVerbalizer has no label words"):
         explain(made(SoftVerbalizer(WORDS), tiny_backbone("bert")), TEXTS)
+
+
+def test_mean_log_probs_of_words_are_those_of_the_language_model_by_hand(tiny_backbone, monkeypatch):
+    monkeypatch.setattr("promptlab.inspection.CHUNK", 2)
+    backbone = tiny_backbone("bert")
+    texts, labels = [*TEXTS, "awful acting"], ["p", "n", "n"]
+    rows = []
+    for text in texts:
+        ids = backbone.tokenizer(f"{text} it was [MASK]")["input_ids"]
+        with torch.no_grad():
+            logits = backbone.model(torch.tensor([ids])).logits[0, ids.index(backbone.tokenizer.mask_token_id)]
+        log_probs = logits.log_softmax(dim=-1)
+        rows.append(
+            {w: log_probs[backbone.tokenizer.convert_tokens_to_ids(w)].item() for w in ("bad", "awful", "good")}
+        )
+
+    table = class_words(made(ManualVerbalizer(WORDS), backbone), texts, labels)
+
+    assert [(row["class"], row["word"], row["weight"]) for row in table] == [
+        ("n", "bad", 0.5), ("n", "awful", 0.5), ("p", "good", 1.0)
+    ]  # fmt: skip
+    for row in table:
+        own = [each[row["word"]] for each in rows]
+        assert row["mean_log_prob"] == pytest.approx(sum(own) / 3, abs=1e-4)
+        assert row["by_class"] == {"n": pytest.approx(sum(own[1:]) / 2, abs=1e-4), "p": pytest.approx(own[0], abs=1e-4)}
+
+
+def test_whole_answers_have_mean_log_probs_and_a_class_without_texts_has_none(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    strings = StringVerbalizer({"n": ["not good", "bad"], "p": "good"}, per_token=False)
+
+    table = class_words(made(strings, backbone), TEXTS[:1], ["n"])
+
+    assert [list(row["by_class"]) for row in table] == [["n"]] * 3
+    words = class_words(made(ManualVerbalizer({"n": "bad", "p": "good"}), backbone), TEXTS[:1], ["n"])
+    assert table[1]["mean_log_prob"] == pytest.approx(words[0]["mean_log_prob"], abs=1e-4)
+
+
+def test_a_calibrated_word_is_told_less_its_prior(tiny_backbone):
+    backbone, labels = tiny_backbone("bert"), ["p", "n"]
+    plain, calibrated = ManualVerbalizer(WORDS), SupportVerbalizer(ManualVerbalizer(WORDS), TEXTS)
+
+    rows = zip(*(class_words(made(v, backbone), TEXTS, labels) for v in (plain, calibrated)), strict=True)
+
+    priors = [math.exp(one["mean_log_prob"] - other["mean_log_prob"]) for one, other in rows]
+    assert sum(priors) == pytest.approx(1, abs=1e-4)
+
+
+def test_labels_of_no_class_and_vectors_without_words_have_no_table(tiny_backbone):
+    with pytest.raises(UnknownNameError, match="unknown label 'x'"):
+        class_words(made(ManualVerbalizer(WORDS), tiny_backbone("bert")), TEXTS, ["p", "x"])
+    with pytest.raises(VerbalizerError, match="SoftVerbalizer has no label words"):
+        class_words(made(SoftVerbalizer(WORDS), tiny_backbone("bert")), TEXTS, ["p", "n"])

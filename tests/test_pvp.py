@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from promptlab import PVP, ManualTemplate
-from promptlab.errors import DataError
-from promptlab.pvp import read_pvps, write_pvps
+from promptlab.errors import DataError, UnknownNameError
+from promptlab.pvp import find_pvp, read_pvps, write_pvps
 
 
 def test_pairs_come_back_from_their_file(tmp_path):
@@ -50,3 +50,19 @@ def test_a_file_of_another_form_is_refused(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.yaml' can't be read"):
         read_pvps(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["pvps.yaml", "odd#name.yaml"])
+def test_a_pair_is_found_by_name_and_the_first_without_one(tmp_path, name):
+    pvps = [PVP("sst2/it-was", "sst2", "a"), PVP("sst2/just", "sst2", "b")]
+    write_pvps(tmp_path / name, pvps)
+
+    assert find_pvp(f"{tmp_path / name}") == pvps[0]
+    assert find_pvp(f"{tmp_path / name}#b") == pvps[1]
+    with pytest.raises(UnknownNameError, match=r"unknown pair of '.*yaml' 'c'.* Known: a, b"):
+        find_pvp(f"{tmp_path / name}#c")
+
+
+def test_a_missing_file_of_pairs_is_named_without_the_pair(tmp_path):
+    with pytest.raises(DataError, match=r"none\.yaml' can't be read"):
+        find_pvp(f"{tmp_path / 'none.yaml'}#a")

@@ -35,6 +35,7 @@ from promptlab.registry import TUNINGS
     help='JSON such as {"bad": ["terrible"], "good": ["great"]} or {"kind": "strings", "label_words": {…}}, a JSON '
     "file, or a name.",
 )
+@click.option("--pvp", metavar="FILE[#NAME]", help="Template and verbalizer from YAML, the first or the one of a name.")
 @click.option(
     "--answers",
     type=click.Choice(["words", "strings"]),
@@ -85,6 +86,7 @@ def command(
     dev: Path | None,
     template: str | None,
     verbalizer: str | None,
+    pvp: str | None,
     answers: str,
     demonstrations: int | None,
     demonstration_style: str | None,
@@ -106,12 +108,19 @@ def command(
 
     TRAIN is CSV, TSV, JSON Lines or Parquet.
     """
+<<<<<<< HEAD
     if head and (template or verbalizer or demonstrations or calibrate):
         raise click.UsageError("--head takes no --template, --verbalizer, --demonstrations or --calibrate.")
     if multi_label and (head or demonstrations or calibrate):
         raise click.UsageError("--multi-label takes no --head, --demonstrations or --calibrate.")
     if not multi_label and (threshold or separator is not None):
         raise click.UsageError("--threshold and --separator go with --multi-label.")
+=======
+    if head and (template or verbalizer or pvp or demonstrations or calibrate):
+        raise click.UsageError("--head takes no --template, --verbalizer, --pvp, --demonstrations or --calibrate.")
+    if pvp and (template or verbalizer):
+        raise click.UsageError("--pvp has a template and a verbalizer; leave --template and --verbalizer out.")
+>>>>>>> c4d68c7f01a176ebb18f98a5b53080c190f6b45c
     if demonstration_style and not demonstrations:
         raise click.UsageError("--demonstration-style goes with --demonstrations.")
     if (
@@ -126,13 +135,14 @@ def command(
         raise click.UsageError("--support is for --calibrate support.")
     if instruction and (not demonstrations or demonstration_style == "per-class"):
         raise click.UsageError("--instruction goes with --demonstrations in the in-context style.")
-    if not head and not (template and verbalizer):
-        raise click.UsageError("give --template and --verbalizer, or --head.")
+    if not head and not pvp and not (template and verbalizer):
+        raise click.UsageError("give --template and --verbalizer, or --head, or --pvp.")
     from promptlab.classifier import PromptClassifier
     from promptlab.data.readers import read_examples
     from promptlab.files import check_replaceable
     from promptlab.head_classifier import HeadClassifier
     from promptlab.parts import resolve_verbalizer
+    from promptlab.pvp import PVP, find_pvp
     from promptlab.tuning.settings import make_tuning
 
     quiet_libraries()
@@ -152,8 +162,9 @@ def command(
         words = parse_verbalizer(str(verbalizer), answers)
         classifier = MultiLabelClassifier(template, words, tuning=method, threshold=chosen, **settings)
     else:
-        shown = with_demonstrations(template, demonstrations, demonstration_style, instruction, settings["seed"])
-        parts = resolve_verbalizer(parse_verbalizer(str(verbalizer), answers))
+        pair = find_pvp(pvp) if pvp else PVP(template, parse_verbalizer(str(verbalizer), answers))
+        shown = with_demonstrations(pair.template, demonstrations, demonstration_style, instruction, settings["seed"])
+        parts = resolve_verbalizer(pair.verbalizer)
         if calibrate:
             rows = (
                 read_examples(support, columns=fields, label=None) if support else some_of(examples, settings["seed"])

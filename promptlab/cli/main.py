@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": "Classify the rows of a file.",
     "pretrain-prompt": "Tune a soft prompt on unlabelled text, to start few-shot tuning from.",
     "sample": "Draw a k-shot train and dev set.",
+    "search-template": "Find templates for a few labelled examples.",
     "search-verbalizer": "Find label words for a few labelled examples.",
     "show": "Show what a template makes of a text.",
 }

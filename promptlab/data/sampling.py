@@ -41,6 +41,32 @@ def k_shot(labels: Sequence[str | None], *, k: int, seed: int, dev: bool = True)
     return sorted(train), sorted(held_out)
 
 
+def halves(labels: Sequence[str | None], *, seed: int) -> tuple[list[int], list[int]]:
+    """Split the rows of each class in two by seed, the odd one going to the first half; both index lists are sorted.
+
+    Args:
+        labels: the label of each row.
+        seed: as for ``k_shot``, rows being permuted in the same way.
+
+    Raises:
+        DataError: if a label is missing, the seed is out of range, or a class has fewer than 2 rows.
+    """
+    import numpy as np
+
+    check_seed(seed, DataError)
+    rng = np.random.RandomState(seed)
+    first: list[int] = []
+    second: list[int] = []
+    for name, rows in sorted(_rows_by_class(labels).items()):
+        if len(rows) < 2:
+            raise DataError(f"class {name!r} has 1 row, which can't be split in halves; add rows.")
+        drawn = rng.permutation(rows).tolist()
+        middle = (len(rows) + 1) // 2
+        first += drawn[:middle]
+        second += drawn[middle:]
+    return sorted(first), sorted(second)
+
+
 def _rows_by_class(labels: Sequence[str | None]) -> dict[str, list[int]]:
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(labels):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from promptlab.errors import SearchError
+from promptlab.errors import SearchError, UnknownNameError
 from promptlab.interfaces import Part
 from promptlab.types import Example
+
+BUDGET_NAMES = ("small", "medium", "large")  # two minutes for a small model on 2 cores, a quarter of an hour, hours
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,34 @@ class FoundTemplate:
 
 
 class TemplateSearch(Part):
-    """A way to find templates. Settings are a frozen dataclass; nothing of the model is trained or changed."""
+    """A way to find templates. Settings are a frozen dataclass; nothing of the model is trained or changed.
+
+    ``BUDGETS`` says which settings a budget gives other values than the defaults.
+    """
 
     wrong = SearchError
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @classmethod
+    def of_budget(cls, budget: str, **settings: Any) -> Self:
+        """The search with the settings of a budget; those that are given come first.
+
+        Args:
+            budget: one of ``BUDGET_NAMES``.
+
+        Raises:
+            UnknownNameError: if there is no such budget.
+            SearchError: if the search has no such setting, or a value is out of range.
+        """
+        if budget not in BUDGET_NAMES:
+            raise UnknownNameError("budget", budget, BUDGET_NAMES)
+        known = [setting.name for setting in fields(cls)]  # type: ignore[arg-type]
+        for name in settings:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else "."
+                raise SearchError(f"{cls.__name__} has no setting {name!r}{hint} Known: {', '.join(known) or 'none'}.")
+        return cls(**{**cls.BUDGETS.get(budget, {}), **settings})
 
     @abstractmethod
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:

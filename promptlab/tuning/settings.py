@@ -27,11 +27,12 @@ def make_tuning(name: str, arguments: Mapping[str, str]) -> Tuning:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
             raise TuningError(f"tuning {name!r} has no setting {key!r}{hint} Known: {', '.join(known) or 'none'}.")
-        values[key] = _value(text)
+        values[key] = value_of(text)
     return method(**values)
 
 
-def _value(text: str) -> object:
+def value_of(text: str) -> object:
+    """A setting's value: JSON if it is some, else the text itself."""
     try:
         return json.loads(text)
     except ValueError:

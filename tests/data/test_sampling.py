@@ -1,6 +1,6 @@
 import pytest
 
-from promptlab.data.sampling import k_shot
+from promptlab.data.sampling import halves, k_shot
 from promptlab.errors import DataError
 
 LABELS = ["pos", "neg", "neg", "pos", "neg", "pos", "pos", "neg", "pos", "neg"]
@@ -70,3 +70,22 @@ def test_a_row_without_a_label_is_refused():
 def test_no_labels_at_all_are_refused():
     with pytest.raises(DataError, match="no labels to sample from"):
         k_shot([], k=1, seed=0)
+
+
+def test_halves_split_each_class_by_seed_the_odd_row_going_to_the_first():
+    labels = [*LABELS, "pos"]  # 6 pos, 5 neg
+
+    first, second = halves(labels, seed=13)
+
+    assert sorted(first + second) == list(range(11))
+    assert (first, second) == (sorted(first), sorted(second))
+    assert [sorted(labels[row] for row in rows).count("neg") for rows in (first, second)] == [3, 2]
+    assert len(first) == 6
+    assert halves(labels, seed=13) == (first, second) != halves(labels, seed=14)
+    rows, _ = k_shot(labels, k=2, seed=13)
+    assert {row for row in rows if labels[row] == "neg"} <= set(first)  # permuted in the same way
+
+
+def test_a_class_of_one_row_cannot_be_halved():
+    with pytest.raises(DataError, match="class 'b' has 1 row"):
+        halves(["a", "a", "b"], seed=0)

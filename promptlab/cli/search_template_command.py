@@ -1,0 +1,111 @@
+"""``promptlab search-template``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from promptlab.cli.common import (
+    FILE,
+    columns_option,
+    json_option,
+    label_option,
+    parse_pairs,
+    print_json,
+    print_table,
+    quiet_libraries,
+)
+from promptlab.registry import TEMPLATE_SEARCHES
+
+
+@click.command("search-template")
+@click.argument("train", type=FILE)
+@click.option(
+    "--engine",
+    default="heuristic",
+    show_default=True,
+    help=f"What finds templates: {', '.join(TEMPLATE_SEARCHES.names)}.",
+)
+@click.option("--verbalizer", required=True, help="Label words of one token: JSON, a JSON file or a name.")
+@click.option("--dev", type=FILE, help="Labelled file to choose by. [default: half of each class of TRAIN]")
+@click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
+@click.option("--generator", help="Model that writes the templates, for engines that take one.")
+@click.option("--engine-arg", "engine_args", multiple=True, metavar="NAME=VALUE", help="Setting of the engine.")
+@click.option("--budget", default="small", show_default=True, help="small, medium or large.")
+@click.option("--zero-shot", is_flag=True, help="Rank by the untrained model; nothing is fine-tuned.")
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Templates to write and print.")
+@click.option("--diversity", type=float, default=0.0, show_default=True, help="Above 0: choose different ones, too.")
+@click.option("--label-words", type=click.IntRange(min=1), metavar="N", help="Also search N for each of the best.")
+@click.option("--output", "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="YAML for fit --pvp.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="HTML page.")
+@click.option("--state", type=click.Path(path_type=Path), help="Folder from which an interrupted search goes on.")
+@click.option("--max-length", type=int, help="Tokens of the prompt. [default: the model's limit]")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--seed", type=int, default=13, show_default=True)
+@columns_option
+@label_option
+@json_option
+def command(
+    train: Path,
+    engine: str,
+    verbalizer: str,
+    dev: Path | None,
+    generator: str | None,
+    engine_args: tuple[str, ...],
+    budget: str,
+    zero_shot: bool,
+    label_words: int | None,
+    output: Path | None,
+    report: Path | None,
+    columns: tuple[str, ...],
+    label: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Search templates for the labelled rows of TRAIN and print the best, with their accuracy on dev."""
+    from promptlab.cli.fit_command import parse_verbalizer
+    from promptlab.data.readers import read_examples
+    from promptlab.evaluation.report import write_report
+    from promptlab.pvp import write_pvps
+    from promptlab.search.ranking import Ranking
+    from promptlab.search.templates import search_templates
+    from promptlab.tuning.settings import value_of
+
+    quiet_libraries()
+    given = parse_pairs(engine_args, "NAME=VALUE, such as candidates=100") or {}
+    settings = {name: value_of(text) for name, text in given.items()}
+    if generator is not None:
+        settings["generator"] = generator
+    fields = parse_pairs(columns)
+    held_out = None if dev is None else (read_examples(dev, columns=fields, label=label), None)
+    if dev is None:
+        click.echo(
+            f"no --dev: half of each class of {train}, drawn by seed {options['seed']}, is kept for it", err=True
+        )
+    board = search_templates(
+        engine,
+        read_examples(train, columns=fields, label=label),
+        verbalizer=parse_verbalizer(verbalizer),
+        dev=held_out,
+        budget=budget,
+        ranking=Ranking(rounds=()) if zero_shot else None,
+        searched_words=label_words or 0,
+        settings=settings,
+        **options,
+    )
+    if output is not None:
+        write_pvps(output, board.pvps())
+    if report is not None:
+        write_report(report, board)
+    if as_json:
+        print_json([{"template": p.template, "label_words": p.verbalizer, **p.origin} for p in board.pvps()])
+        return
+    from rich.markup import escape
+
+    rows = [
+        [escape(one.found.template), f"{one.result.accuracy:.3f}", f"{one.zero_shot.accuracy:.3f}", one.found.engine]
+        for one in board.best
+    ]
+    print_table(f"{len(board.ranked)} templates", ["template", "dev accuracy", "zero-shot", "source"], rows)

@@ -1,0 +1,124 @@
+"""A template search as one HTML page that needs nothing else: leaderboard, plots, label words, explained examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from promptlab.classifier import PromptClassifier
+from promptlab.files import atomic_file
+from promptlab.inspection import class_words, explain
+from promptlab.search.ranking import RankedTemplate
+from promptlab.search.templates import Leaderboard
+
+WIDTH, HEIGHT, MARGIN = 640, 300, 44  # of a plot, in pixels
+
+
+class Point(NamedTuple):
+    """A point of a plot, in pixels."""
+
+    x: float
+    y: float
+    label: str
+
+
+def write_report(path: str | Path, board: Leaderboard, *, examples: int = 6) -> None:
+    """Write the page.
+
+    Label words and explanations are those of the best pair on dev, with the model as it was before fine-tuning.
+
+    Args:
+        examples: dev examples to explain, of all classes in turn.
+
+    Raises:
+        DataError: if the file can't be written.
+    """
+    page = render_report(board, examples=examples)
+    with atomic_file(path) as file:
+        file.write_text(page, encoding="utf-8")
+
+
+def render_report(board: Leaderboard, *, examples: int = 6) -> str:
+    """The page as text; what comes from data or models is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    best, task = board.best[0].found, board.task
+    device = str(next(task.backbone.parameters()).device)
+    classifier = PromptClassifier(
+        best.template,
+        best.label_words,
+        task.backbone,
+        "none",
+        max_length=task.max_length,
+        device=device,
+        seed=task.seed,
+    )
+    some = _of_all_classes(task.dev, list(best.label_words), examples)
+    return environment.get_template("search_report.html.j2").render(
+        about=board.about,
+        best=board.best,
+        n_found=len(board.ranked),
+        rounds=sorted({updates for one in board.ranked for updates in one.rounds}),
+        bars=_bars(board.best),
+        halving=_halving(board.ranked),
+        scatter=_scatter(board.ranked),
+        ticks=[(share, _across(share), _up(share)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)],
+        frame={"width": WIDTH, "height": HEIGHT, "margin": MARGIN},
+        classes=list(best.label_words),
+        words=class_words(classifier, task.dev),
+        explained=list(zip(some, explain(classifier, some))),
+    )
+
+
+def _of_all_classes(rows: Sequence[Any], classes: Sequence[str], n: int) -> list[Any]:
+    """The first of each class, then the second of each, and so on."""
+    of_class = {name: [row for row in rows if row.label == name] for name in classes}
+    longest = max(map(len, of_class.values()))
+    return [row[i] for i in range(longest) for row in of_class.values() if i < len(row)][:n]
+
+
+def _across(share: float) -> float:
+    return round(MARGIN + share * (WIDTH - 2 * MARGIN), 1)
+
+
+def _up(share: float) -> float:
+    return round(HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN), 1)
+
+
+def _bars(best: Sequence[RankedTemplate]) -> list[dict[str, Any]]:
+    """For each of the best a bar of its accuracy on dev, and the place of its zero-shot accuracy."""
+    return [
+        {
+            "number": number,
+            "end": _across(one.result.accuracy),
+            "mark": _across(one.zero_shot.accuracy),
+            "accuracy": one.result.accuracy,
+        }
+        for number, one in enumerate(best, start=1)
+    ]
+
+
+def _halving(ranked: Sequence[RankedTemplate]) -> list[list[Point]]:
+    """For each template that was fine-tuned its accuracy on dev by updates, from 0."""
+    last = max((max(one.rounds) for one in ranked if one.rounds), default=1)
+    return [
+        [
+            Point(_across(updates / last), _up(result.accuracy), f"{updates} updates: {result.accuracy:.3f}")
+            for updates, result in {0: one.zero_shot, **one.rounds}.items()
+        ]
+        for one in ranked
+        if one.rounds
+    ]
+
+
+def _scatter(ranked: Sequence[RankedTemplate]) -> list[Point]:
+    """Zero-shot accuracy (across) against that after the first round (up)."""
+    return [
+        Point(_across(one.zero_shot.accuracy), _up(first.accuracy), one.found.template)
+        for one in ranked
+        if one.rounds and (first := one.rounds[min(one.rounds)])
+    ]

@@ -1,0 +1,74 @@
+"""Finished pieces of a search on disk, so that an interrupted one repeats none of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from promptlab.errors import SearchError
+from promptlab.files import atomic_file
+from promptlab.search.task import SearchTask
+
+
+class Journal:
+    """Results by key, in one JSON file that is replaced whole after each.
+
+    Args:
+        path: of the file; None keeps the results in memory only.
+        identity: what the results depend on, as plain JSON.
+
+    Raises:
+        SearchError: if the file can't be read, or was written under another identity.
+    """
+
+    def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
+        self.path, self.identity = path, json.loads(json.dumps(identity, default=str))
+        self.results: dict[str, Any] = {}
+        if path is not None and path.exists():
+            self.results = self._read(path)
+
+    def once(self, key: str, compute: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of ``compute(*arguments)`` (plain JSON), which runs unless it is known by this key."""
+        if key not in self.results:
+            self.results[key] = json.loads(json.dumps(compute(*arguments)))  # fresh as read
+            if self.path is not None:
+                with atomic_file(self.path) as file:
+                    content = {"identity": self.identity, "results": self.results}
+                    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        return self.results[key]
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            identity, results = content["identity"], dict(content["results"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise SearchError(f"state file {str(path)!r} can't be read ({error}); delete it to start anew.") from None
+        if identity != self.identity:
+            other = next(name for name in self.identity | identity if self.identity.get(name) != identity.get(name))
+            raise SearchError(
+                f"state file {str(path)!r} belongs to another search ({other} differs); choose another folder, or "
+                "delete it to start anew."
+            )
+        return results
+
+
+def identity_of(task: SearchTask, **settings: Any) -> dict[str, Any]:
+    """What a result for a task depends on, data as hashes, with the settings of the work that is done."""
+    return {
+        "model": task.backbone.name,
+        "revision": task.backbone.revision,
+        "seed": task.seed,
+        "max_length": task.max_length,
+        "label_words": {name: list(words) for name, words in task.label_words.items()},
+        "train": _digest(task.train),
+        "dev": _digest(task.dev),
+        **settings,
+    }
+
+
+def _digest(examples: Any) -> str:
+    rows = [[dict(example.fields), example.label] for example in examples]
+    return hashlib.sha256(json.dumps(rows, default=str, sort_keys=True).encode()).hexdigest()

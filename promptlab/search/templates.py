@@ -1,0 +1,207 @@
+"""From labelled texts to the best templates: an engine finds candidates, dev examples choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptlab.backbones.catalog import load_backbone
+from promptlab.checks import check_seed
+from promptlab.data.sampling import halves
+from promptlab.devices import resolve_device
+from promptlab.errors import DataError, SearchError, UnknownNameError, shown
+from promptlab.fitting import Labelled
+from promptlab.parts import resolve_verbalizer
+from promptlab.pvp import PVP
+from promptlab.registry import TEMPLATE_SEARCHES
+from promptlab.search.diversity import check_choice, top_n
+from promptlab.search.journal import Journal, identity_of
+from promptlab.search.ranking import RANKINGS, RankedTemplate, Ranking, rank_templates, with_searched_words
+from promptlab.search.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch
+from promptlab.types import AnswerSlot, Example
+from promptlab.verbalizers.label_words import label_word_ids
+from promptlab.verbalizers.manual import ManualVerbalizer
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """What a template search found.
+
+    Args:
+        best: those that were asked for, the best first.
+        ranked: all that were found.
+        task: what was searched for.
+        about: engine with its settings, ranking, seed, model and its revision, sizes of train and dev.
+    """
+
+    best: Sequence[RankedTemplate]
+    ranked: Sequence[RankedTemplate]
+    task: SearchTask
+    about: Mapping[str, Any]
+
+    def pvps(self) -> list[PVP]:
+        """The best as pairs with their origin, which ``write_pvps`` keeps."""
+        return [self._pvp(one, number) for number, one in enumerate(self.best, start=1)]
+
+    def _pvp(self, one: RankedTemplate, number: int) -> PVP:
+        found = one.found
+        origin = {
+            **{name: self.about[name] for name in ("seed", "model", "revision", "budget")},
+            "engine": found.engine,
+            "engine_score": found.score,
+            **found.origin,
+            "dev_accuracy": one.result.accuracy,
+            "dev_loss": one.result.loss,
+            "zero_shot_accuracy": one.zero_shot.accuracy,
+            "updates": max(one.rounds, default=0),
+            "placed_by": one.placed_by,
+        }
+        return PVP(found.template, found.label_words, f"{found.engine}-{number}", origin)
+
+
+def search_templates(
+    engine: str | TemplateSearch,
+    X: Any,
+    y: Any = None,
+    *,
+    verbalizer: Any,
+    dev: tuple[Any, Any] | None = None,
+    model: Any = None,
+    budget: str = "small",
+    ranking: Ranking | None = None,
+    top: int = 10,
+    diversity: float = 0.0,
+    searched_words: int = 0,
+    seed: int = 0,
+    max_length: int | None = None,
+    device: str = "auto",
+    state: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Leaderboard:
+    """Search templates for a model and label words, and rank them by dev examples.
+
+    Args:
+        engine: a name in ``TEMPLATE_SEARCHES``, or a search with its settings.
+        X: labelled texts, as for ``PromptClassifier.fit``.
+        y: their labels.
+        verbalizer: label words of one token each: class → words, a name of the task library, or a ``ManualVerbalizer``.
+        dev: texts and labels to choose by; without them half of each class of ``X``, drawn by seed, is kept for it.
+        model: as for ``PromptClassifier``.
+        budget: ``"small"`` (two minutes for a small model on two cores), ``"medium"`` or ``"large"``: settings of
+            engine and ranking.
+        ranking: instead of the budget's.
+        top: templates to return.
+        diversity: how much these should differ from one another; see ``diversity.top_n``.
+        searched_words: label words to search for each of the best ``top`` templates, ranked together with their own.
+        seed: of everything that is drawn.
+        state: folder from which an interrupted search goes on.
+        settings: of the engine, where it should have others than the budget's, such as ``{"candidates": 100}``.
+
+    Raises:
+        UnknownNameError: if there is no such engine or budget, or a label isn't one of the verbalizer's classes.
+        DataError: if examples or labels are missing, or too few for a dev set.
+        VerbalizerError: if the label words don't fit the model.
+        SearchError: if settings are wrong, or nothing is found.
+    """
+    check_seed(seed, SearchError)
+    check_choice(top, diversity)
+    if searched_words < 0:
+        raise SearchError(f"searched_words={searched_words!r} must be 0 (none) or above.")
+    search = _engine(engine, budget, settings or {})
+    chosen = RANKINGS[budget] if ranking is None else ranking
+    train, held_out = _split(Labelled.of(X, y), dev, seed)
+    words = _label_words(verbalizer, train, at_least=2 if searched_words else 1)
+    backbone = load_backbone(model).to(resolve_device(device))
+    label_word_ids(words, backbone, AnswerSlot(1, at_start=False))
+    task = SearchTask(train, held_out, words, backbone, seed, max_length)
+    folder = None if state is None else Path(state)
+    found = _found(search, task, folder)
+    file = folder and folder / "ranking.json"
+    ranked = rank_templates(found, task, chosen, state=file)
+    if searched_words:
+        pairs = with_searched_words(ranked, task, templates=top, assignments=searched_words)
+        rest = [one.found for one in ranked[top:]]
+        ranked = rank_templates([*pairs, *rest], task, chosen, state=file)
+    about = {
+        "engine": type(search).__name__,
+        "settings": _plain(search),
+        "ranking": _plain(chosen),
+        "budget": budget,
+        "seed": seed,
+        "model": backbone.name,
+        "revision": backbone.revision,
+        "train": len(train),
+        "dev": len(held_out),
+        "dev_from_train": dev is None,
+    }
+    return Leaderboard(top_n(ranked, task, top, diversity=diversity), ranked, task, about)
+
+
+def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, Any]) -> TemplateSearch:
+    if isinstance(engine, TemplateSearch):
+        if budget not in BUDGET_NAMES:
+            raise UnknownNameError("budget", budget, BUDGET_NAMES)
+        if settings:
+            raise SearchError(f"engine {engine!r} has its settings; leave {next(iter(settings))!r} out.")
+        return engine
+    search: TemplateSearch = TEMPLATE_SEARCHES.get(engine).of_budget(budget, **settings)
+    return search
+
+
+def _split(given: Labelled, dev: tuple[Any, Any] | None, seed: int) -> tuple[list[Example], list[Example]]:
+    if dev is None:
+        try:
+            first, second = halves(given.labels, seed=seed)
+        except DataError as error:
+            raise DataError(f"no dev set was given, and none can be made: {error}") from None
+        return [given.examples[i] for i in first], [given.examples[i] for i in second]
+    held_out = Labelled.of(*dev).examples
+    if all(example in given.examples for example in held_out):
+        raise DataError(f"all {len(held_out)} dev examples are training examples, too; choose by others, or by none.")
+    return given.examples, held_out
+
+
+def _label_words(verbalizer: Any, train: Sequence[Example], *, at_least: int) -> dict[str, tuple[str, ...]]:
+    """The words of a verbalizer, whose classes must be those of the examples."""
+    resolved = resolve_verbalizer(verbalizer)
+    if not isinstance(resolved, ManualVerbalizer) or resolved.aggregate != "mean-logit":
+        raise SearchError(
+            "a template is searched for label words of one token, whose logits are averaged, not for "
+            f"{shown(resolved)}; give class → words."
+        )
+    words = {name: tuple(row) for name, row in resolved.label_words.items()}
+    labels = [str(example.label) for example in train]
+    for label in labels:
+        if label not in words:
+            raise UnknownNameError("label", label, words)
+    for name in words:
+        if labels.count(name) < at_least:
+            raise DataError(
+                f"class {name!r} has {labels.count(name)} training examples, but the search needs {at_least} of each "
+                "class that has label words; add some, or take the class out."
+            )
+    return words
+
+
+def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> list[FoundTemplate]:
+    """The engine's templates; once it has ended, from its state."""
+    identity = identity_of(task, engine=type(search).__name__, settings=_plain(search))
+    journal = Journal(folder and folder / "found.json", identity)
+
+    def run() -> list[dict[str, Any]]:
+        return [vars(one) for one in search.search(task, state=folder and folder / "engine")]
+
+    rows = journal.once("found", run)
+    if not rows:
+        raise SearchError(f"engine {type(search).__name__} found no template; give it more examples or candidates.")
+    return [
+        FoundTemplate(**{**row, "label_words": {name: tuple(w) for name, w in row["label_words"].items()}})
+        for row in rows
+    ]
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    """A dataclass as plain values, models by their name."""
+    return {name: getattr(value, "name", value) for name, value in vars(settings).items()}

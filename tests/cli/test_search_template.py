@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from promptlab import PromptClassifier, load_sample, read_pvps
+from promptlab.cli.main import main
+
+TEXTS = {
+    "p": ["the film was great", "a good story", "great acting", "good news", "a great opera"],
+    "n": ["a dull mess", "awful", "a terrible story", "lifeless acting", "a dull film"],
+}
+WORDS = '{"p": ["good"], "n": ["bad"]}'
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write(path, rows):
+    path.write_text("text_a\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def train_file(tmp_path):
+    return write(tmp_path / "train.tsv", [(text, label) for label, row in TEXTS.items() for text in row])
+
+
+def search(train, base, *more):
+    """Options that are given twice have the later value."""
+    return run("search-template", train, "--verbalizer", WORDS, "--model", base, "--top", 2, *more)
+
+
+QUICK = ("--engine-arg", "candidates=4", "--engine-arg", "keep=3")
+
+
+def test_what_is_found_is_printed_written_and_taken_by_fit(base, train_file, tmp_path):
+    files = {name: tmp_path / name for name in ("best.yaml", "report.html", "state")}
+
+    result = search(
+        train_file, base, *QUICK, "--json",
+        "--out", files["best.yaml"], "--report", files["report.html"], "--state", files["state"],
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    rows, pvps = json.loads(result.stdout), read_pvps(files["best.yaml"])
+    assert [(row["template"], row["label_words"]) for row in rows] == [(p.template, p.verbalizer) for p in pvps]
+    assert rows[0]["engine"] == "heuristic" and rows[0]["seed"] == 13 and rows[0]["updates"] == 30
+    assert "half of each class of" in result.stderr
+    assert ElementTree.parse(files["report.html"]).getroot().tag == "html"
+    assert sorted(path.name for path in files["state"].iterdir()) == ["engine", "found.json", "ranking.json"]
+
+    second = f"{files['best.yaml']}#heuristic-2"
+    fitted = run("fit", train_file, "-o", tmp_path / "m", "--model", base, "--max-steps", 1, "--pvp", second)
+    assert fitted.exit_code == 0, fitted.output
+    saved = json.loads((tmp_path / "m" / "promptlab.json").read_text())
+    assert saved["template"]["source"] == pvps[1].template
+    assert saved["verbalizer"]["label_words"] == {"p": ["good"], "n": ["bad"]}
+
+
+def test_the_table_shows_templates_as_they_are(base, train_file):
+    grammar = json.dumps({"rules": {"r": "[topic] {{ text_a }} {{ mask }}<end>"}, "parts": {"end": ["", "!"]}})
+
+    result = search(train_file, base, *QUICK, "--zero-shot", "--engine-arg", f"grammar={grammar}")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("[topic]") == 2
+    assert "zero-shot" in result.stdout and "heuristic" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--engine", "heuristics"), "unknown template search 'heuristics'; did you mean 'heuristic'"),
+        (("--generator", "t5-small"), "HeuristicSearch has no setting 'generator'"),
+        (("--engine-arg", "top=3"), "HeuristicSearch has no setting 'top'"),
+        (("--engine-arg", "candidates=0"), "candidates=0 must be at least 1"),
+        (("--budget", "huge"), "unknown budget 'huge'. Known: large, medium, small"),
+        (("--verbalizer", '{"p": "good"}'), "label words are given for 1 class"),
+    ],
+)
+def test_what_cannot_be_searched_is_told_in_one_line(base, train_file, more, message):
+    result = search(train_file, base, *more)
+
+    assert result.exit_code == 1
+    assert message in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_one_row_of_a_class_makes_no_dev_set(base, tmp_path):
+    few = write(tmp_path / "few.tsv", [("good", "p"), ("great", "p"), ("bad", "n")])
+
+    result = search(few, base)
+
+    assert result.exit_code == 1
+    assert "no dev set was given, and none can be made: class 'n' has 1 row" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--pvp", "x.yaml", "--template", "t"), "leave --template and --verbalizer out"),
+        (("--pvp", "x.yaml", "--head"), "--head takes no --template, --verbalizer, --pvp"),
+        (("--pvp", "none.yaml"), "none.yaml' can't be read"),
+        ((), "give --template and --verbalizer, or --head, or --pvp"),
+    ],
+)
+def test_fit_says_what_pairs_it_takes(base, train_file, tmp_path, options, message):
+    result = run("fit", train_file, "-o", tmp_path / "m", "--model", base, *options)
+
+    assert result.exit_code != 0
+    assert message in result.stderr
+
+
+@pytest.mark.minilm
+def test_found_templates_classify_real_reviews_as_well_as_is_said(tmp_path):
+    train, dev = load_sample("sst2").few_shot(13)
+    files = [tmp_path / "train.jsonl", tmp_path / "dev.jsonl"]
+    for path, rows in zip(files, (train, dev), strict=True):
+        path.write_text("".join(json.dumps({**e.fields, "label": e.label}) + "\n" for e in rows))
+
+    result = run(
+        "search-template", files[0], "--dev", files[1], "--verbalizer", "sst2/ten-words", "--model", "minilm",
+        "--zero-shot", "--engine-arg", "candidates=12", "--engine-arg", "keep=5", "--json", "--device", "cpu",
+        "--out", tmp_path / "best.yaml",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    best = rows[0]
+    classifier = PromptClassifier(best["template"], best["label_words"], "minilm", "none", device="cpu")
+    assert best["dev_accuracy"] == best["zero_shot_accuracy"] == classifier.score(dev) > 0.6
+    assert best["dev_accuracy"] == max(row["dev_accuracy"] for row in rows)
+    assert best["revision"] and best["model"] == "minilm"
+    assert read_pvps(tmp_path / "best.yaml")[0].template == best["template"]

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from promptlab import Example
+from promptlab.errors import SearchError
+from promptlab.search.diversity import likeness, top_n
+from promptlab.search.ranking import RankedTemplate, Result
+from promptlab.search.task import FoundTemplate, SearchTask
+
+TRUTH = list("ppppnnnn")
+WORDS = {"p": ("good",), "n": ("bad",)}
+TASK = SearchTask((), [Example({"text_a": "x"}, name) for name in TRUTH], WORDS, backbone=None)
+
+
+def ranked(text, wrong, rounds=1):
+    """A template of some words, wrong on some dev examples."""
+    predictions = [{"p": "n", "n": "p"}[name] if i in wrong else name for i, name in enumerate(TRUTH)]
+    result = Result(1 - len(wrong) / 8, 1.0, predictions)
+    found = FoundTemplate(f"{{{{ text_a }}}} {text} {{{{ mask }}}}", "x", 0.0, WORDS)
+    return RankedTemplate(found, result, {10 * number: result for number in range(1, rounds + 1)})
+
+
+def test_likeness_is_the_mean_share_of_common_errors_and_words_by_hand():
+    one, other = ranked("It was", {0, 1}), ranked("it is", {1, 2, 3})
+
+    assert likeness(one, other, TRUTH) == pytest.approx((1 / 4 + 3 / 5) / 2)  # it, good, bad of these, was and is
+    assert likeness(one, one, TRUTH) == 1.0
+    assert likeness(ranked("a", set()), ranked("a", set()), TRUTH) == 0.5
+
+
+def test_without_diversity_the_best_are_taken_as_they_are_ranked():
+    rows = [ranked("It was", {0}), ranked("It is", {0}), ranked("Topic", {1, 2})]
+
+    assert top_n(rows, TASK, 2) == rows[:2]
+
+
+def test_with_diversity_a_different_template_comes_before_a_better_one_that_is_alike():
+    rows = [ranked("It was", {0}), ranked("It was so", {0}), ranked("Topic", {1, 2})]
+
+    alike = (1 + 4 / 5) / 2
+    different = (0 + 2 / 5) / 2
+    limit = (7 / 8 - 6 / 8) / (alike - different)  # where both are worth the same
+    assert top_n(rows, TASK, 2, diversity=limit + 0.01) == [rows[0], rows[2]]
+    assert top_n(rows, TASK, 2, diversity=limit - 0.01) == [rows[0], rows[1]]
+    assert top_n(rows, TASK, 9, diversity=limit + 0.01) == [rows[0], rows[2], rows[1]]
+
+
+def test_templates_that_were_trained_less_come_after_all_others():
+    rows = [ranked("It was", {0}, 2), ranked("It was so", {0, 1, 2}, 2), ranked("Topic", set(), 1)]
+
+    assert top_n(rows, TASK, 2, diversity=1.0) == rows[:2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"n": 0}, "n=0 templates"), ({"n": 1, "diversity": -0.1}, "diversity=-0.1 must be 0")],
+)
+def test_choices_that_cannot_be_made_are_told(settings, message):
+    with pytest.raises(SearchError, match=message):
+        top_n([ranked("a", set())], TASK, **settings)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from promptlab import Example
+from promptlab.errors import SearchError
+from promptlab.search.journal import Journal, identity_of
+from promptlab.search.task import SearchTask
+
+
+def test_a_result_is_computed_once_and_comes_back_from_disk(tmp_path):
+    calls = []
+
+    def compute(value):
+        calls.append(value)
+        return {"value": (value, 0.1)}
+
+    first = Journal(tmp_path / "new" / "x.json", {"seed": 1})
+    fresh = first.once("a", compute, 3)
+    again = Journal(tmp_path / "new" / "x.json", {"seed": 1}).once("a", compute, 4)
+
+    assert fresh == again == first.once("a", compute, 5) == {"value": [3, 0.1]}
+    assert calls == [3]
+
+
+def test_the_state_of_another_search_and_a_damaged_one_are_refused(tmp_path):
+    Journal(tmp_path / "x.json", {"model": "m", "seed": 1}).once("a", int)
+    (tmp_path / "y.json").write_text("{")
+
+    with pytest.raises(SearchError, match=r"belongs to another search \(seed differs\); choose another folder"):
+        Journal(tmp_path / "x.json", {"model": "m", "seed": 2})
+    with pytest.raises(SearchError, match=r"y\.json' can't be read .* delete it"):
+        Journal(tmp_path / "y.json", {})
+
+
+def test_the_identity_of_a_task_tells_data_words_and_settings_apart(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    rows = [Example({"text_a": "a"}, "p"), Example({"text_a": "b"}, "n")]
+    words = {"p": ("good",), "n": ("bad",)}
+    usual = SearchTask(rows[:1], rows[1:], words, backbone)
+    others = [
+        SearchTask(rows[1:], rows[1:], words, backbone),
+        SearchTask(rows[:1], rows[:1], words, backbone),
+        SearchTask(rows[:1], rows[1:], {"p": ("great",), "n": ("bad",)}, backbone),
+        SearchTask(rows[:1], rows[1:], words, backbone, seed=1),
+        SearchTask(rows[:1], rows[1:], words, backbone, max_length=9),
+    ]
+
+    assert identity_of(usual, beam=2) == identity_of(SearchTask(rows[:1], rows[1:], words, backbone), beam=2)
+    assert all(identity_of(other, beam=2) != identity_of(usual, beam=2) for other in others)
+    assert identity_of(usual, beam=3) != identity_of(usual, beam=2)

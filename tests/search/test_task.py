@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from promptlab.errors import SearchError, UnknownNameError
+from promptlab.search.task import TemplateSearch
+
+
+@dataclass(frozen=True)
+class Counting(TemplateSearch):
+    beam: int = 5
+    steps: int = 7
+
+    BUDGETS: ClassVar = {"small": {"beam": 2}, "large": {"beam": 50, "steps": 70}}
+
+    def search(self, task, *, state=None):
+        return []
+
+
+def test_a_budget_is_settings_and_those_given_come_first():
+    assert Counting.of_budget("small") == Counting(beam=2, steps=7)
+    assert Counting.of_budget("medium") == Counting()
+    assert Counting.of_budget("large", beam=3) == Counting(beam=3, steps=70)
+
+
+def test_unknown_budgets_and_settings_of_another_engine_are_told():
+    with pytest.raises(UnknownNameError, match="unknown budget 'smal'; did you mean 'small'"):
+        Counting.of_budget("smal")
+    with pytest.raises(SearchError, match=r"Counting has no setting 'generator'\. Known: beam, steps\."):
+        Counting.of_budget("small", generator="t5")
+    with pytest.raises(SearchError, match="has no setting 'beams'; did you mean 'beam'"):
+        Counting.of_budget("small", beams=3)
+    with pytest.raises(SearchError, match="beam='three' must be a whole number"):
+        Counting.of_budget("small", beam="three")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from promptlab import PVP, ManualVerbalizer, search_templates
+from promptlab.errors import DataError, PromptlabError, SearchError, UnknownNameError, VerbalizerError
+from promptlab.pvp import read_pvps, write_pvps
+from promptlab.search.ranking import Ranking
+from promptlab.search.task import FoundTemplate, TemplateSearch
+
+TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "awful", "a terrible story"]
+LABELS = ["p", "p", "p", "n", "n", "n"]
+DEV = (["good acting", "a dull film"], ["p", "n"])
+WORDS = {"p": ["good", "great"], "n": ["bad"]}
+QUICK = Ranking(rounds=(1,), entrants=2)
+ASKED: list[str] = []
+
+
+@dataclass(frozen=True)
+class Listed(TemplateSearch):
+    """An engine that knows its templates."""
+
+    words: tuple[str, ...] = ("was", "so", "film")
+
+    def search(self, task, *, state=None):
+        ASKED.append(str(state))
+        return [
+            FoundTemplate(f"{{{{ text_a }}}} {word} {{{{ mask }}}}", "listed", -i, task.label_words, {"n": i})
+            for i, word in enumerate(self.words)
+        ]
+
+
+def searched(backbone, engine=None, **options):
+    options = {"verbalizer": WORDS, "model": backbone, "ranking": QUICK, "device": "cpu", "seed": 3} | options
+    return search_templates(engine or Listed(), TEXTS, LABELS, **options)
+
+
+def test_the_best_come_as_pairs_with_their_origin_which_a_file_keeps(tiny_backbone, tmp_path):
+    backbone = tiny_backbone("bert")
+
+    board = searched(backbone, dev=DEV, top=2)
+    write_pvps(tmp_path / "best.yaml", board.pvps())
+
+    first = read_pvps(tmp_path / "best.yaml")[0]
+    assert first == PVP(board.best[0].found.template, WORDS, "listed-1", first.origin)
+    assert first.origin == {
+        "seed": 3, "model": "tiny-bert", "revision": "", "budget": "small", "engine": "listed",
+        "engine_score": board.best[0].found.score, "n": board.best[0].found.origin["n"],
+        "dev_accuracy": board.best[0].result.accuracy, "dev_loss": board.best[0].result.loss,
+        "zero_shot_accuracy": board.best[0].zero_shot.accuracy, "updates": 1, "placed_by": "first",
+    }  # fmt: skip
+    assert (len(board.best), len(board.ranked)) == (2, 3)
+    assert (board.about["train"], board.about["dev"], board.about["dev_from_train"]) == (6, 2, False)
+
+
+def test_without_dev_half_of_each_class_is_kept_for_it(tiny_backbone):
+    board = searched(tiny_backbone("bert"))
+
+    train, dev = board.task.train, board.task.dev
+    assert sorted(e.label for e in train) == ["n", "n", "p", "p"]
+    assert sorted(e.label for e in dev) == ["n", "p"]
+    assert {e.fields["text_a"] for e in (*train, *dev)} == set(TEXTS)
+    assert board.about["dev_from_train"] is True
+    assert searched(tiny_backbone("bert")).task.train == train
+
+
+def test_label_words_are_searched_for_the_best_and_ranked_with_their_own(tiny_backbone):
+    board = searched(tiny_backbone("bert"), dev=DEV, top=2, searched_words=2)
+
+    counts = {}
+    for one in board.ranked:
+        counts[one.found.template] = counts.get(one.found.template, 0) + 1
+    assert sorted(counts.values()) == [1, 3, 3]
+
+
+def test_a_search_that_has_ended_is_not_run_again_and_gives_the_same(tiny_backbone, tmp_path):
+    backbone = tiny_backbone("bert")
+    ASKED.clear()
+
+    first = searched(backbone, state=tmp_path / "state")
+    again = searched(backbone, state=tmp_path / "state")
+
+    assert again.ranked == first.ranked == searched(backbone).ranked
+    assert list(ASKED) == [str(tmp_path / "state" / "engine"), "None"]
+    with pytest.raises(SearchError, match=r"belongs to another search \(settings differs\)"):
+        searched(backbone, Listed(("was",)), state=tmp_path / "state")
+
+
+def test_a_budget_sets_engine_and_ranking(tiny_backbone):
+    board = searched(tiny_backbone("bert"), "heuristic", settings={"candidates": 3}, ranking=None, top=1)
+
+    assert board.about["settings"] | {"grammar": None} == {"candidates": 3, "keep": 16, "examples": 2, "grammar": None}
+    assert board.about["ranking"]["rounds"] == (15, 30)
+    assert max(board.best[0].rounds) == 30
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "error", "message"),
+    [
+        ("heuristics", {}, UnknownNameError, "unknown template search 'heuristics'; did you mean 'heuristic'"),
+        ("heuristic", {"budget": "tiny"}, UnknownNameError, "unknown budget 'tiny'"),
+        (None, {"budget": "tiny"}, UnknownNameError, "unknown budget 'tiny'"),
+        ("heuristic", {"settings": {"generator": "t5"}}, SearchError, "HeuristicSearch has no setting 'generator'"),
+        (None, {"settings": {"beam": 3}}, SearchError, "has its settings; leave 'beam' out"),
+        (None, {"top": 0}, SearchError, "n=0 templates were asked for"),
+        (None, {"diversity": -1}, SearchError, "diversity=-1 must be 0"),
+        (None, {"searched_words": -1}, SearchError, "searched_words=-1 must be 0"),
+        (None, {"seed": -1}, SearchError, "seed=-1 must be a whole number"),
+        (None, {"verbalizer": None}, VerbalizerError, "no verbalizer was given"),
+        (None, {"verbalizer": {"p": "good", "n": "pneumonia"}}, VerbalizerError, "'pneumonia' of class 'n' is"),
+        (None, {"verbalizer": {"p": "good", "m": "bad"}}, UnknownNameError, "unknown label 'n'"),
+        (None, {"verbalizer": {**WORDS, "m": "film"}}, DataError, "class 'm' has 0 training examples"),
+        (None, {"verbalizer": ManualVerbalizer(WORDS, "max-logit")}, SearchError, "whose logits are averaged, not for"),
+        (None, {"dev": (TEXTS[:2], LABELS[:2])}, DataError, "all 2 dev examples are training examples, too"),
+        (Listed(()), {}, SearchError, "engine Listed found no template"),
+    ],
+)
+def test_what_cannot_be_searched_is_told_in_one_line(tiny_backbone, engine, options, error, message):
+    with pytest.raises(error, match=message) as told:
+        searched(tiny_backbone("bert"), engine, **options)
+
+    assert issubclass(error, PromptlabError) and "\n" not in str(told.value)
+
+
+def test_too_few_rows_for_a_dev_set_or_a_search_of_words_are_told(tiny_backbone):
+    quick = {"verbalizer": WORDS, "model": tiny_backbone("bert"), "device": "cpu"}
+
+    with pytest.raises(DataError, match="no dev set was given, and none can be made: class 'n' has 1 row"):
+        search_templates(Listed(), TEXTS[:4], LABELS[:4], **quick)
+    with pytest.raises(DataError, match="class 'n' has 1 training examples, but the search needs 2"):
+        search_templates(Listed(), TEXTS[:4], LABELS[:4], dev=DEV, searched_words=1, **quick)
