@@ -166,7 +166,15 @@ WORD_SEARCHES = Registry(
     },
 )
 
-TEMPLATE_SEARCHES = Registry("template search", {})
+TEMPLATE_SEARCHES = Registry(
+    "template search",
+    {
+        "bart": "promptlab.search.generated_t5:BartTemplates",
+        "lm": "promptlab.search.generated_lm:CausalTemplates",
+        "masked-lm": "promptlab.search.generated_masked:MaskedTemplates",
+        "t5": "promptlab.search.generated_t5:T5Templates",
+    },
+)
 
 NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings
 
