@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from promptlab.search.joint_beam import State, at_once, expand
 from promptlab.types import Batch, Encoded
@@ -41,9 +42,8 @@ class GapFiller:
         for column in self.columns:
             log_probs = self._foretold([state.tokens for state in states], column)
             masks = torch.stack([allowed(state.tokens) for state in states]).to(log_probs.device)
-            log_probs = log_probs.masked_fill(~masks, -torch.inf)
-            closed = torch.full_like(log_probs[:, :1], -torch.inf)
-            states = [state for state, _ in expand(states, torch.cat([log_probs, closed], dim=1), width)]
+            log_probs = F.pad(log_probs.masked_fill(~masks, -torch.inf), (0, 1), value=-torch.inf)  # no gap is closed
+            states = [state for state, _ in expand(states, log_probs, width)]
         return states
 
     def pseudo_log_prob(self, tokens: Sequence[int]) -> float:

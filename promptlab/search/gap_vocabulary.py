@@ -13,6 +13,7 @@ WORD, PIECE, MARK = 1, 2, 3  # a token that begins a word, one that goes on with
 CONTINUES = "##"  # WordPiece's sign
 SPACES = ("\u0120", "\u2581")  # what stands for the space before a word in byte-level BPE and SentencePiece
 GLUED = set(".,;:!?)]}'%")  # written right after a word; WordPiece doesn't care
+CONTRACTED = re.compile(r"(?<=\w)' (s|t|m|d|re|ve|ll)\b")  # WordPiece cuts there
 REPEATED = re.compile(r"(.)\1")
 
 
@@ -48,20 +49,23 @@ class GapVocabulary:
                 self.same.setdefault(bare, []).append(token)
         self.kinds = kinds
         self.starts = (kinds == WORD) | (kinds == MARK)
-        self.after_word = kinds > 0
-        self.at_start = self.starts if self._has_space_at_start(backbone) else kinds == PIECE
+        self.words = kinds == WORD
+        self.first_words = (
+            self.words if backbone.token_ids("a", at_start=True) == backbone.token_ids("a") else kinds == PIECE
+        )
 
-    def allowed(self, gap: Sequence[int], *, at_start: bool = False) -> Tensor:
+    def allowed(self, gap: Sequence[int], starts: Tensor) -> Tensor:
         """Which tokens (vocabulary,) may come next in a gap: pieces only inside a word, no sign twice in a row.
 
         Args:
             gap: its tokens so far.
-            at_start: whether nothing stands before the gap.
+            starts: which may begin it: ``starts`` after other text, ``words`` for words only, ``first_words`` for those
+                that begin the input.
         """
         if not gap:
-            return self.at_start if at_start else self.starts
+            return starts
         if self.kinds[gap[-1]] != MARK:
-            return self.after_word
+            return self.kinds > 0
         mask = self.starts.clone()
         mask[self.same[self.texts[gap[-1]].strip()]] = False
         return mask
@@ -71,16 +75,13 @@ class GapVocabulary:
 
     def text(self, gap: Sequence[int]) -> str:
         """What the tokens say, with the space before them."""
-        return "".join(self.texts[token] for token in gap)
+        return CONTRACTED.sub(r"'\1", "".join(self.texts[token] for token in gap))
 
     def is_exact(self, gap: Sequence[int]) -> bool:
         """Whether their text, after a word, is cut into these tokens."""
         context = self.first.encode("a", add_special_tokens=False).ids
         ids = self.first.encode(f"a{self.text(gap)}", add_special_tokens=False).ids
         return bool(ids == [*context, *gap])
-
-    def _has_space_at_start(self, backbone: Any) -> bool:
-        return bool(backbone.token_ids("a", at_start=True) == backbone.token_ids("a"))
 
 
 def _bare(piece: str, space: str, tokenizer: Any) -> tuple[str, bool]:

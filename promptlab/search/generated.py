@@ -114,25 +114,24 @@ def answered(task: SearchTask) -> list[Answered]:
     return sorted(rows, key=lambda row: ([row.example.fields[name] for name in task.fields], row.word))
 
 
-def writer_of(generator: Any, task: SearchTask, kinds: type | tuple[type, ...], need: str) -> Any:
+def writer_of(generator: Any, task: SearchTask, kind: Any, need: str) -> Any:
     """A copy of the model that writes, on the device of the classifier's model.
 
     Args:
         generator: as for ``PromptClassifier``, or None for the classifier's own model.
-        kinds: classes of backbones that can.
+        kind: the class of backbones that can.
         need: such a model, in words.
 
     Raises:
         SearchError: if it isn't found, isn't such a model, or has no trained language-model head.
     """
     device = next(task.backbone.parameters()).device
-    writer: Any
     try:
         writer = fresh_backbone(task.backbone if generator is None else generator, str(device))
     except (BackboneError, UnknownNameError) as error:
         raise SearchError(f"the generator can't be used: {error}") from None
     family = writer.model.config.model_type
-    if not isinstance(writer, kinds):
+    if not isinstance(writer, kind):
         remedy = "pass generator=" if generator is None else "choose another"
         raise SearchError(f"the generator {writer.name or family!r} is of the family {family!r}, not {need}; {remedy}.")
     if not writer.has_lm_head:

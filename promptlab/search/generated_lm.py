@@ -26,7 +26,7 @@ from promptlab.search.generated import (
     vocabulary_of,
     writer_of,
 )
-from promptlab.search.joint_beam import State, joint_beam
+from promptlab.search.joint_beam import State, beam_of_each_length
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
 
 ENGINE = "lm"
@@ -36,8 +36,9 @@ ENGINE = "lm"
 class CausalTemplates(TemplateSearch):
     """One template for all training examples, written by a causal model between the text and the label word.
 
-    A template's score is the mean over the examples of the log-probability, in nats, of its words and the example's
-    label word, given the text. Each text is read once. The same objective as LM-BFF's, arXiv:2012.15723, section 5.2.
+    The search keeps, of each length, what has the highest mean log-probability over the examples, together with the
+    label word of each. A template's score is that log-probability a token, in nats, since a sum would prefer short
+    templates. Each text is read once. The objective is that of LM-BFF, arXiv:2012.15723, section 5.2.
 
     Args:
         generator: the model that writes, as for ``PromptClassifier``; None for the classifier's own.
@@ -84,12 +85,11 @@ class CausalTemplates(TemplateSearch):
         prompts = self._prompts(task, rows, layout.open(), writer, self.longest)
         answers = [one_token(row.word, writer) for row in rows]
         reader = ContinuationReader(writer, prompts, answers, self.beam)
-        return joint_beam(
+        return beam_of_each_length(
             reader,
-            lambda state: vocabulary.allowed(state.gaps[-1]),
-            n_gaps=1,
+            lambda state: vocabulary.allowed(state.gaps[-1], vocabulary.starts),
             width=self.beam,
-            longest=self.longest + 1,
+            longest=self.longest,
         )
 
     def _candidates(
@@ -110,5 +110,5 @@ class CausalTemplates(TemplateSearch):
             source = layout.template(vocabulary.text(gap))
             if self._prompts(task, rows, source, writer, self.longest - len(gap)) == [[*ids, *gap] for ids in prompts]:
                 origin = {**said, "layout": layout.name, "gap_lengths": [len(gap)], "log_prob": score}
-                candidates.append(Candidate(source, score, origin))
+                candidates.append(Candidate(source, score / (len(gap) + 1), origin))
         return candidates

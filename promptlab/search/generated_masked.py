@@ -142,7 +142,8 @@ class Plan:
         """Which tokens (vocabulary,) may come next; a gap of several isn't all punctuation."""
         first, second = tokens[: self.gaps[0]], tokens[self.gaps[0] :]
         gap, length = (first, self.gaps[0]) if len(tokens) < self.gaps[0] else (second, self.gaps[1])
-        mask = self.vocabulary.allowed(gap, at_start=not self.layout.before and not tokens and self.gaps[0] > 0)
+        begins = not self.layout.before and not tokens and self.gaps[0] > 0  # the input
+        mask = self.vocabulary.allowed(gap, self.vocabulary.first_words if begins else self.vocabulary.starts)
         if length > 1 and len(gap) == length - 1 and self.vocabulary.is_only_marks(gap):
             mask = mask & (self.vocabulary.kinds != MARK)
         return mask

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 from promptlab.backbones.seq2seq import BartBackbone, T5Backbone
 from promptlab.errors import SearchError
 from promptlab.search.finished import Finished
@@ -90,13 +92,12 @@ class InfillSearch(TemplateSearch):
         longest_word = max(len(writer.token_ids(row.word)) for row in rows)
         prompts = encoded(writer, layout.open(), [row.example for row in rows], room - longest_word - 1)
         reader = InfillReader(writer, self.infills(writer, rows, prompts), self.beam)
-        return joint_beam(
-            reader,
-            lambda state: vocabulary.allowed(state.gaps[-1]),
-            n_gaps=GAPS,
-            width=self.beam,
-            longest=self.longest,
-        )
+
+        def allowed(state: State) -> Tensor:
+            begins = bool(layout.lead) and not state.n_closed
+            return vocabulary.allowed(state.gaps[-1], vocabulary.words if begins else vocabulary.starts)
+
+        return joint_beam(reader, allowed, n_gaps=GAPS, width=self.beam, longest=self.longest)
 
     def _candidates(
         self, layout: Layout, states: Sequence[Any], vocabulary: GapVocabulary, said: dict[str, Any]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 CLOSE = -1  # stands for the end of a gap, whatever each example goes on with
 TOKENS_AT_ONCE = 16_384  # of one forward pass
@@ -70,10 +71,7 @@ def joint_beam(
     """
     live, parents, done = [State()], [0], list[State]()
     for _ in range(longest):
-        log_probs = reader.read(live, parents).double()
-        masks = torch.stack([allowed(state) for state in live]).to(log_probs.device)
-        log_probs[:, :-1].masked_fill_(~masks, -torch.inf)
-        grown = expand(live, log_probs, width)
+        grown = expand(live, _foretold(reader, live, parents, allowed), width)
         best = sorted([*((state, -1) for state in done), *grown], key=lambda pair: _order(pair[0]))[:width]
         done = [state for state, _ in best if state.n_closed == n_gaps]
         live = [state for state, _ in best if state.n_closed < n_gaps]
@@ -81,6 +79,26 @@ def joint_beam(
         if not live:
             break
     return done
+
+
+def beam_of_each_length(reader: Reader, allowed: Callable[[State], Tensor], *, width: int, longest: int) -> list[State]:
+    """Texts for one gap, whose end doesn't compete with its going on: some of each length, the best first.
+
+    What ends a gap may be as unlikely as a label word after a text, so that no closed state would stay in a beam.
+
+    Args:
+        width: states kept of each length.
+        longest: tokens of a text.
+    """
+    live, parents, done = [State()], [0], list[State]()
+    for n_tokens in range(longest + 1):
+        log_probs = _foretold(reader, live, parents, allowed)
+        ends = log_probs[:, -1].tolist()
+        done += [State((*state.tokens, CLOSE), state.score + end) for state, end in zip(live, ends)]
+        if n_tokens < longest:
+            grown = expand(live, F.pad(log_probs[:, :-1], (0, 1), value=-torch.inf), width)
+            live, parents = [state for state, _ in grown], [parent for _, parent in grown]
+    return sorted(done, key=_order)
 
 
 def expand(states: Sequence[State], log_probs: Tensor, width: int) -> list[tuple[State, int]]:
@@ -99,6 +117,15 @@ def expand(states: Sequence[State], log_probs: Tensor, width: int) -> list[tuple
         if score > -torch.inf
     ]
     return sorted(found, key=lambda pair: _order(pair[0]))
+
+
+def _foretold(
+    reader: Reader, states: Sequence[State], parents: Sequence[int], allowed: Callable[[State], Tensor]
+) -> Tensor:
+    """What may come next, (states, vocabulary + 1), in double precision."""
+    log_probs = reader.read(states, parents).double()
+    masks = F.pad(torch.stack([allowed(state) for state in states]), (0, 1), value=True)
+    return log_probs.masked_fill(~masks.to(log_probs.device), -torch.inf)
 
 
 def at_once(length: int, vocabulary: int) -> int:
