@@ -224,14 +224,20 @@ def encoded(
     return rows
 
 
-def one_token(word: str, writer: Any, *, at_start: bool = False) -> int:
-    """The writer's token for a label word, after other text or (``at_start``) at the beginning.
+def is_one_token(word: str, writer: Any, *, at_start: bool = False) -> bool:
+    """Whether the writer has a token for a label word, after other text or (``at_start``) at the beginning."""
+    ids = writer.token_ids(word, at_start=at_start)
+    return len(ids) == 1 and is_ordinary(ids[0], writer)
+
+
+def one_token(word: str, writer: Any) -> int:
+    """The writer's token for a label word after other text.
 
     Raises:
         SearchError: if it isn't one.
     """
-    ids = writer.token_ids(word, at_start=at_start)
-    if len(ids) != 1 or not is_ordinary(ids[0], writer):
+    ids = writer.token_ids(word)
+    if not is_one_token(word, writer):
         pieces = " ".join(writer.tokenizer.convert_ids_to_tokens(ids))
         raise SearchError(
             f"label word {word!r} isn't one token for the generator {writer.name!r} ({pieces}); choose another word."

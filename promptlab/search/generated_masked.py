@@ -26,6 +26,7 @@ from promptlab.search.generated import (
     check_positive,
     encoded,
     found,
+    is_one_token,
     layouts,
     one_token,
     vocabulary_of,
@@ -73,13 +74,15 @@ class MaskedTemplates(TemplateSearch):
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         rows = answered(task)
         writer = writer_of(self.generator, task, MaskedBackbone, "a masked one such as minilm")
+        for row in rows:
+            one_token(row.word, writer)  # else an error
         vocabulary = vocabulary_of(writer, task)
         said = about(self, ENGINE, writer, task)
         finished = Finished(state, said)
         groups = []
         for layout in layouts(task):
             plans = [Plan(task, rows, layout, gaps, writer, vocabulary) for gaps in self._gaps()]
-            groups.append(self._candidates(plans, finished, said))
+            groups.append(self._candidates([plan for plan in plans if plan.is_possible], finished, said))
         return found(task, groups, ENGINE, self.keep)
 
     def _candidates(self, plans: Sequence[Plan], finished: Finished, said: dict[str, Any]) -> list[Candidate]:
@@ -122,9 +125,17 @@ class Plan:
 
     @cached_property
     def filler(self) -> GapFiller:
-        at_start = not self.layout.before and self.gaps[0] == 0
-        words = [one_token(row.word, self.writer, at_start=at_start) for row in self.rows]
+        words = [self.writer.token_ids(row.word, at_start=self.begins_with_answer)[0] for row in self.rows]
         return GapFiller(self.writer, self.prompts, words, self.gaps)
+
+    @property
+    def begins_with_answer(self) -> bool:
+        """Whether the label word begins the input, where some tokenizers have other tokens."""
+        return not self.layout.before and self.gaps[0] == 0
+
+    @property
+    def is_possible(self) -> bool:
+        return all(is_one_token(row.word, self.writer, at_start=self.begins_with_answer) for row in self.rows)
 
     def texts(self, beam: int) -> list[tuple[float, tuple[int, ...], str]]:
         """Mean log-probability a token, tokens and template of the best texts whose prompts are read as written."""
