@@ -170,8 +170,15 @@ WORD_SEARCHES = Registry(
 TEMPLATE_SEARCHES = Registry(
     "template search",
     {
+<<<<<<< HEAD
         "heuristic": "promptlab.search.heuristic:HeuristicSearch",
         "paraphrase": "promptlab.search.heuristic:ParaphraseSearch",
+=======
+        "bart": "promptlab.search.generated_t5:BartTemplates",
+        "lm": "promptlab.search.generated_lm:CausalTemplates",
+        "masked-lm": "promptlab.search.generated_masked:MaskedTemplates",
+        "t5": "promptlab.search.generated_t5:T5Templates",
+>>>>>>> ba445dbf80f93d4026b90baa2a91874ed507387d
     },
 )
 

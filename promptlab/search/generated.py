@@ -1,0 +1,268 @@
+"""What searches that let a language model write templates share: layouts, examples, and templates from texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from promptlab.errors import BackboneError, SearchError, TemplateError, UnknownNameError, VerbalizerError, shown
+from promptlab.parts import fresh_backbone
+from promptlab.search.finished import fingerprint
+from promptlab.search.gap_vocabulary import GapVocabulary
+from promptlab.search.task import FoundTemplate, SearchTask
+from promptlab.templates.manual import ManualTemplate
+from promptlab.types import Encoded, Example
+from promptlab.verbalizers.label_words import is_ordinary, label_word_ids
+
+PLAIN = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'", "_": " "})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the gaps stand: one before the label word, one after it.
+
+    Args:
+        name: for people and files.
+        before: Jinja source of what stands before the first gap.
+        after: and after the second.
+        lead: words at the beginning that only the writer reads.
+    """
+
+    name: str
+    before: str
+    after: str = ""
+    lead: str = ""
+
+    def template(self, first: str, second: str = "", *, n_masks: int = 1) -> str:
+        """Jinja source with texts in the gaps.
+
+        Args:
+            first: with the space before it, if there is one.
+            second: likewise.
+        """
+        slot = "{{ mask }}" if n_masks == 1 else f"{{{{ mask({n_masks}) }}}}"
+        return f"{self.before}{escaped(first)} {slot}{escaped(second)} {self.after}".strip()
+
+    def open(self, n_masks: int = 1) -> str:
+        """Jinja source that the writer reads, masks where gaps and label word will stand."""
+        return replace(self, before=self.lead or self.before).template("", n_masks=n_masks)
+
+
+TEXT_FIRST = Layout("text-first", "{{ text_a | upper_first }}")
+ANSWER_FIRST = Layout("answer-first", "", "{{ text_a | upper_first }}")
+BETWEEN = Layout("between", "{{ text_a | strip_punctuation }}", "{{ text_b | lower_first }}")
+
+
+def layouts(task: SearchTask, *, lead: str = "") -> tuple[Layout, ...]:
+    """Those for the task's fields.
+
+    Source: LM-BFF, arXiv:2012.15723, section 5.2 and its code.
+
+    Args:
+        lead: words before the first gap for the writer, where nothing else stands there.
+    """
+    if task.fields == ("text_a", "text_b"):
+        return (BETWEEN,)
+    return TEXT_FIRST, Layout(ANSWER_FIRST.name, ANSWER_FIRST.before, ANSWER_FIRST.after, lead)
+
+
+def escaped(text: str) -> str:
+    """Words as Jinja source that prints just these words."""
+    return text.replace("{", "{{ '{' }}")
+
+
+def normalised(text: str) -> str:
+    """Plain quotes, single spaces, no underscores; a space before it stays one."""
+    plain = text.translate(PLAIN)
+    return " " * plain[:1].isspace() + " ".join(plain.split())
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A training example with the first label word of its class."""
+
+    example: Example
+    word: str
+
+
+def answered(task: SearchTask) -> list[Answered]:
+    """The training examples with their label words, in an order that doesn't depend on theirs.
+
+    Raises:
+        SearchError: if there are none, or one lacks its text, its label or a label word.
+    """
+    if not task.train:
+        raise SearchError("there are no training examples; a search for templates needs a few of each class.")
+    if "text_a" not in task.fields:
+        raise SearchError(
+            f"the examples have {', '.join(map(repr, task.train[0].fields)) or 'no fields'}; templates are written "
+            "around text_a (and text_b), so rename the columns."
+        )
+    rows = []
+    for number, example in enumerate(task.train, start=1):
+        missing = [name for name in task.fields if not isinstance(example.fields.get(name), str)]
+        if missing:
+            raise SearchError(f"training example {number} has no text {missing[0]!r}: {shown(dict(example.fields))}.")
+        words = task.label_words.get(str(example.label)) if example.label is not None else None
+        if not words:
+            raise SearchError(
+                f"training example {number} has label {example.label!r}, which has no label word; "
+                f"known are {', '.join(map(repr, task.label_words)) or 'none'}."
+            )
+        rows.append(Answered(example, words[0]))
+    return sorted(rows, key=lambda row: ([row.example.fields[name] for name in task.fields], row.word))
+
+
+def writer_of(generator: Any, task: SearchTask, kind: Any, need: str) -> Any:
+    """A copy of the model that writes, on the device of the classifier's model.
+
+    Args:
+        generator: as for ``PromptClassifier``, or None for the classifier's own model.
+        kind: the class of backbones that can.
+        need: such a model, in words.
+
+    Raises:
+        SearchError: if it isn't found, isn't such a model, or has no trained language-model head.
+    """
+    device = next(task.backbone.parameters()).device
+    try:
+        writer = fresh_backbone(task.backbone if generator is None else generator, str(device))
+    except (BackboneError, UnknownNameError) as error:
+        raise SearchError(f"the generator can't be used: {error}") from None
+    family = writer.model.config.model_type
+    if not isinstance(writer, kind):
+        remedy = "pass generator=" if generator is None else "choose another"
+        raise SearchError(f"the generator {writer.name or family!r} is of the family {family!r}, not {need}; {remedy}.")
+    if not writer.has_lm_head:
+        raise SearchError(
+            f"the generator {writer.name!r} was saved without a language-model head and can't write; choose another."
+        )
+    return writer.to(device).eval()
+
+
+def vocabulary_of(writer: Any, task: SearchTask) -> GapVocabulary:
+    """The writer's tokens without the label words."""
+    return GapVocabulary(writer, {word for row in task.label_words.values() for word in row})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A template that may be found.
+
+    Args:
+        source: Jinja source.
+        score: of its text.
+        origin: what is told of it; plain JSON.
+    """
+
+    source: str
+    score: float
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The best of those with the same source, the best first."""
+    best: dict[str, Candidate] = {}
+    for one in sorted(candidates, key=lambda one: (-one.score, one.source)):
+        best.setdefault(one.source, one)
+    return list(best.values())
+
+
+def found(task: SearchTask, groups: Sequence[Iterable[Candidate]], engine: str, keep: int) -> list[FoundTemplate]:
+    """Those that the classifier's model can answer, the best first, none twice.
+
+    Args:
+        groups: of each, an equal share of ``keep``.
+
+    Raises:
+        SearchError: if there are none.
+    """
+    kept: list[Candidate] = []
+    reason = ""
+    for group in groups:
+        n_before = len(kept)
+        for one in distinct(group):
+            try:
+                encoded_by_classifier(task, one.source)
+            except (TemplateError, VerbalizerError) as error:
+                reason = reason or f" ({error})"
+                continue
+            kept.append(one)
+            if len(kept) - n_before == -(-keep // len(groups)):
+                break
+    if not kept:
+        raise SearchError(
+            f"no template is left that {task.backbone.name or 'the model'} can use{reason}; "
+            "widen the beam, allow longer gaps, or choose another generator."
+        )
+    return [
+        FoundTemplate(one.source, engine, one.score, dict(task.label_words), dict(one.origin))
+        for one in distinct(kept)[:keep]
+    ]
+
+
+def encoded_by_classifier(task: SearchTask, source: str) -> list[Encoded]:
+    """A template's prompts for the training examples, as the classifier's model reads them.
+
+    Raises:
+        TemplateError: if the model can't answer such a template.
+        VerbalizerError: if a label word isn't one token there.
+    """
+    template = ManualTemplate(source)
+    label_word_ids(task.label_words, task.backbone, template.slot)
+    return encoded(task.backbone, source, [row.example for row in answered(task)], task.max_length)
+
+
+def encoded(
+    backbone: Any, source: str, examples: Sequence[Example], max_length: int | None, *, answer_length: int = 1
+) -> list[Encoded]:
+    """A template's prompts as a model reads them."""
+    template = ManualTemplate(source)
+    prompts = [template.render(example) for example in examples]
+    rows: list[Encoded] = backbone.encode(prompts, soft_ids={}, max_length=max_length, answer_length=answer_length)
+    return rows
+
+
+def is_one_token(word: str, writer: Any, *, at_start: bool = False) -> bool:
+    """Whether the writer has a token for a label word, after other text or (``at_start``) at the beginning."""
+    ids = writer.token_ids(word, at_start=at_start)
+    return len(ids) == 1 and is_ordinary(ids[0], writer)
+
+
+def one_token(word: str, writer: Any) -> int:
+    """The writer's token for a label word after other text.
+
+    Raises:
+        SearchError: if it isn't one.
+    """
+    ids = writer.token_ids(word)
+    if not is_one_token(word, writer):
+        pieces = " ".join(writer.tokenizer.convert_ids_to_tokens(ids))
+        raise SearchError(
+            f"label word {word!r} isn't one token for the generator {writer.name!r} ({pieces}); choose another word."
+        )
+    return ids[0]
+
+
+def check_positive(search: Any, *names: str) -> None:
+    """Refuse settings below 1.
+
+    Raises:
+        SearchError: naming the first.
+    """
+    for name in names:
+        if getattr(search, name) < 1:
+            raise SearchError(f"{type(search).__name__}: {name}={getattr(search, name)!r} must be at least 1.")
+
+
+def about(search: Any, engine: str, writer: Any, task: SearchTask) -> dict[str, Any]:
+    """Where a template comes from, as plain JSON: what a search's result depends on."""
+    settings = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("generator", "keep")}
+    return {
+        "engine": engine,
+        "generator": writer.name,
+        "revision": writer.revision,
+        "settings": settings,
+        "examples": fingerprint(task),
+    }

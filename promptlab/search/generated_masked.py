@@ -1,0 +1,177 @@
+"""Templates that a masked language model writes into gaps of masks around the label words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from promptlab.backbones.masked import MaskedBackbone
+from promptlab.errors import SearchError
+from promptlab.search.finished import Finished
+from promptlab.search.gap_filling import GapFiller
+from promptlab.search.gap_vocabulary import MARK, GapVocabulary
+from promptlab.search.generated import (
+    Answered,
+    Candidate,
+    Layout,
+    about,
+    answered,
+    check_positive,
+    encoded,
+    found,
+    is_one_token,
+    layouts,
+    one_token,
+    vocabulary_of,
+    writer_of,
+)
+from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
+from promptlab.types import Encoded
+
+ENGINE = "masked-lm"
+
+
+@dataclass(frozen=True)
+class MaskedTemplates(TemplateSearch):
+    """One template for all training examples, written by a masked model around the label word of each.
+
+    For every pair of gap lengths, the gaps are filled from left to right by beam search; the mean log-probability a
+    token says which of all texts survive. A template's score is the mean, over the examples and over the tokens of its
+    gaps and the label word, of the log-probability of each when only it is masked, in nats. The objective is that of
+    LM-BFF, arXiv:2012.15723, section 5.2; pseudo-log-likelihood as in arXiv:1910.14659, section 2.
+
+    Args:
+        generator: the model that writes, as for ``PromptClassifier``; None for the classifier's own.
+        beam: texts in the making that are kept at each step.
+        keep: templates to return, equal shares of both layouts.
+        before: tokens before the label word, at most.
+        after: tokens after it, at most.
+        survivors: texts of each layout that are scored in the end.
+    """
+
+    generator: Any = None
+    beam: int = 10
+    keep: int = 50
+    before: int = 5
+    after: int = 5
+    survivors: int = 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "beam", "keep", "survivors")
+        if min(self.before, self.after) < 0:
+            raise SearchError(
+                f"gaps of before={self.before} and after={self.after} tokens can't be; give 0 or more of each."
+            )
+
+    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+        rows = answered(task)
+        writer = writer_of(self.generator, task, MaskedBackbone, "a masked one such as minilm")
+        for row in rows:
+            one_token(row.word, writer)  # else an error
+        vocabulary = vocabulary_of(writer, task)
+        said = about(self, ENGINE, writer, task)
+        finished = Finished(state, said)
+        groups = []
+        for layout in layouts(task):
+            plans = [Plan(task, rows, layout, gaps, writer, vocabulary) for gaps in self._gaps()]
+            groups.append(self._candidates([plan for plan in plans if plan.is_possible], finished, said))
+        return found(task, groups, ENGINE, self.keep)
+
+    def _candidates(self, plans: Sequence[Plan], finished: Finished, said: dict[str, Any]) -> list[Candidate]:
+        texts = [
+            (score, source, tokens, plan)
+            for plan in tqdm(plans, desc=f"{ENGINE}: gaps", unit="length", leave=False, disable=None)
+            for score, tokens, source in finished.get(plan.name, partial(plan.texts, self.beam))
+        ]
+        survivors = sorted(texts, key=lambda text: (-text[0], text[1]))[: self.survivors]
+        candidates = []
+        for score, source, tokens, plan in tqdm(survivors, desc=f"{ENGINE}: scores", leave=False, disable=None):
+            total = finished.get(f"{plan.name}: {source}", partial(plan.score, tokens))
+            origin = {"layout": plan.layout.name, "gap_lengths": list(plan.gaps), "log_prob": total, "written": score}
+            candidates.append(Candidate(source, total, said | origin))
+        return candidates
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        return list(itertools.product(range(self.before + 1), range(self.after + 1)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Gaps of certain lengths in a layout, and the examples around them."""
+
+    task: SearchTask
+    rows: Sequence[Answered]
+    layout: Layout
+    gaps: tuple[int, int]
+    writer: Any
+    vocabulary: GapVocabulary
+
+    @property
+    def name(self) -> str:
+        return f"{self.layout.name} {self.gaps[0]}+{self.gaps[1]}"
+
+    @cached_property
+    def prompts(self) -> list[Encoded]:
+        """With masks for gaps and label word."""
+        return self._encoded(self.layout.open(sum(self.gaps) + 1))
+
+    @cached_property
+    def filler(self) -> GapFiller:
+        words = [self.writer.token_ids(row.word, at_start=self.begins_with_answer)[0] for row in self.rows]
+        return GapFiller(self.writer, self.prompts, words, self.gaps)
+
+    @property
+    def begins_with_answer(self) -> bool:
+        """Whether the label word begins the input, where some tokenizers have other tokens."""
+        return not self.layout.before and self.gaps[0] == 0
+
+    @property
+    def is_possible(self) -> bool:
+        return all(is_one_token(row.word, self.writer, at_start=self.begins_with_answer) for row in self.rows)
+
+    def texts(self, beam: int) -> list[tuple[float, tuple[int, ...], str]]:
+        """Mean log-probability a token, tokens and template of the best texts whose prompts are read as written."""
+        found = []
+        for state in self.filler.fill(self.allowed, beam):
+            source = self.source(state.tokens)
+            if [row.input_ids.tolist() for row in self._encoded(source)] == self._written(state.tokens):
+                found.append((state.score / max(1, len(state.tokens)), state.tokens, source))
+        return found
+
+    def score(self, tokens: Sequence[int]) -> float:
+        return self.filler.pseudo_log_prob(tokens)
+
+    def allowed(self, tokens: tuple[int, ...]) -> Tensor:
+        """Which tokens (vocabulary,) may come next; a gap of several isn't all punctuation."""
+        first, second = tokens[: self.gaps[0]], tokens[self.gaps[0] :]
+        gap, length = (first, self.gaps[0]) if len(tokens) < self.gaps[0] else (second, self.gaps[1])
+        begins = not self.layout.before and not tokens and self.gaps[0] > 0  # the input
+        mask = self.vocabulary.allowed(gap, self.vocabulary.first_words if begins else self.vocabulary.starts)
+        if length > 1 and len(gap) == length - 1 and self.vocabulary.is_only_marks(gap):
+            mask = mask & (self.vocabulary.kinds != MARK)
+        return mask
+
+    def source(self, tokens: Sequence[int]) -> str:
+        first, second = tokens[: self.gaps[0]], tokens[self.gaps[0] :]
+        return self.layout.template(self.vocabulary.text(first), self.vocabulary.text(second))
+
+    def _encoded(self, source: str) -> list[Encoded]:
+        return encoded(self.writer, source, [row.example for row in self.rows], self.task.max_length)
+
+    def _written(self, tokens: Sequence[int]) -> list[list[int]]:
+        """The prompts' ids with the tokens in the gaps."""
+        columns = [*range(self.gaps[0]), *range(self.gaps[0] + 1, sum(self.gaps) + 1)]
+        rows = []
+        for prompt in self.prompts:
+            ids = prompt.input_ids.copy()
+            ids[prompt.mask_index[columns]] = tokens
+            rows.append(ids.tolist())
+        return rows

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptlab.errors import SearchError
+from promptlab.search.generated import (
+    ANSWER_FIRST,
+    BETWEEN,
+    TEXT_FIRST,
+    Candidate,
+    answered,
+    found,
+    layouts,
+    normalised,
+)
+from promptlab.search.task import SearchTask
+from promptlab.templates.manual import ManualTemplate
+from promptlab.types import Example
+
+WORDS = {"bad": ("terrible", "awful"), "good": ("great",)}
+ROWS = [Example({"text_a": "a story"}, "good"), Example({"text_a": "the film"}, "bad")]
+PAIR = Example({"text_a": "The film was dull.", "text_b": "It was a mess."}, "bad")
+
+
+def task(backbone=None, rows=ROWS, words=WORDS):
+    return SearchTask(rows, [], words, backbone)
+
+
+def printed(source, example):
+    """The prompt as plain text, ``[M]`` for a mask."""
+    segments = ManualTemplate(source).render(example).segments
+    return "".join("[M]" if segment.kind == "mask" else segment.text for segment in segments)
+
+
+@pytest.mark.parametrize(
+    ("layout", "gaps", "expected"),
+    [
+        (TEXT_FIRST, (" It was", "."), "A story It was [M]."),
+        (TEXT_FIRST, (", a", " one."), "A story, a [M] one."),
+        (TEXT_FIRST, ("", ""), "A story [M]"),
+        (ANSWER_FIRST, (" A", " one."), "A [M] one. A story"),
+        (ANSWER_FIRST, ("", ":"), "[M]: A story"),
+    ],
+)
+def test_texts_stand_around_the_mask(layout, gaps, expected):
+    assert printed(layout.template(*gaps), ROWS[0]) == expected
+
+
+def test_a_pair_stands_around_the_mask_without_its_full_stop_and_capital():
+    assert printed(BETWEEN.template("?", ","), PAIR) == "The film was dull? [M], it was a mess."
+
+
+def test_the_writer_reads_masks_where_gaps_and_label_word_will_stand():
+    assert printed(TEXT_FIRST.open(), ROWS[0]) == "A story [M]"
+    assert ManualTemplate(TEXT_FIRST.open(3)).slot.n_masks == 3
+    assert printed(layouts(task(), lead=".")[1].open(), ROWS[0]) == ". [M] A story"
+
+
+def test_a_pair_has_one_layout_and_a_text_two():
+    assert [layout.name for layout in layouts(task())] == ["text-first", "answer-first"]
+    assert [layout.name for layout in layouts(task(rows=[PAIR]))] == ["between"]
+
+
+@pytest.mark.parametrize("words", ["{{ text_a }}", "{% if x %}", "{# no #}", "a{", "{", "}}", "'{{' \"", "%}"])
+def test_signs_that_jinja_takes_for_its_own_stay_words(words):
+    assert printed(TEXT_FIRST.template(f" {words}", f" {words}"), ROWS[0]) == f"A story {words} [M] {words}"
+
+
+@given(st.text(alphabet="{}%#'\"\\- a", max_size=8).filter(str.strip))
+def test_any_words_print_themselves(words):
+    assert printed(TEXT_FIRST.template(f" {words}"), ROWS[0]) == f"A story {words} [M]"
+
+
+def test_quotes_spaces_and_underscores_are_made_plain():
+    assert normalised(" “It’s  a_mess” ") == ' "It\'s a mess"'
+    assert normalised(", «so»") == ', "so"'
+
+
+def test_each_example_has_the_first_word_of_its_class_and_their_order_does_not_count():
+    rows = answered(task())
+
+    assert [(row.example.fields["text_a"], row.word) for row in rows] == [
+        ("a story", "great"),
+        ("the film", "terrible"),
+    ]
+    assert answered(task(rows=ROWS[::-1])) == rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "message"),
+    [
+        ([], WORDS, "there are no training examples"),
+        ([Example({"title": "a"}, "good")], WORDS, "the examples have 'title'; templates are written around text_a"),
+        ([*ROWS, Example({"text_a": None}, "good")], WORDS, "training example 3 has no text 'text_a'"),
+        ([*ROWS, Example({"text_a": "a"})], WORDS, "example 3 has label None, which has no label word"),
+        (ROWS, {"good": ("great",)}, "example 2 has label 'bad', which has no label word; known are 'good'"),
+        (ROWS, {"good": ("great",), "bad": ()}, "example 2 has label 'bad', which has no label word"),
+    ],
+)
+def test_examples_without_text_or_label_word_are_refused(rows, words, message):
+    with pytest.raises(SearchError, match=message):
+        answered(task(rows=rows, words=words))
+
+
+def test_the_best_of_equal_templates_is_kept_and_groups_have_equal_shares(tiny_backbone):
+    groups = [
+        [Candidate(TEXT_FIRST.template(f" {word}"), score) for word, score in (("a", -3.0), ("it", -2.0), ("a", -1.0))],
+        [Candidate(ANSWER_FIRST.template(f" {word}"), score) for word, score in (("a", -9.0), ("it", -8.0))],
+    ]
+
+    kept = found(task(tiny_backbone("bert")), groups, "t5", 2)
+
+    assert [(one.template, one.score) for one in kept] == [
+        ("{{ text_a | upper_first }} a {{ mask }}", -1.0),
+        ("it {{ mask }} {{ text_a | upper_first }}", -8.0),
+    ]
+
+
+def test_templates_that_the_classifiers_model_cannot_answer_are_left_out(tiny_backbone):
+    going_on, ending = TEXT_FIRST.template(" it", " a"), TEXT_FIRST.template(" it")
+    causal = task(tiny_backbone("gpt2"), words={"bad": ("terrible",), "good": ("great",)})
+
+    kept = found(causal, [[Candidate(going_on, -1.0), Candidate(ending, -2.0)]], "t5", 9)
+
+    assert [one.template for one in kept] == [ending]
+    with pytest.raises(SearchError, match=r"no template is left that tiny-gpt2 can use .*goes on after its mask"):
+        found(causal, [[Candidate(going_on, -1.0)]], "t5", 9)
