@@ -166,7 +166,12 @@ WORD_SEARCHES = Registry(
     },
 )
 
-TEMPLATE_SEARCHES = Registry("template search", {})
+TEMPLATE_SEARCHES = Registry(
+    "template search",
+    {
+        "autoprompt": "promptlab.search.autoprompt:AutoPromptSearch",
+    },
+)
 
 NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings
 
