@@ -148,10 +148,10 @@ class _Problem:
         slot = int(rng.choice(blanks or range(len(trigger))))
         gradient = self.scores.gradient(trigger, order[:n], LOSSES[self.settings.loss])[slot]
         tokens = self.candidates(trigger, slot, gradient)
-        limit = math.inf
+        limit, blocks = math.inf, [order[-n:]]
         if not blanks:
-            limit = self.scores.penalties(trigger, slot, [trigger[slot]], order[-n:], self.penalty)[0]
-        penalties = self.scores.penalties(trigger, slot, tokens, order[-n:], self.penalty, limit=limit)
+            limit, blocks = self.scores.examine(trigger, order[-n:], self.penalty)
+        penalties = self.scores.penalties(trigger, slot, tokens, blocks, self.penalty, limit=limit)
         least = min(penalties, default=math.inf)
         if least >= limit:
             return after

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from promptlab.search.triggers import SlotRows
 from promptlab.types import Batch, MaskStates
 
-GRADIENT_TOKENS = 4096  # in one forward pass, whose activations are kept
-SCORING_TOKENS = {"cpu": 4096}  # likewise, if they aren't; a CPU gains nothing by more, a GPU does:
-GPU_TOKENS = 32_768
+CPU_TOKENS = 1024  # in one forward pass: more would only mix texts of different length
+GPU_TOKENS = 16_384
+KEPT_TOKENS = 4096  # likewise at most, where activations are kept for the gradient
+BLOCKS = 4  # of examples, the hardest first; more of them would mix short and long texts
 
 Penalty = Callable[[Any, MaskStates, Tensor], Tensor]
 
@@ -60,7 +61,7 @@ class TriggerScores:
     def __init__(self, backbone: Any, head: Any, rows: SlotRows) -> None:
         self.backbone, self.head, self.rows = backbone, head, rows
         self.device = backbone.embedding_weight().device
-        self.n_tokens = SCORING_TOKENS.get(self.device.type, GPU_TOKENS)
+        self.n_tokens = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
         self.vectors = TriggerVectors()
         backbone.embed_soft(self.vectors)
 
@@ -77,7 +78,7 @@ class TriggerScores:
         ids = torch.tensor(trigger, device=self.device)
         self.vectors.rows = self.backbone.model.get_input_embeddings()(ids).detach().requires_grad_()
         soft = self.backbone.vocabulary + torch.arange(len(ids), device=self.device)
-        for some in self._chunks(self._by_length(rows), GRADIENT_TOKENS):
+        for some in self._chunks(rows, min(self.n_tokens, KEPT_TOKENS)):
             batch, places, targets = self._batch(some)
             states = self.backbone.mask_states_with(batch, places, soft[None])
             losses(self.head, states, targets).sum().backward()
@@ -85,12 +86,26 @@ class TriggerScores:
         return gradient
 
     @torch.inference_mode()
+    def examine(self, trigger: Sequence[int], rows: Sequence[int], penalty: Penalty) -> tuple[float, list[list[int]]]:
+        """The summed penalty of a trigger, and the examples in blocks, those that it finds hardest first."""
+        total, hardness = 0.0, dict.fromkeys(rows, 0.0)
+        current = torch.tensor([trigger], device=self.device)
+        for some in self._chunks(rows, self.n_tokens):
+            batch, places, targets = self._batch(some)
+            states = self.backbone.mask_states_with(batch, places, current)
+            total += penalty(self.head, states, targets).double().sum().item()
+            hardness |= dict(zip(some, class_losses(self.head, states, targets).tolist()))
+        hardest = sorted(rows, key=hardness.__getitem__, reverse=True)
+        size = math.ceil(len(hardest) / BLOCKS)
+        return total, [hardest[start : start + size] for start in range(0, len(hardest), size)]
+
+    @torch.inference_mode()
     def penalties(
         self,
         trigger: Sequence[int],
         slot: int,
         tokens: Sequence[int],
-        rows: Sequence[int],
+        blocks: Sequence[Sequence[int]],
         penalty: Penalty,
         *,
         limit: float = math.inf,
@@ -101,38 +116,36 @@ class TriggerScores:
         further.
 
         Args:
+            blocks: numbers of the examples, one block tried after the other.
             penalty: of a batch, (batch,), at least 0.
         """
         totals, alive = [0.0] * len(tokens), list(range(len(tokens)))
-        left = self._by_length(rows)
         current = torch.tensor(trigger, device=self.device)
-        while left and alive:
-            some = next(self._chunks(left, self.n_tokens // len(alive)))
-            left = left[len(some) :]
+        left = [list(block) for block in blocks]
+        while any(left) and alive:
+            block = next(filter(None, left))
+            some = next(self._chunks(block, self.n_tokens // len(alive)))
+            block[:] = [row for row in block if row not in some]
             batch, places, targets = self._batch(some)
             batch.input_ids.scatter_(1, places, current.expand(len(some), -1))
             tried = torch.tensor([[tokens[i]] for i in alive], device=self.device)
             states = self.backbone.mask_states_with(batch, places[:, slot : slot + 1], tried)
             found = penalty(self.head, states, targets.repeat_interleave(len(alive)))
-            sums = found.view(len(some), len(alive)).double().sum(dim=0).tolist()
-            for i, more in zip(alive, sums):
+            for i, more in zip(alive, found.view(len(some), -1).double().sum(dim=0).tolist()):
                 totals[i] += more
             alive = [i for i in alive if totals[i] < limit]
         return [total if i in alive else math.inf for i, total in enumerate(totals)]
 
-    def _by_length(self, rows: Sequence[int]) -> list[int]:
-        return sorted(rows, key=self._length, reverse=True)
+    def _chunks(self, rows: Sequence[int], n_tokens: int) -> Iterator[list[int]]:
+        """Rows that go into one pass, of like length, the longest first."""
+        left = sorted(rows, key=self._length, reverse=True)
+        while left:
+            stop = max(1, n_tokens // self._length(left[0]))
+            yield left[:stop]
+            left = left[stop:]
 
     def _length(self, row: int) -> int:
         return len(self.rows.encoded[row].input_ids)
-
-    def _chunks(self, rows: Sequence[int], n_tokens: int) -> Iterator[Sequence[int]]:
-        """Rows that go into one pass, of falling length."""
-        start = 0
-        while start < len(rows):
-            stop = start + max(1, n_tokens // self._length(rows[start]))
-            yield rows[start:stop]
-            start = stop
 
     def _batch(self, rows: Sequence[int]) -> tuple[Batch, Tensor, Tensor]:
         batch = self.backbone.collate([self.rows.encoded[row] for row in rows]).to(self.device)
