@@ -1,11 +1,11 @@
 """AutoPrompt's step against a plain loop over the bare model that takes the same tokens.
 
-    python benchmarks/speed/autoprompt_reference.py [--rounds 3] [--steps 6] [--examples 64] [--model minilm]
+    python benchmarks/speed/autoprompt_reference.py [--rounds 3] [--steps 2] [--examples 64] [--model minilm]
 
 The loop does what the paper's code does: batches of 32 as they come, logits of the whole vocabulary at every position,
 gradients of all weights, one candidate at a time, every candidate on every example. It gets for nothing what isn't the
-step itself: encoded rows, the filter, and which tokens hold as text. Both take turns in one process and must take the
-same tokens at every step. The figure is the ratio of the medians over the rounds; the results go to
+step itself: encoded rows, the filter, and which tokens hold as text. Both begin with a trigger as it stands in the
+middle of a search, take turns in one process and must take the same tokens at every step. The figure is the ratio of the medians over the rounds; the results go to
 benchmarks/results/autoprompt_speed.json and autoprompt_speed.md.
 """
 
@@ -27,18 +27,19 @@ from torch import Tensor
 
 from promptlab import load_backbone, load_sample
 from promptlab.files import atomic_file
-from promptlab.search.autoprompt import AutoPromptSearch, _Problem
+from promptlab.search.autoprompt import AutoPromptSearch, RunningSearch
 from promptlab.search.task import SearchTask
 
 RESULTS = Path(__file__).parents[1] / "results"
 WORDS = {"negative": ("terrible",), "positive": ("great",)}
+START = "acting guys sounds"  # found after 8 steps from mask tokens
 BATCH = 32
 
 
 class PlainLoop:
     """AutoPrompt by hand on a model of transformers; ``problem`` lends encoded rows, the filter and the slots."""
 
-    def __init__(self, problem: _Problem, model: Any) -> None:
+    def __init__(self, problem: RunningSearch, model: Any) -> None:
         self.problem, self.model = problem, model.requires_grad_(True)
         self.rows = problem.scores.rows
         self.words = problem.head.ids[:, 0]  # one word a class
@@ -90,7 +91,7 @@ class PlainLoop:
         return inputs, batch.mask_index[:, 0], places, self.rows.targets[list(rows)]
 
 
-def engine_step(problem: _Problem) -> Callable[[list[int], np.random.Generator], list[int]]:
+def engine_step(problem: RunningSearch) -> Callable[[list[int], np.random.Generator], list[int]]:
     def step(trigger: list[int], rng: np.random.Generator) -> list[int]:
         progress = {"iteration": 0, "trigger": trigger, "taken": []}
         trigger = problem.step(progress, rng)["trigger"]
@@ -101,8 +102,8 @@ def engine_step(problem: _Problem) -> Callable[[list[int], np.random.Generator],
 
 def measure(model: str, examples: int, steps: int, rounds: int) -> dict[str, Any]:
     train = load_sample("sst2").pool
-    settings = AutoPromptSearch(examples=examples)
-    problem = _Problem(settings, SearchTask(train, train[:1], WORDS, load_backbone(model)))
+    settings = AutoPromptSearch(examples=examples, start=START)
+    problem = RunningSearch(settings, SearchTask(train, train[:1], WORDS, load_backbone(model)))
     loop = PlainLoop(problem, load_backbone(model).model)
     contestants = {"plain loop": loop.step, "promptlab": engine_step(problem)}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
@@ -127,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--examples", type=int, default=64)
     options = parser.parse_args()
     run = measure(options.model, options.examples, options.steps, options.rounds)

@@ -81,12 +81,13 @@ class AutoPromptSearch(TemplateSearch):
                 raise SearchError(f"AutoPromptSearch: {name}={getattr(self, name)!r} must be at least 1.")
         known = {"loss": LOSSES, "metric": ("accuracy", "loss"), "aggregate": AGGREGATES}
         for name, names in known.items():
-            if getattr(self, name) not in names:
-                raise SearchError(f"AutoPromptSearch: {name}={getattr(self, name)!r} must be one of {', '.join(names)}.")
+            given = getattr(self, name)
+            if given not in names:
+                raise SearchError(f"AutoPromptSearch: {name}={given!r} must be one of {', '.join(names)}.")
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         check_seed(task.seed, SearchError)
-        problem = _Problem(self, task)
+        problem = RunningSearch(self, task)
         saved = SearchState(state, "autoprompt", _identity(self, task))
         progress = saved.load() or problem.beginning()
         steps = range(progress["iteration"], self.iterations)
@@ -103,7 +104,7 @@ class AutoPromptSearch(TemplateSearch):
         return [problem.found(one) for one in best]
 
 
-class _Problem:
+class RunningSearch:
     """A search on one model and data."""
 
     def __init__(self, settings: AutoPromptSearch, task: SearchTask) -> None:
@@ -243,7 +244,9 @@ def _default_template(task: SearchTask) -> str:
     texts = [f"{{{{ {name} }}}}" for name in task.fields]
     if isinstance(task.backbone, CausalBackbone):
         return " ".join([*texts, "{{ trigger(3) }} {{ mask }}"])
-    return " {{ mask }} {{ trigger(3) }} ".join(texts) if len(texts) > 1 else f"{texts[0]} {{{{ trigger(3) }}}} {{{{ mask }}}}."
+    if len(texts) > 1:
+        return " {{ mask }} {{ trigger(3) }} ".join(texts)
+    return texts[0] + " {{ trigger(3) }} {{ mask }}."
 
 
 def _start_ids(words: str | None, text: TriggerText) -> list[int]:

@@ -82,7 +82,8 @@ class TriggerScores:
             batch, places, targets = self._batch(some)
             states = self.backbone.mask_states_with(batch, places, soft[None])
             losses(self.head, states, targets).sum().backward()
-        gradient: Tensor = self.vectors.rows.grad
+        gradient = self.vectors.rows.grad
+        assert gradient is not None
         return gradient
 
     @torch.inference_mode()

@@ -115,8 +115,9 @@ class TriggerText:
         return first, places
 
     def _fillers(self) -> tuple[int, int]:
-        """Two common words that stay one token each in all slots."""
-        for pair in itertools.pairwise(self.backbone.common_word_ids(100)):
+        """Two common words that stay one token each in all slots; no Chinese ones, which do so even inside words."""
+        common = self.backbone.common_word_ids(1000)
+        for pair in itertools.pairwise([token for token in common if text_of(self.backbone, [token]).isascii()][:50]):
             first, second = (self.encode([token] * self.n, self.probes) for token in pair)
             if all(
                 len(at := _differing(one.input_ids, other.input_ids)) == self.n
