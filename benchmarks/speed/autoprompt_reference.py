@@ -5,8 +5,8 @@
 The loop does what the paper's code does: batches of 32 as they come, logits of the whole vocabulary at every position,
 gradients of all weights, one candidate at a time, every candidate on every example. It gets for nothing what isn't the
 step itself: encoded rows, the filter, and which tokens hold as text. Both begin with a trigger as it stands in the
-middle of a search, take turns in one process and must take the same tokens at every step. The figure is the ratio of the medians over the rounds; the results go to
-benchmarks/results/autoprompt_speed.json and autoprompt_speed.md.
+middle of a search, take turns in one process and must take the same tokens at every step. The figure is the ratio of
+the medians over the rounds; the results go to benchmarks/results/autoprompt_speed.json and autoprompt_speed.md.
 """
 
 from __future__ import annotations
