@@ -44,8 +44,11 @@ class AutoPromptSearch(TemplateSearch):
     among those and the best candidate is taken whatever its score (the rule of the paper's code for LAMA); triggers
     with a mask token are never returned.
 
-    Source: AutoPrompt, arXiv:2010.15980, section 2.2, and its code. There: 10 triggers' worth of candidates or 100, 10
-    batches of 32 examples, 100 or 180 iterations. Fewer examples here, so that an iteration takes seconds on a CPU.
+    Every step draws from a generator of its own, made from the seed and the step's number, so the trigger and what was
+    taken so far are all that an interrupted search goes on from.
+
+    Source: AutoPrompt, arXiv:2010.15980, section 2.2, and its code. There: 10 or 100 candidates, 10 batches of 32
+    examples, 100 or 180 iterations. Fewer examples here, so that an iteration takes seconds on a CPU.
 
     Args:
         template: Jinja source with ``{{ trigger(n) }}`` slots; None has 3 between the text and the mask, or between the

@@ -17,6 +17,7 @@ from promptlab.search.state import SearchState
 from promptlab.search.task import SearchTask
 from promptlab.search.trigger_scores import class_losses, errors
 from promptlab.search.triggers import filled
+from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example
 
 WORDS = {"negative": ("world",), "positive": ("wrote",)}  # which the tiny model takes about equally often
@@ -82,7 +83,10 @@ def test_every_kind_of_model_can_be_searched(tiny_backbone, family):
 
     found = SMALL.search(SearchTask(examples(30, 0), examples(10, 1), words, backbone))
 
-    assert found
+    for one in found:
+        template = ManualTemplate(one.template)
+        for row in backbone.encode([template.render(e) for e in examples(30, 0)], soft_ids={}):
+            assert str(one.origin["trigger"])[1:-1] in str(row.input_ids.tolist())
     assert all(torch.equal(weight, before[name]) for name, weight in backbone.named_parameters())
     assert all(weight.requires_grad and weight.grad is None for weight in backbone.parameters())
 
@@ -127,6 +131,17 @@ def test_one_step_takes_what_a_plain_loop_takes(task, metric, penalty):
 
         assert progress["trigger"] == best
     assert len(progress["taken"]) > 2
+
+
+def test_every_step_draws_from_a_generator_of_its_own(task):
+    problem = RunningSearch(SMALL, task)
+    progress = problem.beginning()
+    for number in range(SMALL.iterations):
+        progress = problem.step(progress, np.random.default_rng([task.seed, number]))
+
+    found = SMALL.search(task)
+
+    assert {tuple(one.origin["trigger"]) for one in found} == {tuple(one["trigger"]) for one in progress["taken"]}
 
 
 def test_slots_that_hold_the_mask_token_are_filled_first(task):
