@@ -152,6 +152,15 @@ class Backbone(Tunable):
         """Hidden states at the answer slots."""
 
     @abstractmethod
+    def mask_states_with(self, batch: Batch, places: Tensor, tokens: Tensor) -> MaskStates:
+        """States at the answer slots of every prompt with every row of tokens in it: (batch * rows, masks, hidden).
+
+        Args:
+            places: positions of each prompt that the tokens take, ascending, (batch, k).
+            tokens: ids, (rows, k).
+        """
+
+    @abstractmethod
     def decoder(self) -> tuple[Tensor, Tensor | None]:
         """Weight (vocabulary, embedding) and bias (vocabulary,) with which the LM head reads mask states."""
 

@@ -171,6 +171,7 @@ TEMPLATE_SEARCHES = Registry(
     "template search",
     {
 <<<<<<< HEAD
+<<<<<<< HEAD
         "heuristic": "promptlab.search.heuristic:HeuristicSearch",
         "paraphrase": "promptlab.search.heuristic:ParaphraseSearch",
 =======
@@ -179,6 +180,9 @@ TEMPLATE_SEARCHES = Registry(
         "masked-lm": "promptlab.search.generated_masked:MaskedTemplates",
         "t5": "promptlab.search.generated_t5:T5Templates",
 >>>>>>> ba445dbf80f93d4026b90baa2a91874ed507387d
+=======
+        "autoprompt": "promptlab.search.autoprompt:AutoPromptSearch",
+>>>>>>> 2a6fcd9f6b26e76a87762a37ac48c319779d6fa4
     },
 )
 

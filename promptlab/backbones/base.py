@@ -119,6 +119,9 @@ class TransformerBackbone(nn.Module, Backbone):
         at = hidden.gather(1, index[:, :, None].expand(-1, -1, hidden.shape[-1]))
         return MaskStates(self.transform(at), self.project)
 
+    def mask_states_with(self, batch: Batch, places: Tensor, tokens: Tensor) -> MaskStates:
+        return self.mask_states(written_in(batch, places, tokens))
+
     def transform(self, hidden: Tensor) -> Tensor:
         """The part of the LM head before the decoder: (…, hidden) → (…, embedding)."""
         return hidden
@@ -253,6 +256,18 @@ def followed_by(ids: Tensor, lengths: Tensor, more: Tensor) -> tuple[Tensor, Ten
     """
     places = lengths[:, None] + torch.arange(more.shape[1], device=ids.device)
     return F.pad(ids, (0, more.shape[1])).scatter(1, places, more), places
+
+
+def written_in(batch: Batch, places: Tensor, tokens: Tensor) -> Batch:
+    """Every prompt with every row of tokens (rows, k) at its places (batch, k), prompt by prompt."""
+    times, count = len(tokens), len(places)
+    ids = batch.input_ids.repeat_interleave(times, dim=0)
+    return Batch(
+        ids.scatter(1, places.repeat_interleave(times, dim=0), tokens.repeat(count, 1)),
+        batch.attention_mask.repeat_interleave(times, dim=0),
+        batch.segment_ids.repeat_interleave(times, dim=0),
+        batch.mask_index.repeat_interleave(times, dim=0),
+    )
 
 
 def generate(model: Any, tokenizer: Any, inputs: dict[str, Any], options: dict[str, Any]) -> list[list[int]]:

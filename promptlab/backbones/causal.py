@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from promptlab.backbones.base import TransformerBackbone, by_length, followed_by, generate
+from promptlab.backbones.base import TransformerBackbone, by_length, followed_by, generate, written_in
 from promptlab.backbones.encoding import PromptEncoder, Run, Special
 from promptlab.errors import TemplateError, TuningError
 from promptlab.generative import GenerativeBackbone
@@ -87,6 +87,29 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
 
     def mask_states(self, batch: Batch) -> MaskStates:
         return self._read(batch, use_cache=False)[0]
+
+    def mask_states_with(self, batch: Batch, places: Tensor, tokens: Tensor) -> MaskStates:
+        """What stands before the first of the places is read once, and gone on from with every row of tokens."""
+        known = places[:, :1]  # (batch, 1), tokens that all rows share
+        width, n_rest = int(known.max()), int((batch.attention_mask.sum(dim=1, keepdim=True) - known).max())
+        if int(known.min()) == 0 or self.prefix is not None or self._slides_over(width + n_rest):
+            return super().mask_states_with(batch, places, tokens)
+        before = (torch.arange(width, device=known.device) < known).long()  # (batch, width)
+        output = self.model.base_model(input_ids=batch.input_ids[:, :width], attention_mask=before, use_cache=True)
+        at = known + torch.arange(n_rest, device=known.device)  # (batch, n_rest)
+        real = at < batch.attention_mask.sum(dim=1, keepdim=True)
+        at = torch.where(real, at, 0)
+        mask = torch.cat([before, real.long()], dim=1)
+        rest = Batch(batch.input_ids.gather(1, at), mask, batch.segment_ids.gather(1, at), batch.mask_index - known)
+        written = written_in(rest, places - known, tokens)
+        hidden = self.model.base_model(
+            input_ids=written.input_ids,
+            attention_mask=written.attention_mask,
+            position_ids=at.repeat_interleave(len(tokens), dim=0),
+            past_key_values=_repeated(output.past_key_values, len(tokens)),
+            use_cache=True,
+        ).last_hidden_state
+        return self.states_at(hidden, written.mask_index)
 
     def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
         longest = max(map(len, strings))

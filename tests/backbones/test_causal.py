@@ -7,7 +7,7 @@ from promptlab import PromptClassifier
 from promptlab.errors import TemplateError
 from promptlab.templates.demonstrations import DemonstrationTemplate
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Example
+from promptlab.types import Batch, Example
 
 EXAMPLE = Example({"text_a": "the film was great"})
 
@@ -140,3 +140,60 @@ def test_prompts_with_the_same_beginning_form_a_group_whatever_else_is_there(tin
     groups = backbone.alike([encode(backbone, "{{ text_a }} {{ mask }}", Example({"text_a": t})) for t in texts])
 
     assert sorted(map(sorted, groups)) == [[0, 3, 4, 6], [1, 5, 7, 8], [2]]
+
+
+def batch_of(backbone, source="{{ text_a }} film was {{ mask }}", texts=("the story", "a", "a dull , lifeless mess")):
+    prompts = [ManualTemplate(source).render(Example({"text_a": text})) for text in texts]
+    return backbone.collate(backbone.encode(prompts, soft_ids={}))
+
+
+def one_by_one(backbone, batch, places, tokens):
+    """States of every prompt with every row of tokens, each in a pass of its own."""
+    states = []
+    for row, at in enumerate(places.tolist()):
+        length = int(batch.attention_mask[row].sum())
+        for written in tokens:
+            ids = batch.input_ids[row : row + 1, :length].clone()
+            ids[0, at] = written
+            one = Batch(ids, torch.ones_like(ids), torch.zeros_like(ids), batch.mask_index[row : row + 1])
+            states.append(backbone.mask_states(one).hidden)
+    return torch.cat(states)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("before", [0, 1])
+def test_tokens_written_into_prompts_give_the_states_of_whole_prompts(causal_backbone, before):
+    batch = batch_of(causal_backbone)
+    places = batch.mask_index - torch.tensor([[before + 1, before]])  # the two at or near the end
+    tokens = torch.tensor([[20, 21], [30, 20], [40, 41], [21, 21]])
+
+    states = causal_backbone.mask_states_with(batch, places, tokens).hidden
+
+    torch.testing.assert_close(states, one_by_one(causal_backbone, batch, places, tokens), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_what_stands_before_written_tokens_is_read_once(tiny_backbone):
+    backbone, lengths = tiny_backbone("llama"), []
+    batch = batch_of(backbone)
+    places = batch.mask_index - 1
+    handle = backbone.model.get_input_embeddings().register_forward_hook(lambda _, inputs, out: lengths.append(inputs))
+
+    backbone.mask_states_with(batch, places, torch.tensor([[20], [21], [22], [23]]))
+
+    handle.remove()
+    assert [tuple(ids.shape) for (ids,) in lengths] == [(3, int(places.max())), (12, 2)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("window", [None, 4])
+def test_tokens_at_the_very_start_or_in_a_sliding_window_are_read_with_whole_prompts(tiny_backbone, window):
+    backbone = tiny_backbone("mistral")
+    backbone.model.config.sliding_window = window
+    batch = batch_of(backbone)
+    places = torch.zeros_like(batch.mask_index) if window is None else batch.mask_index - 1
+    tokens = torch.tensor([[20], [21]])
+
+    states = backbone.mask_states_with(batch, places, tokens).hidden
+
+    torch.testing.assert_close(states, one_by_one(backbone, batch, places, tokens), atol=1e-5, rtol=0)
