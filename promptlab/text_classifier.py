@@ -14,7 +14,7 @@ from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError
 from promptlab.estimator import TrainedEstimator
-from promptlab.fitting import EncodedSet, Labelled, dev_score, fit_model
+from promptlab.fitting import EncodedSet, Labelled, Objective, Training, dev_score, fit_model
 from promptlab.inference import calibrate, predict_log_probs
 from promptlab.interfaces import Template, Tuning, Verbalizer
 from promptlab.model import PromptModel
@@ -53,19 +53,26 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
         """
         self._check_settings(eval_set)
         training = Labelled.of(X, y)
-        names = sorted(set(training.labels))
+        return self.learn(training, None if eval_set is None else Labelled.of(*eval_set))
+
+    def learn(self, training: Training, dev: Labelled | None = None, *, objective: Objective | None = None) -> Self:
+        """What ``fit`` does with its texts.
+
+        Args:
+            training: with a label or a distribution over the classes for each example.
+            objective: what is minimised, if not the head's loss.
+        """
+        names = training.classes
         if len(names) < 2:
-            raise DataError(
-                f"all {len(training.labels)} labels are {names[0]!r}; a classifier needs examples of 2 classes or more."
-            )
+            count = len(training.examples)
+            raise DataError(f"all {count} labels are {names[0]!r}; a classifier needs examples of 2 classes or more.")
         verbalizer = self._verbalizer(names)
         training.targets(verbalizer.classes)  # an unknown label is told before the model is loaded
-        dev = None if eval_set is None else Labelled.of(*eval_set)
         tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
             template = tuning.edit(self._template().bind(training.examples, verbalizer))
             model = PromptModel.build(template, verbalizer, fresh_backbone(self.model, self.device), tuning)
-            history = self._train(model, tuning, training, dev)
+            history = self._train(model, tuning, training, dev, objective)
         return self.become(model, whole=training.whole, history=history)
 
     def become(self, model: PromptModel, *, whole: bool, history: list[dict[str, float]]) -> Self:
@@ -106,13 +113,17 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
 
     def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Class probabilities of one example after the other, in constant memory."""
+        return map(np.exp, self.iter_log_proba(examples))
+
+    def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        """Their logarithms, in nats, which don't become 0 where a class is unlikely."""
         model = self._ready()
         model.to(resolve_device(self.device)).eval()
         order = [list(model.verbalizer.classes).index(str(name)) for name in self.classes_]
         source = iter(examples)
         while chunk := list(itertools.islice(source, CHUNK)):
             log_probs = predict_log_probs(model, model.encode(chunk, max_length=self.max_length))
-            yield from log_probs.exp().numpy()[:, order]
+            yield from log_probs.numpy()[:, order]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -149,7 +160,7 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
         self.classes_ = np.array(sorted(int(name) if self.label_type_ == "int" else name for name in names))
 
     def _train(
-        self, model: PromptModel, tuning: Tuning, training: Labelled, dev: Labelled | None
+        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labelled | None, objective: Objective | None
     ) -> list[dict[str, float]]:
         held_out = None if dev is None else EncodedSet.of(dev, model, self.max_length)
         if tuning.defaults.max_steps == 0:  # zero-shot
@@ -161,6 +172,7 @@ class TextClassifier(ClassifierMixin, TrainedEstimator):
             held_out,
             self._training_settings(tuning, len(training.examples), model.backbone.hidden_size),
             checkpoint=self.checkpoint_dir,
+            objective=objective,
         )
 
     def _score_untrained(self, model: PromptModel, dev: EncodedSet | None) -> list[dict[str, float]]:

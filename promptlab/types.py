@@ -125,7 +125,7 @@ class Batch:
     attention_mask: Tensor  # (batch, length), 1 where a token stands
     segment_ids: Tensor  # (batch, length)
     mask_index: Tensor  # (batch, masks)
-    labels: Tensor | None = None  # (batch,) class indices
+    labels: Tensor | None = None  # (batch,) class indices, or (batch, classes) log-probabilities to learn from
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
