@@ -151,6 +151,7 @@ ESTIMATORS = Registry(
     "estimator",
     {
         "HeadClassifier": "promptlab.head_classifier:HeadClassifier",
+        "PVPEnsemble": "promptlab.ensemble:PVPEnsemble",
         "PromptClassifier": "promptlab.classifier:PromptClassifier",
         "PromptGenerator": "promptlab.generator:PromptGenerator",
         "TokenClassifier": "promptlab.tagger:TokenClassifier",
