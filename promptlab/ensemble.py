@@ -21,8 +21,7 @@ from promptlab.errors import SavedModelError, TuningError, UnknownNameError
 from promptlab.files import atomic_folder
 from promptlab.fitting import Labelled
 from promptlab.joint import JointClassifier
-from promptlab.jobs import Job
-from promptlab.members import Member, PVPMembers, load_member, settings_of, train_member
+from promptlab.members import Member, PVPMembers, load_member
 from promptlab.merging import Stacking, accuracies, agreement, merged, votes, weights_of
 from promptlab.parts import resolve_tuning
 from promptlab.pvp import PVP
@@ -38,8 +37,8 @@ VOTINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"soft":
 class PVPEnsemble(PVPMembers):
     """Pattern-verbalizer pairs x seeds, trained one by one, that decide together.
 
-    Members of one backbone that train only what is added to it (soft prompts, prefixes, adapters, LoRA) share its memory
-    and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight), and for the
+    Members of one backbone that train only what is added to it (soft prompts, prefixes, adapters, LoRA) share its
+    memory and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight), and for the
     dev set, or the training set without one, ``member_scores_`` (name → accuracy) and ``agreement_``
     (members, members).
 
@@ -74,20 +73,8 @@ class PVPEnsemble(PVPMembers):
             for data in (training, dev or training):
                 data.targets(members[0].classifier.verbalizer.classes)
             train = workspace.put(training.examples)
-            jobs = [
-                Job(
-                    f"member {member.name}",
-                    f"{train_member.__module__}:{train_member.__name__}",
-                    settings_of(member.classifier)
-                    | {
-                        "train": train,
-                        "dev": dev and workspace.put(dev.examples),
-                        "whole": training.whole,
-                        "words": None,
-                    },
-                )
-                for member in members
-            ]
+            held_out = dev and workspace.put(dev.examples)
+            jobs = self._jobs(members, [train] * len(members), dev=held_out, whole=training.whole, words=None)
             measured = len(jobs) if self.weighting == "before" else 0
             with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:
                 before = self._untrained_accuracies(members, train, workspace, bar.update) if measured else ()
@@ -158,7 +145,7 @@ class PVPEnsemble(PVPMembers):
         rows: dict[str, Any] = {}
         for joint in self._joined():
             names = [name for name in joint.classifiers for _ in examples]
-            found = np.stack(joint.predict_log_proba(list(examples) * len(joint.classifiers), names) or [()])
+            found = np.array(joint.predict_log_proba(list(examples) * len(joint.classifiers), names))
             rows |= dict(zip(joint.classifiers, found.reshape(len(joint.classifiers), len(examples), -1)))
         for name, member in self.members_.items():
             if name not in rows:

@@ -36,6 +36,11 @@ class Job:
     task: str
     settings: Mapping[str, Any]
 
+    @classmethod
+    def of(cls, name: str, function: Callable[..., None], settings: Mapping[str, Any]) -> Job:
+        """The job that a function of a module does."""
+        return cls(name, f"{function.__module__}:{function.__name__}", settings)
+
     @property
     def key(self) -> str:
         """The hash of task and settings."""
@@ -122,7 +127,8 @@ def _clear(marker: Path, result: Path) -> None:
 
 def _serial(jobs: Sequence[Job], workspace: Workspace, workers: int) -> Iterator[None]:
     for job in jobs:
-        yield work(job, workspace)
+        work(job, workspace)
+        yield
 
 
 def _joblib(jobs: Sequence[Job], workspace: Workspace, workers: int) -> Iterator[None]:

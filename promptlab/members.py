@@ -92,7 +92,7 @@ class PVPMembers(TextClassifier):
         given = read_pvps(self.pvps) if isinstance(self.pvps, (str, Path)) else self.pvps
         if isinstance(given, Mapping) or not isinstance(given, Sequence) or not given:
             raise DataError(f"pvps={shown(given)}; give PVP objects, pairs (template, verbalizer), or a YAML file.")
-        pairs = []
+        pairs: list[tuple[str, Any, Any]] = []
         for number, pvp in enumerate(given, start=1):
             if not isinstance(pvp, PVP) and not (isinstance(pvp, (tuple, list)) and len(pvp) == 2):
                 raise DataError(f"pair {number} is {shown(pvp)}; give a PVP, or a pair (template, verbalizer).")
@@ -144,10 +144,22 @@ class PVPMembers(TextClassifier):
     def _untrained_accuracies(self, members: Sequence[Member], train: str, workspace: Workspace, done: Any) -> Any:
         """Accuracy of each member's pair before any training, on the training set."""
         jobs = [
-            Job(f"untrained {member.name}", f"{__name__}:score_untrained", settings_of(member.classifier) | {"train": train})
-            for member in members
+            Job.of(f"untrained {m.name}", score_untrained, settings_of(m.classifier) | {"train": train})
+            for m in members
         ]
         return [json.loads((folder / RESULT).read_text())["accuracy"] for folder in self._run(jobs, workspace, done)]
+
+    def _jobs(self, members: Sequence[Member], trains: Sequence[str | None], **settings: Any) -> list[Job]:
+        """The jobs that train members.
+
+        Args:
+            trains: hash of each member's training set, or None to leave it untrained.
+            settings: ``dev``, ``whole`` and ``words``, as ``train_member`` takes them.
+        """
+        return [
+            Job.of(f"member {m.name}", train_member, settings_of(m.classifier) | {"train": train} | settings)
+            for m, train in zip(members, trains)
+        ]
 
     def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Any) -> list[Path]:
         return run(jobs, workspace, executor=self.executor, workers=self.workers, done=done)
@@ -178,9 +190,7 @@ def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:
     parts = {"template": TEMPLATES, "verbalizer": VERBALIZERS, "tuning": TUNINGS}
     made = {name: registry.from_dict(settings[name]) for name, registry in parts.items() if name in settings}
     model = workspace.backbone(settings["model"])
-    return ESTIMATORS.get(settings["estimator"])(
-        model=model, device=workspace.device, **settings["parameters"], **made
-    )
+    return ESTIMATORS.get(settings["estimator"])(model=model, device=workspace.device, **settings["parameters"], **made)
 
 
 def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
@@ -189,24 +199,28 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     Args:
         settings: of ``settings_of``, and the hashes of ``train`` and ``dev`` (None for none), whether labels are
             ``whole`` numbers, and ``words``: None, or for ``WithMaskedWords`` the hashes of the unlabelled ``chunks``,
-            how many rows there are (``total``) and are to be drawn (``at_most``), ``weight`` and ``ratio``.
+            how many rows there are (``total``), ``weight`` and ``ratio``.
     """
     classifier = classifier_of(settings, workspace)
     if settings["train"] is not None:
-        sets = [
-            None if settings[name] is None else Labelled(workspace.examples(settings[name]), settings["whole"])
-            for name in ("train", "dev")
-        ]
+        train, dev = (labelled(settings[name], settings, workspace) for name in ("train", "dev"))
         words = settings["words"]
 
         def around(model: PromptModel) -> WithMaskedWords:
-            rows = drawn_rows(words["total"], words["at_most"], seed=classifier.seed)
-            examples = some_rows(workspace, words["chunks"], rows)
-            encoded = model.encode(examples, max_length=classifier.max_length)
+            seen = words["ratio"] * classifier.rows_seen(
+                classifier.tuning, len(train.examples), model.backbone.hidden_size
+            )
+            rows = drawn_rows(words["total"], seen, seed=classifier.seed)
+            encoded = model.encode(some_rows(workspace, words["chunks"], rows), max_length=classifier.max_length)
             return WithMaskedWords(model, encoded, weight=words["weight"], ratio=words["ratio"])
 
-        classifier.learn(*sets, objective=None if words is None else around)
+        classifier.learn(train, dev, objective=None if words is None else around)
     classifier.save_pretrained(folder / MODEL)
+
+
+def labelled(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
+    """The labelled set of that hash, None for none."""
+    return None if name is None else Labelled(workspace.examples(name), settings["whole"])
 
 
 def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
@@ -224,18 +238,17 @@ def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Worksp
 def score_rows(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
     """The job that lets a saved member score examples: ``scores.npy``, log-probabilities (examples, classes).
 
+    Columns are in the order of the classes' sorted names.
+
     Args:
-        settings: the key of the job that trained the ``member``, its ``model`` and the hash of the ``examples``; columns
-            are in the order of ``classes``.
+        settings: the key of the job that trained the ``member``, its ``model`` and the hash of the ``examples``.
     """
     member = load_member(workspace.result(settings["member"]), settings["model"], workspace)
     names = [str(name) for name in member.classes_]
     rows = np.stack(list(member.iter_log_proba(workspace.examples(settings["examples"]))))
-    np.save(folder / SCORES, rows[:, [names.index(name) for name in settings["classes"]]], allow_pickle=False)
+    np.save(folder / SCORES, rows[:, [names.index(name) for name in sorted(names)]], allow_pickle=False)
 
 
 def load_member(folder: Path, model: Mapping[str, str], workspace: Workspace) -> PromptClassifier:
     """A member that a job trained, on the workspace's backbone."""
-    return PromptClassifier.from_pretrained(
-        folder / MODEL, model=workspace.backbone(model), device=workspace.device
-    )
+    return PromptClassifier.from_pretrained(folder / MODEL, model=workspace.backbone(model), device=workspace.device)

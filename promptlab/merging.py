@@ -1,7 +1,7 @@
 """How the scores of several classifiers become one's.
 
-A score is a log-probability. PET merges raw logits s; a log-probability is s minus one number for the whole example, and
-so is a weighted mean of them, which no softmax at any temperature notices.
+A score is a log-probability. PET merges raw logits; a log-probability is the logit minus one number for the whole
+example. So a weighted mean of one differs from that of the other by one number, which no softmax notices.
 """
 
 from __future__ import annotations

@@ -127,5 +127,7 @@ def mask_words(input_ids: Tensor, tokenizer: Any, vocabulary: int) -> tuple[Tens
     draw, kind = torch.rand(2, *input_ids.shape).to(device)  # on the CPU, whose random state checkpoints keep
     chosen = words & (draw < SHARE)
     others = torch.randint(vocabulary, input_ids.shape).to(device)
-    replaced = torch.where(kind < UNSEEN, tokenizer.mask_token_id, torch.where(kind < UNSEEN + RANDOM, others, input_ids))
+    replaced = torch.where(
+        kind < UNSEEN, tokenizer.mask_token_id, torch.where(kind < UNSEEN + RANDOM, others, input_ids)
+    )
     return torch.where(chosen, replaced, input_ids), input_ids.masked_fill(~chosen, NOT_PREDICTED)

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,13 @@ from promptlab.interfaces import Backbone
 from promptlab.types import Example
 
 CHUNK = 4096  # rows of a part of a large set
+
+
+class Chunks(NamedTuple):
+    """The hashes of the parts of a set, in order, and how many rows it has."""
+
+    names: list[str]
+    total: int
 
 
 class Workspace:
@@ -52,10 +59,13 @@ class Workspace:
                 file.write_text(lines, encoding="utf-8")
         return name
 
-    def put_chunks(self, examples: Iterable[Example]) -> list[str]:
-        """Keep a set that may be larger than memory, as parts of ``CHUNK`` rows; returns their hashes in order."""
-        source = iter(examples)
-        return [self.put(chunk) for chunk in iter(lambda: list(itertools.islice(source, CHUNK)), [])]
+    def put_chunks(self, examples: Iterable[Example]) -> Chunks:
+        """Keep a set that may be larger than memory, as parts of ``CHUNK`` rows."""
+        source, names, total = iter(examples), [], 0
+        while chunk := list(itertools.islice(source, CHUNK)):
+            names.append(self.put(chunk))
+            total += len(chunk)
+        return Chunks(names, total)
 
     def examples(self, name: str) -> list[Example]:
         """What ``put`` kept.

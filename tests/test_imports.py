@@ -21,10 +21,11 @@ LAYERS = (  # each imports what stands before it, never what stands after it
     ("library", "soft_tokens", "pvp"),
     PARTS,
     ("devices", "parts", "trainable", "model"),
-    ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "saving"),
+    ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "objectives", "saving"),
     ("estimator", "text_classifier", "joint_model", "generator_model", "tagger_model"),
     ("classifier", "head_classifier", "generator", "joint", "tagger"),
-    ("pretraining", "inspection", "evaluation", "demo", "search", "jobs", "ensemble", "distillation"),
+    ("pretraining", "inspection", "evaluation", "demo", "search", "workspace", "jobs", "merging", "generations"),
+    ("members", "annotation", "ensemble", "distillation", "ipet"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
