@@ -70,6 +70,7 @@ class PET(PVPMembers):
         mlm_ratio: unlabelled texts for each labelled one in a batch of that training.
         student: an unfitted ``HeadClassifier`` with the student's settings; None for the first member's model, with
             ``max_length``, ``precision`` and ``seed`` as given here.
+        student_steps: updates of that one; None as for ``HeadClassifier``.
         max_distilled: unlabelled texts that the student learns from, drawn at random where there are more; 80,000 is
             what the paper's 5,000 updates of 16 see.
     """
@@ -78,6 +79,7 @@ class PET(PVPMembers):
     mlm_weight: float = 1e-4
     mlm_ratio: int = 3
     student: Any = None
+    student_steps: int | None = None
     max_distilled: int = 80_000
 
     def fit(
@@ -175,6 +177,8 @@ class PET(PVPMembers):
                 raise TuningError(f"{name}={getattr(self, name)!r} must be at least 1.")
         if self.student is not None and not isinstance(self.student, HeadClassifier):
             raise TuningError(f"student is a {type(self.student).__name__}; pass an unfitted HeadClassifier, or None.")
+        if self.student is not None and self.student_steps is not None:
+            raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
 
     def _n_jobs(self, members: Sequence[Member], training: Labelled | None, unlabelled: Chunks) -> int:
         parts = len(unlabelled.names)
@@ -268,7 +272,8 @@ class PET(PVPMembers):
         """The unfitted student on a loaded backbone."""
         if self.student is None:
             settings: dict[str, Any] = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
-            return HeadClassifier(member.model, fields=tuple(member.template.fields), **settings)
+            fields = tuple(member.template.fields)
+            return HeadClassifier(member.model, fields=fields, max_steps=self.student_steps, **settings)
         student: HeadClassifier = clone(self.student)
         model = member.model if student.model is None else load_backbone(student.model)
         return student.set_params(model=model)

@@ -38,8 +38,8 @@ class PVPEnsemble(PVPMembers):
     """Pattern-verbalizer pairs x seeds, trained one by one, that decide together.
 
     Members of one backbone that train only what is added to it (soft prompts, prefixes, adapters, LoRA) share its
-    memory and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight), and for the
-    dev set, or the training set without one, ``member_scores_`` (name → accuracy) and ``agreement_``
+    memory and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight),
+    and for the dev set, or the training set without one, ``member_scores_`` (name → accuracy) and ``agreement_``
     (members, members).
 
     Source: PET, arXiv:2001.07676, section 3.3.

@@ -105,7 +105,7 @@ def work(job: Job, workspace: Workspace) -> None:
     except Exception as error:
         kind = "" if isinstance(error, PromptlabError) else f"{type(error).__name__}: "
         raise JobError(
-            f"{job.name} failed: {kind}{str(error).rstrip('.')}. What is finished is kept in "
+            f"{job.name} failed: {kind}{' '.join(str(error).split()).rstrip('.')}. What is finished is kept in "
             f"{str(workspace.folder)!r}; run again to go on."
         ) from error
     finally:
