@@ -60,10 +60,10 @@ def command(
     check_replaceable(output, mark="promptlab.json")
     fields = parse_pairs(columns)
     sets = read_sets([labelled, dev, test], fields, label)
-    more = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
+    more: dict[str, Any] = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
     with tempfile.TemporaryDirectory() as temporary:
         values = settings_of(**settings) | {"cache_dir": cache_dir or temporary, "student_steps": student_steps}
-        pet = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
+        pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
         unlabeled = iter_examples(unlabelled, columns=fields, label=None)
         pet.fit(sets[0], unlabeled=unlabeled, eval_set=None if sets[1] is None else (sets[1], None))
         pet.save_pretrained(output)

@@ -12,11 +12,11 @@ import click
 from promptlab.cli.common import FILE, columns_option, json_option, label_option, parse_pairs, print_json, print_table
 from promptlab.registry import TUNINGS
 
-OPTIONS = [
-    click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to save the result in."),
+OPTIONS: list[Callable[[Any], Any]] = [
+    click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to save in."),
     click.option("--pvps", type=FILE, help="YAML file with pairs of template and verbalizer."),
     click.option("--template", "templates", multiple=True, help="Instead of --pvps: Jinja source or name; repeat it."),
-    click.option("--verbalizer", "verbalizers", multiple=True, help="JSON, a JSON file or a name; each with each template."),
+    click.option("--verbalizer", "verbalizers", multiple=True, help="JSON, a file or a name; each with each template."),
     click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept."),
     click.option("--test", type=FILE, help="Labelled file for the final table. [default: --dev, or the training rows]"),
     click.option("--model", "models", multiple=True, help="Package, hub id or folder; one, or one for each pair."),
