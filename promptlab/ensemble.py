@@ -37,8 +37,8 @@ VOTINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"soft":
 class PVPEnsemble(PVPMembers):
     """Pattern-verbalizer pairs x seeds, trained one by one, that decide together.
 
-    Members of one backbone that train only what is added to it (soft prompts, prefixes, adapters, LoRA) share its
-    memory and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight),
+    Members of one backbone that train little of it (soft prompts, prefixes, adapters, LoRA) share the memory of the
+    rest and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight),
     and for the dev set, or the training set without one, ``member_scores_`` (name → accuracy) and ``agreement_``
     (members, members).
 
@@ -157,7 +157,7 @@ class PVPEnsemble(PVPMembers):
         if getattr(self, "_joint", (None,))[0] is not self.members_:
             groups: dict[int, dict[str, PromptClassifier]] = {}
             for name, member in self.members_.items():
-                if _only_adds(member.model_):
+                if _shares_most(member.model_):
                     groups.setdefault(id(member.model_.backbone.memory), {})[name] = member
             joined = [_joint_of(group, self._backbones) for group in groups.values() if len(group) > 1]
             self._joint = self.members_, [joint for joint in joined if joint is not None]
@@ -240,10 +240,10 @@ class PVPEnsemble(PVPMembers):
         return ensemble
 
 
-def _only_adds(model: Any) -> bool:
-    """Whether training left the language model's own weights as they were."""
-    trained = {name.removeprefix("backbone.model.") for name, _ in model.trained_parameters()}
-    return not trained & model.backbone.own_names
+def _shares_most(model: Any) -> bool:
+    """Whether training left most of the language model's own weights as they were."""
+    sizes = [(weight.numel(), weight.requires_grad) for weight in model.backbone.parameters()]
+    return 2 * sum(size for size, trained in sizes if trained) < sum(size for size, _ in sizes)
 
 
 def _joint_of(members: Mapping[str, PromptClassifier], backbones: Mapping[str, Any]) -> JointClassifier | None:
