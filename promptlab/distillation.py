@@ -247,7 +247,7 @@ class PET(PVPMembers):
             for number, parts in enumerate(zip(*scored), start=1)
         ]
         self._run(labels, lesson.workspace, lesson.done)
-        student = self._student(lesson.members[0].classifier)
+        student = self._student(lesson.members[0].classifier, lesson.workspace)
         job = Job.of(
             "student",
             train_student,
@@ -268,12 +268,12 @@ class PET(PVPMembers):
         self.classes_, self.label_type_ = self.student_.classes_, self.student_.label_type_
         self.teachers_, self.weights_ = teachers, lesson.weights.tolist()
 
-    def _student(self, member: PromptClassifier) -> HeadClassifier:
+    def _student(self, member: PromptClassifier, workspace: Workspace) -> HeadClassifier:
         """The unfitted student on a loaded backbone."""
         if self.student is None:
             settings: dict[str, Any] = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
             fields = tuple(member.template.fields)
             return HeadClassifier(member.model, fields=fields, max_steps=self.student_steps, **settings)
         student: HeadClassifier = clone(self.student)
-        model = member.model if student.model is None else load_backbone(student.model)
+        model = member.model if student.model is None else workspace.keep(load_backbone(student.model))
         return student.set_params(model=model)

@@ -44,7 +44,7 @@ class Job:
     @property
     def key(self) -> str:
         """The hash of task and settings."""
-        text = json.dumps([self.task, self.settings], sort_keys=True, ensure_ascii=False)
+        text = json.dumps([self.task, self.settings], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -100,7 +100,7 @@ def work(job: Job, workspace: Workspace) -> None:
         module, function = job.task.split(":")
         with atomic_folder(workspace.result(job.key), mark=MARK) as folder:
             getattr(importlib.import_module(module), function)(job.settings, folder, workspace)
-            text = json.dumps({"name": job.name, "task": job.task, "settings": job.settings}, ensure_ascii=False)
+            text = json.dumps({"name": job.name, "task": job.task, "settings": job.settings})
             (folder / MARK).write_text(text, encoding="utf-8")
     except Exception as error:
         kind = "" if isinstance(error, PromptlabError) else f"{type(error).__name__}: "
@@ -135,8 +135,7 @@ def _joblib(jobs: Sequence[Job], workspace: Workspace, workers: int) -> Iterator
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    calls = (delayed(work_elsewhere)(job, workspace, threads) for job in jobs)
+    calls = (delayed(work)(job, workspace) for job in jobs)  # joblib shares the cores out among its workers
     try:
         yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)(calls)
     except BrokenProcessPool as error:
@@ -153,7 +152,7 @@ def _ray(jobs: Sequence[Job], workspace: Workspace, workers: int) -> Iterator[No
     if not ray.is_initialized():
         ray.init(num_cpus=workers, include_dashboard=False)
     threads = max(1, (os.cpu_count() or 1) // workers)
-    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(work_elsewhere)
+    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_work_on_ray)
     waiting = {remote.remote(job, workspace, threads): job for job in jobs}
     while waiting:
         (finished, *_), _ = ray.wait(list(waiting))
@@ -173,8 +172,7 @@ EXECUTORS: Mapping[str, Callable[[Sequence[Job], Workspace, int], Iterator[None]
 }
 
 
-def work_elsewhere(job: Job, workspace: Workspace, threads: int) -> None:
-    """``work`` in a process that is one of several on a machine."""
+def _work_on_ray(job: Job, workspace: Workspace, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from promptlab.backbones.catalog import load_backbone
 from promptlab.errors import BackboneError, DataError
 from promptlab.files import atomic_file
 from promptlab.interfaces import Backbone
@@ -90,6 +89,8 @@ class Workspace:
         Raises:
             BackboneError: if it can't be loaded, or is another revision.
         """
+        from promptlab.backbones.catalog import load_backbone  # slow to import, and not all jobs need a model
+
         wanted = (model["name"], model["revision"])
         if wanted not in self._models:
             loaded = load_backbone(model["name"])

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -272,12 +271,3 @@ def test_a_hard_vote_has_no_use_for_stacking(make):
 def test_an_ensemble_is_no_model_to_export(make, tmp_path):
     with pytest.raises(TuningError, match="several models"):
         make().export_model(tmp_path / "x")
-
-
-def test_members_are_the_same_wherever_they_are_trained(make, saved_model):
-    base = saved_model("bert")
-    here = make(model=base).fit(TEXTS, LABELS)
-
-    elsewhere = make(model=base, executor="joblib", workers=2).fit(TEXTS, LABELS)
-
-    assert torch.allclose(torch.from_numpy(elsewhere.member_proba(TEXTS)), torch.from_numpy(here.member_proba(TEXTS)))
