@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +14,33 @@ import torch
 from promptlab.data.readers import as_examples, iter_examples
 from promptlab.errors import DataError
 from promptlab.fitting import Labelled, SoftLabelled
-from promptlab.members import MODEL, SCORES, classifier_of, labelled
+from promptlab.head_classifier import HeadClassifier
+from promptlab.jobs import Job
+from promptlab.members import MODEL, SCORES, Member, classifier_of, labelled, settings_of
 from promptlab.merging import merged
 from promptlab.objectives import Distilled
 from promptlab.types import Example
-from promptlab.workspace import CHUNK, Workspace, drawn_rows, some_rows
+from promptlab.workspace import CHUNK, Chunks, Workspace, drawn_rows, some_rows
+
+
+class Lesson(NamedTuple):
+    """What a fit works with.
+
+    Args:
+        training: the labelled examples; None if there are none.
+        dev: hash of the dev examples.
+        unlabelled: the hashes of the parts of the unlabelled set.
+        weights: of the members.
+        done: told of every finished job.
+    """
+
+    workspace: Workspace
+    members: Sequence[Member]
+    training: Labelled | None
+    dev: str | None
+    unlabelled: Chunks
+    weights: np.ndarray
+    done: Any
 
 
 def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled | None, list[Example]]:
@@ -92,6 +114,28 @@ def merge_scores(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     scores = np.stack([load_scores([workspace.result(key)]) for key in settings["scores"]])
     labels = merged(scores, np.array(settings["weights"]))
     np.save(folder / SCORES, labels.astype(np.float32), allow_pickle=False)
+
+
+def student_job(
+    student: HeadClassifier, lesson: Lesson, labels: Sequence[str], *, temperature: float, at_most: int
+) -> Job:
+    """The job that lets an unfitted classifier on a loaded backbone learn from soft labels.
+
+    Args:
+        labels: keys of the jobs that merged the members' scores of each part.
+        at_most: rows to learn from.
+    """
+    settings = {
+        "chunks": lesson.unlabelled.names,
+        "total": lesson.unlabelled.total,
+        "at_most": at_most,
+        "labels": labels,
+        "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
+        "whole": lesson.training is not None and lesson.training.whole,
+        "temperature": temperature,
+        "dev": lesson.dev,
+    }
+    return Job.of("student", train_student, settings_of(student) | settings)
 
 
 def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:

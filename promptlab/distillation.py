@@ -6,47 +6,27 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
-from promptlab.annotation import load_scores, merge_scores, split_unlabelled, stream, train_student
+from promptlab.annotation import Lesson, load_scores, merge_scores, split_unlabelled, stream, student_job
 from promptlab.backbones.catalog import load_backbone
 from promptlab.classifier import PromptClassifier
 from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.fitting import Labelled
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
-from promptlab.members import MODEL, Member, PVPMembers, score_rows, settings_of
+from promptlab.members import MODEL, Member, PVPMembers, score_rows
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
 from promptlab.types import Example
 from promptlab.workspace import Chunks, Workspace
 
 WEIGHTINGS = ("uniform", "before")
-
-
-class Lesson(NamedTuple):
-    """What a fit works with.
-
-    Args:
-        training: the labelled examples; None if there are none.
-        dev: hash of the dev examples.
-        unlabelled: the hashes of the parts of the unlabelled set.
-        weights: of the members.
-        done: told of every finished job.
-    """
-
-    workspace: Workspace
-    members: Sequence[Member]
-    training: Labelled | None
-    dev: str | None
-    unlabelled: Chunks
-    weights: np.ndarray
-    done: Any
 
 
 @dataclass(eq=False, repr=False)
@@ -103,7 +83,8 @@ class PET(PVPMembers):
         training, rest = split_unlabelled(X, y, classes)
         dev = None if eval_set is None else Labelled.of(*eval_set)
         for data in (training, dev):
-            _ = data and data.targets(classes)
+            if data is not None:
+                data.targets(classes)  # an unknown label is told before any work
         with self._workspace() as workspace:
             unlabelled = workspace.put_chunks(stream(rest, unlabeled))
             if not unlabelled.total:
@@ -248,21 +229,8 @@ class PET(PVPMembers):
         ]
         self._run(labels, lesson.workspace, lesson.done)
         student = self._student(lesson.members[0].classifier, lesson.workspace)
-        job = Job.of(
-            "student",
-            train_student,
-            settings_of(student)
-            | {
-                "chunks": lesson.unlabelled.names,
-                "total": lesson.unlabelled.total,
-                "at_most": self.max_distilled,
-                "labels": [label.key for label in labels],
-                "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
-                "whole": lesson.training is not None and lesson.training.whole,
-                "temperature": self.temperature,
-                "dev": lesson.dev,
-            },
-        )
+        keys = [label.key for label in labels]
+        job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
         (folder,) = self._run([job], lesson.workspace, lesson.done)
         self.student_ = HeadClassifier.from_pretrained(folder / MODEL, model=student.model, device=self.device)
         self.classes_, self.label_type_ = self.student_.classes_, self.student_.label_type_

@@ -128,8 +128,9 @@ class PVPEnsemble(PVPMembers):
 
     def member_proba(self, X: Any) -> np.ndarray:
         """Class probabilities by each member, (members, texts, classes), members in the order of ``members_``."""
-        self._ready()
-        return np.exp(self._scores(as_examples(X)))
+        examples = as_examples(X)
+        shape = len(self._ready()), len(examples), len(self.classes_)
+        return np.exp(self._scores(examples)) if examples else np.zeros(shape)
 
     def export_model(self, folder: str | Path) -> None:
         """Refused: an ensemble isn't one language model."""

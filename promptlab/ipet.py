@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from promptlab.annotation import load_scores
-from promptlab.distillation import PET, Lesson
+from promptlab.annotation import Lesson, load_scores
+from promptlab.distillation import PET
 from promptlab.errors import TuningError
 from promptlab.fitting import Labelled
 from promptlab.generations import class_counts, draw_rows, draw_teachers, n_generations

@@ -53,9 +53,14 @@ class Workspace:
         lines = "".join(f"{_line(example)}\n" for example in examples)
         name = hashlib.sha256(lines.encode()).hexdigest()[:32]
         path = self._data(name)
-        if not path.exists():
-            with atomic_file(path) as file:
-                file.write_text(lines, encoding="utf-8")
+        try:
+            if not path.exists():
+                with atomic_file(path) as file:
+                    file.write_text(lines, encoding="utf-8")
+        except OSError as error:
+            raise DataError(
+                f"can't write {str(path)!r}: {error.strerror or error}; make room and run again; all finished is kept."
+            ) from None
         return name
 
     def put_chunks(self, examples: Iterable[Example]) -> Chunks:

@@ -16,8 +16,7 @@ from sklearn.exceptions import NotFittedError
 
 import promptlab
 from promptlab import IPET, PET, HeadClassifier, PromptClassifier
-from promptlab.annotation import load_scores, split_unlabelled, stream
-from promptlab.distillation import Lesson
+from promptlab.annotation import Lesson, load_scores, split_unlabelled, stream
 from promptlab.errors import DataError, JobError, SavedModelError, TuningError, UnknownNameError
 from promptlab.fitting import Labelled
 from promptlab.saving import load_any

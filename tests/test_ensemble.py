@@ -49,6 +49,7 @@ def test_probabilities_are_the_softmax_of_the_mean_score(make):
     assert ensemble.predict_proba(TEXTS) == pytest.approx(expected, abs=1e-6)
     assert np.allclose(ensemble.member_proba(TEXTS), each, atol=1e-6)
     assert ensemble.score(TEXTS, LABELS) == np.mean(ensemble.predict(TEXTS) == LABELS)
+    assert ensemble.member_proba([]).shape == (4, 0, 2) and ensemble.predict([]).tolist() == []
     assert not np.allclose(each[0], each[1]) and not np.allclose(each[0], each[2])
 
 

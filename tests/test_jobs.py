@@ -189,6 +189,13 @@ def test_a_value_that_json_does_not_know_is_told(workspace):
         workspace.put([Example({"text_a": object()})])
 
 
+def test_a_full_disk_is_told_where_data_are_written(workspace, monkeypatch):
+    monkeypatch.setattr("promptlab.files.os.replace", lambda *_: (_ for _ in ()).throw(full()))
+
+    with pytest.raises(DataError, match=r"can't write .*: No space left on device; make room"):
+        workspace.put(ODD)
+
+
 def test_damaged_data_is_told(workspace):
     name = workspace.put(ODD)
     (workspace.folder / "data" / f"{name}.jsonl").write_text("{")
