@@ -39,6 +39,10 @@ class SearchError(PromptlabError):
     """A search that can't begin, or that finds nothing."""
 
 
+class JobError(PromptlabError):
+    """Independent work that failed; what was finished before is kept."""
+
+
 class UnknownNameError(PromptlabError):
     """A name that isn't in its registry or library."""
 

@@ -141,6 +141,11 @@ class TrainedEstimator(BaseEstimator):
         }
         return TrainingSettings(**{**given, **chosen})
 
+    def rows_seen(self, tuning: Tuning, n_examples: int, hidden_size: int) -> int:
+        """Rows in all batches that a ``fit`` on so many examples would take, those that come again included."""
+        steps = self._training_settings(tuning, n_examples, hidden_size).max_steps
+        return steps * self.batch_size * self.gradient_accumulation_steps
+
     def _steps(self, base: int, n_examples: int) -> int:
         if self.epochs is not None and self.max_steps is not None:
             raise TuningError(f"max_steps={self.max_steps} and epochs={self.epochs} are both given; give one.")

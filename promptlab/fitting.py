@@ -39,6 +39,11 @@ class Labelled(NamedTuple):
     def labels(self) -> list[str]:
         return [str(example.label) for example in self.examples]
 
+    @property
+    def classes(self) -> list[str]:
+        """Those that occur, sorted."""
+        return sorted(set(self.labels))
+
     @classmethod
     def of(cls, X: Any, y: Any) -> Labelled:
         """From texts and labels; without ``y`` from the labels that the examples carry.
@@ -73,8 +78,33 @@ class Labelled(NamedTuple):
         return dev_score
 
 
+class SoftLabelled(NamedTuple):
+    """Examples, each with a distribution over the classes, and whether labels are whole numbers.
+
+    Args:
+        log_probs: in nats, (examples, classes), in the order of ``classes``.
+    """
+
+    examples: list[Example]
+    classes: Sequence[str]
+    log_probs: Tensor
+    whole: bool = False
+
+    def targets(self, classes: Sequence[str]) -> Tensor:
+        """Log-probabilities (examples, classes) in another order of the classes."""
+        return self.log_probs[:, [list(self.classes).index(name) for name in classes]]
+
+
+Training = Labelled | SoftLabelled
+Objective = Callable[[PromptModel], TrainableModel]  # makes a model around the model, whose forward pass is the loss
+
+
 class EncodedSet(NamedTuple):
+<<<<<<< HEAD
     """Encoded prompts, ``n_variants`` for each example, the targets of each example and how they score a model."""
+=======
+    """Encoded prompts, ``n_variants`` for each example, and the class of each example, or log-probabilities of all."""
+>>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
 
     rows: list[Encoded]
     targets: Tensor
@@ -83,15 +113,20 @@ class EncodedSet(NamedTuple):
 
     @property
     def row_targets(self) -> Tensor:
+<<<<<<< HEAD
         """The targets of each prompt."""
         return self.targets.repeat_interleave(self.n_variants, dim=0)
 
     def score(self, log_probs: Tensor) -> DevScore:
         """Of class log-probabilities of the examples, (examples, classes)."""
         return self.scorer(log_probs, self.targets)
+=======
+        """The class of each prompt."""
+        return self.targets.repeat_interleave(self.n_variants, dim=0)
+>>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
 
     @classmethod
-    def of(cls, data: Labelled, model: PromptModel, max_length: int | None) -> EncodedSet:
+    def of(cls, data: Training, model: PromptModel, max_length: int | None) -> EncodedSet:
         targets = data.targets(model.verbalizer.classes)
         rows = model.encode(data.examples, max_length=max_length)
         return cls(rows, targets, model.template.n_variants, data.scorer)
@@ -137,23 +172,28 @@ def fit_model(
     settings: TrainingSettings,
     *,
     checkpoint: str | Path | None = None,
+    objective: Objective | None = None,
 ) -> list[dict[str, float]]:
     """Train what is trainable and leave the best weights by dev score; returns the record of ``train``.
 
-    If only the head is trained, the frozen model's answers are computed once. A head with a training of its own gets it
-    after the language model's.
+    If only the head is trained, with its own loss, the frozen model's answers are computed once. A head with a training
+    of its own gets it after the language model's.
+
+    Args:
+        objective: what is minimised, if not the head's loss.
 
     Raises:
         TuningError: if nothing is trainable.
     """
     head = model.head
     if head.own_training is None:
-        fit = _fit_head if model.has_constant_answers() else _fit_whole
-        return fit(model, training, dev, settings, checkpoint)
+        if objective is None and model.has_constant_answers():
+            return _fit_head(model, training, dev, settings, checkpoint)
+        return _fit_whole(model, training, dev, settings, checkpoint, objective)
     history = []
     if not model.has_constant_answers():
         model.head = head.first_head
-        history = _fit_whole(model, training, dev, settings, checkpoint)
+        history = _fit_whole(model, training, dev, settings, checkpoint, objective)
         model.head = head
     own = replace(settings, batch_size=len(training.rows), gradient_accumulation_steps=1, **head.own_training)
     return history + _fit_head(model, training, dev, own, None)
@@ -165,7 +205,9 @@ def _fit_whole(
     dev: EncodedSet | None,
     settings: TrainingSettings,
     checkpoint: str | Path | None,
+    objective: Objective | None,
 ) -> list[dict[str, float]]:
+    learner = model if objective is None else objective(model)
     row_targets = training.row_targets
 
     def collate(rows: list[int]) -> Batch:
@@ -179,7 +221,7 @@ def _fit_whole(
 
     lengths = [len(row.input_ids) for row in training.rows]
     scorer = None if dev is None else evaluate
-    return train_model(model, range(len(lengths)), collate, lengths, settings, evaluate=scorer, checkpoint=checkpoint)
+    return train_model(learner, range(len(lengths)), collate, lengths, settings, evaluate=scorer, checkpoint=checkpoint)
 
 
 class HeadModel(TrainableModel):

@@ -105,9 +105,18 @@ class JointClassifier:
         probabilities = self.predict_proba(X, names)
         return [self.classifiers_[name].classes_[row.argmax()] for name, row in zip(names, probabilities)]
 
-    @torch.inference_mode()
     def predict_proba(self, X: Any, names: Sequence[str]) -> list[np.ndarray]:
         """Class probabilities of each text by the classifier named for it, in the order of its ``classes_``.
+
+        Raises:
+            UnknownNameError: if there is no such classifier.
+            DataError: if there aren't as many names as texts.
+        """
+        return [np.exp(row) for row in self.predict_log_proba(X, names)]
+
+    @torch.inference_mode()
+    def predict_log_proba(self, X: Any, names: Sequence[str]) -> list[np.ndarray]:
+        """Logarithms, in nats, of what ``predict_proba`` returns.
 
         Raises:
             UnknownNameError: if there is no such classifier.
@@ -132,7 +141,7 @@ class JointClassifier:
             classifier = self.classifiers_[name]
             mean = average_variants(torch.stack(log_probs[start : start + len(own)]), len(own))[0]
             known = list(classifier.model_.verbalizer.classes)
-            results.append(mean.exp().numpy()[[known.index(str(label)) for label in classifier.classes_]])
+            results.append(mean.numpy()[[known.index(str(label)) for label in classifier.classes_]])
             start += len(own)
         return results
 

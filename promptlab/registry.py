@@ -151,7 +151,11 @@ ESTIMATORS = Registry(
     "estimator",
     {
         "HeadClassifier": "promptlab.head_classifier:HeadClassifier",
+<<<<<<< HEAD
         "MultiLabelClassifier": "promptlab.multilabel:MultiLabelClassifier",
+=======
+        "PVPEnsemble": "promptlab.ensemble:PVPEnsemble",
+>>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
         "PromptClassifier": "promptlab.classifier:PromptClassifier",
         "PromptGenerator": "promptlab.generator:PromptGenerator",
         "TokenClassifier": "promptlab.tagger:TokenClassifier",

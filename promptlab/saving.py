@@ -25,7 +25,9 @@ SHAPES = {
     "estimator": str, "parameters": dict, "tuning": dict, "model": dict, "template": dict, "verbalizer": dict,
     "tags": list,
 }  # fmt: skip
-NOT_SAVED = ("template", "verbalizer", "model", "tuning", "checkpoint_dir", "device")
+NOT_SAVED = (
+    "template", "verbalizer", "pvps", "model", "tuning", "checkpoint_dir", "cache_dir", "device", "executor", "workers",
+)  # fmt: skip
 
 
 def save(estimator: Any, folder: str | Path) -> None:
@@ -38,24 +40,28 @@ def save(estimator: Any, folder: str | Path) -> None:
     """
     model = estimator._ready()
     tuning = resolve_tuning(estimator.tuning)
-    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
     settings = {
         "schema": SCHEMA,
         "promptlab": __version__,
         "estimator": type(estimator).__name__,
-        "parameters": parameters,
+        "parameters": parameters_of(estimator),
         "tuning": TUNINGS.to_dict(tuning),
         "model": {"name": model.backbone.name, "revision": model.backbone.revision},
         **estimator.saved_parts(),
     }
-    content = json.dumps(settings, indent=2, ensure_ascii=False, default=_plain)
+    content = json.dumps(settings, indent=2, ensure_ascii=False, default=plain)
     with atomic_folder(folder, mark=SETTINGS) as new:
         elsewhere = {f"backbone.{name}" for name in tuning.save(model.backbone, new)}
         trained = list(model.trained_parameters())
         weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
         save_file(weights, new / WEIGHTS)
         (new / SETTINGS).write_text(content + "\n", encoding="utf-8")
-        (new / "README.md").write_text(_card(settings, sum(w.numel() for _, w in trained)), encoding="utf-8")
+        (new / "README.md").write_text(card(settings, sum(w.numel() for _, w in trained)), encoding="utf-8")
+
+
+def parameters_of(estimator: Any) -> dict[str, Any]:
+    """The settings that are saved as they are."""
+    return {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
 
 
 def export_model(estimator: Any, folder: str | Path) -> None:
@@ -82,7 +88,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     Raises:
         SavedModelError: if it is missing, damaged, of a newer schema, of another class or for another base model.
     """
-    path = _local(folder)
+    path = local(folder)
     settings = read_settings(path)
     if settings["estimator"] != cls.__name__:
         raise SavedModelError(
@@ -93,23 +99,18 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
 
 def load_any(folder: str | Path, *, device: str = "auto") -> Any:
     """Load a saved classifier of whichever class it is; raises as ``load`` does."""
-    path = _local(folder)
+    path = local(folder)
     settings = read_settings(path)
     name = settings["estimator"]
     if name not in ESTIMATORS.names:
         raise SavedModelError(
             f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(ESTIMATORS.names)}."
         )
-    return _restore(ESTIMATORS.get(name), path, settings, model=None, device=device)
+    return ESTIMATORS.get(name).from_pretrained(path, device=device)
 
 
 def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
-    unknown = set(settings["parameters"]) - (set(cls.__dataclass_fields__) - set(NOT_SAVED))
-    if unknown:
-        raise SavedModelError(
-            f"{str(path)!r} has the setting {min(unknown)!r}, which {cls.__name__} of promptlab {__version__} hasn't; "
-            "update promptlab."
-        )
+    check_parameters(cls, path, settings)
     tuning = TUNINGS.from_dict(settings["tuning"])
     backbone = fresh_backbone(settings["model"]["name"] if model is None else model, device)
     if backbone.revision != settings["model"]["revision"]:
@@ -124,6 +125,20 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
     _fill(built.export(), path / WEIGHTS, elsewhere)
     estimator.take_model(built, settings)
     return estimator
+
+
+def check_parameters(cls: Any, path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that the class doesn't have.
+
+    Raises:
+        SavedModelError: naming one.
+    """
+    unknown = set(settings["parameters"]) - (set(cls.__dataclass_fields__) - set(NOT_SAVED))
+    if unknown:
+        raise SavedModelError(
+            f"{str(path)!r} has the setting {min(unknown)!r}, which {cls.__name__} of promptlab {__version__} hasn't; "
+            "update promptlab."
+        )
 
 
 class SavedSettings(dict[str, Any]):
@@ -166,7 +181,12 @@ def read_settings(path: Path) -> SavedSettings:
     return SavedSettings(settings, file)
 
 
-def _local(folder: str | Path) -> Path:
+def local(folder: str | Path) -> Path:
+    """The folder itself, or that of a hub repository of this id.
+
+    Raises:
+        SavedModelError: if it is neither.
+    """
     try:
         path = Path(folder).expanduser()
         exists = path.exists()
@@ -201,7 +221,7 @@ def _fill(model: TrainableModel, path: Path, elsewhere: Set[str]) -> None:
             weight.copy_(weights[name])
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What JSON doesn't know: numbers of NumPy, and values that are used as text anyway."""
     if hasattr(value, "item"):
         return value.item()
@@ -214,7 +234,7 @@ def _plain(value: Any) -> Any:
 TASKS = {"TokenClassifier": "token-classification", "PromptGenerator": "text-generation"}
 
 
-def _card(settings: dict[str, Any], n_trained: int) -> str:
+def card(settings: dict[str, Any], n_trained: int) -> str:
     template, name = settings.get("template"), settings["estimator"]
     classes = settings.get("classes") or settings.get("tags")
     lines = {

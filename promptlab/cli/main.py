@@ -13,6 +13,8 @@ from promptlab.errors import PromptlabError
 COMMANDS = {
     "download": "Fetch a model that needs no hub.",
     "demo": "Zero-shot, linear probe, head and prompt fine-tuning on real data, offline.",
+    "distill": "Let prompts label unlabelled rows and train a classifier on them (PET, iPET).",
+    "ensemble": "Train several prompts that decide together.",
     "evaluate": "Score a classifier on a labelled file.",
     "expand-verbalizer": "Refine many label words, from lists, WordNet or the model.",
     "export": "Write a classifier's language model as an ordinary Hugging Face folder.",

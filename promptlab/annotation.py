@@ -1,0 +1,159 @@
+"""Unlabelled text: taken from where it is, labelled softly part by part, and learnt from by a student."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from promptlab.data.readers import as_examples, iter_examples
+from promptlab.errors import DataError
+from promptlab.fitting import Labelled, SoftLabelled
+from promptlab.head_classifier import HeadClassifier
+from promptlab.jobs import Job
+from promptlab.members import MODEL, SCORES, Member, classifier_of, labelled, settings_of
+from promptlab.merging import merged
+from promptlab.objectives import Distilled
+from promptlab.types import Example
+from promptlab.workspace import CHUNK, Chunks, Workspace, drawn_rows, some_rows
+
+
+class Lesson(NamedTuple):
+    """What a fit works with.
+
+    Args:
+        training: the labelled examples; None if there are none.
+        dev: hash of the dev examples.
+        unlabelled: the hashes of the parts of the unlabelled set.
+        weights: of the members.
+        done: told of every finished job.
+    """
+
+    workspace: Workspace
+    members: Sequence[Member]
+    training: Labelled | None
+    dev: str | None
+    unlabelled: Chunks
+    weights: np.ndarray
+    done: Any
+
+
+def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled | None, list[Example]]:
+    """The labelled rows (None if there are none), and the others: those whose label is None, NaN or -1.
+
+    Source: scikit-learn's convention for semi-supervised learning.
+
+    Args:
+        classes: where one is called ``-1``, that is a label like any other.
+
+    Raises:
+        DataError: if there isn't a label for each row.
+    """
+    if X is None:
+        return None, []
+    examples = as_examples(X)
+    if y is None:
+        labels: list[Any] = [example.label for example in examples]
+    else:
+        labels = list(y.tolist() if hasattr(y, "tolist") else y)
+    if len(labels) != len(examples):
+        raise DataError(f"{len(labels)} labels for {len(examples)} rows; give one for each row, -1 or None if unknown.")
+    known = [row for row, label in enumerate(labels) if not _unknown(label, classes)]
+    rest = [example for row, example in enumerate(examples) if row not in set(known)]
+    if not known:
+        return None, rest
+    training = Labelled.of([examples[row] for row in known], [labels[row] for row in known])
+    return (training if y is not None else Labelled(training.examples, False)), rest
+
+
+def _unknown(label: Any, classes: Sequence[str]) -> bool:
+    if label is None or (isinstance(label, float) and math.isnan(label)):
+        return True
+    return str(label) == "-1" and "-1" not in classes
+
+
+def stream(*sources: Any) -> Iterator[Example]:
+    """Unlabelled examples from lists and the like, paths of tables, and iterators, one after the other.
+
+    Raises:
+        DataError: as ``as_examples`` and ``iter_examples`` do.
+    """
+    for source in sources:
+        if source is None:
+            continue
+        if isinstance(source, (str, Path)):
+            some: Iterable[Iterable[Example]] = [iter_examples(source, label=None)]
+        elif isinstance(source, Iterator):
+            some = map(as_examples, _in_lists(source))
+        else:
+            some = [as_examples(source)]
+        yield from (Example(example.fields) for examples in some for example in examples)
+
+
+def _in_lists(source: Iterator[Any]) -> Iterator[list[Any]]:
+    while some := list(itertools.islice(source, CHUNK)):
+        yield some
+
+
+def load_scores(folders: Iterable[Path]) -> np.ndarray:
+    """The scores in some results, one part after the other: (examples, classes)."""
+    return np.concatenate([np.load(folder / SCORES, allow_pickle=False) for folder in folders])
+
+
+def merge_scores(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+    """The job that merges members' scores of a part: ``scores.npy``, the soft labels before any temperature.
+
+    Args:
+        settings: the keys of the ``scores`` and the ``weights`` of the members.
+    """
+    scores = np.stack([load_scores([workspace.result(key)]) for key in settings["scores"]])
+    labels = merged(scores, np.array(settings["weights"]))
+    np.save(folder / SCORES, labels.astype(np.float32), allow_pickle=False)
+
+
+def student_job(
+    student: HeadClassifier, lesson: Lesson, labels: Sequence[str], *, temperature: float, at_most: int
+) -> Job:
+    """The job that lets an unfitted classifier on a loaded backbone learn from soft labels.
+
+    Args:
+        labels: keys of the jobs that merged the members' scores of each part.
+        at_most: rows to learn from.
+    """
+    settings = {
+        "chunks": lesson.unlabelled.names,
+        "total": lesson.unlabelled.total,
+        "at_most": at_most,
+        "labels": labels,
+        "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
+        "whole": lesson.training is not None and lesson.training.whole,
+        "temperature": temperature,
+        "dev": lesson.dev,
+    }
+    return Job.of("student", train_student, settings_of(student) | settings)
+
+
+def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+    """The job that lets a classifier learn from soft labels.
+
+    Source: PET, arXiv:2001.07676, section 3.3.
+
+    Args:
+        settings: of ``settings_of``; the hashes of the unlabelled ``chunks`` and how many rows there are (``total``),
+            how many to learn from ``at_most``; the keys of their ``labels``, whose columns are ``classes``; whether
+            labels are ``whole`` numbers; ``temperature``; and the hash of the ``dev`` set, or None.
+    """
+    student = classifier_of(settings, workspace)
+    rows = drawn_rows(settings["total"], settings["at_most"], seed=student.seed)
+    labels = load_scores(workspace.result(key) for key in settings["labels"])[rows]
+    training = SoftLabelled(
+        some_rows(workspace, settings["chunks"], rows), settings["classes"], torch.from_numpy(labels), settings["whole"]
+    )
+    dev = labelled(settings["dev"], settings, workspace)
+    student.learn(training, dev, objective=lambda model: Distilled(model, temperature=settings["temperature"]))
+    student.save_pretrained(folder / MODEL)

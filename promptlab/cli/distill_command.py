@@ -1,0 +1,71 @@
+"""``promptlab distill``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from promptlab.cli.common import FILE, parse_pairs, quiet_libraries
+from promptlab.cli.pvp_options import pairs_of, print_scores, pvp_options, read_sets, settings_of
+
+
+@click.command("distill")
+@click.argument("labelled", type=FILE)
+@click.argument("unlabelled", type=FILE)
+@click.option("--method", type=click.Choice(["pet", "ipet"]), default="pet", show_default=True)
+@click.option("--weighting", type=click.Choice(["uniform", "before"]), default="before", show_default=True)
+@click.option("--temperature", type=float, default=2.0, show_default=True, help="Of the soft labels.")
+@click.option("--mlm-weight", type=float, default=1e-4, show_default=True, help="Of the loss on masked words; 0: none.")
+@click.option("--generations", type=int, help="For ipet. [default: until about 1,000 examples]")
+@click.option("--growth-factor", type=float, default=5.0, show_default=True, help="For ipet.")
+@click.option("--teacher-share", type=float, default=0.25, show_default=True, help="For ipet.")
+@click.option("--student-steps", type=int, help="Updates of the student. [default: by the number of rows]")
+@pvp_options
+def command(
+    labelled: Path,
+    unlabelled: Path,
+    method: str,
+    generations: int | None,
+    growth_factor: float,
+    teacher_share: float,
+    student_steps: int | None,
+    output: Path,
+    pvps: Path | None,
+    templates: tuple[str, ...],
+    verbalizers: tuple[str, ...],
+    dev: Path | None,
+    test: Path | None,
+    cache_dir: Path | None,
+    columns: tuple[str, ...],
+    label: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Let prompts trained on LABELLED label the rows of UNLABELLED, and save a classifier that learns from these.
+
+    UNLABELLED is read as it comes and may be larger than memory.
+    """
+    pairs = pairs_of(pvps, templates, verbalizers)
+    if method == "pet" and (generations is not None or growth_factor != 5.0 or teacher_share != 0.25):
+        raise click.UsageError("--generations, --growth-factor and --teacher-share go with --method ipet.")
+    from promptlab.data.readers import iter_examples
+    from promptlab.distillation import PET
+    from promptlab.files import check_replaceable
+    from promptlab.ipet import IPET
+
+    quiet_libraries()
+    check_replaceable(output, mark="promptlab.json")
+    fields = parse_pairs(columns)
+    sets = read_sets([labelled, dev, test], fields, label)
+    more: dict[str, Any] = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
+    with tempfile.TemporaryDirectory() as temporary:
+        values = settings_of(**settings) | {"cache_dir": cache_dir or temporary, "student_steps": student_steps}
+        pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
+        unlabeled = iter_examples(unlabelled, columns=fields, label=None)
+        pet.fit(sets[0], unlabeled=unlabeled, eval_set=None if sets[1] is None else (sets[1], None))
+        pet.save_pretrained(output)
+        rows = pet.report(sets[2] or sets[1] or sets[0])
+    print_scores(output, test or dev or labelled, rows, as_json=as_json)

@@ -1,0 +1,52 @@
+"""``promptlab ensemble``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from promptlab.cli.common import FILE, parse_pairs, quiet_libraries
+from promptlab.cli.pvp_options import pairs_of, print_scores, pvp_options, read_sets, settings_of
+
+
+@click.command("ensemble")
+@click.argument("train", type=FILE)
+@click.option(
+    "--weighting", type=click.Choice(["uniform", "before", "after", "stacked"]), default="before", show_default=True,
+    help="All alike, by accuracy before training (PET), by accuracy on --dev, or a regression learnt on --dev.",
+)  # fmt: skip
+@click.option("--voting", type=click.Choice(["soft", "hard"]), default="soft", show_default=True)
+@pvp_options
+def command(
+    train: Path,
+    output: Path,
+    pvps: Path | None,
+    templates: tuple[str, ...],
+    verbalizers: tuple[str, ...],
+    dev: Path | None,
+    test: Path | None,
+    columns: tuple[str, ...],
+    label: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train several prompts on the labelled rows of TRAIN and save them as one classifier."""
+    pairs = pairs_of(pvps, templates, verbalizers)
+    from promptlab.ensemble import PVPEnsemble
+    from promptlab.files import check_replaceable
+    from promptlab.fitting import Labelled
+    from promptlab.merging import accuracies
+
+    quiet_libraries()
+    check_replaceable(output, mark="promptlab.json")
+    sets = read_sets([train, dev, test], parse_pairs(columns), label)
+    ensemble = PVPEnsemble(pairs, **settings_of(**settings))
+    ensemble.fit(sets[0], eval_set=None if sets[1] is None else (sets[1], None))
+    ensemble.save_pretrained(output)
+    examples: Any = sets[2] or sets[1] or sets[0]
+    targets = Labelled.of(examples, None).targets([str(name) for name in ensemble.classes_]).numpy()
+    rows = list(zip(ensemble.members_, accuracies(ensemble.member_proba(examples), targets)))
+    rows.append(("ensemble", ensemble.score(examples)))
+    print_scores(output, test or dev or train, rows, as_json=as_json)

@@ -1,0 +1,88 @@
+"""What the commands for several pattern-verbalizer pairs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+
+from promptlab.cli.common import FILE, columns_option, json_option, label_option, parse_pairs, print_json, print_table
+from promptlab.registry import TUNINGS
+
+OPTIONS: list[Callable[[Any], Any]] = [
+    click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to save in."),
+    click.option("--pvps", type=FILE, help="YAML file with pairs of template and verbalizer."),
+    click.option("--template", "templates", multiple=True, help="Instead of --pvps: Jinja source or name; repeat it."),
+    click.option("--verbalizer", "verbalizers", multiple=True, help="JSON, a file or a name; each with each template."),
+    click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept."),
+    click.option("--test", type=FILE, help="Labelled file for the final table. [default: --dev, or the training rows]"),
+    click.option("--model", "models", multiple=True, help="Package, hub id or folder; one, or one for each pair."),
+    click.option("--tuning", type=click.Choice(TUNINGS.names), default="full", show_default=True),
+    click.option("--tuning-arg", "tuning_args", multiple=True, metavar="NAME=VALUE", help="Setting of the tuning."),
+    click.option("--repetitions", type=int, default=3, show_default=True, help="Members of each pair, by seed."),
+    click.option(
+        "--executor", type=click.Choice(["serial", "joblib", "ray"]), default="serial", show_default=True,
+        help="Where members are trained: here, in processes of this machine, or on a Ray cluster.",
+    ),
+    click.option("--workers", type=int, help="Members at a time. [default: the number of cores]"),
+    click.option(
+        "--cache-dir", type=click.Path(path_type=Path),
+        help="Folder of finished work, from which an interrupted run goes on.",
+    ),
+    click.option("--learning-rate", type=float, help="[default: the tuning method's own]"),
+    click.option("--max-steps", type=int, help="[default: the tuning method's own, by the number of rows]"),
+    click.option("--batch-size", type=int, default=8, show_default=True),
+    click.option("--max-length", type=int, help="Tokens of a prompt. [default: the model's limit]"),
+    click.option("--device", default="auto", show_default=True),
+    click.option("--seed", type=int, default=0, show_default=True),
+    columns_option,
+    label_option,
+    json_option,
+]  # fmt: skip
+
+
+def pvp_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def pairs_of(pvps: Path | None, templates: Sequence[str], verbalizers: Sequence[str]) -> Any:
+    """The file of pairs, or each template with each verbalizer.
+
+    Raises:
+        click.UsageError: if there is neither, or both.
+    """
+    if (pvps is None) != bool(templates and verbalizers) or (pvps and (templates or verbalizers)):
+        raise click.UsageError("give --pvps, or --template and --verbalizer.")
+    from promptlab.cli.fit_command import parse_verbalizer
+
+    return pvps or list(product(templates, map(parse_verbalizer, verbalizers)))
+
+
+def settings_of(models: Sequence[str], tuning: str, tuning_args: Sequence[str], **settings: Any) -> dict[str, Any]:
+    """Settings of the estimators from the options."""
+    from promptlab.tuning.settings import make_tuning
+
+    method = make_tuning(tuning, parse_pairs(tuning_args, "NAME=VALUE, such as rank=4") or {})
+    model = None if not models else models[0] if len(models) == 1 else list(models)
+    return {"model": model, "tuning": method, **settings}
+
+
+def read_sets(files: Sequence[Path | None], columns: Mapping[str, str] | None, label: str) -> list[list[Any] | None]:
+    """The labelled examples of each file."""
+    from promptlab.data.readers import read_examples
+
+    return [None if file is None else read_examples(file, columns=columns, label=label) for file in files]
+
+
+def print_scores(output: Path, file: Path, rows: Sequence[tuple[str, float]], *, as_json: bool) -> None:
+    """The final table: accuracy of each member and of what they make together."""
+    if as_json:
+        scores = [{"name": name, "accuracy": accuracy} for name, accuracy in rows]
+        print_json({"output": str(output), "file": str(file), "scores": scores})
+    else:
+        print_table(str(file), ["", "accuracy"], [[name, f"{100 * accuracy:.1f} %"] for name, accuracy in rows])

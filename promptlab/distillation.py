@@ -1,0 +1,247 @@
+"""PET: prompts label unlabelled text, and an ordinary classifier learns from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from tqdm.auto import tqdm
+
+from promptlab.annotation import Lesson, load_scores, merge_scores, split_unlabelled, stream, student_job
+from promptlab.backbones.catalog import load_backbone
+from promptlab.classifier import PromptClassifier
+from promptlab.errors import DataError, TuningError, UnknownNameError
+from promptlab.fitting import Labelled
+from promptlab.head_classifier import HeadClassifier
+from promptlab.jobs import Job
+from promptlab.members import MODEL, Member, PVPMembers, score_rows
+from promptlab.merging import accuracies, merged, weights_of
+from promptlab.objectives import check_masked_words
+from promptlab.types import Example
+from promptlab.workspace import Chunks, Workspace
+
+WEIGHTINGS = ("uniform", "before")
+
+
+@dataclass(eq=False, repr=False)
+class PET(PVPMembers):
+    """Pattern-exploiting training: prompts that learnt from few texts label many softly, a student learns from these.
+
+    Predictions are those of the student, an ordinary ``HeadClassifier`` (``student_``), which is what
+    ``save_pretrained`` saves. Without labelled texts the members stay untrained.
+
+    Source: PET, arXiv:2001.07676, section 3.
+
+    Args:
+        pvps: as for ``PVPEnsemble``.
+        model: likewise.
+        tuning: likewise.
+        weighting: ``"before"`` weighs members by their accuracy on the training set before any training, ``"uniform"``
+            all alike.
+        temperature: of the distillation.
+        mlm_weight: α, the share that the loss on masked words of unlabelled texts has in the members' training; 0 for
+            none, which models that aren't masked ones need.
+        mlm_ratio: unlabelled texts for each labelled one in a batch of that training.
+        student: an unfitted ``HeadClassifier`` with the student's settings; None for the first member's model, with
+            ``max_length``, ``precision`` and ``seed`` as given here.
+        student_steps: updates of that one; None as for ``HeadClassifier``.
+        max_distilled: unlabelled texts that the student learns from, drawn at random where there are more; 80,000 is
+            what the paper's 5,000 updates of 16 see.
+    """
+
+    temperature: float = 2.0
+    mlm_weight: float = 1e-4
+    mlm_ratio: int = 3
+    student: Any = None
+    student_steps: int | None = None
+    max_distilled: int = 80_000
+
+    def fit(
+        self, X: Any = None, y: Any = None, *, unlabeled: Any = None, eval_set: tuple[Any, Any] | None = None
+    ) -> Self:
+        """Train the members, label, train the student.
+
+        Args:
+            X: labelled texts, and unlabelled ones, for which ``y`` is -1 or None; None for no labelled texts.
+            y: labels; None takes those that the examples carry. -1 is a label if a class is called so.
+            unlabeled: more unlabelled texts: as ``X``, the path of a table, or an iterator of texts or examples, which
+                is read once and may be larger than memory.
+            eval_set: dev texts and labels, on which weights of members and student are selected.
+
+        Raises:
+            DataError: if there are no unlabelled texts.
+            PromptlabError: as ``PVPEnsemble.fit`` does.
+        """
+        self._check_settings(eval_set)
+        classes = self._pairs()[0][2].classes
+        training, rest = split_unlabelled(X, y, classes)
+        dev = None if eval_set is None else Labelled.of(*eval_set)
+        for data in (training, dev):
+            if data is not None:
+                data.targets(classes)  # an unknown label is told before any work
+        with self._workspace() as workspace:
+            unlabelled = workspace.put_chunks(stream(rest, unlabeled))
+            if not unlabelled.total:
+                raise DataError(
+                    f"{type(self).__name__} learns from unlabelled texts, but there are none; pass unlabeled=, or -1 "
+                    "or None as the labels of some rows of y. Without such texts use PVPEnsemble."
+                )
+            members = self._members(workspace, [] if training is None else training.examples)
+            if self.mlm_weight:
+                for member in members:
+                    check_masked_words(member.classifier.model, self.mlm_weight)
+            steps = self._n_jobs(members, training, unlabelled)
+            with tqdm(total=steps, desc=type(self).__name__, unit="job", leave=False, disable=None) as bar:
+                weights = self._weights(members, training, workspace, bar.update)
+                held_out = dev and workspace.put(dev.examples)
+                lesson = Lesson(workspace, members, training, held_out, unlabelled, weights, bar.update)
+                self._distil(lesson, self._teach(lesson))
+        return self
+
+    def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
+        """Accuracy of each member, of the ensemble and of the student on labelled texts.
+
+        Raises:
+            TuningError: if the members aren't kept.
+        """
+        self._ready()
+        if self.cache_dir is None:
+            raise TuningError("members are only kept in a cache_dir; set one before fit.")
+        data = Labelled.of(X, y)
+        targets = data.targets(sorted(map(str, self.classes_))).numpy()
+        with self._workspace() as workspace:
+            chunks = workspace.put_chunks(Example(example.fields) for example in data.examples)
+            parts = self._score(self.teachers_, chunks, workspace, lambda n: None)
+            scores = np.stack([load_scores(folders) for folders in parts])
+        rows = list(zip([job.name.removeprefix("member ") for job in self.teachers_], accuracies(scores, targets)))
+        (ensemble,) = accuracies(merged(scores, np.array(self.weights_))[None], targets)
+        return [*rows, ("ensemble", ensemble), ("student", self.score(data.examples))]
+
+    def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        self._ready()
+        return self.student_.iter_log_proba(examples)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save the student; ``HeadClassifier.from_pretrained`` loads it."""
+        self._ready()
+        self.student_.save_pretrained(folder)
+
+    def export_model(self, folder: str | Path) -> None:
+        """Write the student's language model; see ``HeadClassifier.export_model``."""
+        self._ready()
+        self.student_.export_model(folder)
+
+    def _ready(self) -> Any:
+        self._check_values()
+        if not hasattr(self, "student_"):
+            raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
+        return self.student_.model_
+
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        if self.weighting not in WEIGHTINGS:
+            raise UnknownNameError("weighting", self.weighting, WEIGHTINGS)
+        if not 0 < self.temperature < math.inf:
+            raise TuningError(f"temperature={self.temperature!r} must be above 0, usually 2.")
+        if not 0 <= self.mlm_weight <= 1:
+            raise TuningError(
+                f"mlm_weight={self.mlm_weight!r} is a share of the loss: from 0 (none) to 1, usually 1e-4."
+            )
+        for name in ("mlm_ratio", "max_distilled"):
+            if getattr(self, name) < 1:
+                raise TuningError(f"{name}={getattr(self, name)!r} must be at least 1.")
+        if self.student is not None and not isinstance(self.student, HeadClassifier):
+            raise TuningError(f"student is a {type(self.student).__name__}; pass an unfitted HeadClassifier, or None.")
+        if self.student is not None and self.student_steps is not None:
+            raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
+
+    def _n_jobs(self, members: Sequence[Member], training: Labelled | None, unlabelled: Chunks) -> int:
+        parts = len(unlabelled.names)
+        measured = len(members) if self.weighting == "before" and training else 0
+        return measured + (self._n_generations(training) + 1) * len(members) * (1 + parts) + parts + 1
+
+    def _n_generations(self, training: Labelled | None) -> int:
+        """Generations after the first."""
+        return 0
+
+    def _weights(
+        self, members: Sequence[Member], training: Labelled | None, workspace: Workspace, done: Any
+    ) -> np.ndarray:
+        if training is None or self.weighting == "uniform":
+            return np.ones(len(members))
+        train = workspace.put(training.examples)
+        return weights_of(self._untrained_accuracies(members, train, workspace, done))
+
+    def _teach(self, lesson: Lesson) -> list[Job]:
+        """Train the members that label; returns their jobs."""
+        if lesson.training is None:
+            untrained = [member._replace(classifier=self._untrained(member)) for member in lesson.members]
+            return self._train_members(lesson, untrained, [None] * len(untrained))
+        train = lesson.workspace.put(lesson.training.examples)
+        return self._train_members(lesson, lesson.members, [train] * len(lesson.members))
+
+    def _untrained(self, member: Member) -> PromptClassifier:
+        """All members of a pair alike."""
+        classifier = member.classifier
+        settings: dict[str, Any] = {"max_length": self.max_length, "seed": self.seed, "device": self.device}
+        return PromptClassifier(classifier.template, classifier.verbalizer, classifier.model, "none", **settings)
+
+    def _train_members(self, lesson: Lesson, members: Sequence[Member], trains: Sequence[str | None]) -> list[Job]:
+        words = None
+        if self.mlm_weight:
+            chunks = lesson.unlabelled
+            words = {"chunks": chunks.names, "total": chunks.total, "weight": self.mlm_weight, "ratio": self.mlm_ratio}
+        whole = lesson.training is not None and lesson.training.whole
+        jobs = self._jobs(members, trains, dev=lesson.dev, whole=whole, words=words)
+        self._run(jobs, lesson.workspace, lesson.done)
+        return jobs
+
+    def _score(self, teachers: Sequence[Job], chunks: Chunks, workspace: Workspace, done: Any) -> list[list[Path]]:
+        """Let members score a set; returns the folders of the results, a list of parts for each member."""
+        jobs = [
+            Job.of(
+                f"scores of {teacher.name}, part {number}",
+                score_rows,
+                {"member": teacher.key, "model": teacher.settings["model"], "examples": chunk},
+            )
+            for teacher in teachers
+            for number, chunk in enumerate(chunks.names, start=1)
+        ]
+        folders = self._run(jobs, workspace, done)
+        return [folders[i : i + len(chunks.names)] for i in range(0, len(folders), len(chunks.names))]
+
+    def _distil(self, lesson: Lesson, teachers: list[Job]) -> None:
+        """Merge the members' scores and let the student learn from them."""
+        scored = self._score(teachers, lesson.unlabelled, lesson.workspace, lesson.done)
+        labels = [
+            Job.of(
+                f"soft labels, part {number}",
+                merge_scores,
+                {"scores": [folder.name for folder in parts], "weights": lesson.weights.tolist()},
+            )
+            for number, parts in enumerate(zip(*scored), start=1)
+        ]
+        self._run(labels, lesson.workspace, lesson.done)
+        student = self._student(lesson.members[0].classifier, lesson.workspace)
+        keys = [label.key for label in labels]
+        job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
+        (folder,) = self._run([job], lesson.workspace, lesson.done)
+        self.student_ = HeadClassifier.from_pretrained(folder / MODEL, model=student.model, device=self.device)
+        self.classes_, self.label_type_ = self.student_.classes_, self.student_.label_type_
+        self.teachers_, self.weights_ = teachers, lesson.weights.tolist()
+
+    def _student(self, member: PromptClassifier, workspace: Workspace) -> HeadClassifier:
+        """The unfitted student on a loaded backbone."""
+        if self.student is None:
+            settings: dict[str, Any] = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
+            fields = tuple(member.template.fields)
+            return HeadClassifier(member.model, fields=fields, max_steps=self.student_steps, **settings)
+        student: HeadClassifier = clone(self.student)
+        model = member.model if student.model is None else workspace.keep(load_backbone(student.model))
+        return student.set_params(model=model)

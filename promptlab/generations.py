@@ -1,0 +1,59 @@
+"""Which unlabelled examples a generation of iPET learns from.
+
+Source: iPET, arXiv:2001.07676, section 3.4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+ENOUGH = 1000  # examples that the last generation learns from
+FIRST = 10  # examples that the first generation learns from if there are no labelled ones
+
+
+def n_generations(n_labelled: int, growth: float) -> int:
+    """Generations after which a set that grows so has about 1,000 examples, at least 1."""
+    start, before = (n_labelled, 0) if n_labelled else (FIRST, 1)
+    return max(1, before + math.ceil(math.log(ENOUGH / start, growth) - 1e-9))
+
+
+def class_counts(labelled: Mapping[str, int], classes: Sequence[str], generation: int, growth: float) -> dict[str, int]:
+    """Examples of each class in the training set of a generation (from 1), so that the set keeps its proportions."""
+    if any(labelled.get(name) for name in classes):
+        return {name: round(labelled.get(name, 0) * growth**generation) for name in classes}
+    return {name: round(max(1, round(FIRST / len(classes))) * growth ** (generation - 1)) for name in classes}
+
+
+def draw_teachers(n_members: int, learner: int, share: float, rng: np.random.Generator) -> list[int]:
+    """Members that label for one of them: a share of the others, at least one."""
+    others = [number for number in range(n_members) if number != learner]
+    return sorted(rng.choice(others, max(1, round(share * len(others))), replace=False).tolist())
+
+
+def draw_rows(
+    log_probs: np.ndarray, column: int, count: int, rng: np.random.Generator, *, most_likely: int, whoever: bool
+) -> list[int]:
+    """Rows to learn as examples of a class, drawn in proportion to its probability.
+
+    They come from the rows for which it is the likeliest class; if there are none, or for ``whoever``, from those with
+    the highest scores. No row comes twice before all have come.
+
+    Args:
+        log_probs: (rows, classes).
+        column: of the class.
+        most_likely: how many count as those with the highest scores.
+        whoever: whether rows may be likelier to be of another class, as where nothing was trained yet.
+    """
+    if count < 1:
+        return []
+    own = log_probs[:, column]
+    pool = np.flatnonzero(log_probs.argmax(axis=1) == column)
+    if whoever or not len(pool):
+        pool = np.argsort(-own, kind="stable")[:most_likely]
+    pool = np.tile(pool, math.ceil(count / len(pool)))
+    weights = np.exp(own[pool] - own[pool].max()) + 1e-12  # so that a probability of 0 can be drawn where it must be
+    rows: list[int] = rng.choice(pool, count, replace=False, p=weights / weights.sum()).tolist()
+    return rows

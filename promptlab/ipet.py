@@ -1,0 +1,97 @@
+"""iPET: the members of PET teach one another before the student learns."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from promptlab.annotation import Lesson, load_scores
+from promptlab.distillation import PET
+from promptlab.errors import TuningError
+from promptlab.fitting import Labelled
+from promptlab.generations import class_counts, draw_rows, draw_teachers, n_generations
+from promptlab.jobs import Job
+from promptlab.merging import merged
+from promptlab.types import Example
+from promptlab.workspace import some_rows
+
+
+@dataclass(eq=False, repr=False)
+class IPET(PET):
+    """PET over generations: members teach one another on a training set that grows, before the student learns.
+
+    ``generations_`` says of every generation which members taught each one and how many examples of each class it had.
+
+    Source: iPET, arXiv:2001.07676, section 3.4.
+
+    Args:
+        generations: after the first; None for as many as it takes to about 1,000 examples.
+        growth_factor: d, by which the training set grows in each.
+        teacher_share: λ, the share of the other members that label for one.
+        n_most_likely: texts that count as the likeliest of a class where none is said to be one, or nothing is trained.
+    """
+
+    generations: int | None = None
+    growth_factor: float = 5.0
+    teacher_share: float = 0.25
+    n_most_likely: int = 100
+
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        if self.generations is not None and self.generations < 1:
+            raise TuningError(f"generations={self.generations} must be at least 1; without any, use PET.")
+        if not 1 < self.growth_factor < math.inf:
+            raise TuningError(f"growth_factor={self.growth_factor!r} must be above 1, usually 5.")
+        if not 0 < self.teacher_share <= 1:
+            raise TuningError(f"teacher_share={self.teacher_share!r} must be above 0 and at most 1, usually 0.25.")
+        if self.n_most_likely < 1:
+            raise TuningError(f"n_most_likely={self.n_most_likely!r} must be at least 1, usually 100.")
+        if self.repetitions * len(self._pairs()) < 2:
+            raise TuningError(
+                "iPET needs two members or more, which teach one another; give more pairs or repetitions."
+            )
+
+    def _n_generations(self, training: Labelled | None) -> int:
+        if self.generations is not None:
+            return self.generations
+        return n_generations(0 if training is None else len(training.examples), self.growth_factor)
+
+    def _teach(self, lesson: Lesson) -> list[Job]:
+        teachers = super()._teach(lesson)
+        self.generations_: list[dict[str, Any]] = []
+        for generation in range(1, self._n_generations(lesson.training) + 1):
+            scored = self._score(teachers, lesson.unlabelled, lesson.workspace, lesson.done)
+            members = [m._replace(name=f"{m.name}, generation {generation}") for m in lesson.members]
+            trains = [self._grown(lesson, scored, generation, learner) for learner in range(len(members))]
+            teachers = self._train_members(lesson, members, trains)
+        return teachers
+
+    def _grown(self, lesson: Lesson, scored: list[list[Path]], generation: int, learner: int) -> str:
+        """The hash of the training set of one member: the labelled examples and those that others are sure of."""
+        rng = np.random.default_rng([self.seed, generation, learner])
+        teachers = draw_teachers(len(scored), learner, self.teacher_share, rng)
+        log_probs = merged(np.stack([load_scores(scored[t]) for t in teachers]), lesson.weights[teachers])
+        known = lesson.training
+        names = sorted(lesson.members[learner].classifier.verbalizer.classes)
+        labelled = Counter() if known is None else Counter(known.labels)
+        counts = class_counts(labelled, names, generation, self.growth_factor)
+        drawn: list[Example] = []
+        for column, name in enumerate(names):
+            rows = draw_rows(
+                log_probs,
+                column,
+                counts[name] - labelled[name],
+                rng,
+                most_likely=self.n_most_likely,
+                whoever=known is None and generation == 1,
+            )
+            texts = some_rows(lesson.workspace, lesson.unlabelled.names, rows)
+            drawn += [Example(example.fields, name) for example in texts]
+        members = [lesson.members[t].name for t in teachers]
+        self.generations_.append({"generation": generation, "member": learner, "teachers": members, "counts": counts})
+        return lesson.workspace.put([*(known.examples if known else ()), *drawn])

@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import promptlab
+from promptlab import IPET, PET, HeadClassifier, PromptClassifier
+from promptlab.annotation import Lesson, load_scores, split_unlabelled, stream
+from promptlab.errors import DataError, JobError, SavedModelError, TuningError, UnknownNameError
+from promptlab.fitting import Labelled
+from promptlab.saving import load_any
+from promptlab.types import Example
+from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.workspace import Workspace
+
+TEXTS = ["the film was great", "a good story", "a dull mess", "the acting was bad"]
+LABELS = ["positive", "positive", "negative", "negative"]
+WORDS = {"positive": ["good", "great"], "negative": ["bad", "dull"]}
+PAIRS = [("{{ text_a }} . it was {{ mask }}", WORDS), ("{{ mask }} : {{ text_a }}", WORDS)]
+ADJECTIVES = ["great", "good", "bad", "dull", "terrible"]
+UNLABELLED = [f"the {noun} was {word}" for noun in ("film", "story") for word in ADJECTIVES]
+
+
+@pytest.fixture
+def bert(tiny_backbone):
+    return tiny_backbone("bert")
+
+
+@pytest.fixture
+def make(bert, tmp_path):
+    """A function that makes an unfitted PET of two members, or iPET."""
+    common = {
+        "repetitions": 1, "max_steps": 2, "learning_rate": 1e-3, "student_steps": 2, "device": "cpu",
+        "cache_dir": tmp_path / "cache",
+    }  # fmt: skip
+    return lambda cls=PET, pvps=PAIRS, model=bert, **settings: cls(pvps, model, **{**common, **settings})
+
+
+def texts(examples):
+    return [example.fields["text_a"] for example in examples]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["a", None, "b", None],
+        np.array(["a", None, "b", None], dtype=object),
+        pd.Series(["a", None, "b", None]),
+        ["a", float("nan"), "b", -1],
+        np.array(["a", "-1", "b", "-1"]),
+    ],
+)
+def test_rows_whose_label_is_missing_or_minus_one_are_unlabelled(labels):
+    training, rest = split_unlabelled(TEXTS, labels, ["a", "b"])
+
+    assert texts(training.examples) == [TEXTS[0], TEXTS[2]]
+    assert training.labels == ["a", "b"]
+    assert texts(rest) == [TEXTS[1], TEXTS[3]]
+
+
+def test_whole_numbers_stay_such_and_minus_one_is_a_label_where_a_class_is_called_so():
+    training, rest = split_unlabelled(TEXTS, np.array([0, -1, 1, -1]), ["0", "1"])
+    assert training.whole and training.labels == ["0", "1"] and len(rest) == 2
+
+    training, rest = split_unlabelled(TEXTS, [1, -1, 1, -1], ["-1", "1"])
+    assert training.labels == ["1", "-1", "1", "-1"] and rest == []
+
+
+def test_examples_carry_their_labels_or_none():
+    examples = [Example({"text_a": "x"}, "a"), Example({"text_a": "y"})]
+
+    training, rest = split_unlabelled(examples, None, ["a"])
+
+    assert (texts(training.examples), texts(rest)) == (["x"], ["y"])
+    assert split_unlabelled(TEXTS, [None] * 4, ["a"])[0] is None
+    assert split_unlabelled(None, None, ["a"]) == (None, [])
+    with pytest.raises(DataError, match="3 labels for 4 rows"):
+        split_unlabelled(TEXTS, ["a"] * 3, ["a"])
+
+
+def test_unlabelled_texts_come_from_lists_files_and_iterators(tmp_path):
+    (tmp_path / "rows.tsv").write_text("text_a\nin a file\n")
+
+    found = stream(
+        [Example({"text_a": "with a label"}, "a")], None, tmp_path / "rows.tsv", iter(["from", "an iterator"])
+    )
+
+    assert [(example.fields["text_a"], example.label) for example in found] == [
+        ("with a label", None), ("in a file", None), ("from", None), ("an iterator", None),
+    ]  # fmt: skip
+
+
+def test_an_iterator_is_read_in_parts(monkeypatch):
+    monkeypatch.setattr("promptlab.annotation.CHUNK", 3)
+    read = []
+    source = (read.append(i) or str(i) for i in range(100))
+
+    found = stream(source)
+
+    assert [next(found).fields["text_a"] for _ in range(4)] == ["0", "1", "2", "3"]
+    assert len(read) == 6
+
+
+def test_the_student_learns_the_members_merged_scores(make):
+    """Soft labels are the weighted mean of the members' scores, and a student without an MLM loss learns just these."""
+    pet = make(mlm_weight=0, student_steps=150, student=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    workspace = Workspace(pet.cache_dir)
+    scores = []
+    for job in pet.teachers_:
+        member = PromptClassifier.from_pretrained(workspace.result(job.key) / "model", model=pet.model, device="cpu")
+        scores.append(np.log(member.predict_proba(UNLABELLED)))
+    mean = np.average(scores, axis=0, weights=pet.weights_)
+
+    soft = [path for path in (pet.cache_dir / "results").iterdir() if "weights" in settings_in(path)]
+
+    assert len(soft) == 1
+    expected = np.exp(mean) / np.exp(mean).sum(axis=1, keepdims=True)
+    assert np.exp(load_scores(soft)) == pytest.approx(expected, abs=1e-5)
+    assert isinstance(pet.student_, HeadClassifier)
+    assert pet.predict_proba(UNLABELLED) == pytest.approx(expected, abs=0.1)
+    zero_shot = [
+        PromptClassifier(*p, pet.model, "none", device="cpu").fit(TEXTS, LABELS).score(TEXTS, LABELS) for p in PAIRS
+    ]
+    assert pet.weights_ == (zero_shot if sum(zero_shot) else [1.0, 1.0])
+
+
+def settings_in(folder):
+    return json.loads((folder / "job.json").read_text())["settings"]
+
+
+def test_parts_of_the_unlabelled_set_make_no_difference(make, tmp_path, monkeypatch):
+    settings = {"mlm_weight": 0.1, "weighting": "uniform"}
+    whole = make(**settings).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    for place in ("annotation", "workspace"):
+        monkeypatch.setattr(f"promptlab.{place}.CHUNK", 4)
+
+    parts = make(cache_dir=tmp_path / "parts", **settings).fit(TEXTS, LABELS, unlabeled=iter(UNLABELLED))
+
+    assert len(list((tmp_path / "parts" / "data").iterdir())) == 1 + 3
+    assert parts.predict_proba(TEXTS) == pytest.approx(whole.predict_proba(TEXTS), abs=1e-6)
+
+
+def test_labelled_and_unlabelled_rows_may_come_together(make):
+    labels = [1, 1, 0, 0] + [-1] * len(UNLABELLED)
+    words = {"1": ["good", "great"], "0": ["bad", "dull"]}
+    pairs = [(template, words) for template, _ in PAIRS]
+
+    pet = make(pvps=pairs).fit(TEXTS + UNLABELLED, labels)
+
+    assert pet.classes_.tolist() == [0, 1]
+    assert set(pet.predict(TEXTS)) <= {0, 1}
+    assert pet.score(TEXTS, [1, 1, 0, 0]) == np.mean(pet.predict(TEXTS) == [1, 1, 0, 0])
+
+
+def test_the_report_has_every_member_the_ensemble_and_the_student(make, tmp_path):
+    pet = make(repetitions=2).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    report = dict(pet.report(TEXTS, LABELS))
+
+    assert list(report) == ["1/1", "1/2", "2/1", "2/2", "ensemble", "student"]
+    assert report["student"] == pet.score(TEXTS, LABELS)
+    first = Workspace(pet.cache_dir).result(pet.teachers_[0].key) / "model"
+    member = PromptClassifier.from_pretrained(first, model=pet.model, device="cpu")
+    assert report["1/1"] == member.score(TEXTS, LABELS)
+    with pytest.raises(TuningError, match="cache_dir"):
+        make(cache_dir=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED).report(TEXTS, LABELS)
+
+
+def test_what_is_saved_is_the_student(make, saved_model, tmp_path):
+    pet = make(model=saved_model("bert")).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    pet.save_pretrained(tmp_path / "out")
+    loaded = load_any(tmp_path / "out", device="cpu")
+
+    assert type(loaded) is HeadClassifier
+    assert np.array_equal(loaded.predict_proba(TEXTS), pet.predict_proba(TEXTS))
+    with pytest.raises(SavedModelError, match="holds a HeadClassifier, not a PET"):
+        PET.from_pretrained(tmp_path / "out")
+
+
+def test_a_student_has_the_settings_it_was_given(make, tiny_backbone):
+    student = HeadClassifier(tiny_backbone("roberta"), "frozen", max_steps=3, pooling="first", device="cpu")
+
+    pet = make(student=student, student_steps=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    assert pet.student_.model_.backbone.name == "tiny-roberta"
+    assert (pet.student_.pooling, pet.student_.max_steps) == ("first", 3)
+    assert not hasattr(student, "model_")
+
+
+def test_without_labelled_texts_the_members_stay_untrained(make, bert):
+    pet = make(repetitions=2).fit(unlabeled=UNLABELLED)
+
+    alone = [PromptClassifier(*pair, bert, device="cpu").predict(TEXTS) for pair in PAIRS for _ in range(2)]
+    expected = [np.mean(chosen == LABELS) for chosen in alone]
+    assert [accuracy for _, accuracy in pet.report(TEXTS, LABELS)[:4]] == expected
+    assert pet.weights_ == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "error", "message"),
+    [
+        ({}, {}, DataError, "PET learns from unlabelled texts.*use PVPEnsemble"),
+        ({}, {"unlabeled": iter([])}, DataError, "PET learns from unlabelled texts"),
+        ({"weighting": "stacked"}, {}, UnknownNameError, "unknown weighting 'stacked'"),
+        ({"temperature": 0}, {}, TuningError, "temperature=0"),
+        ({"mlm_weight": -1e-4}, {}, TuningError, "mlm_weight=-0.0001"),
+        ({"mlm_ratio": 0}, {}, TuningError, "mlm_ratio=0"),
+        ({"max_distilled": 0}, {}, TuningError, "max_distilled=0"),
+        ({"student": "minilm"}, {}, TuningError, "student is a str"),
+        ({"student": HeadClassifier()}, {}, TuningError, "student_steps=2"),
+        ({"cls": IPET, "generations": 0}, {}, TuningError, "generations=0"),
+        ({"cls": IPET, "growth_factor": 1.0}, {}, TuningError, "growth_factor=1.0"),
+        ({"cls": IPET, "teacher_share": 0.0}, {}, TuningError, "teacher_share=0.0"),
+        ({"cls": IPET, "n_most_likely": 0}, {}, TuningError, "n_most_likely=0"),
+        ({"cls": IPET, "pvps": PAIRS[:1]}, {}, TuningError, "two members or more"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_trained(make, monkeypatch, settings, data, error, message):
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+
+    with pytest.raises(error, match=message):
+        make(**settings).fit(TEXTS, LABELS, **data)
+
+
+def test_masked_words_are_refused_for_a_causal_model(make, tiny_backbone):
+    pairs = [("{{ text_a }} was {{ mask }}", StringVerbalizer({"negative": "bad", "positive": "good"}))]
+    causal = tiny_backbone("gpt2")
+
+    with pytest.raises(TuningError, match=r"isn't a masked language model.*mlm_weight=0"):
+        make(pvps=pairs, model=causal).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    pet = make(pvps=pairs, model=causal, mlm_weight=0).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    assert pet.predict_proba(TEXTS).shape == (4, 2)
+
+
+def test_it_clones_and_is_not_fitted_before_fit(make):
+    ipet = make(IPET, teacher_share=0.5)
+
+    assert clone(ipet).get_params(deep=False) == ipet.get_params(deep=False)
+    with pytest.raises(NotFittedError, match="IPET isn't fitted"):
+        ipet.predict(TEXTS)
+
+
+def training_sets(ipet):
+    """Of the members of each generation, by the jobs that trained them."""
+    workspace, found = Workspace(ipet.cache_dir), {}
+    for path in sorted((ipet.cache_dir / "results").iterdir()):
+        job = json.loads((path / "job.json").read_text())
+        if job["name"].startswith("member") and job["settings"]["train"] is not None:
+            found[job["name"]] = workspace.examples(job["settings"]["train"])
+    return found
+
+
+def test_every_generation_learns_from_labelled_texts_and_balanced_draws_with_hard_labels(make):
+    labels = ["positive", "positive", "positive", "negative"]
+    ipet = make(IPET, generations=2, growth_factor=3, mlm_weight=0).fit(TEXTS, labels, unlabeled=UNLABELLED)
+
+    sets = training_sets(ipet)
+
+    assert len(sets) == 2 + 2 * 2
+    for name, examples in sets.items():
+        grown = 3 ** int(name[-1]) if "generation" in name else 1
+        assert Counter(example.label for example in examples) == {"positive": 3 * grown, "negative": grown}
+        assert [(e.fields["text_a"], e.label) for e in examples[:4]] == list(zip(TEXTS, labels, strict=True))
+        assert set(texts(examples[4:])) <= set(UNLABELLED)
+    assert [row["generation"] for row in ipet.generations_] == [1, 1, 2, 2]
+    assert [row["teachers"] for row in ipet.generations_] == [["2"], ["1"]] * 2
+    assert [job.name for job in ipet.teachers_] == ["member 1, generation 2", "member 2, generation 2"]
+
+
+def test_what_a_member_learns_from_does_not_depend_on_its_own_scores(make, tmp_path):
+    ipet = make(IPET)
+    with ipet._workspace() as workspace:
+        members = ipet._members(workspace, [])
+        chunks = workspace.put_chunks(Example({"text_a": text}) for text in UNLABELLED)
+        lesson = Lesson(workspace, members, Labelled.of(TEXTS, LABELS), None, chunks, np.ones(2), None)
+        ipet.generations_ = []
+
+        def learnt(learner, *scores):
+            folders = [tmp_path / str(number) for number in range(2)]
+            for folder, rows in zip(folders, scores, strict=True):
+                folder.mkdir(exist_ok=True)
+                np.save(folder / "scores.npy", np.log(rows))
+            return texts(workspace.examples(ipet._grown(lesson, [[folder] for folder in folders], 1, learner)))
+
+        one, other = np.array([[0.9, 0.1]] * 5 + [[0.2, 0.8]] * 5), np.array([[0.3, 0.7]] * 5 + [[0.6, 0.4]] * 5)
+
+        assert learnt(0, one, one) == learnt(0, other, one)
+        assert learnt(0, one, one) != learnt(0, one, other)
+        assert learnt(1, one, one) == learnt(1, one, other)
+
+
+def test_untrained_members_teach_with_their_best_hundred_and_nobody_hangs_on_a_class_that_is_never_said(make, bert):
+    with torch.no_grad():  # as no tiny model of a seed would: this word is never the likeliest
+        bert.decoder()[1][bert.token_ids("terrible")[0]] = -100.0
+    pairs = [(template, {"positive": "great", "negative": "bad", "never": "terrible"}) for template, _ in PAIRS]
+
+    ipet = make(IPET, pvps=pairs, generations=2, growth_factor=2, mlm_weight=0, n_most_likely=3)
+    ipet.fit(unlabeled=UNLABELLED)
+
+    sets = [examples for name, examples in training_sets(ipet).items() if "generation 2" in name]
+    assert [Counter(e.label for e in examples) for examples in sets] == [{"positive": 6, "negative": 6, "never": 6}] * 2
+    best = PromptClassifier(*pairs[1], bert, device="cpu")
+    scores = np.array(list(best.iter_log_proba([Example({"text_a": text}) for text in UNLABELLED])))
+    likeliest = {UNLABELLED[i] for i in np.argsort(-scores[:, list(best.classes_).index("never")])[:3]}
+    first = next(examples for name, examples in training_sets(ipet).items() if name == "member 1, generation 1")
+    assert {e.fields["text_a"] for e in first if e.label == "never"} <= likeliest
+
+
+DRIVER = """
+import json, os, random, signal, sys, time
+import promptlab.ensemble  # before any fork, and without running a model
+
+from promptlab import IPET
+
+base, cache, kills = sys.argv[1], sys.argv[2], int(sys.argv[3])
+words = {"positive": ["good", "great"], "negative": ["bad", "dull"]}
+pairs = [("{{ text_a }} . it was {{ mask }}", words), ("{{ mask }} : {{ text_a }}", words)]
+texts = ["the film was great", "a good story", "a dull mess", "the acting was bad"]
+rows = [f"the {noun} was {word}" for noun in ("film", "story") for word in ("great", "good", "bad", "dull")]
+
+def fit():
+    ipet = IPET(pairs, base, repetitions=1, max_steps=3, student_steps=4, generations=2, device="cpu", cache_dir=cache)
+    ipet.fit(texts, ["positive", "positive", "negative", "negative"], unlabeled=rows)
+    return ipet.predict_proba(texts).tolist()
+
+def finished():
+    folder = os.path.join(cache, "results")
+    names = [name for name in os.listdir(folder) if not name.startswith(".")] if os.path.isdir(folder) else []
+    return {name: os.stat(os.path.join(folder, name, "job.json")).st_mtime_ns for name in names}
+
+rng, seen = random.Random(0), {}
+for turn in range(kills):
+    pid = os.fork()
+    if not pid:
+        os.environ["TQDM_DISABLE"] = "1"
+        fit()
+        os._exit(0)
+    done = len(finished())
+    while len(finished()) < done + 1 and not os.waitpid(pid, os.WNOHANG)[0]:
+        time.sleep(0.01)
+    time.sleep(rng.random() * 0.2)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+    seen |= {name: time_ for name, time_ in finished().items() if name not in seen}
+result = fit()
+after = finished()
+print(json.dumps({"result": result, "repeated": [n for n, t in seen.items() if after[n] != t], "kept": len(seen),
+                  "all": len(after)}))
+"""
+
+
+def test_a_run_killed_three_times_ends_as_if_it_had_not_been_and_repeats_nothing(make, saved_model, tmp_path):
+    base = saved_model("bert")
+    (tmp_path / "driver.py").write_text(DRIVER)
+    settings = {"PYTHONPATH": str(Path(promptlab.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+
+    done = subprocess.run(
+        [sys.executable, tmp_path / "driver.py", base, tmp_path / "killed", "3"],
+        capture_output=True, text=True, env={**os.environ, **settings}, check=True,
+    )  # fmt: skip
+
+    report = json.loads(done.stdout.splitlines()[-1])
+    here = make(IPET, model=base, max_steps=3, student_steps=4, generations=2, learning_rate=None)
+    here.fit(TEXTS, LABELS, unlabeled=[text for text in UNLABELLED if not text.endswith("terrible")])
+    assert here.predict_proba(TEXTS) == pytest.approx(np.array(report["result"]), abs=1e-6)
+    assert report["repeated"] == []
+    assert 3 <= report["kept"] < report["all"] == 2 + 3 * (2 + 2) + 1 + 1
+
+
+def test_a_full_disk_leaves_what_is_finished(make, monkeypatch, tmp_path):
+    save, calls = np.save, []
+
+    def full_at_the_second(*arguments, **more):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return save(*arguments, **more)
+
+    monkeypatch.setattr("promptlab.members.np.save", full_at_the_second)
+    pet = make()
+    with pytest.raises(JobError, match=r"scores of member 2, part 1 failed: OSError: .*No space left"):
+        pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    finished = {path.name: path.stat().st_ino for path in (pet.cache_dir / "results").iterdir()}
+
+    pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    assert len(finished) == 2 + 2 + 1
+    assert all((pet.cache_dir / "results" / name).stat().st_ino == inode for name, inode in finished.items())

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from promptlab import PVP, PromptClassifier, PVPEnsemble, write_pvps
+from promptlab.errors import DataError, JobError, SavedModelError, TuningError, UnknownNameError, VerbalizerError
+from promptlab.saving import load_any
+from promptlab.tuning.adapter import Adapter
+from promptlab.tuning.lora import LoRA
+from promptlab.tuning.prefix import PTuningV2
+from promptlab.tuning.prompt_tuning import PromptTuning
+
+TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "the acting was bad", "a terrible film"]
+LABELS = ["positive"] * 3 + ["negative"] * 3
+WORDS = {"positive": ["good", "great"], "negative": ["bad", "dull"]}
+OTHER = {"negative": ["terrible"], "positive": ["great"]}
+PAIRS = [("{{ text_a }} . it was {{ mask }}", WORDS), ("{{ mask }} : {{ text_a }}", OTHER)]
+DEV = (TEXTS[::-1], LABELS[::-1])
+
+
+@pytest.fixture
+def bert(tiny_backbone):
+    return tiny_backbone("bert")
+
+
+@pytest.fixture
+def make(bert):
+    """A function that makes an unfitted ensemble of two pairs."""
+    common = {"repetitions": 1, "weighting": "uniform", "max_steps": 3, "learning_rate": 1e-3, "device": "cpu"}
+    return lambda pvps=PAIRS, model=bert, **settings: PVPEnsemble(pvps, model, **{**common, **settings})
+
+
+def softmax(rows):
+    return np.exp(rows) / np.exp(rows).sum(axis=-1, keepdims=True)
+
+
+def test_probabilities_are_the_softmax_of_the_mean_score(make):
+    ensemble = make(repetitions=2).fit(TEXTS, LABELS)
+    each = [member.predict_proba(TEXTS) for member in ensemble.members_.values()]
+
+    assert list(ensemble.members_) == ["1/1", "1/2", "2/1", "2/2"]
+    assert ensemble.classes_.tolist() == ["negative", "positive"]
+    expected = softmax(np.mean([np.log(rows) for rows in each], axis=0))
+    assert ensemble.predict_proba(TEXTS) == pytest.approx(expected, abs=1e-6)
+    assert np.allclose(ensemble.member_proba(TEXTS), each, atol=1e-6)
+    assert ensemble.score(TEXTS, LABELS) == np.mean(ensemble.predict(TEXTS) == LABELS)
+    assert ensemble.member_proba([]).shape == (4, 0, 2) and ensemble.predict([]).tolist() == []
+    assert not np.allclose(each[0], each[1]) and not np.allclose(each[0], each[2])
+
+
+def test_one_pair_alone_is_the_ordinary_classifier(make, bert):
+    alone = PromptClassifier(*PAIRS[0], bert, max_steps=3, learning_rate=1e-3, device="cpu", seed=5).fit(TEXTS, LABELS)
+
+    ensemble = make(PAIRS[:1], seed=5).fit(TEXTS, LABELS)
+
+    assert ensemble.predict_proba(TEXTS) == pytest.approx(alone.predict_proba(TEXTS), abs=1e-6)
+
+
+def test_weights_before_training_are_the_zero_shot_accuracies(make, bert):
+    ensemble = make(weighting="before").fit(TEXTS, LABELS)
+
+    expected = [
+        PromptClassifier(*pair, bert, "none", device="cpu").fit(TEXTS, LABELS).score(TEXTS, LABELS) for pair in PAIRS
+    ]
+    assert list(ensemble.weights_.values()) == (expected if sum(expected) else [1.0, 1.0])
+    scores = np.log([member.predict_proba(TEXTS) for member in ensemble.members_.values()])
+    merged = np.average(scores, axis=0, weights=list(ensemble.weights_.values()))
+    assert ensemble.predict_proba(TEXTS) == pytest.approx(softmax(merged), abs=1e-6)
+
+
+def test_weights_after_training_are_the_accuracies_on_dev(make):
+    dev = (TEXTS[:3] + TEXTS[3:5], LABELS[:5])
+
+    ensemble = make(weighting="after").fit(TEXTS, LABELS, eval_set=dev)
+
+    expected = {name: member.score(*dev) for name, member in ensemble.members_.items()}
+    assert ensemble.member_scores_ == expected
+    assert ensemble.weights_ == (expected if any(expected.values()) else dict.fromkeys(expected, 1.0))
+    chosen = [member.predict(dev[0]) for member in ensemble.members_.values()]
+    assert ensemble.agreement_[0, 1] == np.mean(chosen[0] == chosen[1])
+
+
+def test_stacking_is_learnt_on_dev(make):
+    ensemble = make(weighting="stacked").fit(TEXTS, LABELS, eval_set=DEV)
+    scores = np.log(ensemble.member_proba(TEXTS))
+
+    assert ensemble.predict_proba(TEXTS) == pytest.approx(np.exp(ensemble.stacking_(scores)), abs=1e-6)
+    assert ensemble.stacking_.coefficients.shape == (2, 4)
+
+
+def test_a_hard_vote_is_the_majoritys(make):
+    ensemble = make([*PAIRS, ("{{ text_a }} {{ mask }}", WORDS)], voting="hard").fit(TEXTS, LABELS)
+    chosen = [member.predict(TEXTS).tolist() for member in ensemble.members_.values()]
+
+    expected = [max(LABELS, key=[row[i] for row in chosen].count) for i in range(len(TEXTS))]
+    assert ensemble.predict(TEXTS).tolist() == expected
+
+
+@pytest.mark.parametrize("tuning", ["full", PromptTuning(length=3)])
+def test_a_saved_ensemble_comes_back_whole(make, saved_model, tmp_path, tuning):
+    ensemble = make(model=saved_model("bert"), tuning=tuning, weighting="stacked").fit(TEXTS, LABELS, eval_set=DEV)
+
+    ensemble.save_pretrained(tmp_path / "out")
+    loaded = load_any(tmp_path / "out", device="cpu")
+
+    assert type(loaded) is PVPEnsemble
+    assert loaded.predict_proba(TEXTS) == pytest.approx(ensemble.predict_proba(TEXTS), abs=1e-6)
+    assert loaded.weights_ == ensemble.weights_ and loaded.member_scores_ == ensemble.member_scores_
+    assert np.array_equal(loaded.agreement_, ensemble.agreement_)
+    first, second = (member.model_.backbone for member in loaded.members_.values())
+    assert first.memory is second.memory
+    again = clone(loaded).fit(TEXTS, LABELS, eval_set=DEV)
+    assert again.predict_proba(TEXTS) == pytest.approx(ensemble.predict_proba(TEXTS), abs=1e-6)
+    loaded.save_pretrained(tmp_path / "out")
+    assert np.array_equal(PVPEnsemble.from_pretrained(tmp_path / "out").predict(TEXTS), ensemble.predict(TEXTS))
+
+
+def test_saving_replaces_a_whole_ensemble_or_nothing(make, tmp_path, monkeypatch):
+    ensemble = make().fit(TEXTS, LABELS)
+    ensemble.save_pretrained(tmp_path / "out")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    monkeypatch.setattr("promptlab.saving.card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.save_pretrained(tmp_path / "out")
+
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    with pytest.raises(DataError, match="holds other files"):
+        ensemble.save_pretrained(tmp_path)
+
+
+def test_what_another_class_or_a_newer_version_saved_is_refused(make, bert, tmp_path):
+    PromptClassifier(*PAIRS[0], bert, "none", device="cpu").save_pretrained(tmp_path / "one")
+    make().fit(TEXTS, LABELS).save_pretrained(tmp_path / "many")
+    settings = json.loads((tmp_path / "many" / "promptlab.json").read_text())
+    settings["parameters"]["from_the_future"] = 1
+    (tmp_path / "many" / "promptlab.json").write_text(json.dumps(settings))
+
+    with pytest.raises(SavedModelError, match="holds a PromptClassifier, not a PVPEnsemble"):
+        PVPEnsemble.from_pretrained(tmp_path / "one")
+    with pytest.raises(SavedModelError, match="from_the_future"):
+        PVPEnsemble.from_pretrained(tmp_path / "many")
+
+
+@pytest.mark.parametrize("tuning", [PromptTuning(length=3), PTuningV2(length=2), Adapter(size=4), LoRA(rank=2)])
+def test_members_that_train_little_share_the_models_memory_and_a_batch(make, bert, tuning):
+    ensemble = make(tuning=tuning).fit(TEXTS, LABELS)
+    before = bert.embedding_weight().data_ptr()
+    alone = [member.predict_proba(TEXTS) for member in ensemble.members_.values()]
+
+    (joint,) = ensemble._joined()
+
+    assert list(joint.classifiers) == list(ensemble.members_)
+    for member in ensemble.members_.values():
+        own = [w.data_ptr() for w in member.model_.backbone.model.parameters() if not w.requires_grad]
+        assert before in own
+    assert np.allclose(ensemble.member_proba(TEXTS), alone, atol=1e-6)
+
+
+def test_members_with_weights_of_their_own_run_one_after_the_other(make):
+    assert make().fit(TEXTS, LABELS)._joined() == []
+
+
+def test_pairs_may_have_models_of_their_own(make, bert, tiny_backbone):
+    roberta = tiny_backbone("roberta")
+    words = {"positive": ["a"], "negative": ["b"]}
+
+    ensemble = make([("{{ text_a }} {{ mask }}", WORDS), ("{{ text_a }} {{ mask }}", words)], [bert, roberta])
+    ensemble.fit(TEXTS, LABELS)
+
+    assert [m.model_.backbone.name for m in ensemble.members_.values()] == ["tiny-bert", "tiny-roberta"]
+    with pytest.raises(TuningError, match="3 models for 2 pairs"):
+        make(model=[bert, bert, roberta]).fit(TEXTS, LABELS)
+
+
+def test_labels_come_back_as_whole_numbers(make, tmp_path):
+    words = {"10": ["good", "great"], "9": ["bad", "dull"]}
+    ensemble = make([("{{ text_a }} {{ mask }}", words)] * 2).fit(TEXTS, [10, 10, 10, 9, 9, 9])
+
+    assert ensemble.classes_.tolist() == [9, 10]
+    assert ensemble.member_proba(TEXTS).mean(axis=0)[0] == pytest.approx(ensemble.predict_proba(TEXTS)[0], abs=0.05)
+    assert ensemble.score(TEXTS, [10, 10, 10, 9, 9, 9]) == np.mean(ensemble.predict(TEXTS) == [10, 10, 10, 9, 9, 9])
+
+
+def test_pairs_come_from_a_file_and_keep_their_names(make, tmp_path):
+    write_pvps(tmp_path / "pvps.yaml", [PVP(*PAIRS[0], "plain"), PVP(*PAIRS[1], "colon"), PVP(*PAIRS[1], "colon")])
+
+    ensemble = make(tmp_path / "pvps.yaml").fit(TEXTS, LABELS)
+
+    assert list(ensemble.members_) == ["plain", "colon", "colon (3)"]
+
+
+def test_finished_members_are_not_trained_again(make, tmp_path, monkeypatch):
+    first = make(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained again"))
+
+    again = make(cache_dir=tmp_path / "cache", voting="hard").fit(TEXTS, LABELS)
+
+    assert np.array_equal(again.member_proba(TEXTS), first.member_proba(TEXTS))
+    with pytest.raises(pytest.fail.Exception):
+        make(cache_dir=tmp_path / "cache").fit(TEXTS[::-1], LABELS[::-1])
+
+
+def test_it_clones_and_is_not_fitted_before_fit(make):
+    ensemble = make(voting="hard")
+
+    assert clone(ensemble).get_params()["voting"] == "hard"
+    with pytest.raises(NotFittedError, match="PVPEnsemble isn't fitted"):
+        ensemble.predict(TEXTS)
+
+
+def test_a_failing_member_is_named_and_the_finished_ones_are_kept(make, tmp_path, monkeypatch):
+    learn, calls = PromptClassifier.learn, []
+
+    def full_at_the_second(self, *data, **more):
+        calls.append(self.seed)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return learn(self, *data, **more)
+
+    monkeypatch.setattr(PromptClassifier, "learn", full_at_the_second)
+    ensemble = make(cache_dir=tmp_path / "cache", repetitions=2)
+
+    with pytest.raises(JobError, match=r"member 1/2 failed: OSError: .*No space left on device"):
+        ensemble.fit(TEXTS, LABELS)
+
+    ensemble.fit(TEXTS, LABELS)
+    assert len(calls) == 5  # the first one isn't trained again
+
+
+@pytest.mark.parametrize(
+    ("pvps", "settings", "error", "message"),
+    [
+        ([], {}, DataError, r"pvps=\[\]"),
+        (PAIRS[0], {}, DataError, "pair 1 is '{{ text_a"),
+        ([PAIRS[0], ("{{ text_a }} {{ mask }}", {"negative": "bad", "neutral": "dull"})], {}, VerbalizerError,
+         "'1' has positive, negative and '2' has negative, neutral"),
+        ([PAIRS[0], ("{{ text_a }} {{ mask }}", {"negative": "unheardof", "positive": "good"})], {}, VerbalizerError,
+         "member '2': label word 'unheardof'"),
+        (PAIRS, {"weighting": "best"}, UnknownNameError, "unknown weighting 'best'"),
+        (PAIRS, {"voting": "loud"}, UnknownNameError, "unknown voting 'loud'"),
+        (PAIRS, {"weighting": "after"}, TuningError, "weighting='after' is learnt on dev examples"),
+        (PAIRS, {"weighting": "stacked"}, TuningError, "weighting='stacked' is learnt on dev examples"),
+        (PAIRS, {"repetitions": 0}, TuningError, "repetitions=0"),
+        (PAIRS, {"executor": "slurm"}, UnknownNameError, "unknown executor 'slurm'"),
+        (PAIRS, {"checkpoint_dir": "x"}, TuningError, "set cache_dir"),
+        (PAIRS, {"patience": 2}, TuningError, "patience=2"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_told_before_anything_is_trained(make, monkeypatch, pvps, settings, error, message):
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+
+    with pytest.raises(error, match=message):
+        make(pvps, **settings).fit(TEXTS, LABELS)
+
+
+def test_labels_that_no_member_knows_are_told(make):
+    with pytest.raises(UnknownNameError, match="unknown label 'neutral'"):
+        make().fit(TEXTS, ["neutral"] * 3 + LABELS[3:])
+
+
+def test_a_hard_vote_has_no_use_for_stacking(make):
+    with pytest.raises(TuningError, match="voting='hard' has no use"):
+        make(weighting="stacked", voting="hard").fit(TEXTS, LABELS, eval_set=DEV)
+
+
+def test_an_ensemble_is_no_model_to_export(make, tmp_path):
+    with pytest.raises(TuningError, match="several models"):
+        make().export_model(tmp_path / "x")
