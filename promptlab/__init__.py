@@ -24,12 +24,9 @@ _PUBLIC = {
     "HeadClassifier": "promptlab.head_classifier",
     "IPET": "promptlab.ipet",
     "JointClassifier": "promptlab.joint",
-<<<<<<< HEAD
     "MultiLabelClassifier": "promptlab.multilabel",
-=======
     "PET": "promptlab.distillation",
     "PVPEnsemble": "promptlab.ensemble",
->>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
     "PromptClassifier": "promptlab.classifier",
     "PromptGenerator": "promptlab.generator",
     "PromptlabError": "promptlab.errors",

@@ -233,7 +233,7 @@ class PET(PVPMembers):
         job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
         (folder,) = self._run([job], lesson.workspace, lesson.done)
         self.student_ = HeadClassifier.from_pretrained(folder / MODEL, model=student.model, device=self.device)
-        self.classes_, self.label_type_ = self.student_.classes_, self.student_.label_type_
+        self.classes_ = self.student_.classes_
         self.teachers_, self.weights_ = teachers, lesson.weights.tolist()
 
     def _student(self, member: PromptClassifier, workspace: Workspace) -> HeadClassifier:

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from promptlab import __version__, saving
 from promptlab.backbones.catalog import load_backbone
 from promptlab.classifier import PromptClassifier
+from promptlab.data.labels import label_type
 from promptlab.data.readers import as_examples
 from promptlab.errors import SavedModelError, TuningError, UnknownNameError
 from promptlab.files import atomic_folder
@@ -26,7 +27,7 @@ from promptlab.merging import Stacking, accuracies, agreement, merged, votes, we
 from promptlab.parts import resolve_tuning
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
-from promptlab.text_classifier import CHUNK
+from promptlab.text_estimator import CHUNK
 from promptlab.types import Example
 
 WEIGHTINGS = ("uniform", "before", "after", "stacked")
@@ -176,7 +177,7 @@ class PVPEnsemble(PVPMembers):
             "tuning": TUNINGS.to_dict(resolve_tuning(self.tuning)),
             "model": {"name": first.model_.backbone.name, "revision": first.model_.backbone.revision},
             "classes": list(first.model_.verbalizer.classes),
-            "label_type": self.label_type_,
+            "label_type": label_type(self.classes_),
             "pvps": [
                 {"name": name, "template": TEMPLATES.to_dict(template), "verbalizer": VERBALIZERS.to_dict(verbalizer)}
                 for name, template, verbalizer in self._pairs()

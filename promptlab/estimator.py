@@ -117,6 +117,12 @@ class TrainedEstimator(BaseEstimator):
                 f"eval_set is {shown(eval_set)}; pass a pair (X, y), or (X, None) if the examples carry their labels."
             )
 
+    def _check_untrained(self) -> None:
+        """Refuse settings that have no use where nothing is trained."""
+        for name in ("max_steps", "epochs", "learning_rate"):
+            if (value := getattr(self, name)) is not None:
+                raise TuningError(f"tuning 'none' trains nothing, so that {name}={value!r} has no use; leave it out.")
+
     def _ready(self) -> Any:
         self._check_values()
         if not hasattr(self, "model_"):

@@ -94,17 +94,21 @@ class SoftLabelled(NamedTuple):
         """Log-probabilities (examples, classes) in another order of the classes."""
         return self.log_probs[:, [list(self.classes).index(name) for name in classes]]
 
+    @property
+    def scorer(self) -> Callable[[Tensor, Tensor], DevScore]:
+        """As for labels: distributions are learnt from, never scored by."""
+        return dev_score
+
 
 Training = Labelled | SoftLabelled
 Objective = Callable[[PromptModel], TrainableModel]  # makes a model around the model, whose forward pass is the loss
 
 
 class EncodedSet(NamedTuple):
-<<<<<<< HEAD
-    """Encoded prompts, ``n_variants`` for each example, the targets of each example and how they score a model."""
-=======
-    """Encoded prompts, ``n_variants`` for each example, and the class of each example, or log-probabilities of all."""
->>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
+    """Encoded prompts, ``n_variants`` for each example, the targets of each example and how they score a model.
+
+    The targets of ordinary classification are classes, or log-probabilities of all.
+    """
 
     rows: list[Encoded]
     targets: Tensor
@@ -113,17 +117,12 @@ class EncodedSet(NamedTuple):
 
     @property
     def row_targets(self) -> Tensor:
-<<<<<<< HEAD
         """The targets of each prompt."""
         return self.targets.repeat_interleave(self.n_variants, dim=0)
 
     def score(self, log_probs: Tensor) -> DevScore:
         """Of class log-probabilities of the examples, (examples, classes)."""
         return self.scorer(log_probs, self.targets)
-=======
-        """The class of each prompt."""
-        return self.targets.repeat_interleave(self.n_variants, dim=0)
->>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
 
     @classmethod
     def of(cls, data: Training, model: PromptModel, max_length: int | None) -> EncodedSet:

@@ -15,14 +15,10 @@ from promptlab.errors import VerbalizerError
 from promptlab.fitting import Labelled
 from promptlab.inference import average_variants, encode_untrained, in_batches
 from promptlab.parts import resolve_template
-<<<<<<< HEAD
-from promptlab.types import Example
-from promptlab.verbalizers.independent import IndependentHead
-=======
 from promptlab.types import Example, MaskStates
+from promptlab.verbalizers.independent import IndependentHead
 
 CHUNK = 256  # prompts whose logits of the whole vocabulary are held at once
->>>>>>> c4d68c7f01a176ebb18f98a5b53080c190f6b45c
 
 
 @torch.inference_mode()
@@ -70,20 +66,9 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
     Raises:
         VerbalizerError: if the verbalizer has no label words.
     """
-<<<<<<< HEAD
-    model = classifier._ready().to(resolve_device(classifier.device)).eval()
-    words = _label_words(model.verbalizer)
-    head: Any = model.head.inner if isinstance(model.head, IndependentHead) else model.head
-    if words is None or not hasattr(head, "word_scores"):
-        raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")
-    encoded = model.encode(as_examples(X), max_length=classifier.max_length)
-    answers = in_batches(model.backbone, encoded, model.read)
-    log_probs = average_variants(model.head(answers), model.template.n_variants).cpu()  # (examples, classes)
-=======
     model, words, answers = _read(classifier, as_examples(X))
-    head = model.head
-    log_probs = average_variants(head(answers), model.template.n_variants).cpu()  # (examples, classes)
->>>>>>> c4d68c7f01a176ebb18f98a5b53080c190f6b45c
+    head = _word_head(model)
+    log_probs = average_variants(model.head(answers), model.template.n_variants).cpu()  # (examples, classes)
     scores = head.word_scores(answers).unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()
     shares = head.word_weights().cpu()  # (classes, words), 0 where padded
     valid = shares > 0
@@ -111,12 +96,13 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
     """
     data = Labelled.of(X, y)
     model, words, answers = _read(classifier, data.examples)
-    scores = model.head.word_scores(answers)  # (prompts, classes, words)
+    head = _word_head(model)
+    scores = head.word_scores(answers)  # (prompts, classes, words)
     if isinstance(answers, MaskStates):
         chunks = answers.hidden[:, 0].split(CHUNK)
         scores = scores - torch.cat([answers.lm_head(h).logsumexp(dim=-1) for h in chunks])[:, None, None]
     scores = scores.unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()  # (examples, classes, words)
-    targets, weights = data.targets(list(words)), model.head.word_weights().cpu()
+    targets, weights = data.targets(list(words)), head.word_weights().cpu()
     means = {name: scores[targets == i].mean(dim=0) for i, name in enumerate(words) if (targets == i).any()}
     return [
         {
@@ -135,10 +121,15 @@ def _read(classifier: Any, examples: Sequence[Example]) -> tuple[Any, Mapping[st
     """A classifier's model, its label words, and the model's answers to the prompts of some examples."""
     model = classifier._ready().to(resolve_device(classifier.device)).eval()
     words = _label_words(model.verbalizer)
-    if words is None or not hasattr(model.head, "word_scores"):
+    if words is None or not hasattr(_word_head(model), "word_scores"):
         raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")
     encoded = model.encode(examples, max_length=classifier.max_length)
     return model, words, in_batches(model.backbone, encoded, model.read)
+
+
+def _word_head(model: Any) -> Any:
+    """The head that scores words, where another one stands around it."""
+    return model.head.inner if isinstance(model.head, IndependentHead) else model.head
 
 
 def _report(

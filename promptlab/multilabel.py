@@ -10,16 +10,17 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
+from promptlab.data.labels import sorted_classes
 from promptlab.devices import resolve_device
 from promptlab.errors import SavedModelError, TemplateError, shown
-from promptlab.fitting import Labelled
+from promptlab.fitting import Labelled, Objective, Training
 from promptlab.inference import in_batches
 from promptlab.interfaces import Template, Tuning, Verbalizer
 from promptlab.model import PromptModel
 from promptlab.multilabel_model import MultiLabelled, MultiLabelModel
 from promptlab.parts import resolve_template, resolve_verbalizer
 from promptlab.templates.demonstrations import AnsweredTemplate
-from promptlab.text_estimator import TextEstimator, sorted_classes
+from promptlab.text_estimator import TextEstimator
 from promptlab.thresholds import HALF, check_threshold, choose_thresholds
 
 
@@ -144,11 +145,11 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         check_threshold(self.threshold)
 
     def _train(
-        self, model: PromptModel, tuning: Tuning, training: Labelled, dev: Labelled | None
+        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labelled | None, objective: Objective | None
     ) -> list[dict[str, float]]:
         """Training starts where each class is as likely as it is among the training texts."""
         model.to(resolve_device(self.device)).eval()
         rows = model.encode(training.examples, max_length=self.max_length)
         log_odds = in_batches(model.backbone, rows, lambda batch: model.head.log_odds(model.read(batch)))
         model.head.start(log_odds, training.targets(model.verbalizer.classes))
-        return super()._train(model, tuning, training, dev)
+        return super()._train(model, tuning, training, dev, objective)

@@ -151,11 +151,8 @@ ESTIMATORS = Registry(
     "estimator",
     {
         "HeadClassifier": "promptlab.head_classifier:HeadClassifier",
-<<<<<<< HEAD
         "MultiLabelClassifier": "promptlab.multilabel:MultiLabelClassifier",
-=======
         "PVPEnsemble": "promptlab.ensemble:PVPEnsemble",
->>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
         "PromptClassifier": "promptlab.classifier:PromptClassifier",
         "PromptGenerator": "promptlab.generator:PromptGenerator",
         "TokenClassifier": "promptlab.tagger:TokenClassifier",
@@ -174,19 +171,13 @@ WORD_SEARCHES = Registry(
 TEMPLATE_SEARCHES = Registry(
     "template search",
     {
-<<<<<<< HEAD
-<<<<<<< HEAD
-        "heuristic": "promptlab.search.heuristic:HeuristicSearch",
-        "paraphrase": "promptlab.search.heuristic:ParaphraseSearch",
-=======
+        "autoprompt": "promptlab.search.autoprompt:AutoPromptSearch",
         "bart": "promptlab.search.generated_t5:BartTemplates",
+        "heuristic": "promptlab.search.heuristic:HeuristicSearch",
         "lm": "promptlab.search.generated_lm:CausalTemplates",
         "masked-lm": "promptlab.search.generated_masked:MaskedTemplates",
+        "paraphrase": "promptlab.search.heuristic:ParaphraseSearch",
         "t5": "promptlab.search.generated_t5:T5Templates",
->>>>>>> ba445dbf80f93d4026b90baa2a91874ed507387d
-=======
-        "autoprompt": "promptlab.search.autoprompt:AutoPromptSearch",
->>>>>>> 2a6fcd9f6b26e76a87762a37ac48c319779d6fa4
     },
 )
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from promptlab.data.labels import label_type, sorted_classes
 from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
-from promptlab.errors import TuningError
 from promptlab.estimator import TrainedEstimator
-from promptlab.fitting import EncodedSet, Labelled, fit_model
+from promptlab.fitting import EncodedSet, Labelled, Objective, Training, fit_model
 from promptlab.inference import calibrate, predict_log_probs
 from promptlab.interfaces import Template, Tuning, Verbalizer
 from promptlab.model import PromptModel
@@ -39,13 +39,15 @@ class TextEstimator(TrainedEstimator):
         """The verbalizer for the classes seen in training, or (None) for none seen."""
         raise NotImplementedError
 
-    def _fit(self, verbalizer: Verbalizer, training: Labelled, dev: Labelled | None) -> Self:
+    def _fit(
+        self, verbalizer: Verbalizer, training: Training, dev: Labelled | None, *, objective: Objective | None = None
+    ) -> Self:
         """Build and train a model, and become fitted with it."""
         tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
             template = tuning.edit(self._template().bind(training.examples, verbalizer))
             model = self.model_class.build(template, verbalizer, fresh_backbone(self.model, self.device), tuning)
-            history = self._train(model, tuning, training, dev)
+            history = self._train(model, tuning, training, dev, objective)
         return self.become(model, whole=training.whole, history=history)
 
     def become(self, model: PromptModel, *, whole: bool, history: list[dict[str, float]]) -> Self:
@@ -69,13 +71,17 @@ class TextEstimator(TrainedEstimator):
 
     def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Class probabilities of one example after the other, in constant memory."""
+        return map(np.exp, self.iter_log_proba(examples))
+
+    def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        """Their logarithms, in nats, which don't become 0 where a class is unlikely."""
         model = self._ready()
         model.to(resolve_device(self.device)).eval()
         order = [list(model.verbalizer.classes).index(str(name)) for name in self.classes_]
         source = iter(examples)
         while chunk := list(itertools.islice(source, CHUNK)):
             log_probs = predict_log_probs(model, model.encode(chunk, max_length=self.max_length))
-            yield from log_probs.exp().numpy()[:, order]
+            yield from log_probs.numpy()[:, order]
 
     def saved_parts(self) -> dict[str, Any]:
         model = self._ready()
@@ -83,7 +89,7 @@ class TextEstimator(TrainedEstimator):
             "template": TEMPLATES.to_dict(model.template),
             "verbalizer": VERBALIZERS.to_dict(model.verbalizer),
             "classes": list(model.verbalizer.classes),
-            "label_type": "int" if self.classes_.dtype.kind == "i" else "str",
+            "label_type": label_type(self.classes_),
         }
 
     @classmethod
@@ -104,7 +110,7 @@ class TextEstimator(TrainedEstimator):
         self.classes_ = sorted_classes(names, whole=whole)
 
     def _train(
-        self, model: PromptModel, tuning: Tuning, training: Labelled, dev: Labelled | None
+        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labelled | None, objective: Objective | None
     ) -> list[dict[str, float]]:
         held_out = None if dev is None else EncodedSet.of(dev, model, self.max_length)
         if tuning.defaults.max_steps == 0:  # zero-shot
@@ -116,20 +122,12 @@ class TextEstimator(TrainedEstimator):
             held_out,
             self._training_settings(tuning, len(training.examples), model.backbone.hidden_size),
             checkpoint=self.checkpoint_dir,
+            objective=objective,
         )
 
     def _score_untrained(self, model: PromptModel, dev: EncodedSet | None) -> list[dict[str, float]]:
-        given = [name for name in ("max_steps", "epochs", "learning_rate") if getattr(self, name) is not None]
-        if given:
-            value = getattr(self, given[0])
-            raise TuningError(f"tuning 'none' trains nothing, so that {given[0]}={value!r} has no use; leave it out.")
+        self._check_untrained()
         if dev is None:
             return []
         score = dev.score(predict_log_probs(model.to(resolve_device(self.device)).eval(), dev.rows))
         return [{"step": 0, **score.record()}]
-
-
-def sorted_classes(names: Sequence[str], *, whole: bool) -> np.ndarray:
-    """Classes in order, as whole numbers if their labels came as such and every class is one."""
-    whole = whole and all(name.lstrip("-").isdecimal() for name in names)
-    return np.array(sorted(map(int, names) if whole else names))

@@ -129,11 +129,7 @@ class Batch:
     attention_mask: Tensor  # (batch, length), 1 where a token stands
     segment_ids: Tensor  # (batch, length)
     mask_index: Tensor  # (batch, masks)
-<<<<<<< HEAD
-    labels: Tensor | None = None  # (batch,) class indices, or (batch, classes) 1 where one of several holds
-=======
-    labels: Tensor | None = None  # (batch,) class indices, or (batch, classes) log-probabilities to learn from
->>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
+    labels: Tensor | None = None  # (batch,) class indices; (batch, classes) where classes hold together, or log-probs
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""

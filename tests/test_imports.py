@@ -21,8 +21,7 @@ LAYERS = (  # each imports what stands before it, never what stands after it
     ("library", "soft_tokens", "pvp", "thresholds"),
     PARTS,
     ("devices", "parts", "trainable", "model"),
-<<<<<<< HEAD
-    ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "saving"),
+    ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "objectives", "saving"),
     (
         "estimator",
         "text_estimator",
@@ -33,14 +32,8 @@ LAYERS = (  # each imports what stands before it, never what stands after it
         "multilabel_model",
     ),
     ("classifier", "head_classifier", "generator", "joint", "tagger", "multilabel"),
-    ("pretraining", "inspection", "evaluation", "demo", "search", "jobs", "ensemble", "distillation"),
-=======
-    ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "objectives", "saving"),
-    ("estimator", "text_classifier", "joint_model", "generator_model", "tagger_model"),
-    ("classifier", "head_classifier", "generator", "joint", "tagger"),
     ("pretraining", "inspection", "evaluation", "demo", "search", "workspace", "jobs", "merging", "generations"),
     ("members", "annotation", "ensemble", "distillation", "ipet"),
->>>>>>> d559aefa0a1b2d45e4b4f45ddd555f5c88afac5d
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

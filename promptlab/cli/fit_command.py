@@ -108,19 +108,14 @@ def command(
 
     TRAIN is CSV, TSV, JSON Lines or Parquet.
     """
-<<<<<<< HEAD
-    if head and (template or verbalizer or demonstrations or calibrate):
-        raise click.UsageError("--head takes no --template, --verbalizer, --demonstrations or --calibrate.")
-    if multi_label and (head or demonstrations or calibrate):
-        raise click.UsageError("--multi-label takes no --head, --demonstrations or --calibrate.")
-    if not multi_label and (threshold or separator is not None):
-        raise click.UsageError("--threshold and --separator go with --multi-label.")
-=======
     if head and (template or verbalizer or pvp or demonstrations or calibrate):
         raise click.UsageError("--head takes no --template, --verbalizer, --pvp, --demonstrations or --calibrate.")
     if pvp and (template or verbalizer):
         raise click.UsageError("--pvp has a template and a verbalizer; leave --template and --verbalizer out.")
->>>>>>> c4d68c7f01a176ebb18f98a5b53080c190f6b45c
+    if multi_label and (head or demonstrations or calibrate):
+        raise click.UsageError("--multi-label takes no --head, --demonstrations or --calibrate.")
+    if not multi_label and (threshold or separator is not None):
+        raise click.UsageError("--threshold and --separator go with --multi-label.")
     if demonstration_style and not demonstrations:
         raise click.UsageError("--demonstration-style goes with --demonstrations.")
     if (

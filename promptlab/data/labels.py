@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from promptlab.errors import DataError, shown
 
@@ -29,6 +31,17 @@ def label_name(value: Any, where: str) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         raise DataError(f"{where} has the label {value!r}; expected one class, so pass a single column of labels.")
     return str(value)
+
+
+def sorted_classes(names: Sequence[str], *, whole: bool) -> np.ndarray:
+    """Classes in order, as whole numbers if their labels came as such and every class is one."""
+    whole = whole and all(name.lstrip("-").isdecimal() for name in names)
+    return np.array(sorted(map(int, names) if whole else names))
+
+
+def label_type(classes: np.ndarray) -> str:
+    """``"int"`` or ``"str"``, as saved models name it."""
+    return "int" if classes.dtype.kind == "i" else "str"
 
 
 def label_list(value: Any, where: str, *, separator: str | None = None) -> tuple[str, ...]:
