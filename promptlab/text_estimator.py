@@ -107,7 +107,7 @@ class TextEstimator(TrainedEstimator):
         self._set_classes(model.verbalizer.classes, whole=saved["label_type"] == "int")
 
     def _set_classes(self, names: Sequence[str], *, whole: bool) -> None:
-        self.classes_ = sorted_classes(names, whole=whole)
+        self.classes_ = np.array(sorted_classes(names, whole=whole))
 
     def _train(
         self, model: PromptModel, tuning: Tuning, training: Training, dev: Labelled | None, objective: Objective | None

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from promptlab.errors import DataError, shown
 
 
@@ -33,14 +31,14 @@ def label_name(value: Any, where: str) -> str:
     return str(value)
 
 
-def sorted_classes(names: Sequence[str], *, whole: bool) -> np.ndarray:
+def sorted_classes(names: Sequence[str], *, whole: bool) -> list[Any]:
     """Classes in order, as whole numbers if their labels came as such and every class is one."""
     whole = whole and all(name.lstrip("-").isdecimal() for name in names)
-    return np.array(sorted(map(int, names) if whole else names))
+    return sorted(map(int, names)) if whole else sorted(names)
 
 
-def label_type(classes: np.ndarray) -> str:
-    """``"int"`` or ``"str"``, as saved models name it."""
+def label_type(classes: Any) -> str:
+    """``"int"`` or ``"str"``, as saved models name it, of an array of classes."""
     return "int" if classes.dtype.kind == "i" else "str"
 
 
