@@ -183,6 +183,16 @@ def test_the_best_templates_come_with_the_label_words_that_a_search_finds_for_th
     assert {pair.template for pair in pairs} == {one.found.template for one in ranked[:2]}
 
 
+def test_found_label_words_that_a_template_has_already_come_once(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    words = search_words(SOURCES[0], TRAIN, model=backbone, n=2, device="cpu", seed=5)
+    ranked = rank_templates([found(SOURCES[0], words=words[1].label_words)], task(backbone), Ranking(rounds=()))
+
+    pairs = with_searched_words(ranked, task(backbone), assignments=2)
+
+    assert [pair.label_words for pair in pairs] == [words[1].label_words, words[0].label_words]
+
+
 def test_budgets_are_rankings_that_grow():
     assert [len(ranking.rounds) for ranking in RANKINGS.values()] == [2, 3, 3]
     totals = [sum(r.rounds) * r.entrants for r in RANKINGS.values()]
