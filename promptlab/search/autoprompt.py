@@ -23,7 +23,7 @@ from promptlab.errors import SearchError
 from promptlab.inference import in_batches
 from promptlab.search.state import SearchState
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
-from promptlab.search.trigger_scores import Penalty, TriggerScores, class_losses, errors, word_losses
+from promptlab.search.trigger_scores import Penalty, TriggerScores, class_losses, errors, ranked, word_losses
 from promptlab.search.triggers import TriggerText, allowed_tokens
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example
@@ -118,7 +118,7 @@ class RunningSearch:
         self.backbone = task.backbone.copy().eval().requires_grad_(False)
         source = settings.template or _default_template(task)
         self.text = TriggerText(source, self.backbone, task.train, max_length=task.max_length)
-        self.start = _start_ids(settings.start, self.text)
+        self.start = self.text.start(settings.start)
         self.blank = self.backbone.tokenizer.mask_token_id  # None for models without one
         n_blank = self.start.count(self.blank)
         if settings.iterations < n_blank:
@@ -210,22 +210,6 @@ class RunningSearch:
         return FoundTemplate(source, "autoprompt", one["dev_accuracy"], task.label_words, origin)
 
 
-def ranked(weight: Tensor, gradient: Tensor, allowed: Tensor) -> list[int]:
-    """Allowed tokens by the first-order decrease of the loss if they took a slot, the largest first.
-
-    Source: AutoPrompt, arXiv:2010.15980, equation 2.
-
-    Args:
-        weight: embeddings, (vocabulary, embedding).
-        gradient: of the loss with respect to the slot's vector, (embedding,).
-        allowed: (vocabulary,), True for tokens that may be taken.
-    """
-    decrease = -(weight @ gradient)  # (vocabulary,)
-    order = decrease.masked_fill(~allowed, -torch.inf).argsort(descending=True, stable=True)
-    ids: list[int] = order[: int(allowed.sum())].tolist()
-    return ids
-
-
 def _targets(name: str, examples: Sequence[Example], classes: Sequence[str]) -> Tensor:
     if not examples:
         raise SearchError(f"{name} is empty; a search learns from train and chooses by dev: give labelled examples.")
@@ -250,21 +234,6 @@ def _default_template(task: SearchTask) -> str:
     if len(texts) > 1:
         return " {{ mask }} {{ trigger(3) }} ".join(texts)
     return texts[0] + " {{ trigger(3) }} {{ mask }}."
-
-
-def _start_ids(words: str | None, text: TriggerText) -> list[int]:
-    tokenizer = text.backbone.tokenizer
-    if words is None and tokenizer.mask_token_id is not None:
-        return [tokenizer.mask_token_id] * text.n
-    ids = text.backbone.token_ids(words or "the")
-    ids = ids * text.n if len(ids) == 1 else ids
-    if len(ids) != text.n or not text.keeps(ids):
-        pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
-        raise SearchError(
-            f"start={words!r} is {len(ids)} tokens ({pieces}), but there are {text.n} trigger slots; give words of one "
-            "token for all of them, or of as many tokens."
-        )
-    return ids
 
 
 def _identity(settings: AutoPromptSearch, task: SearchTask) -> dict[str, Any]:

@@ -152,3 +152,19 @@ class TriggerScores:
         batch = self.backbone.collate([self.rows.encoded[row] for row in rows]).to(self.device)
         index = torch.tensor(rows)
         return batch, self.rows.places[index].to(self.device), self.rows.targets[index].to(self.device)
+
+
+def ranked(weight: Tensor, gradient: Tensor, allowed: Tensor) -> list[int]:
+    """Allowed tokens by the first-order decrease of the loss if they took a slot, the largest first.
+
+    Source: AutoPrompt, arXiv:2010.15980, equation 2.
+
+    Args:
+        weight: embeddings, (vocabulary, embedding).
+        gradient: of the loss with respect to the slot's vector, (embedding,).
+        allowed: (vocabulary,), True for tokens that may be taken.
+    """
+    decrease = -(weight @ gradient)  # (vocabulary,)
+    order = decrease.masked_fill(~allowed, -torch.inf).argsort(descending=True, stable=True)
+    ids: list[int] = order[: int(allowed.sum())].tolist()
+    return ids

@@ -64,6 +64,25 @@ class TriggerText:
         """Trigger tokens of a prompt."""
         return sum(self.slots)
 
+    def start(self, words: str | None) -> list[int]:
+        """Ids that the slots begin with: of words, or the mask token (``"the"`` for models without one) if None.
+
+        Raises:
+            SearchError: if the words are neither one token nor as many as there are slots.
+        """
+        tokenizer = self.backbone.tokenizer
+        if words is None and tokenizer.mask_token_id is not None:
+            return [tokenizer.mask_token_id] * self.n
+        ids = self.backbone.token_ids("the" if words is None else words)
+        trigger = ids * self.n if len(ids) == 1 else ids
+        if len(trigger) != self.n or not self.keeps(trigger):
+            pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
+            raise SearchError(
+                f"start={words!r} is {len(ids)} tokens ({pieces}), but there are {self.n} trigger slots; give words of "
+                "one token for all of them, or of as many tokens."
+            )
+        return trigger
+
     def write(self, trigger: Sequence[int]) -> str:
         """The ordinary template in which these tokens stand as text."""
         tokens, written, end = iter(trigger), "", 0

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from promptlab.search.autoprompt import ranked
-from promptlab.search.trigger_scores import TriggerScores, class_losses, errors, word_losses
+from promptlab.search.trigger_scores import TriggerScores, class_losses, errors, ranked, word_losses
 from promptlab.search.triggers import TriggerText, filled
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Batch, Example, MaskStates
