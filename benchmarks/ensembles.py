@@ -10,22 +10,18 @@ what is equal among them. Finished runs are kept in results/ensembles.json; the 
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
+import functools
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fewshot
 import numpy as np
+from sweep import MODEL, SEEDS, keep, mean, parser, sweep
 
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
-from promptlab.files import atomic_file
 from promptlab.fitting import Labelled
 from promptlab.merging import Stacking
 from promptlab.types import Example
@@ -81,23 +77,23 @@ def run(task: str, size: int, seed: int, folder: Path | str, device: str) -> dic
             accuracies[name], seconds[name] = value, time.perf_counter() - start
             start = time.perf_counter()
 
-        note("head fine-tuning", HeadClassifier(fewshot.MODEL, seed=seed, device=device).fit(train).score(test))
-        ensemble = PVPEnsemble(pairs, fewshot.MODEL, weighting="uniform", **common).fit(train)
+        note("head fine-tuning", HeadClassifier(MODEL, seed=seed, device=device).fit(train).score(test))
+        ensemble = PVPEnsemble(pairs, MODEL, weighting="uniform", **common).fit(train)
         scores = np.log(np.maximum(ensemble.member_proba(test), 1e-30))
         targets = Labelled.of(test, None).targets(list(ensemble.classes_)).numpy()
         members = dict(zip(ensemble.members_, (scores.argmax(axis=2) == targets).mean(axis=1).tolist()))
         note("ensemble, uniform", ensemble.score(test))
         for name, settings in (("weighted", {}), ("hard vote", {"weighting": "uniform", "voting": "hard"})):
-            note(f"ensemble, {name}", PVPEnsemble(pairs, fewshot.MODEL, **settings, **common).fit(train).score(test))
+            note(f"ensemble, {name}", PVPEnsemble(pairs, MODEL, **settings, **common).fit(train).score(test))
         on_dev = np.log(np.maximum(ensemble.member_proba(dev), 1e-30))
         own = Labelled.of(dev, None).targets(list(ensemble.classes_)).numpy()
         stacked = Stacking.fitted(on_dev, own, seed=seed)(scores)
         note("ensemble, stacked", float((stacked.argmax(axis=1) == targets).mean()))
-        student = HeadClassifier(fewshot.MODEL, seed=seed, device=device, **STUDENT)
+        student = HeadClassifier(MODEL, seed=seed, device=device, **STUDENT)
         plain = {"student": student, "mlm_weight": 0.0, **common}
-        note("PET", PET(pairs, fewshot.MODEL, **plain).fit(train, unlabeled=unlabelled).score(test))
-        note("iPET", IPET(pairs, fewshot.MODEL, **plain).fit(train, unlabeled=unlabelled).score(test))
-        whole = PET(pairs, fewshot.MODEL, student=student, **common).fit(train, unlabeled=unlabelled)
+        note("PET", PET(pairs, MODEL, **plain).fit(train, unlabeled=unlabelled).score(test))
+        note("iPET", IPET(pairs, MODEL, **plain).fit(train, unlabeled=unlabelled).score(test))
+        whole = PET(pairs, MODEL, student=student, **common).fit(train, unlabeled=unlabelled)
         note("PET, masked words", whole.score(test))
     accuracies |= {
         "worst member": min(members.values()),
@@ -116,7 +112,7 @@ def table(results: Mapping[str, Any]) -> str:
         cells = []
         for task, size in columns:
             rows = [row["accuracies"] for key, row in results.items() if _of(key, task, size)]
-            cells.append(fewshot.mean([100 * row[name] for row in rows if name in row]))
+            cells.append(mean([100 * row[name] for row in rows if name in row]))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -126,44 +122,31 @@ def _of(key: str, task: str, size: int) -> bool:
 
 
 def write(results: Mapping[str, Any]) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers", "scikit-learn")}
-    about = {"model": fewshot.MODEL, "date": str(datetime.date.today()), "versions": versions}
-    fewshot.RESULTS.mkdir(exist_ok=True)
-    with atomic_file(fewshot.RESULTS / "ensembles.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": results}, indent=1) + "\n")
     seeds = sorted({int(key.rsplit("/", 1)[1]) for key in results})
     note = (
         f"Test accuracy in %, mean (standard deviation) over the draws {', '.join(map(str, seeds))}; columns say how "
-        f"many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {fewshot.MODEL}; five "
+        f"many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; five "
         f"patterns, one verbalizer and one seed each; at most {TEST:,} test rows. Nothing is selected on dev, but "
         "stacking learns on as many further labelled texts. Best and worst members are so by their test accuracy. "
-        "“Masked words” adds PET's "
-        f"auxiliary loss. {about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+        "“Masked words” adds PET's auxiliary loss."
     )
-    with atomic_file(fewshot.RESULTS / "ensembles.md") as path:
-        path.write_text("\n\n".join(["# Ensembles, PET and iPET", table(results), note]) + "\n")
+    keep("ensembles", "Ensembles, PET and iPET", results, [table(results)], note, packages=["scikit-learn"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--tasks", nargs="+", default=list(FILES), choices=list(FILES))
-    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), choices=SIZES)
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(fewshot.SEEDS), choices=fewshot.SEEDS)
-    parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
-    path = fewshot.RESULTS / "ensembles.json"
-    results = json.loads(path.read_text())["runs"] if path.exists() else {}
-    for seed in options.seeds:
-        for task in options.tasks:
-            for size in options.sizes:
-                key = f"{task}/{size}/{seed}"
-                if key not in results:
-                    results[key] = run(task, size, seed, options.folder, options.device)
-                    print(key, {name: round(v, 3) for name, v in results[key]["accuracies"].items()}, flush=True)
-                    write(results)
-    write(results)
-    print(table(results))
+    options_of = parser(__doc__, folder=True)
+    options_of.add_argument("--device", default="cpu")
+    options_of.add_argument("--tasks", nargs="+", default=list(FILES), choices=list(FILES))
+    options_of.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), choices=SIZES)
+    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
+    options = options_of.parse_args()
+    jobs = [
+        (f"{task}/{size}/{seed}", functools.partial(run, task, size, seed, options.folder, options.device))
+        for seed in options.seeds
+        for task in options.tasks
+        for size in options.sizes
+    ]
+    print(table(sweep("ensembles", jobs, write, processes=options.processes)))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, s
     POOL: ("autoprompt", {}),
 }
 UNTRAINED = Ranking(rounds=())
-TRAINED = Ranking(rounds=(25, 50, 100), entrants=8)
+TRAINED = Ranking(rounds=(25, 50, 100), entrants=4)
 MAX_LENGTH = 128
 
 
