@@ -5,8 +5,8 @@
 
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
 and 16 dev examples a class and keeps what it finds; ``score`` chooses among it by dev and scores on test: zero-shot
-the template that is best zero-shot, fine-tuned the one that successive halving by fine-tuning leaves. ``autoprompt
-(pool)`` searches with all training sentences of SST-2 but 500, which choose, and stays frozen. Finished runs are kept
+the template that is best zero-shot, fine-tuned the one that successive halving by fine-tuning leaves. With the
+``pool``, AutoPrompt searches with all training sentences of SST-2 but 500, which choose, and the model stays frozen. Finished runs are kept
 in results/templates.json; the tables go to results/templates.md.
 """
 
@@ -28,14 +28,16 @@ from promptlab.search.ranking import Ranking, rank_templates
 from promptlab.search.task import FoundTemplate, SearchTask
 
 TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
-POOL = "autoprompt (pool)"
+POOLS = ("autoprompt (pool)", "autoprompt (pool), behind the library's")
+AT_LENGTH = {"iterations": 150, "candidates": 100, "examples": 512}
 ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, settings
     "library": ("", {}),
     "heuristic": ("heuristic", {}),
     "autoprompt": ("autoprompt", {}),
     "masked-lm (minilm)": ("masked-lm", {}),
     "lm (smollm2)": ("lm", {"generator": "smollm2"}),
-    POOL: ("autoprompt", {}),
+    POOLS[0]: ("autoprompt", AT_LENGTH),
+    POOLS[1]: ("autoprompt", {**AT_LENGTH, "template": "{{ text_a }} All in all, it was {{ trigger(3) }} {{ mask }}."}),
 }
 UNTRAINED = Ranking(rounds=())
 TRAINED = Ranking(rounds=(25, 50, 100), entrants=4)
@@ -44,7 +46,7 @@ MAX_LENGTH = 128
 
 def task_of(task: str, engine: str, seed: int, folder: Path, device: str) -> tuple[SearchTask, Any]:
     """What is searched for, and the test rows."""
-    train, dev, test = data("sst2-all" if engine == POOL else task, seed, folder)
+    train, dev, test = data("sst2-all" if engine in POOLS else task, seed, folder)
     words = dict(verbalizer_entry(task).label_words)
     return SearchTask(train, dev, words, loaded(MODEL).to(device), seed, MAX_LENGTH), test
 
@@ -68,7 +70,7 @@ def score(task: str, engine: str, seed: int, folder: Path, device: str, found: l
     untrained = rank_templates(candidates, what, UNTRAINED)[0]
     frozen = PromptClassifier(untrained.found.template, what.label_words, what.backbone, "none", **settings)
     result = {"zero_shot": accuracy(frozen, test), "template": untrained.found.template, "device": device}
-    if engine == POOL:
+    if engine in POOLS:
         return result
     trained = rank_templates(candidates, what, TRAINED)[0]
     tuned = PromptClassifier(trained.found.template, what.label_words, what.backbone, "full", **settings)
@@ -97,7 +99,7 @@ def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in % (872, 1,000 and 277 rows), mean (standard deviation) over the splits "
         f"{', '.join(map(str, SEEDS))}; 16 training and 16 dev examples a class, which also choose the template; label "
-        f"words are the library's; model {MODEL}, float32. {POOL}: 6,420 training and 500 dev sentences, model frozen."
+        f"words are the library's; model {MODEL}, float32. Pool: 6,420 training and 500 dev sentences, model frozen."
     )
     keep("templates", "Template search", results, ["\n".join(lines), "\n".join(["Split 13:", "", *samples])], note)
 
@@ -117,7 +119,7 @@ def main() -> None:
         for seed in options.seeds
         for task in options.tasks
         for engine in options.engines
-        if engine != POOL or task == "sst2"
+        if engine not in POOLS or task == "sst2"
     ]
     place = (options.folder, options.device)
     known = stored("templates")
