@@ -6,8 +6,8 @@
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
 and 16 dev examples a class and keeps what it finds; ``score`` chooses among it by dev and scores on test: zero-shot
 the template that is best zero-shot, fine-tuned the one that successive halving by fine-tuning leaves. With the
-``pool``, AutoPrompt searches with all training sentences of SST-2 but 500, which choose, and the model stays frozen. Finished runs are kept
-in results/templates.json; the tables go to results/templates.md.
+``pool``, AutoPrompt searches with all training sentences of SST-2 but 500, which choose, and the model stays frozen.
+Finished runs are kept in results/templates.json; the tables go to results/templates.md.
 """
 
 from __future__ import annotations
