@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sweep import MODEL, SEEDS, keep, mean, parser, sweep
+from sweep import MODEL, SEEDS, keep, mean, parser, placed, sweep
 
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
 from promptlab.fitting import Labelled
@@ -38,7 +38,7 @@ PAIRS = {
         [f"sst2/{name}" for name in ("it-was", "all-in-all", "it-was-first", "just", "in-summary")],
     ),
 }
-STUDENT = {"max_steps": 1000, "batch_size": 16}
+STUDENT = {"max_steps": 400, "batch_size": 32}
 ROWS = (
     "head fine-tuning", "worst member", "mean member", "best member", "ensemble, uniform", "ensemble, weighted",
     "ensemble, hard vote", "ensemble, stacked", "PET", "PET, masked words", "iPET",
@@ -69,7 +69,7 @@ def run(task: str, size: int, seed: int, folder: Path | str, device: str) -> dic
     accuracies: dict[str, float] = {}
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as cache:
-        common = {"repetitions": 1, "seed": seed, "device": device, "cache_dir": cache}
+        common = {"repetitions": 1, "seed": seed, **placed(device), "cache_dir": cache}
         start = time.perf_counter()
 
         def note(name: str, value: float) -> None:
@@ -77,7 +77,7 @@ def run(task: str, size: int, seed: int, folder: Path | str, device: str) -> dic
             accuracies[name], seconds[name] = value, time.perf_counter() - start
             start = time.perf_counter()
 
-        note("head fine-tuning", HeadClassifier(MODEL, seed=seed, device=device).fit(train).score(test))
+        note("head fine-tuning", HeadClassifier(MODEL, seed=seed, **placed(device)).fit(train).score(test))
         ensemble = PVPEnsemble(pairs, MODEL, weighting="uniform", **common).fit(train)
         scores = np.log(np.maximum(ensemble.member_proba(test), 1e-30))
         targets = Labelled.of(test, None).targets(list(ensemble.classes_)).numpy()
@@ -89,7 +89,7 @@ def run(task: str, size: int, seed: int, folder: Path | str, device: str) -> dic
         own = Labelled.of(dev, None).targets(list(ensemble.classes_)).numpy()
         stacked = Stacking.fitted(on_dev, own, seed=seed)(scores)
         note("ensemble, stacked", float((stacked.argmax(axis=1) == targets).mean()))
-        student = HeadClassifier(MODEL, seed=seed, device=device, **STUDENT)
+        student = HeadClassifier(MODEL, seed=seed, **placed(device), **STUDENT)
         plain = {"student": student, "mlm_weight": 0.0, **common}
         note("PET", PET(pairs, MODEL, **plain).fit(train, unlabeled=unlabelled).score(test))
         note("iPET", IPET(pairs, MODEL, **plain).fit(train, unlabeled=unlabelled).score(test))
