@@ -1,6 +1,7 @@
 """Ensembles, PET and iPET against single prompts and a head: few labelled and 5,000 unlabelled texts, minilm.
 
-    python benchmarks/ensembles.py FOLDER [--tasks ag_news sst-2] [--sizes 10 50 100] [--seeds 13 …] [--device cuda]
+    python benchmarks/ensembles.py FOLDER [--tasks ag_news sst-2] [--sizes 10 50 100] [--seeds 13 …] [--groups …]
+        [--device cuda]
 
 FOLDER holds ``ag_news`` (train.tsv.gz, test.tsv.gz) and ``sst-2`` (train.tsv, dev.tsv). Labelled texts are drawn from
 the training pool, as many of each class as can be, and so are the unlabelled ones, whose labels are dropped. There is
@@ -12,23 +13,23 @@ from __future__ import annotations
 
 import functools
 import statistics
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sweep import MODEL, SEEDS, keep, mean, parser, placed, sweep
+from sweep import MODEL, RESULTS, SEEDS, keep, mean, parser, placed, sweep
 
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
 from promptlab.fitting import Labelled
 from promptlab.merging import Stacking
 from promptlab.types import Example
 
+CACHE = RESULTS / "ensembles"  # members that several groups of methods share
 SIZES = (10, 50, 100)
 UNLABELLED = 5000
-TEST = 2000  # rows at most
+TEST = 1000  # rows at most
 FILES = {"ag_news": ("train.tsv.gz", "test.tsv.gz"), "sst-2": ("train.tsv", "dev.tsv")}
 NAMES = {"ag_news": "AG News", "sst-2": "SST-2"}
 PAIRS = {
@@ -59,48 +60,68 @@ def draw(pool: Sequence[Example], size: int, seed: int) -> tuple[list[Example], 
     return *labelled, [Example(pool[row].fields) for row in rest]
 
 
-def run(task: str, size: int, seed: int, folder: Path | str, device: str) -> dict[str, Any]:
-    """All methods on one draw; accuracies on the test rows, and seconds."""
-    pool, test = (read_examples(Path(folder) / task / name) for name in FILES[task])
+def run(task: str, size: int, seed: int, what: str, folder: Path, device: str) -> dict[str, Any]:
+    """Test accuracies of the methods of a group on one draw, and the group's seconds."""
+    pool, test = (read_examples(folder / task / name) for name in FILES[task])
     train, dev, unlabelled = draw(pool, size, seed)
-    test = test[:TEST]
     verbalizer, templates = PAIRS[task]
     pairs = [PVP(template, verbalizer, template.split("/")[1]) for template in templates]
-    accuracies: dict[str, float] = {}
-    seconds: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as cache:
-        common = {"repetitions": 1, "seed": seed, **placed(device), "cache_dir": cache}
-        start = time.perf_counter()
+    common = {"repetitions": 1, "seed": seed, **placed(device), "cache_dir": CACHE / f"{task}-{size}-{seed}"}
+    start = time.perf_counter()
+    accuracies = GROUPS[what](pairs, train, dev, unlabelled, test[:TEST], common)
+    return {"accuracies": accuracies, "seconds": time.perf_counter() - start, "device": device}
 
-        def note(name: str, value: float) -> None:
-            nonlocal start
-            accuracies[name], seconds[name] = value, time.perf_counter() - start
-            start = time.perf_counter()
 
-        note("head fine-tuning", HeadClassifier(MODEL, seed=seed, **placed(device)).fit(train).score(test))
-        ensemble = PVPEnsemble(pairs, MODEL, weighting="uniform", **common).fit(train)
-        scores = np.log(np.maximum(ensemble.member_proba(test), 1e-30))
-        targets = Labelled.of(test, None).targets(list(ensemble.classes_)).numpy()
-        members = dict(zip(ensemble.members_, (scores.argmax(axis=2) == targets).mean(axis=1).tolist()))
-        note("ensemble, uniform", ensemble.score(test))
-        for name, settings in (("weighted", {}), ("hard vote", {"weighting": "uniform", "voting": "hard"})):
-            note(f"ensemble, {name}", PVPEnsemble(pairs, MODEL, **settings, **common).fit(train).score(test))
-        on_dev = np.log(np.maximum(ensemble.member_proba(dev), 1e-30))
-        own = Labelled.of(dev, None).targets(list(ensemble.classes_)).numpy()
-        stacked = Stacking.fitted(on_dev, own, seed=seed)(scores)
-        note("ensemble, stacked", float((stacked.argmax(axis=1) == targets).mean()))
-        student = HeadClassifier(MODEL, seed=seed, **placed(device), **STUDENT)
-        plain = {"student": student, "mlm_weight": 0.0, **common}
-        note("PET", PET(pairs, MODEL, **plain).fit(train, unlabeled=unlabelled).score(test))
-        note("iPET", IPET(pairs, MODEL, **plain).fit(train, unlabeled=unlabelled).score(test))
-        whole = PET(pairs, MODEL, student=student, **common).fit(train, unlabeled=unlabelled)
-        note("PET, masked words", whole.score(test))
-    accuracies |= {
-        "worst member": min(members.values()),
-        "mean member": statistics.mean(members.values()),
-        "best member": max(members.values()),
-    }
-    return {"accuracies": accuracies, "members": members, "seconds": seconds, "unlabelled": len(unlabelled)}
+def ensembles(
+    pairs: list[PVP],
+    train: list[Example],
+    dev: list[Example],
+    unlabelled: list[Example],
+    test: list[Example],
+    common: dict[str, Any],
+) -> dict[str, float]:
+    """Members, ensembles of them, and a head alone."""
+    found = {}
+    settings = {name: common[name] for name in ("seed", "device", "precision")}
+    found["head fine-tuning"] = HeadClassifier(MODEL, **settings).fit(train).score(test)
+    ensemble = PVPEnsemble(pairs, MODEL, weighting="uniform", **common).fit(train)
+    scores = np.log(np.maximum(ensemble.member_proba(test), 1e-30))
+    targets = Labelled.of(test, None).targets(list(ensemble.classes_)).numpy()
+    members = (scores.argmax(axis=2) == targets).mean(axis=1).tolist()
+    found |= {"worst member": min(members), "mean member": statistics.mean(members), "best member": max(members)}
+    found["ensemble, uniform"] = ensemble.score(test)
+    found["ensemble, weighted"] = PVPEnsemble(pairs, MODEL, **common).fit(train).score(test)
+    hard = PVPEnsemble(pairs, MODEL, weighting="uniform", voting="hard", **common)
+    found["ensemble, hard vote"] = hard.fit(train).score(test)
+    on_dev = np.log(np.maximum(ensemble.member_proba(dev), 1e-30))
+    own = Labelled.of(dev, None).targets(list(ensemble.classes_)).numpy()
+    stacked = Stacking.fitted(on_dev, own, seed=common["seed"])(scores)
+    found["ensemble, stacked"] = float((stacked.argmax(axis=1) == targets).mean())
+    return found
+
+
+def distilled(
+    method: Callable[..., Any],
+    name: str,
+    pairs: list[PVP],
+    train: list[Example],
+    dev: list[Example],
+    unlabelled: list[Example],
+    test: list[Example],
+    common: dict[str, Any],
+) -> dict[str, float]:
+    """PET or iPET: a student that learns from members' labels of unlabelled texts."""
+    settings = {key: common[key] for key in ("seed", "device", "precision")}
+    student = HeadClassifier(MODEL, **settings, **STUDENT)
+    return {name: method(pairs, MODEL, student=student, **common).fit(train, unlabeled=unlabelled).score(test)}
+
+
+GROUPS: Mapping[str, Callable[..., dict[str, float]]] = {
+    "ensembles": ensembles,
+    "PET": functools.partial(distilled, functools.partial(PET, mlm_weight=0.0), "PET"),
+    "iPET": functools.partial(distilled, functools.partial(IPET, mlm_weight=0.0), "iPET"),
+    "PET, masked words": functools.partial(distilled, PET, "PET, masked words"),
+}
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -122,7 +143,7 @@ def _of(key: str, task: str, size: int) -> bool:
 
 
 def write(results: Mapping[str, Any]) -> None:
-    seeds = sorted({int(key.rsplit("/", 1)[1]) for key in results})
+    seeds = sorted({int(key.split("/")[2]) for key in results})
     note = (
         f"Test accuracy in %, mean (standard deviation) over the draws {', '.join(map(str, seeds))}; columns say how "
         f"many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; five "
@@ -138,13 +159,18 @@ def main() -> None:
     options_of.add_argument("--device", default="cpu")
     options_of.add_argument("--tasks", nargs="+", default=list(FILES), choices=list(FILES))
     options_of.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), choices=SIZES)
+    options_of.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
     options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
     options = options_of.parse_args()
     jobs = [
-        (f"{task}/{size}/{seed}", functools.partial(run, task, size, seed, options.folder, options.device))
+        (
+            f"{task}/{size}/{seed}/{group}",
+            functools.partial(run, task, size, seed, group, options.folder, options.device),
+        )
         for seed in options.seeds
         for task in options.tasks
         for size in options.sizes
+        for group in options.groups
     ]
     print(table(sweep("ensembles", jobs, write, processes=options.processes)))
 

@@ -29,7 +29,7 @@ from promptlab.search.task import FoundTemplate, SearchTask
 
 TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
 POOLS = ("autoprompt (pool)", "autoprompt (pool), behind the library's")
-AT_LENGTH = {"iterations": 150, "candidates": 100, "examples": 512}
+AT_LENGTH = {"iterations": 60}
 ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, settings
     "library": ("", {}),
     "heuristic": ("heuristic", {}),
