@@ -35,7 +35,7 @@ NAMES = {"ag_news": "AG News", "sst-2": "SST-2"}
 PAIRS = {
     "ag_news": ("ag_news/pet", [f"ag_news/{name}" for name in ("colon", "category", "news", "dash", "brackets")]),
     "sst-2": (
-        "sst2/lm-bff",
+        "sst2/great-terrible",
         [f"sst2/{name}" for name in ("it-was", "all-in-all", "it-was-first", "just", "in-summary")],
     ),
 }

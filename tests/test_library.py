@@ -238,7 +238,7 @@ def test_the_name_of_a_task_alone_means_its_first_entry():
 
 def test_a_full_name_finds_the_published_template_and_words():
     assert template_entry("sst2/it-was").template == "{{ text_a }} It was {{ mask }}."
-    assert verbalizer_entry("sst2/lm-bff").label_words == {"negative": ("terrible",), "positive": ("great",)}
+    assert verbalizer_entry("sst2/great-terrible").label_words == {"negative": ("terrible",), "positive": ("great",)}
 
 
 def test_labels_that_yaml_would_read_as_numbers_or_booleans_stay_text():
@@ -256,8 +256,8 @@ def test_an_unknown_task_suggests_the_nearest(find):
 def test_an_unknown_template_or_verbalizer_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'sst2/it-was'"):
         template_entry("sst2/it-wass")
-    with pytest.raises(UnknownNameError, match="did you mean 'sst2/lm-bff'"):
-        verbalizer_entry("sst2/lm-bf")
+    with pytest.raises(UnknownNameError, match="did you mean 'sst2/great-terrible'"):
+        verbalizer_entry("sst2/great-terible")
 
 
 @pytest.mark.parametrize("text", ["templates: [", "just text", "templates: {}", "description: d"])
