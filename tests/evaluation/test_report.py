@@ -18,6 +18,7 @@ from promptlab.search.task import FoundTemplate, SearchTask
 from promptlab.search.templates import Leaderboard
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell", "microsoft-edge")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 NASTY = "<script>document.title = 'x'</script> & \"quoted\" <b>bold"
 WORDS = {"n": ("bad",), "p": ("good", "great")}
 DEV = [Example({"text_a": text}, label) for text, label in [(NASTY, "p"), ("a good film", "p"), ("a dull mess", "n")]]
@@ -168,8 +169,8 @@ def test_a_real_browser_shows_it(tiny_backbone, tmp_path):
     browser = next(path for path in map(shutil.which, BROWSERS) if path)
 
     shown = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", (tmp_path / "report.html").as_uri()],
-        capture_output=True, text=True, timeout=60, check=True,
+        [browser, *FLAGS, f"--user-data-dir={tmp_path}/profile", "--dump-dom", (tmp_path / "report.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
     ).stdout  # fmt: skip
 
     assert "<title>Template search: ByHand on tiny &amp; nasty</title>" in shown
