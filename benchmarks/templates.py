@@ -1,11 +1,11 @@
 """Template search: the library's template, rules, AutoPrompt, and templates that minilm or smollm2 write.
 
     python benchmarks/templates.py FOLDER find [--tasks …] [--engines …] [--seeds …]
-    python benchmarks/templates.py FOLDER score [--tasks …] [--engines …] [--seeds …]
+    python benchmarks/templates.py FOLDER zero-shot | fine-tuned [--tasks …] [--engines …] [--seeds …]
 
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
-and 16 dev examples a class and keeps what it finds; ``score`` chooses among it by dev and scores on test: zero-shot
-the template that is best zero-shot, fine-tuned the one that successive halving by fine-tuning leaves. With the
+and 16 dev examples a class and keeps what it finds; the others choose among it by dev and score on test: ``zero-shot``
+the template that is best zero-shot, ``fine-tuned`` the one that successive halving by fine-tuning leaves. With the
 ``pool``, AutoPrompt searches with all training sentences of SST-2 but 500, which choose, and the model stays frozen.
 Finished runs are kept in results/templates.json; the tables go to results/templates.md.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, s
     POOLS[0]: ("autoprompt", AT_LENGTH),
     POOLS[1]: ("autoprompt", {**AT_LENGTH, "template": "{{ text_a }} All in all, it was {{ trigger(3) }} {{ mask }}."}),
 }
-UNTRAINED = Ranking(rounds=())
 TRAINED = Ranking(rounds=(25, 50, 100), entrants=4)
 MAX_LENGTH = 128
 
@@ -63,50 +62,59 @@ def find(task: str, engine: str, seed: int, folder: Path, device: str, budget: s
     return {"found": found, "seconds": time.perf_counter() - start, "device": device}
 
 
-def score(task: str, engine: str, seed: int, folder: Path, device: str, found: list[Any]) -> dict[str, Any]:
+def zero_shot(task: str, engine: str, seed: int, folder: Path, device: str, found: list[Any]) -> dict[str, Any]:
+    """The template that is best on dev with the untrained model, on test."""
     what, test = task_of(task, engine, seed, folder, device)
-    candidates = [FoundTemplate(text, engine, value, what.label_words) for text, value in found[:50]]
+    best = rank_templates(candidates(found, engine, what), what, Ranking(rounds=()))[0].found
     settings: dict[str, Any] = {"max_length": MAX_LENGTH, "seed": seed, **placed(device)}
-    untrained = rank_templates(candidates, what, UNTRAINED)[0]
-    frozen = PromptClassifier(untrained.found.template, what.label_words, what.backbone, "none", **settings)
-    result = {"zero_shot": accuracy(frozen, test), "template": untrained.found.template, "device": device}
-    if engine in POOLS:
-        return result
-    trained = rank_templates(candidates, what, TRAINED)[0]
-    tuned = PromptClassifier(trained.found.template, what.label_words, what.backbone, "full", **settings)
-    tuned.fit(what.train, eval_set=(what.dev, None))
-    return {**result, "fine_tuned": accuracy(tuned, test), "tuned_template": trained.found.template}
+    classifier = PromptClassifier(best.template, what.label_words, what.backbone, "none", **settings)
+    return {"accuracy": accuracy(classifier, test), "template": best.template, "device": device}
+
+
+def fine_tuned(task: str, engine: str, seed: int, folder: Path, device: str, found: list[Any]) -> dict[str, Any]:
+    """The template that is best on dev after fine-tuning, by successive halving, fine-tuned, on test."""
+    what, test = task_of(task, engine, seed, folder, device)
+    best = rank_templates(candidates(found, engine, what), what, TRAINED)[0].found
+    settings: dict[str, Any] = {"max_length": MAX_LENGTH, "seed": seed, **placed(device)}
+    classifier = PromptClassifier(best.template, what.label_words, what.backbone, "full", **settings)
+    classifier.fit(what.train, eval_set=(what.dev, None))
+    return {"accuracy": accuracy(classifier, test), "template": best.template, "device": device}
+
+
+def candidates(found: list[Any], engine: str, what: SearchTask) -> list[FoundTemplate]:
+    return [FoundTemplate(text, engine, value, what.label_words) for text, value in found[:50]]
+
+
+SCORES: Mapping[str, Callable[..., dict[str, Any]]] = {"zero-shot": zero_shot, "fine-tuned": fine_tuned}
 
 
 def write(results: Mapping[str, Any]) -> None:
-    heads = [f"{name}, {kind}" for name in TASKS.values() for kind in ("zero-shot", "fine-tuned")]
+    heads = [f"{name}, {kind}" for name in TASKS.values() for kind in SCORES]
     lines = ["| templates | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for engine in ENGINES:
-        rows = {task: [results.get(f"score/{task}/{engine}/{seed}") for seed in SEEDS] for task in TASKS}
-        if any(row for some in rows.values() for row in some):
-            cells = [
-                mean([100 * row[kind] for row in rows[task] if row and kind in row])
-                for task in TASKS
-                for kind in ("zero_shot", "fine_tuned")
-            ]
+        places = [f"{kind}/{task}/{engine}" for task in TASKS for kind in SCORES]
+        rows = [[results[key] for seed in SEEDS if (key := f"{place}/{seed}") in results] for place in places]
+        if any(rows):
+            cells = [mean([100 * row["accuracy"] for row in some]) for some in rows]
             lines.append(f"| {engine} | " + " | ".join(cells) + " |")
     samples = [
         f"- {TASKS[task]}, {engine}: `{results[key]['template']}`"
         for task in TASKS
         for engine in ENGINES
-        if (key := f"score/{task}/{engine}/{SEEDS[0]}") in results
+        if (key := f"zero-shot/{task}/{engine}/{SEEDS[0]}") in results
     ]
     note = (
-        f"Test accuracy in % (872, 1,000 and 277 rows), mean (standard deviation) over the splits "
-        f"{', '.join(map(str, SEEDS))}; 16 training and 16 dev examples a class, which also choose the template; label "
-        f"words are the library's; model {MODEL}, float32. Pool: 6,420 training and 500 dev sentences, model frozen."
+        f"Test accuracy in % (872, 1,000 and 277 rows), mean (standard deviation) over those of the splits "
+        f"{', '.join(map(str, SEEDS))} that have run; 16 training and 16 dev examples a class, which also choose the "
+        f"template; label words are the library's; model {MODEL}, float32. Pool: 6,420 training and 500 dev sentences, "
+        "model frozen."
     )
     keep("templates", "Template search", results, ["\n".join(lines), "\n".join(["Split 13:", "", *samples])], note)
 
 
 def main() -> None:
     options_of = parser(__doc__, folder=True)
-    options_of.add_argument("what", choices=["find", "score"])
+    options_of.add_argument("what", choices=["find", *SCORES])
     options_of.add_argument("--device", default="cpu")
     options_of.add_argument("--budget", default="medium")
     options_of.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
@@ -130,9 +138,13 @@ def main() -> None:
         ]
     else:
         jobs = [
-            (f"score/{task}/{engine}/{seed}", functools.partial(score, task, engine, seed, *place, row["found"]))
+            (
+                f"{options.what}/{task}/{engine}/{seed}",
+                functools.partial(SCORES[options.what], task, engine, seed, *place, row["found"]),
+            )
             for task, engine, seed in runs
-            if (row := known.get(f"find/{task}/{engine}/{seed}"))
+            if not (engine in POOLS and options.what == "fine-tuned")
+            and (row := known.get(f"find/{task}/{engine}/{seed}"))
         ]
     sweep("templates", jobs, write, processes=options.processes)
 
