@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import fewshot
+import sweep
 
 from promptlab import PromptClassifier, PromptTuning, PVPEnsemble, load_backbone, load_sample
 from promptlab.files import atomic_file
@@ -39,14 +39,14 @@ def ensemble(n: int, model: Any) -> PVPEnsemble:
 
 def peak(n: int) -> float:
     """MiB at most in use while ``n`` soft prompts are trained and predict."""
-    ensemble(n, fewshot.MODEL).predict(load_sample("sst2").test[:TEXTS])
+    ensemble(n, sweep.MODEL).predict(load_sample("sst2").test[:TEXTS])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def times(rounds: int) -> dict[str, float]:
     """Median seconds of eight prompts in one batch, of one for as many rows, and of eight one after the other."""
     test = load_sample("sst2").test[:TEXTS]
-    together = ensemble(N, load_backbone(fewshot.MODEL))
+    together = ensemble(N, load_backbone(sweep.MODEL))
     members: list[PromptClassifier] = list(together.members_.values())
     runs = {
         "one batch": lambda: together.predict(test),
@@ -80,14 +80,14 @@ def main() -> None:
         f"| time of {N} in turn over one prompt's, same rows | {seconds['in turn'] / seconds['one prompt']:.2f} | – |",
     ]
     note = (
-        f"Model {fewshot.MODEL}, CPU; peaks {peaks[1]:.0f} and {peaks[N]:.0f} MiB; {TEXTS} sentences of SST-2, medians "
+        f"Model {sweep.MODEL}, CPU; peaks {peaks[1]:.0f} and {peaks[N]:.0f} MiB; {TEXTS} sentences of SST-2, medians "
         f"of {options.rounds} interleaved rounds. {datetime.date.today()}."
     )
-    with atomic_file(fewshot.RESULTS / "soft_ensemble.json") as path:
+    with atomic_file(sweep.RESULTS / "soft_ensemble.json") as path:
         path.write_text(
-            json.dumps({"model": fewshot.MODEL, "n": N, "peak_mib": peaks, "seconds": seconds}, indent=1) + "\n"
+            json.dumps({"model": sweep.MODEL, "n": N, "peak_mib": peaks, "seconds": seconds}, indent=1) + "\n"
         )
-    with atomic_file(fewshot.RESULTS / "soft_ensemble.md") as path:
+    with atomic_file(sweep.RESULTS / "soft_ensemble.md") as path:
         path.write_text("\n\n".join(["# Eight soft prompts on one model", "\n".join(lines), note]) + "\n")
     print("\n".join(lines), note, sep="\n")
 
