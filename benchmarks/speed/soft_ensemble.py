@@ -2,8 +2,8 @@
 
     python benchmarks/speed/soft_ensemble.py [--rounds 5]
 
-Memory is a process's peak over its life, from loading the model to training and predicting. Time is for eight prompts
-on 128 sentences of SST-2, and for one on the same 1,024 rows; medians of interleaved rounds in one process.
+Memory is a process's peak over its life, from loading the model to training and predicting. Time is the processor's,
+for eight prompts on 128 sentences of SST-2, and for one on the same 1,024 rows; medians of rounds that take turns.
 Results go to benchmarks/results/soft_ensemble.json and .md.
 """
 
@@ -44,7 +44,7 @@ def peak(n: int) -> float:
 
 
 def times(rounds: int) -> dict[str, float]:
-    """Median seconds of eight prompts in one batch, of one for as many rows, and of eight one after the other."""
+    """Median processor seconds of eight prompts in one batch, of one for as many rows, of eight in turn."""
     test = load_sample("sst2").test[:TEXTS]
     together = ensemble(N, load_backbone(sweep.MODEL))
     members: list[PromptClassifier] = list(together.members_.values())
@@ -56,9 +56,9 @@ def times(rounds: int) -> dict[str, float]:
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append(time.process_time() - start)
     return {name: statistics.median(values[1:]) for name, values in taken.items()}
 
 
@@ -80,8 +80,8 @@ def main() -> None:
         f"| time of {N} in turn over one prompt's, same rows | {seconds['in turn'] / seconds['one prompt']:.2f} | – |",
     ]
     note = (
-        f"Model {sweep.MODEL}, CPU; peaks {peaks[1]:.0f} and {peaks[N]:.0f} MiB; {TEXTS} sentences of SST-2, medians "
-        f"of {options.rounds} interleaved rounds. {datetime.date.today()}."
+        f"{sweep.MODEL}, CPU; peaks {peaks[1]:.0f} and {peaks[N]:.0f} MiB; {TEXTS} sentences of SST-2, processor "
+        f"time, medians of {options.rounds} interleaved rounds. {datetime.date.today()}."
     )
     with atomic_file(sweep.RESULTS / "soft_ensemble.json") as path:
         path.write_text(
