@@ -21,7 +21,7 @@ from promptlab.backbones.causal import CausalBackbone
 from promptlab.checks import check_seed
 from promptlab.errors import SearchError
 from promptlab.inference import in_batches
-from promptlab.search.state import SearchState
+from promptlab.search.journal import Journal
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
 from promptlab.search.trigger_scores import Penalty, TriggerScores, class_losses, errors, ranked, word_losses
 from promptlab.search.triggers import TriggerText, allowed_tokens
@@ -91,12 +91,12 @@ class AutoPromptSearch(TemplateSearch):
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         check_seed(task.seed, SearchError)
         problem = RunningSearch(self, task)
-        saved = SearchState(state, "autoprompt", _identity(self, task))
-        progress = saved.load() or problem.beginning()
+        journal = Journal(state and state / "autoprompt.json", _identity(self, task))
+        progress = journal.once("progress", problem.beginning)
         steps = range(progress["iteration"], self.iterations)
         for number in tqdm(steps, desc="autoprompt", unit="step", leave=False, disable=None):
             progress = problem.step(progress, np.random.default_rng([task.seed, number]))
-            saved.save(progress)
+            journal.put("progress", progress)
         taken = {tuple(one["trigger"]): one for one in progress["taken"] if one["iteration"] <= self.iterations}
         if not taken:
             raise SearchError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from promptlab.errors import BackboneError, SearchError, TemplateError, UnknownNameError, VerbalizerError, shown
 from promptlab.parts import fresh_backbone
-from promptlab.search.finished import fingerprint
 from promptlab.search.gap_vocabulary import GapVocabulary
 from promptlab.search.task import FoundTemplate, SearchTask
 from promptlab.templates.manual import ManualTemplate
@@ -266,3 +267,10 @@ def about(search: Any, engine: str, writer: Any, task: SearchTask) -> dict[str, 
         "settings": settings,
         "examples": fingerprint(task),
     }
+
+
+def fingerprint(task: SearchTask) -> str:
+    """A hash of the examples that a search learns from and of the label words; their order doesn't count."""
+    rows = sorted([sorted((name, str(value)) for name, value in e.fields.items()), str(e.label)] for e in task.train)
+    words = sorted((name, list(row)) for name, row in task.label_words.items())
+    return hashlib.sha256(json.dumps([rows, words, task.max_length]).encode()).hexdigest()[:16]

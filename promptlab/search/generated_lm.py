@@ -10,7 +10,6 @@ from typing import Any
 
 from promptlab.backbones.causal import CausalBackbone
 from promptlab.search.continuing import ContinuationReader
-from promptlab.search.finished import Finished
 from promptlab.search.gap_vocabulary import GapVocabulary
 from promptlab.search.generated import (
     Answered,
@@ -27,6 +26,7 @@ from promptlab.search.generated import (
     writer_of,
 )
 from promptlab.search.joint_beam import State, beam_of_each_length
+from promptlab.search.journal import Journal
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
 
 ENGINE = "lm"
@@ -64,8 +64,8 @@ class CausalTemplates(TemplateSearch):
         vocabulary = vocabulary_of(writer, task)
         said = about(self, ENGINE, writer, task)
         layout = self._layout(task)
-        finished = Finished(state, said)
-        states = finished.get(layout.name, partial(self._written, task, rows, layout, writer, vocabulary))
+        journal = Journal(state and state / "finished.json", said)
+        states = journal.once(layout.name, partial(self._written, task, rows, layout, writer, vocabulary))
         return found(task, [self._candidates(task, rows, layout, states, writer, vocabulary, said)], ENGINE, self.keep)
 
     def _layout(self, task: SearchTask) -> Layout:

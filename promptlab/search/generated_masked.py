@@ -14,7 +14,6 @@ from tqdm.auto import tqdm
 
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.errors import SearchError
-from promptlab.search.finished import Finished
 from promptlab.search.gap_filling import GapFiller
 from promptlab.search.gap_vocabulary import MARK, GapVocabulary
 from promptlab.search.generated import (
@@ -32,6 +31,7 @@ from promptlab.search.generated import (
     vocabulary_of,
     writer_of,
 )
+from promptlab.search.journal import Journal
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
 from promptlab.types import Encoded
 
@@ -78,23 +78,23 @@ class MaskedTemplates(TemplateSearch):
             one_token(row.word, writer)  # else an error
         vocabulary = vocabulary_of(writer, task)
         said = about(self, ENGINE, writer, task)
-        finished = Finished(state, said)
+        journal = Journal(state and state / "finished.json", said)
         groups = []
         for layout in layouts(task):
             plans = [Plan(task, rows, layout, gaps, writer, vocabulary) for gaps in self._gaps()]
-            groups.append(self._candidates([plan for plan in plans if plan.is_possible], finished, said))
+            groups.append(self._candidates([plan for plan in plans if plan.is_possible], journal, said))
         return found(task, groups, ENGINE, self.keep)
 
-    def _candidates(self, plans: Sequence[Plan], finished: Finished, said: dict[str, Any]) -> list[Candidate]:
+    def _candidates(self, plans: Sequence[Plan], journal: Journal, said: dict[str, Any]) -> list[Candidate]:
         texts = [
             (score, source, tokens, plan)
             for plan in tqdm(plans, desc=f"{ENGINE}: gaps", unit="length", leave=False, disable=None)
-            for score, tokens, source in finished.get(plan.name, partial(plan.texts, self.beam))
+            for score, tokens, source in journal.once(plan.name, partial(plan.texts, self.beam))
         ]
         survivors = sorted(texts, key=lambda text: (-text[0], text[1]))[: self.survivors]
         candidates = []
         for score, source, tokens, plan in tqdm(survivors, desc=f"{ENGINE}: scores", leave=False, disable=None):
-            total = finished.get(f"{plan.name}: {source}", partial(plan.score, tokens))
+            total = journal.once(f"{plan.name}: {source}", partial(plan.score, tokens))
             origin = {"layout": plan.layout.name, "gap_lengths": list(plan.gaps), "log_prob": total, "written": score}
             candidates.append(Candidate(source, total, said | origin))
         return candidates

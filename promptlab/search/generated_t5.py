@@ -13,7 +13,6 @@ from torch import Tensor
 
 from promptlab.backbones.seq2seq import BartBackbone, T5Backbone
 from promptlab.errors import SearchError
-from promptlab.search.finished import Finished
 from promptlab.search.gap_vocabulary import GapVocabulary
 from promptlab.search.generated import (
     Answered,
@@ -32,6 +31,7 @@ from promptlab.search.generated import (
 )
 from promptlab.search.infilling import Infill, InfillReader
 from promptlab.search.joint_beam import State, joint_beam
+from promptlab.search.journal import Journal
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
 from promptlab.types import Encoded
 
@@ -78,10 +78,10 @@ class InfillSearch(TemplateSearch):
         writer = writer_of(self.generator, task, self.kind, self.need)
         vocabulary = vocabulary_of(writer, task)
         said = about(self, self.engine, writer, task)
-        finished = Finished(state, said)
+        journal = Journal(state and state / "finished.json", said)
         groups = []
         for layout in layouts(task, lead="."):
-            states = finished.get(layout.name, partial(self._written, task, rows, layout, writer, vocabulary))
+            states = journal.once(layout.name, partial(self._written, task, rows, layout, writer, vocabulary))
             groups.append(self._candidates(layout, states, vocabulary, said))
         return found(task, groups, self.engine, self.keep)
 

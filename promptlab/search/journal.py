@@ -33,24 +33,29 @@ class Journal:
     def once(self, key: str, compute: Callable[..., Any], *arguments: Any) -> Any:
         """The result of ``compute(*arguments)`` (plain JSON), which runs unless it is known by this key."""
         if key not in self.results:
-            self.results[key] = json.loads(json.dumps(compute(*arguments)))  # fresh as read
-            if self.path is not None:
-                with atomic_file(self.path) as file:
-                    content = {"identity": self.identity, "results": self.results}
-                    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+            self.put(key, compute(*arguments))
         return self.results[key]
+
+    def put(self, key: str, result: Any) -> None:
+        """Keep a result (plain JSON) in the place of the one that was known by this key."""
+        self.results[key] = json.loads(json.dumps(result))  # fresh as read
+        if self.path is not None:
+            with atomic_file(self.path) as file:
+                content = {"identity": self.identity, "results": self.results}
+                file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            identity, results = content["identity"], dict(content["results"])
+            identity, results = dict(content["identity"]), dict(content["results"])
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise SearchError(f"state file {str(path)!r} can't be read ({error}); delete it to start anew.") from None
         if identity != self.identity:
-            other = next(name for name in self.identity | identity if self.identity.get(name) != identity.get(name))
+            other = [name for name in self.identity | identity if self.identity.get(name) != identity.get(name)]
+            names = f"{', '.join(other)} differ{'s' * (len(other) == 1)}"
             raise SearchError(
-                f"state file {str(path)!r} belongs to another search ({other} differs); choose another folder, or "
-                "delete it to start anew."
+                f"state file {str(path)!r} belongs to another search ({names}); choose another folder, or delete it to "
+                "start anew."
             )
         return results
 

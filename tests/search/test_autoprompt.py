@@ -13,7 +13,7 @@ from promptlab import PromptClassifier, load_backbone, load_sample
 from promptlab.errors import SearchError
 from promptlab.registry import TEMPLATE_SEARCHES
 from promptlab.search.autoprompt import AutoPromptSearch, RunningSearch
-from promptlab.search.state import SearchState
+from promptlab.search.journal import Journal
 from promptlab.search.task import SearchTask
 from promptlab.search.trigger_scores import class_losses, errors
 from promptlab.search.triggers import filled
@@ -172,20 +172,20 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("steps", [1, 4, 11])
 def test_a_search_killed_after_some_steps_ends_with_the_same_result(task, tmp_path, monkeypatch, steps):
-    save, count = SearchState.save, 0
+    put, count = Journal.put, -1  # the beginning is kept, too
 
-    def save_and_die(self, progress):
+    def put_and_die(self, key, progress):
         nonlocal count
-        save(self, progress)
+        put(self, key, progress)
         count += 1
         if count == steps:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(SearchState, "save", save_and_die)
+        patch.setattr(Journal, "put", put_and_die)
         with pytest.raises(Killed):
             SMALL.search(task, state=tmp_path)
-    assert json.loads((tmp_path / "autoprompt.json").read_text())["progress"]["iteration"] == steps
+    assert json.loads((tmp_path / "autoprompt.json").read_text())["results"]["progress"]["iteration"] == steps
     tried = []
     step = RunningSearch.step
     monkeypatch.setattr(RunningSearch, "step", lambda *args: tried.append(1) or step(*args))
@@ -208,9 +208,9 @@ def test_more_iterations_go_on_where_fewer_ended(task, tmp_path):
 def test_the_state_of_another_search_is_refused(task, tmp_path):
     replace(SMALL, iterations=3).search(task, state=tmp_path)
 
-    with pytest.raises(SearchError, match="is of a search with another seed; choose another folder"):
+    with pytest.raises(SearchError, match=r"belongs to another search \(seed differs\); choose another folder"):
         SMALL.search(replace(task, seed=5), state=tmp_path)
-    with pytest.raises(SearchError, match="is of a search with another settings, data"):
+    with pytest.raises(SearchError, match=r"belongs to another search \(settings, data"):
         replace(SMALL, candidates=5).search(replace(task, dev=task.dev[:5]), state=tmp_path)
 
 

@@ -33,6 +33,42 @@ def test_the_state_of_another_search_and_a_damaged_one_are_refused(tmp_path):
         Journal(tmp_path / "y.json", {})
 
 
+def test_what_was_put_last_is_kept(tmp_path):
+    journal = Journal(tmp_path / "x.json", {})
+    journal.put("step", 1)
+    journal.put("step", 2)
+
+    assert Journal(tmp_path / "x.json", {}).results == {"step": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_without_a_path_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert Journal(None, {}).once("one", lambda: 1) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_piece_that_fails_leaves_those_before_it(tmp_path):
+    journal = Journal(tmp_path / "x.json", {})
+    journal.once("one", lambda: 1)
+
+    with pytest.raises(ZeroDivisionError):
+        journal.once("two", lambda: 1 / 0)
+
+    assert Journal(tmp_path / "x.json", {}).results == {"one": 1}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"identity": {}, "results": 3}', '{"identity": 3, "results": {}}']
+)
+def test_a_file_of_another_form_is_refused(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+
+    with pytest.raises(SearchError, match=r"can't be read .* delete it"):
+        Journal(tmp_path / "x.json", {})
+
+
 def test_the_identity_of_a_task_tells_data_words_and_settings_apart(tiny_backbone):
     backbone = tiny_backbone("bert")
     rows = [Example({"text_a": "a"}, "p"), Example({"text_a": "b"}, "n")]
