@@ -38,8 +38,8 @@ def ensemble(n: int, model: Any) -> PVPEnsemble:
 
 
 def peak(n: int) -> float:
-    """MiB at most in use while ``n`` soft prompts are trained and predict."""
-    ensemble(n, sweep.MODEL).predict(load_sample("sst2").test[:TEXTS])
+    """MiB at most in use while ``n`` soft prompts are trained and predict, as many rows whatever ``n``."""
+    ensemble(n, sweep.MODEL).predict(load_sample("sst2").test[:TEXTS] * (N // n))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -62,15 +62,23 @@ def times(rounds: int) -> dict[str, float]:
     return {name: statistics.median(values[1:]) for name, values in taken.items()}
 
 
+def peaks_of_each() -> dict[int, float]:
+    """MiB of one prompt and of eight, each in a process of its own."""
+    found = {}
+    for n in (1, N):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found[n] = pool.apply(peak, (n,))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    peaks = {}
-    for n in (1, N):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:  # each in a process of its own
-            peaks[n] = pool.apply(peak, (n,))
-    seconds = times(options.rounds)
+    write(peaks_of_each(), times(options.rounds), options.rounds)
+
+
+def write(peaks: dict[int, float], seconds: dict[str, float], rounds: int) -> None:
     lines = [
         "| what | figure | target |",
         "|---|---|---|",
@@ -80,8 +88,8 @@ def main() -> None:
         f"| time of {N} in turn over one prompt's, same rows | {seconds['in turn'] / seconds['one prompt']:.2f} | – |",
     ]
     note = (
-        f"{sweep.MODEL}, CPU; peaks {peaks[1]:.0f} and {peaks[N]:.0f} MiB; {TEXTS} sentences of SST-2, processor "
-        f"time, medians of {options.rounds} interleaved rounds. {datetime.date.today()}."
+        f"Model {sweep.MODEL}, CPU; peaks {peaks[1]:.0f} and {peaks[N]:.0f} MiB; {TEXTS} sentences of SST-2, processor "
+        f"time, medians of {rounds} interleaved rounds. {datetime.date.today()}."
     )
     with atomic_file(sweep.RESULTS / "soft_ensemble.json") as path:
         path.write_text(
