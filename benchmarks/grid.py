@@ -89,6 +89,14 @@ def chosen(results: Mapping[str, Any], task: str, name: str, seed: int) -> Any:
     return max(runs, key=lambda row: (row["dev_accuracy"], -row["dev_loss"]), default=None)
 
 
+def _unfinished(results: Mapping[str, Any], task: str) -> str:
+    """How many runs of each split are missing of a task that has some."""
+    expected = len(FIXED) + len(ESTIMATORS) * len(RATES) * len(UPDATES)
+    counts = {seed: sum(key.startswith(f"{task}/") and key.endswith(f"/{seed}") for key in results) for seed in SEEDS}
+    lacking = {seed: expected - count for seed, count in counts.items() if count < expected}
+    return ", ".join(f"{n} runs of split {seed}" for seed, n in lacking.items()) if any(counts.values()) else ""
+
+
 def _of(key: str, task: str, name: str) -> bool:
     return key.startswith(f"{task}/{name}/")
 
@@ -120,6 +128,8 @@ def write(results: Mapping[str, Any]) -> None:
         f"16 dev examples a class, batches of 8; model {MODEL}, float32, {' and '.join(devices)}; weights selected on "
         "dev."
     )
+    short = [f"{TASKS[task].split(' (')[0]}: {part}" for task in TASKS if (part := _unfinished(results, task))]
+    note += f" Not all settings have run: {'; '.join(short)}." if short else ""
     best, every = tables(results)
     parts = ["The rate and number of updates of each split chosen on its dev half:", best, "Every setting:", every]
     keep("grid", "Prompt and head over a grid", results, parts, note, k=16)

@@ -268,10 +268,20 @@ def tables(results: Mapping[str, Any]) -> list[str]:
 
 
 def write(results: Mapping[str, Any]) -> None:
+    few = [key.rsplit("/", 1) for key in results if key.startswith("few-shot/")]
+    runs = {
+        kind: [
+            sum(place == other for other, _ in few)
+            for place in {place for place, _ in few if ("frozen" in place) == (kind == "model frozen")}
+        ]
+        for kind in ("model frozen", "model trained")
+    }
+    counts = ", ".join(f"{kind}: {min(n)} to {max(n)}" for kind, n in runs.items() if n)
     note = (
         f"Test accuracy in %, on {N_TEST:,} test rows drawn once (TREC: all 500); few-shot: mean (standard deviation) "
-        f"over the seeds {', '.join(map(str, SEEDS))}, k training and k dev examples a class. Model {MODEL}, float32, "
-        f"texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} unlabelled texts."
+        f"over those of the seeds {', '.join(map(str, SEEDS))} that have run ({counts}), k training and k dev examples "
+        f"a class. Model {MODEL}, float32, texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} "
+        "unlabelled texts."
     )
     keep("verbalizers", "Verbalizers", results, tables(results), note)
 
