@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
+from sweep import GPU, MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
 from tuning import data, loaded
 
 from promptlab import HeadClassifier, PromptClassifier
@@ -122,7 +122,7 @@ def tables(results: Mapping[str, Any]) -> tuple[str, str]:
 
 def write(results: Mapping[str, Any]) -> None:
     seeds = [seed for seed in SEEDS if any(key.endswith(f"/{seed}") for key in results)]
-    devices = sorted({row["device"] for row in results.values()})
+    devices = sorted({GPU if row["device"] == "cuda" else "CPU" for row in results.values()})
     note = (
         f"Test accuracy in %, mean (standard deviation) over the splits {', '.join(map(str, seeds))}; 16 training and "
         f"16 dev examples a class, batches of 8; model {MODEL}, float32, {' and '.join(devices)}; weights selected on "

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import MODEL, SEEDS, keep, mean, parser, placed, sweep
+from sweep import GPU, MODEL, SEEDS, keep, mean, parser, placed, sweep
 from tuning import loaded
 
 from promptlab import LoRA, PTuningV2, TokenClassifier
@@ -62,7 +62,7 @@ def write(results: Mapping[str, Any]) -> None:
     seeds = [str(seed) for seed in SEEDS if any(key.endswith(f"/{seed}") for key in results)]
     note = (
         f"WNUT-17, 3,394 training sentences, batches of 16; test F1 in % of whole entities, mean (standard deviation) "
-        f"over the seeds {', '.join(seeds)}; weights selected on dev; model {MODEL}, float32."
+        f"over the seeds {', '.join(seeds)}; weights selected on dev; model {MODEL}, float32; 15 epochs on {GPU}."
     )
     keep("ner", "Named entities", results, ["\n".join(lines)], note, packages=["nervaluate"])
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, placed, sweep
+from sweep import GPU, MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, placed, sweep
 from tuning import data, loaded
 
 from promptlab import PromptClassifier, PromptTuning, pretrain_prompt, read_documents
@@ -77,7 +77,7 @@ def write(results: Mapping[str, Any]) -> None:
     note = (
         "Test accuracy in %, mean (standard deviation) over the splits 13, 21, 42, 87, 100; 16 training and 16 dev "
         f"examples a class; {LENGTH} soft tokens, the model frozen, 200 updates of 8 examples, selected on dev; "
-        f"model {MODEL}. Accuracy on the pre-training task's own dev examples: {learnt}."
+        f"model {MODEL}. Accuracy on the pre-training task's own dev examples: {learnt}. On {GPU}."
     )
     keep("ppt", "Pre-trained prompts", results, ["\n".join(lines)], note, length=LENGTH)
 

@@ -20,6 +20,7 @@ from promptlab.types import Example
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (13, 21, 42, 87, 100)
 MODEL = "minilm"
+GPU = "one NVIDIA H100, torch 2.11.0+cu130"  # on which runs whose device is "cuda" were done
 Job = tuple[str, Callable[[], Any]]  # key and what to call; picklable if several processes work
 
 

@@ -32,7 +32,7 @@ import numpy as np
 import psutil
 import torch
 from fewshot import TASKS
-from sweep import MODEL, SEEDS, Job, keep, mean, parser, placed, sweep
+from sweep import GPU, MODEL, SEEDS, Job, keep, mean, parser, placed, sweep
 from torch.nn import functional as F
 
 from promptlab import (
@@ -223,7 +223,7 @@ def _splits(results: Mapping[str, Any], place: str) -> list[int]:
 
 def write(results: Mapping[str, Any]) -> None:
     on_gpu = sorted({key.split("/")[1] for key, row in results.items() if row.get("device", "cpu") != "cpu"})
-    elsewhere = f"Some runs of {', '.join(on_gpu)} were on a GPU and tell no seconds or memory. " if on_gpu else ""
+    elsewhere = f"Some runs of {', '.join(on_gpu)} were on {GPU}, and tell no seconds or memory. " if on_gpu else ""
     parts: list[str] = []
     for model in dict.fromkeys(key.split("/")[0] for key in results):
         tasks = dict.fromkeys(key.split("/")[1] for key in results if key.startswith(f"{model}/"))

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
+from sweep import GPU, MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
 
 from promptlab import (
     ManualVerbalizer,
@@ -281,7 +281,7 @@ def write(results: Mapping[str, Any]) -> None:
         f"Test accuracy in %, on {N_TEST:,} test rows drawn once (TREC: all 500); few-shot: mean (standard deviation) "
         f"over those of the seeds {', '.join(map(str, SEEDS))} that have run ({counts}), k training and k dev examples "
         f"a class. Model {MODEL}, float32, texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} "
-        "unlabelled texts."
+        f"unlabelled texts. On {GPU}."
     )
     keep("verbalizers", "Verbalizers", results, tables(results), note)
 
