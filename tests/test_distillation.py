@@ -350,8 +350,8 @@ for turn in range(kills):
         os._exit(0)
     done = len(finished())
     while len(finished()) < done + 1 and not os.waitpid(pid, os.WNOHANG)[0]:
-        time.sleep(0.01)
-    time.sleep(rng.random() * 0.2)
+        time.sleep(0.002)
+    time.sleep(rng.random() * 0.03)  # about as long as a job takes
     try:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
