@@ -22,7 +22,7 @@ from promptlab.checks import check_seed
 from promptlab.errors import SearchError
 from promptlab.inference import in_batches
 from promptlab.search.journal import Journal
-from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
+from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.search.trigger_scores import Penalty, TriggerScores, class_losses, errors, ranked, word_losses
 from promptlab.search.triggers import TriggerText, allowed_tokens
 from promptlab.templates.manual import ManualTemplate
@@ -79,9 +79,7 @@ class AutoPromptSearch(TemplateSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("iterations", "candidates", "examples"):
-            if getattr(self, name) < 1:
-                raise SearchError(f"AutoPromptSearch: {name}={getattr(self, name)!r} must be at least 1.")
+        check_positive(self, "iterations", "candidates", "examples")
         known = {"loss": LOSSES, "metric": ("accuracy", "loss"), "aggregate": AGGREGATES}
         for name, names in known.items():
             given = getattr(self, name)

@@ -246,17 +246,6 @@ def one_token(word: str, writer: Any) -> int:
     return ids[0]
 
 
-def check_positive(search: Any, *names: str) -> None:
-    """Refuse settings below 1.
-
-    Raises:
-        SearchError: naming the first.
-    """
-    for name in names:
-        if getattr(search, name) < 1:
-            raise SearchError(f"{type(search).__name__}: {name}={getattr(search, name)!r} must be at least 1.")
-
-
 def about(search: Any, engine: str, writer: Any, task: SearchTask) -> dict[str, Any]:
     """Where a template comes from, as plain JSON: what a search's result depends on."""
     settings = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("generator", "keep")}

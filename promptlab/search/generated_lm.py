@@ -17,7 +17,6 @@ from promptlab.search.generated import (
     Layout,
     about,
     answered,
-    check_positive,
     encoded,
     escaped,
     found,
@@ -27,7 +26,7 @@ from promptlab.search.generated import (
 )
 from promptlab.search.joint_beam import State, beam_of_each_length
 from promptlab.search.journal import Journal
-from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
+from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 
 ENGINE = "lm"
 

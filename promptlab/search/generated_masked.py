@@ -22,7 +22,6 @@ from promptlab.search.generated import (
     Layout,
     about,
     answered,
-    check_positive,
     encoded,
     found,
     is_one_token,
@@ -32,7 +31,7 @@ from promptlab.search.generated import (
     writer_of,
 )
 from promptlab.search.journal import Journal
-from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
+from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.types import Encoded
 
 ENGINE = "masked-lm"

@@ -20,7 +20,6 @@ from promptlab.search.generated import (
     Layout,
     about,
     answered,
-    check_positive,
     encoded,
     found,
     layouts,
@@ -32,7 +31,7 @@ from promptlab.search.generated import (
 from promptlab.search.infilling import Infill, InfillReader
 from promptlab.search.joint_beam import State, joint_beam
 from promptlab.search.journal import Journal
-from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
+from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.types import Encoded
 
 GAPS = 2

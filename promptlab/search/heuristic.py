@@ -20,7 +20,7 @@ from promptlab.search.expansion import words_of
 from promptlab.search.grammar import Grammar, grammars
 from promptlab.search.journal import Journal, identity_of
 from promptlab.search.likelihood import log_likelihoods, text_words, word_slots
-from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch
+from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example, Prompt
 from promptlab.verbalizers.label_words import label_word_ids
@@ -57,7 +57,7 @@ class HeuristicSearch(TemplateSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_counts(candidates=self.candidates, keep=self.keep, examples=self.examples)
+        check_positive(self, "candidates", "keep", "examples")
         if isinstance(self.grammar, Mapping) and set(self.grammar) == {"rules", "parts"}:
             object.__setattr__(self, "grammar", Grammar(**self.grammar))
         if self.grammar is not None and not isinstance(self.grammar, Grammar):
@@ -122,7 +122,7 @@ class ParaphraseSearch(TemplateSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_counts(words=self.words, rounds=self.rounds, beam=self.beam, keep=self.keep, examples=self.examples)
+        check_positive(self, "words", "rounds", "beam", "keep", "examples")
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         start = self._start(task)
@@ -232,14 +232,3 @@ def in_turn(rows: Iterable[Iterable[Any]]) -> Iterator[Any]:
     missing = object()
     for column in itertools.zip_longest(*rows, fillvalue=missing):
         yield from (value for value in column if value is not missing)
-
-
-def check_counts(**counts: int) -> None:
-    """Refuse numbers below 1.
-
-    Raises:
-        SearchError: naming the first such setting.
-    """
-    for name, value in counts.items():
-        if value < 1:
-            raise SearchError(f"{name}={value!r} must be at least 1.")

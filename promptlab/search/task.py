@@ -101,3 +101,14 @@ class TemplateSearch(Part):
         Raises:
             SearchError: if the task can't be searched, or nothing is left after filtering.
         """
+
+
+def check_positive(search: Any, *names: str) -> None:
+    """Refuse settings below 1.
+
+    Raises:
+        SearchError: naming the first.
+    """
+    for name in names:
+        if getattr(search, name) < 1:
+            raise SearchError(f"{type(search).__name__}: {name}={getattr(search, name)!r} must be at least 1.")
