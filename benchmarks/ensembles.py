@@ -11,10 +11,12 @@ what is equal among them. Finished runs are kept in results/ensembles.json; the 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from sweep import MODEL, RESULTS, SEEDS, keep, mean, parser, placed, sweep
 
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
 from promptlab.fitting import Labelled
-from promptlab.merging import Stacking
+from promptlab.merging import Stacking, accuracies, merged, votes
 from promptlab.types import Example
 
 CACHE = RESULTS / "ensembles"  # members that several groups of methods share
@@ -39,10 +41,13 @@ PAIRS = {
         [f"sst2/{name}" for name in ("it-was", "all-in-all", "it-was-first", "just", "in-summary")],
     ),
 }
-STUDENT = {"max_steps": 400, "batch_size": 32}
+MAX_LENGTH = 128
+MEMBER = {"max_steps": 100, "batch_size": 8}
+STUDENT = {"max_steps": 300, "batch_size": 16}  # nearly one pass over the unlabelled texts
+GENERATIONS = 1  # of iPET, after the first
 ROWS = (
     "head fine-tuning", "worst member", "mean member", "best member", "ensemble, uniform", "ensemble, weighted",
-    "ensemble, hard vote", "ensemble, stacked", "PET", "PET, masked words", "iPET",
+    "ensemble, hard vote", "ensemble, stacked", "one prompt's labels", "PET", "PET, masked words", "iPET",
 )  # fmt: skip
 
 
@@ -60,66 +65,85 @@ def draw(pool: Sequence[Example], size: int, seed: int) -> tuple[list[Example], 
     return *labelled, [Example(pool[row].fields) for row in rest]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What the methods are given.
+
+    Args:
+        common: settings of members and ensembles.
+    """
+
+    pairs: Sequence[PVP]
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    unlabelled: Sequence[Example]
+    test: Sequence[Example]
+    common: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, task: str, size: int, seed: int, folder: Path, device: str) -> Draw:
+        pool, test = (read_examples(folder / task / name) for name in FILES[task])
+        verbalizer, templates = PAIRS[task]
+        pairs = [PVP(template, verbalizer, template.split("/")[1]) for template in templates]
+        place = {"seed": seed, "max_length": MAX_LENGTH, **placed(device)}
+        common = {"repetitions": 1, **MEMBER, **place, "cache_dir": CACHE / f"{task}-{size}-{seed}"}
+        return cls(pairs, *draw(pool, size, seed), test[:TEST], common)
+
+    def head(self, **settings: Any) -> HeadClassifier:
+        names = ("seed", "max_length", "device", "precision")
+        return HeadClassifier(MODEL, **{name: self.common[name] for name in names}, **settings)
+
+
 def run(task: str, size: int, seed: int, what: str, folder: Path, device: str) -> dict[str, Any]:
     """Test accuracies of the methods of a group on one draw, and the group's seconds."""
-    pool, test = (read_examples(folder / task / name) for name in FILES[task])
-    train, dev, unlabelled = draw(pool, size, seed)
-    verbalizer, templates = PAIRS[task]
-    pairs = [PVP(template, verbalizer, template.split("/")[1]) for template in templates]
-    common = {"repetitions": 1, "seed": seed, **placed(device), "cache_dir": CACHE / f"{task}-{size}-{seed}"}
+    drawn = Draw.of(task, size, seed, folder, device)
     start = time.perf_counter()
-    accuracies = GROUPS[what](pairs, train, dev, unlabelled, test[:TEST], common)
-    return {"accuracies": accuracies, "seconds": time.perf_counter() - start, "device": device}
+    found = GROUPS[what](drawn)
+    return {"accuracies": found, "seconds": time.perf_counter() - start, "device": device}
 
 
-def ensembles(
-    pairs: list[PVP],
-    train: list[Example],
-    dev: list[Example],
-    unlabelled: list[Example],
-    test: list[Example],
-    common: dict[str, Any],
-) -> dict[str, float]:
-    """Members, ensembles of them, and a head alone."""
-    found = {}
-    settings = {name: common[name] for name in ("seed", "device", "precision")}
-    found["head fine-tuning"] = HeadClassifier(MODEL, **settings).fit(train).score(test)
-    ensemble = PVPEnsemble(pairs, MODEL, weighting="uniform", **common).fit(train)
-    scores = np.log(np.maximum(ensemble.member_proba(test), 1e-30))
-    targets = Labelled.of(test, None).targets(list(ensemble.classes_)).numpy()
-    members = (scores.argmax(axis=2) == targets).mean(axis=1).tolist()
-    found |= {"worst member": min(members), "mean member": statistics.mean(members), "best member": max(members)}
-    found["ensemble, uniform"] = ensemble.score(test)
-    found["ensemble, weighted"] = PVPEnsemble(pairs, MODEL, **common).fit(train).score(test)
-    hard = PVPEnsemble(pairs, MODEL, weighting="uniform", voting="hard", **common)
-    found["ensemble, hard vote"] = hard.fit(train).score(test)
-    on_dev = np.log(np.maximum(ensemble.member_proba(dev), 1e-30))
-    own = Labelled.of(dev, None).targets(list(ensemble.classes_)).numpy()
-    stacked = Stacking.fitted(on_dev, own, seed=common["seed"])(scores)
-    found["ensemble, stacked"] = float((stacked.argmax(axis=1) == targets).mean())
-    return found
+def ensembles(drawn: Draw) -> dict[str, float]:
+    """Members and ensembles of them, all from the same scores, and a head alone."""
+    ensemble = PVPEnsemble(drawn.pairs, MODEL, weighting="before", **drawn.common).fit(drawn.train)
+    scores, on_dev = (np.log(np.maximum(ensemble.member_proba(rows), 1e-30)) for rows in (drawn.test, drawn.dev))
+    right, on_dev_right = (
+        Labelled.of(rows, None).targets(list(ensemble.classes_)).numpy() for rows in (drawn.test, drawn.dev)
+    )
+    members = accuracies(scores, right)
+    alike, weights = np.ones(len(members)), np.array(list(ensemble.weights_.values()))
+    stacking = Stacking.fitted(on_dev, on_dev_right, seed=drawn.common["seed"])
+    ways = {
+        "ensemble, uniform": merged(scores, alike),
+        "ensemble, weighted": merged(scores, weights),
+        "ensemble, hard vote": votes(scores, alike),
+        "ensemble, stacked": stacking(scores),
+    }
+    return {
+        "head fine-tuning": drawn.head().fit(drawn.train).score(drawn.test),
+        "worst member": min(members),
+        "mean member": statistics.mean(members),
+        "best member": max(members),
+        **{name: accuracies(found[None], right)[0] for name, found in ways.items()},
+    }
 
 
-def distilled(
-    method: Callable[..., Any],
-    name: str,
-    pairs: list[PVP],
-    train: list[Example],
-    dev: list[Example],
-    unlabelled: list[Example],
-    test: list[Example],
-    common: dict[str, Any],
-) -> dict[str, float]:
-    """PET or iPET: a student that learns from members' labels of unlabelled texts."""
-    settings = {key: common[key] for key in ("seed", "device", "precision")}
-    student = HeadClassifier(MODEL, **settings, **STUDENT)
-    return {name: method(pairs, MODEL, student=student, **common).fit(train, unlabeled=unlabelled).score(test)}
+def distilled(method: Callable[..., Any], name: str, drawn: Draw) -> dict[str, float]:
+    """A student that learns from members' labels of unlabelled texts."""
+    taught = method(drawn.pairs, MODEL, student=drawn.head(**STUDENT), **drawn.common)
+    return {name: taught.fit(drawn.train, unlabeled=drawn.unlabelled).score(drawn.test)}
 
 
-GROUPS: Mapping[str, Callable[..., dict[str, float]]] = {
+def alone(drawn: Draw) -> dict[str, float]:
+    """A student that learns from what the first prompt alone says of unlabelled texts."""
+    return distilled(PLAIN, "one prompt's labels", dataclasses.replace(drawn, pairs=drawn.pairs[:1]))
+
+
+PLAIN = functools.partial(PET, mlm_weight=0.0)
+GROUPS: Mapping[str, Callable[[Draw], dict[str, float]]] = {
     "ensembles": ensembles,
-    "PET": functools.partial(distilled, functools.partial(PET, mlm_weight=0.0), "PET"),
-    "iPET": functools.partial(distilled, functools.partial(IPET, mlm_weight=0.0), "iPET"),
+    "PET": functools.partial(distilled, PLAIN, "PET"),
+    "iPET": functools.partial(distilled, functools.partial(IPET, mlm_weight=0.0, generations=GENERATIONS), "iPET"),
+    "alone": alone,
     "PET, masked words": functools.partial(distilled, PET, "PET, masked words"),
 }
 
@@ -147,9 +171,12 @@ def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in %, mean (standard deviation) over the draws {', '.join(map(str, seeds))}; columns say how "
         f"many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; five "
-        f"patterns, one verbalizer and one seed each; at most {TEST:,} test rows. Nothing is selected on dev, but "
+        f"patterns, one verbalizer and one seed each, {MEMBER['max_steps']} updates of {MEMBER['batch_size']}; "
+        f"students {STUDENT['max_steps']} of {STUDENT['batch_size']}; heads alone as many as HeadClassifier takes; "
+        f"iPET {GENERATIONS} generation after the first; at most {TEST:,} test rows. Nothing is selected on dev, but "
         "stacking learns on as many further labelled texts. Best and worst members are so by their test accuracy. "
-        "“Masked words” adds PET's auxiliary loss."
+        "“One prompt's labels”: the student learns from the first pattern alone. “Masked words” adds PET's auxiliary "
+        "loss."
     )
     keep("ensembles", "Ensembles, PET and iPET", results, [table(results)], note, packages=["scikit-learn"])
 

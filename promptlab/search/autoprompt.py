@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -76,6 +76,11 @@ class AutoPromptSearch(TemplateSearch):
     loss: str = "vocabulary"
     metric: str = "accuracy"
     aggregate: str = "mean-logit"
+
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"iterations": 15, "examples": 64},
+        "large": {"iterations": 500, "candidates": 100, "examples": 320},
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

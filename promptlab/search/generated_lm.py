@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from promptlab.backbones.causal import CausalBackbone
 from promptlab.search.continuing import ContinuationReader
@@ -52,6 +52,11 @@ class CausalTemplates(TemplateSearch):
     beam: int = 50
     keep: int = 50
     longest: int = 6
+
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"beam": 16, "keep": 16, "longest": 4},
+        "large": {"beam": 100, "keep": 200, "longest": 10},
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -61,6 +61,11 @@ class MaskedTemplates(TemplateSearch):
     before: int = 5
     after: int = 5
     survivors: int = 30
+
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8},
+        "large": {"beam": 30, "keep": 200, "survivors": 100},
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

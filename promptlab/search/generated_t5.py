@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,11 @@ class InfillSearch(TemplateSearch):
     engine: ClassVar[str]
     kind: ClassVar[type]
     need: ClassVar[str]
+
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"beam": 10, "keep": 16, "longest": 10},
+        "large": {"beam": 300, "keep": 300, "longest": 24},
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 
 from promptlab.errors import SearchError, UnknownNameError
+from promptlab.registry import TEMPLATE_SEARCHES
 from promptlab.search.task import TemplateSearch
 
 
@@ -24,6 +25,17 @@ def test_a_budget_is_settings_and_those_given_come_first():
     assert Counting.of_budget("small") == Counting(beam=2, steps=7)
     assert Counting.of_budget("medium") == Counting()
     assert Counting.of_budget("large", beam=3) == Counting(beam=3, steps=70)
+
+
+@pytest.mark.parametrize("engine", TEMPLATE_SEARCHES.names)
+def test_every_engine_does_less_with_a_small_budget_and_more_with_a_large_one(engine):
+    search = TEMPLATE_SEARCHES.get(engine)
+    given = {"template": "{{ text_a }} It was {{ mask }}."} if engine == "paraphrase" else {}
+    small, medium, large = (search.of_budget(name, **given) for name in ("small", "medium", "large"))
+    assert search.BUDGETS["small"]
+    assert search.BUDGETS["large"]
+    assert all(getattr(small, name) < getattr(medium, name) for name in search.BUDGETS["small"])
+    assert all(getattr(large, name) > getattr(medium, name) for name in search.BUDGETS["large"])
 
 
 def test_unknown_budgets_and_settings_of_another_engine_are_told():
