@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from promptlab.backbones.causal import CausalBackbone
 from promptlab.checks import check_seed
 from promptlab.errors import SearchError
 from promptlab.inference import in_batches
-from promptlab.search.journal import Journal
+from promptlab.search.journal import Journal, identity_of
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.search.trigger_scores import Penalty, TriggerScores, class_losses, errors, ranked, word_losses
 from promptlab.search.triggers import TriggerText, allowed_tokens
@@ -94,7 +92,9 @@ class AutoPromptSearch(TemplateSearch):
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         check_seed(task.seed, SearchError)
         problem = RunningSearch(self, task)
-        journal = Journal(state and state / "autoprompt.json", _identity(self, task))
+        settings = dataclasses.asdict(self)
+        del settings["iterations"]  # more of them go on where fewer ended
+        journal = Journal(state and state / "autoprompt.json", identity_of(task, **settings))
         progress = journal.once("progress", problem.beginning)
         steps = range(progress["iteration"], self.iterations)
         for number in tqdm(steps, desc="autoprompt", unit="step", leave=False, disable=None):
@@ -237,18 +237,3 @@ def _default_template(task: SearchTask) -> str:
     if len(texts) > 1:
         return " {{ mask }} {{ trigger(3) }} ".join(texts)
     return texts[0] + " {{ trigger(3) }} {{ mask }}."
-
-
-def _identity(settings: AutoPromptSearch, task: SearchTask) -> dict[str, Any]:
-    """What the course of a search depends on; more iterations go on where fewer ended."""
-    rows = [[[dict(e.fields), e.label] for e in examples] for examples in (task.train, task.dev)]
-    of_search = dataclasses.asdict(settings)
-    del of_search["iterations"]
-    return {
-        "settings": of_search,
-        "model": [task.backbone.name, task.backbone.revision],
-        "label words": dict(task.label_words),
-        "seed": task.seed,
-        "max_length": task.max_length,
-        "data": hashlib.sha256(json.dumps(rows, default=str).encode()).hexdigest(),
-    }

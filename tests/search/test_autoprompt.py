@@ -210,7 +210,7 @@ def test_the_state_of_another_search_is_refused(task, tmp_path):
 
     with pytest.raises(SearchError, match=r"belongs to another search \(seed differs\); choose another folder"):
         SMALL.search(replace(task, seed=5), state=tmp_path)
-    with pytest.raises(SearchError, match=r"belongs to another search \(settings, data"):
+    with pytest.raises(SearchError, match=r"belongs to another search \(dev, candidates differ"):
         replace(SMALL, candidates=5).search(replace(task, dev=task.dev[:5]), state=tmp_path)
 
 
