@@ -22,7 +22,7 @@ from promptlab.interfaces import Backbone
 from promptlab.jobs import Job, run
 from promptlab.model import PromptModel
 from promptlab.objectives import WithMaskedWords
-from promptlab.parts import resolve_template, resolve_tuning, resolve_verbalizer
+from promptlab.parts import is_source, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
 from promptlab.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.saving import parameters_of, plain
@@ -46,7 +46,8 @@ class PVPMembers(TextClassifier):
     """What all estimators of several pattern-verbalizer pairs share.
 
     Args:
-        pvps: ``PVP`` objects, pairs (template, verbalizer), or the path of a YAML file with such.
+        pvps: ``PVP`` objects, pairs (template, verbalizer), or the path of a YAML file with such. Members without a
+            name are called by their template's name in the task library, or by their number.
         model: as for ``PromptClassifier``, or a list with one for each pair.
         tuning: as for ``PromptClassifier``.
         weighting: how much a member counts; see the subclasses.
@@ -97,7 +98,7 @@ class PVPMembers(TextClassifier):
             if not isinstance(pvp, PVP) and not (isinstance(pvp, (tuple, list)) and len(pvp) == 2):
                 raise DataError(f"pair {number} is {shown(pvp)}; give a PVP, or a pair (template, verbalizer).")
             template, verbalizer = (pvp.template, pvp.verbalizer) if isinstance(pvp, PVP) else pvp
-            name = (pvp.name if isinstance(pvp, PVP) else "") or str(number)
+            name = (pvp.name if isinstance(pvp, PVP) else "") or _library_name(template) or str(number)
             name = f"{name} ({number})" if name in [known for known, *_ in pairs] else name
             pairs.append((name, resolve_template(template), resolve_verbalizer(verbalizer)))
         (first, _, known), *others = pairs
@@ -252,3 +253,8 @@ def score_rows(settings: Mapping[str, Any], folder: Path, workspace: Workspace) 
 def load_member(folder: Path, model: Mapping[str, str], workspace: Workspace) -> PromptClassifier:
     """A member that a job trained, on the workspace's backbone."""
     return PromptClassifier.from_pretrained(folder / MODEL, model=workspace.backbone(model), device=workspace.device)
+
+
+def _library_name(template: Any) -> str:
+    """What a template of the task library is called; Jinja source and objects have no name."""
+    return template if isinstance(template, str) and not is_source(template) else ""

@@ -28,7 +28,12 @@ def resolve_template(template: Any) -> Template:
         raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
     if not isinstance(template, str):
         raise TemplateError(f"template is {shown(template)}; pass one text, or a Template.")
-    return ManualTemplate(template if "{" in template or " " in template else template_entry(template).template)
+    return ManualTemplate(template if is_source(template) else template_entry(template).template)
+
+
+def is_source(template: str) -> bool:
+    """Whether text is a template itself rather than the name of one."""
+    return "{" in template or " " in template
 
 
 def resolve_verbalizer(verbalizer: Any) -> Verbalizer:

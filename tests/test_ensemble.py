@@ -195,6 +195,14 @@ def test_pairs_come_from_a_file_and_keep_their_names(make, tmp_path):
     assert list(ensemble.members_) == ["plain", "colon", "colon (3)"]
 
 
+def test_members_without_a_name_are_called_as_their_template_in_the_library_or_by_number(make):
+    (_, words), *_ = PAIRS
+
+    ensemble = make([("sst2/it-was", words), (*PAIRS[0],), ("sst2/it-was", words)]).fit(TEXTS, LABELS)
+
+    assert list(ensemble.members_) == ["sst2/it-was", "2", "sst2/it-was (3)"]
+
+
 def test_finished_members_are_not_trained_again(make, tmp_path, monkeypatch):
     first = make(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained again"))

@@ -59,8 +59,11 @@ def pairs_of(pvps: Path | None, templates: Sequence[str], verbalizers: Sequence[
     if (pvps is None) != bool(templates and verbalizers) or (pvps and (templates or verbalizers)):
         raise click.UsageError("give --pvps, or --template and --verbalizer.")
     from promptlab.cli.fit_command import parse_verbalizer
+    from promptlab.pvp import PVP
 
-    return pvps or list(product(templates, map(parse_verbalizer, verbalizers)))
+    return pvps or [
+        PVP(template, words, template) for template, words in product(templates, map(parse_verbalizer, verbalizers))
+    ]
 
 
 def settings_of(models: Sequence[str], tuning: str, tuning_args: Sequence[str], **settings: Any) -> dict[str, Any]:

@@ -46,9 +46,9 @@ def test_an_ensemble_is_trained_saved_and_measured(base, train, tmp_path):
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     ensemble = PVPEnsemble.from_pretrained(tmp_path / "out", device="cpu")
-    assert [row["name"] for row in report["scores"]] == ["1", "2", "ensemble"]
+    assert [row["name"] for row in report["scores"]] == [TEMPLATES[1], TEMPLATES[3], "ensemble"]
     assert report["scores"][-1]["accuracy"] == ensemble.score(*zip(*ROWS, strict=True))
-    assert report["scores"][0]["accuracy"] == ensemble.members_["1"].score(*zip(*ROWS, strict=True))
+    assert report["scores"][0]["accuracy"] == ensemble.members_[TEMPLATES[1]].score(*zip(*ROWS, strict=True))
     assert ensemble.weighting == "stacked" and ensemble.max_steps == 2
 
 
@@ -77,7 +77,8 @@ def test_a_student_is_distilled_from_unlabelled_rows(base, train, unlabelled, tm
     student = HeadClassifier.from_pretrained(tmp_path / "out", device="cpu")
     scores = {row["name"]: row["accuracy"] for row in json.loads(result.stdout)["scores"]}
     generation = ", generation 1" if method == "ipet" else ""
-    assert list(scores) == [f"1{generation}", f"2{generation}", "ensemble", "student"]
+    members = [f"{template}{generation}" for template in (TEMPLATES[1], TEMPLATES[3])]
+    assert list(scores) == [*members, "ensemble", "student"]
     assert scores["student"] == student.score(*zip(*ROWS, strict=True))
     table = run(*arguments, *more).stdout
     assert "ensemble" in table and "%" in table
