@@ -1,6 +1,6 @@
-"""Put the tables of results/*.md into the README: ``python benchmarks/readme.py``.
+"""Put the tables of results/*.md into the README and docs/measured.md: ``python benchmarks/readme.py``.
 
-A block of the README between ``<!-- results: tuning 1 note -->`` and ``<!-- end -->`` holds the named parts of a file:
+A block of a page between ``<!-- results: tuning 1 note -->`` and ``<!-- end -->`` holds the named parts of a file:
 its first table, its second …, and the note on model, data, seeds, date and versions that ends it.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md")
 BLOCK = re.compile(r"(<!-- results: (\S+)((?: \S+)+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
@@ -23,11 +24,11 @@ def parts(name: str, wanted: list[str]) -> str:
     return "\n\n".join(found[part] for part in wanted)
 
 
-def filled(readme: str) -> str:
-    """The README with every block as the results have it now."""
-    return BLOCK.sub(lambda m: f"{m[1]}\n{parts(m[2], m[3].split())}\n\n{m[4]}", readme)
+def filled(page: str) -> str:
+    """A page with every block as the results have it now."""
+    return BLOCK.sub(lambda m: f"{m[1]}\n{parts(m[2], m[3].split())}\n\n{m[4]}", page)
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,9 +4,9 @@
     python benchmarks/templates.py FOLDER zero-shot | fine-tuned [--tasks …] [--engines …] [--seeds …]
 
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
-and 16 dev examples a class and keeps what it finds; the others choose among it by dev and score on test: ``zero-shot``
-the template that is best zero-shot, ``fine-tuned`` the one that successive halving by fine-tuning leaves. With the
-``pool``, AutoPrompt searches with all training sentences of SST-2 but 500, which choose, and the model stays frozen.
+and 16 dev examples a class and keeps what it finds; ``zero-shot`` chooses among it by dev and scores on test;
+``fine-tuned`` trains with the template that was chosen so. With the ``pool``, AutoPrompt begins with the words of the
+library's template and searches with all training sentences of SST-2 but 500, which choose; the model stays frozen.
 Finished runs are kept in results/templates.json; the tables go to results/templates.md.
 """
 
@@ -28,24 +28,32 @@ from promptlab.search.ranking import Ranking, rank_templates
 from promptlab.search.task import FoundTemplate, SearchTask
 
 TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
-POOLS = ("autoprompt (pool)", "autoprompt (pool), behind the library's")
-AT_LENGTH = {"iterations": 60}
+POOL = "autoprompt (pool)"
 ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, settings
     "library": ("", {}),
     "heuristic": ("heuristic", {}),
     "autoprompt": ("autoprompt", {}),
     "masked-lm (minilm)": ("masked-lm", {}),
     "lm (smollm2)": ("lm", {"generator": "smollm2"}),
-    POOLS[0]: ("autoprompt", AT_LENGTH),
-    POOLS[1]: ("autoprompt", {**AT_LENGTH, "template": "{{ text_a }} All in all, it was {{ trigger(3) }} {{ mask }}."}),
+    POOL: (
+        "autoprompt",
+        {
+            "template": "{{ text_a }} {{ trigger(6) }} {{ mask }}.",
+            "start": "all in all , it was",
+            "iterations": 60,
+            "candidates": 20,
+            "examples": 256,
+            "loss": "classes",
+            "metric": "loss",
+        },
+    ),
 }
-TRAINED = Ranking(rounds=(25, 50, 100), entrants=4)
 MAX_LENGTH = 128
 
 
 def task_of(task: str, engine: str, seed: int, folder: Path, device: str) -> tuple[SearchTask, Any]:
     """What is searched for, and the test rows."""
-    train, dev, test = data("sst2-all" if engine in POOLS else task, seed, folder)
+    train, dev, test = data("sst2-all" if engine == POOL else task, seed, folder)
     words = dict(verbalizer_entry(task).label_words)
     return SearchTask(train, dev, words, loaded(MODEL).to(device), seed, MAX_LENGTH), test
 
@@ -71,21 +79,23 @@ def zero_shot(task: str, engine: str, seed: int, folder: Path, device: str, foun
     return {"accuracy": accuracy(classifier, test), "template": best.template, "device": device}
 
 
-def fine_tuned(task: str, engine: str, seed: int, folder: Path, device: str, found: list[Any]) -> dict[str, Any]:
-    """The template that is best on dev after fine-tuning, by successive halving, fine-tuned, on test."""
+def fine_tuned(task: str, engine: str, seed: int, folder: Path, device: str, template: str) -> dict[str, Any]:
+    """A template, the model fine-tuned with it, on test."""
     what, test = task_of(task, engine, seed, folder, device)
-    best = rank_templates(candidates(found, engine, what), what, TRAINED)[0].found
     settings: dict[str, Any] = {"max_length": MAX_LENGTH, "seed": seed, **placed(device)}
-    classifier = PromptClassifier(best.template, what.label_words, what.backbone, "full", **settings)
+    classifier = PromptClassifier(template, what.label_words, what.backbone, "full", **settings)
     classifier.fit(what.train, eval_set=(what.dev, None))
-    return {"accuracy": accuracy(classifier, test), "template": best.template, "device": device}
+    return {"accuracy": accuracy(classifier, test), "template": template, "device": device}
 
 
 def candidates(found: list[Any], engine: str, what: SearchTask) -> list[FoundTemplate]:
     return [FoundTemplate(text, engine, value, what.label_words) for text, value in found[:50]]
 
 
-SCORES: Mapping[str, Callable[..., dict[str, Any]]] = {"zero-shot": zero_shot, "fine-tuned": fine_tuned}
+SCORES: Mapping[str, tuple[Callable[..., dict[str, Any]], str, str]] = {  # what it takes, of which runs
+    "zero-shot": (zero_shot, "find", "found"),
+    "fine-tuned": (fine_tuned, "zero-shot", "template"),
+}
 
 
 def write(results: Mapping[str, Any]) -> None:
@@ -106,8 +116,9 @@ def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in % (872, 1,000 and 277 rows), mean (standard deviation) over those of the splits "
         f"{', '.join(map(str, SEEDS))} that have run; 16 training and 16 dev examples a class, which also choose the "
-        f"template; label words are the library's; model {MODEL}, float32. Pool: 6,420 training and 500 dev sentences, "
-        f"model frozen. What minilm searched with 16 examples a class was found on {GPU}."
+        f"template, zero-shot; label words are the library's; model {MODEL}, float32. Pool: 6,420 training and 500 dev "
+        "sentences, model frozen, the search begins with the library's template. What autoprompt and masked-lm found "
+        f"for the splits 13 and 21 was found on {GPU}."
     )
     keep("templates", "Template search", results, ["\n".join(lines), "\n".join(["Split 13:", "", *samples])], note)
 
@@ -127,24 +138,21 @@ def main() -> None:
         for seed in options.seeds
         for task in options.tasks
         for engine in options.engines
-        if engine not in POOLS or task == "sst2"
+        if engine != POOL or (task == "sst2" and options.what != "fine-tuned")
     ]
     place = (options.folder, options.device)
-    known = stored("templates")
     if options.what == "find":
         jobs = [
             (f"find/{task}/{engine}/{seed}", functools.partial(find, task, engine, seed, *place, options.budget))
             for task, engine, seed in runs
         ]
     else:
+        call, source, name = SCORES[options.what]
+        known = stored("templates")
         jobs = [
-            (
-                f"{options.what}/{task}/{engine}/{seed}",
-                functools.partial(SCORES[options.what], task, engine, seed, *place, row["found"]),
-            )
+            (f"{options.what}/{task}/{engine}/{seed}", functools.partial(call, task, engine, seed, *place, row[name]))
             for task, engine, seed in runs
-            if not (engine in POOLS and options.what == "fine-tuned")
-            and (row := known.get(f"find/{task}/{engine}/{seed}"))
+            if (row := known.get(f"{source}/{task}/{engine}/{seed}"))
         ]
     sweep("templates", jobs, write, processes=options.processes)
 

@@ -1,4 +1,4 @@
-"""The README shows what was measured and names only what is there."""
+"""The README and docs/measured.md show what was measured and name only what is there."""
 
 from __future__ import annotations
 
@@ -20,22 +20,35 @@ readme = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(readme)
 
 
-def test_tables_of_results_are_those_that_were_measured():
-    blocks = readme.BLOCK.findall(README)
+MEASURED = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
 
-    assert len(blocks) > 5
-    assert readme.filled(README) == README
+
+@pytest.mark.parametrize("path", readme.PAGES, ids=lambda path: path.name)
+def test_tables_of_results_are_those_that_were_measured(path):
+    page = path.read_text(encoding="utf-8")
+
+    assert readme.BLOCK.search(page)
+    assert readme.filled(page) == page
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_every_file_of_results_is_shown_or_linked(path):
-    assert f"<!-- results: {path.stem} " in README or f"(benchmarks/results/{path.name})" in README
+    assert f"<!-- results: {path.stem} " in MEASURED or f"(../benchmarks/results/{path.name})" in MEASURED
 
 
-def test_the_section_of_measurements_holds_no_table_of_its_own():
-    section = README.split("## Measured")[1].split("\n## ")[0]
-
+@pytest.mark.parametrize(
+    "section", [README.split("## Measured")[1].split("\n## ")[0], MEASURED], ids=["README", "docs"]
+)
+def test_what_was_measured_holds_no_table_of_its_own(section):
     assert re.findall(r"^\|", readme.BLOCK.sub("", section), flags=re.MULTILINE) == []
+
+
+def test_the_readme_links_sections_that_are_there():
+    headings = re.findall(r"^## (.+)$", MEASURED, flags=re.MULTILINE)
+
+    linked = re.findall(r"\(docs/measured\.md#([^)]+)\)", README)
+
+    assert linked and set(linked) <= {heading.lower().replace(" ", "-") for heading in headings}
 
 
 def test_classes_of_the_method_table_are_public():
