@@ -35,11 +35,8 @@ TEST = 1000  # rows at most
 FILES = {"ag_news": ("train.tsv.gz", "test.tsv.gz"), "sst-2": ("train.tsv", "dev.tsv")}
 NAMES = {"ag_news": "AG News", "sst-2": "SST-2"}
 PAIRS = {
-    "ag_news": ("ag_news/pet", [f"ag_news/{name}" for name in ("colon", "category", "news", "dash", "brackets")]),
-    "sst-2": (
-        "sst2/great-terrible",
-        [f"sst2/{name}" for name in ("it-was", "all-in-all", "it-was-first", "just", "in-summary")],
-    ),
+    "ag_news": ("ag_news/pet", [f"ag_news/{name}" for name in ("colon", "category", "news")]),
+    "sst-2": ("sst2/great-terrible", [f"sst2/{name}" for name in ("it-was", "all-in-all", "just")]),
 }
 MAX_LENGTH = 128
 MEMBER = {"max_steps": 100, "batch_size": 8}
@@ -158,7 +155,8 @@ def table(results: Mapping[str, Any]) -> str:
         for task, size in columns:
             rows = [row["accuracies"] for key, row in results.items() if _of(key, task, size)]
             cells.append(mean([100 * row[name] for row in rows if name in row]))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        if any(cell != mean([]) for cell in cells):
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -170,7 +168,7 @@ def write(results: Mapping[str, Any]) -> None:
     seeds = sorted({int(key.split("/")[2]) for key in results})
     note = (
         f"Test accuracy in %, mean (standard deviation) over the draws {', '.join(map(str, seeds))}; columns say how "
-        f"many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; five "
+        f"many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; three "
         f"patterns, one verbalizer and one seed each, {MEMBER['max_steps']} updates of {MEMBER['batch_size']}; "
         f"students {STUDENT['max_steps']} of {STUDENT['batch_size']}; heads alone as many as HeadClassifier takes; "
         f"iPET {GENERATIONS} generation after the first; at most {TEST:,} test rows. Nothing is selected on dev, but "
