@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from promptlab.data.labels import is_missing
 from promptlab.data.readers import as_examples, iter_examples
-from promptlab.errors import DataError
+from promptlab.errors import DataError, shown
 from promptlab.fitting import Labelled, SoftLabelled
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
-from promptlab.members import MODEL, SCORES, Member, classifier_of, labelled, settings_of
+from promptlab.member_jobs import MODEL, SCORES, classifier_of, labelled, settings_of
+from promptlab.members import Member, reduced
 from promptlab.merging import merged
 from promptlab.objectives import Distilled
 from promptlab.types import Example
-from promptlab.workspace import CHUNK, Chunks, Workspace, drawn_rows, some_rows
+from promptlab.workspace import PART, Chunks, Workspace, drawn_rows, some_rows
 
 
 class Lesson(NamedTuple):
@@ -28,6 +29,7 @@ class Lesson(NamedTuple):
 
     Args:
         training: the labelled examples; None if there are none.
+        whole: whether classes are whole numbers.
         dev: hash of the dev examples.
         unlabelled: the hashes of the parts of the unlabelled set.
         weights: of the members.
@@ -37,6 +39,7 @@ class Lesson(NamedTuple):
     workspace: Workspace
     members: Sequence[Member]
     training: Labelled | None
+    whole: bool
     dev: str | None
     unlabelled: Chunks
     weights: np.ndarray
@@ -59,50 +62,77 @@ def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled |
     examples = as_examples(X)
     if y is None:
         labels: list[Any] = [example.label for example in examples]
+    elif isinstance(y, Iterable) and not isinstance(y, str):
+        labels = [_label(label) for label in (y.tolist() if hasattr(y, "tolist") else y)]
     else:
-        labels = list(y.tolist() if hasattr(y, "tolist") else y)
+        raise DataError(f"y is {shown(y)}; pass a list of labels, -1 or None where there is none.")
     if len(labels) != len(examples):
         raise DataError(f"{len(labels)} labels for {len(examples)} rows; give one for each row, -1 or None if unknown.")
-    known = [row for row, label in enumerate(labels) if not _unknown(label, classes)]
-    rest = [example for row, example in enumerate(examples) if row not in set(known)]
+    known: list[int] = []
+    rest: list[int] = []
+    for row, label in enumerate(labels):
+        unknown = is_missing(label) or (str(label) == "-1" and "-1" not in classes)
+        (rest if unknown else known).append(row)
+    rest_examples = [examples[row] for row in rest]
     if not known:
-        return None, rest
+        return None, rest_examples
     training = Labelled.of([examples[row] for row in known], [labels[row] for row in known])
-    return (training if y is not None else Labelled(training.examples, False)), rest
+    return (training if y is not None else Labelled(training.examples, False)), rest_examples
 
 
-def _unknown(label: Any, classes: Sequence[str]) -> bool:
-    if label is None or (isinstance(label, float) and math.isnan(label)):
-        return True
-    return str(label) == "-1" and "-1" not in classes
+def _label(label: Any) -> Any:
+    """A label; whole numbers among which some were missing come as floats from pandas."""
+    return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
-def stream(*sources: Any) -> Iterator[Example]:
-    """Unlabelled examples from lists and the like, paths of tables, and iterators, one after the other.
+def stream(*sources: Any, fields: Sequence[str]) -> Iterator[Example]:
+    """Unlabelled examples from lists and the like, paths of tables, and streams, one after the other.
+
+    Args:
+        sources: what has no length (an iterator, a streamed data set) is read in parts; None is nothing.
+        fields: those that are read; others may hold anything, or nothing.
 
     Raises:
-        DataError: as ``as_examples`` and ``iter_examples`` do.
+        DataError: as ``as_examples`` and ``iter_examples`` do, or if an example has none of the fields.
     """
     for source in sources:
-        if source is None:
-            continue
-        if isinstance(source, (str, Path)):
-            some: Iterable[Iterable[Example]] = [iter_examples(source, label=None)]
-        elif isinstance(source, Iterator):
-            some = map(as_examples, _in_lists(source))
-        else:
-            some = [as_examples(source)]
-        yield from (Example(example.fields) for examples in some for example in examples)
+        number = 0
+        for examples in _parts(source):
+            for example in reduced(examples, fields):
+                number += 1
+                if not example.fields:
+                    raise DataError(f"unlabelled row {number} has no value in {' or '.join(fields)}; leave it out.")
+                yield Example(example.fields)
+
+
+def _parts(source: Any) -> Iterable[Iterable[Example]]:
+    if source is None:
+        return []
+    if isinstance(source, (str, Path)):
+        return [iter_examples(source, columns={}, label=None)]
+    if isinstance(source, Iterable) and not isinstance(source, Sized):
+        return (as_examples(some, columns={}) for some in _in_lists(iter(source)))
+    return [as_examples(source, columns={})]
 
 
 def _in_lists(source: Iterator[Any]) -> Iterator[list[Any]]:
-    while some := list(itertools.islice(source, CHUNK)):
+    while some := list(itertools.islice(source, PART)):
         yield some
 
 
 def load_scores(folders: Iterable[Path]) -> np.ndarray:
-    """The scores in some results, one part after the other: (examples, classes)."""
-    return np.concatenate([np.load(folder / SCORES, allow_pickle=False) for folder in folders])
+    """The scores in some results, one part after the other: (examples, classes).
+
+    Raises:
+        DataError: if a file is damaged.
+    """
+    rows = []
+    for folder in folders:
+        try:
+            rows.append(np.load(folder / SCORES, allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"result {str(folder)!r} is damaged ({error}); delete it and run again.") from None
+    return np.concatenate(rows)
 
 
 def merge_scores(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
@@ -131,11 +161,11 @@ def student_job(
         "at_most": at_most,
         "labels": labels,
         "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
-        "whole": lesson.training is not None and lesson.training.whole,
+        "whole": lesson.whole,
         "temperature": temperature,
         "dev": lesson.dev,
     }
-    return Job.of("student", train_student, settings_of(student) | settings)
+    return Job.of("student", train_student, settings_of(student, lesson.workspace) | settings)
 
 
 def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:

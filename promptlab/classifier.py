@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from promptlab.errors import TemplateError
 from promptlab.inference import calibrate
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.model import PromptModel
-from promptlab.parts import fresh_backbone, resolve_template, resolve_verbalizer
+from promptlab.parts import fresh_backbone, has_whole_names, resolve_template, resolve_verbalizer
 from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded
 from promptlab.soft_tokens import save_prompt
@@ -77,6 +77,5 @@ class PromptClassifier(TextClassifier):
                 )
                 calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
             self._untrained = kept = (parts, model)
-            names = self.verbalizer if isinstance(self.verbalizer, Mapping) else ()
-            self._set_classes(verbalizer.classes, whole=bool(names) and all(type(name) is int for name in names))
+            self._set_classes(verbalizer.classes, whole=has_whole_names(self.verbalizer))
         return kept[1]

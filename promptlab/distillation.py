@@ -15,18 +15,22 @@ from tqdm.auto import tqdm
 
 from promptlab.annotation import Lesson, load_scores, merge_scores, split_unlabelled, stream, student_job
 from promptlab.backbones.catalog import load_backbone
-from promptlab.classifier import PromptClassifier
-from promptlab.errors import DataError, TuningError, UnknownNameError
+from promptlab.errors import DataError, PromptlabError, TuningError, UnknownNameError
 from promptlab.fitting import Labelled
 from promptlab.head_classifier import HeadClassifier
+from promptlab.interfaces import Template
 from promptlab.jobs import Job
-from promptlab.members import MODEL, Member, PVPMembers, score_rows
+from promptlab.member_jobs import MODEL, score_rows
+from promptlab.members import Member, PVPMembers, check_classes, read_fields, reduced
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
+from promptlab.parts import resolve_tuning
+from promptlab.templates.plain import InputTemplate
 from promptlab.types import Example
-from promptlab.workspace import Chunks, Workspace
+from promptlab.workspace import Chunks, Workspace, some_rows
 
 WEIGHTINGS = ("uniform", "before")
+STUDENT_STEPS = 5000  # at most, where the user says nothing; the paper's
 
 
 @dataclass(eq=False, repr=False)
@@ -50,9 +54,8 @@ class PET(PVPMembers):
         mlm_ratio: unlabelled texts for each labelled one in a batch of that training.
         student: an unfitted ``HeadClassifier`` with the student's settings; None for the first member's model, with
             ``max_length``, ``precision`` and ``seed`` as given here.
-        student_steps: updates of that one; None as for ``HeadClassifier``.
-        max_distilled: unlabelled texts that the student learns from, drawn at random where there are more; 80,000 is
-            what the paper's 5,000 updates of 16 see.
+        student_steps: updates of that one; None as for ``HeadClassifier``, at most 5,000 (the paper's).
+        max_distilled: unlabelled texts that the student learns from, drawn at random where there are more.
     """
 
     temperature: float = 2.0
@@ -70,8 +73,8 @@ class PET(PVPMembers):
         Args:
             X: labelled texts, and unlabelled ones, for which ``y`` is -1 or None; None for no labelled texts.
             y: labels; None takes those that the examples carry. -1 is a label if a class is called so.
-            unlabeled: more unlabelled texts: as ``X``, the path of a table, or an iterator of texts or examples, which
-                is read once and may be larger than memory.
+            unlabeled: more unlabelled texts: as ``X``, the path of a table, or a stream of texts or examples, which is
+                read once and may be larger than memory.
             eval_set: dev texts and labels, on which weights of members and student are selected.
 
         Raises:
@@ -79,29 +82,41 @@ class PET(PVPMembers):
             PromptlabError: as ``PVPEnsemble.fit`` does.
         """
         self._check_settings(eval_set)
-        classes = self._pairs()[0][2].classes
-        training, rest = split_unlabelled(X, y, classes)
+        first = self._pairs()[0]
+        training, rest = split_unlabelled(X, y, first.verbalizer.classes)
         dev = None if eval_set is None else Labelled.of(*eval_set)
-        for data in (training, dev):
-            if data is not None:
-                data.targets(classes)  # an unknown label is told before any work
+        if training is not None:  # what is wrong is told before any work
+            check_classes(training, first.verbalizer.classes)
+        if dev is not None:
+            dev.targets(first.verbalizer.classes)
         with self._workspace() as workspace:
-            unlabelled = workspace.put_chunks(stream(rest, unlabeled))
+            members = self._members(workspace, [] if training is None else training.examples)
+            student = self._student(members, workspace, eval_set)
+            fields = read_fields(members, student.fields)
+            unlabelled = workspace.put_chunks(stream(rest, unlabeled, fields=fields))
             if not unlabelled.total:
                 raise DataError(
                     f"{type(self).__name__} learns from unlabelled texts, but there are none; pass unlabeled=, or -1 "
                     "or None as the labels of some rows of y. Without such texts use PVPEnsemble."
                 )
-            members = self._members(workspace, [] if training is None else training.examples)
-            if self.mlm_weight:
-                for member in members:
+            (example,) = some_rows(workspace, unlabelled.names, [0])
+            for member in members:
+                prompt = member.classifier
+                shown = prompt.template.bind([] if training is None else training.examples, prompt.verbalizer)
+                check_shows(f"member {member.name!r}", shown, example)
+                if self.mlm_weight:
                     check_masked_words(member.classifier.model, self.mlm_weight)
+            check_shows("student", InputTemplate(tuple(student.fields)), example)
+            if training is not None:
+                training = training._replace(examples=reduced(training.examples, fields))
             steps = self._n_jobs(members, training, unlabelled)
             with tqdm(total=steps, desc=type(self).__name__, unit="job", leave=False, disable=None) as bar:
                 weights = self._weights(members, training, workspace, bar.update)
-                held_out = dev and workspace.put(dev.examples)
-                lesson = Lesson(workspace, members, training, held_out, unlabelled, weights, bar.update)
-                self._distil(lesson, self._teach(lesson))
+                held_out = dev and workspace.put(reduced(dev.examples, fields))
+                whole = first.whole if training is None else training.whole
+                lesson = Lesson(workspace, members, training, whole, held_out, unlabelled, weights, bar.update)
+                self._distil(lesson, self._teach(lesson), student)
+        self.fields_ = fields
         return self
 
     def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
@@ -116,11 +131,11 @@ class PET(PVPMembers):
         data = Labelled.of(X, y)
         targets = data.targets(sorted(map(str, self.classes_))).numpy()
         with self._workspace() as workspace:
-            chunks = workspace.put_chunks(Example(example.fields) for example in data.examples)
+            chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
             parts = self._score(self.teachers_, chunks, workspace, lambda n: None)
             scores = np.stack([load_scores(folders) for folders in parts])
         rows = list(zip([job.name.removeprefix("member ") for job in self.teachers_], accuracies(scores, targets)))
-        (ensemble,) = accuracies(merged(scores, np.array(self.weights_))[None], targets)
+        (ensemble,) = accuracies(merged(scores, np.array(list(self.weights_.values())))[None], targets)
         return [*rows, ("ensemble", ensemble), ("student", self.score(data.examples))]
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
@@ -186,19 +201,12 @@ class PET(PVPMembers):
         train = lesson.workspace.put(lesson.training.examples)
         return self._train_members(lesson, lesson.members, [train] * len(lesson.members))
 
-    def _untrained(self, member: Member) -> PromptClassifier:
-        """All members of a pair alike."""
-        classifier = member.classifier
-        settings: dict[str, Any] = {"max_length": self.max_length, "seed": self.seed, "device": self.device}
-        return PromptClassifier(classifier.template, classifier.verbalizer, classifier.model, "none", **settings)
-
     def _train_members(self, lesson: Lesson, members: Sequence[Member], trains: Sequence[str | None]) -> list[Job]:
         words = None
         if self.mlm_weight:
             chunks = lesson.unlabelled
             words = {"chunks": chunks.names, "total": chunks.total, "weight": self.mlm_weight, "ratio": self.mlm_ratio}
-        whole = lesson.training is not None and lesson.training.whole
-        jobs = self._jobs(members, trains, dev=lesson.dev, whole=whole, words=words)
+        jobs = self._jobs(members, trains, lesson.workspace, dev=lesson.dev, whole=lesson.whole, words=words)
         self._run(jobs, lesson.workspace, lesson.done)
         return jobs
 
@@ -216,7 +224,7 @@ class PET(PVPMembers):
         folders = self._run(jobs, workspace, done)
         return [folders[i : i + len(chunks.names)] for i in range(0, len(folders), len(chunks.names))]
 
-    def _distil(self, lesson: Lesson, teachers: list[Job]) -> None:
+    def _distil(self, lesson: Lesson, teachers: list[Job], student: HeadClassifier) -> None:
         """Merge the members' scores and let the student learn from them."""
         scored = self._score(teachers, lesson.unlabelled, lesson.workspace, lesson.done)
         labels = [
@@ -228,20 +236,57 @@ class PET(PVPMembers):
             for number, parts in enumerate(zip(*scored), start=1)
         ]
         self._run(labels, lesson.workspace, lesson.done)
-        student = self._student(lesson.members[0].classifier, lesson.workspace)
+        if self.student is None and self.student_steps is None:
+            rows = min(lesson.unlabelled.total, self.max_distilled)
+            usual = student.rows_seen(resolve_tuning(student.tuning), rows, student.model.hidden_size)
+            student.set_params(max_steps=min(usual // student.batch_size, STUDENT_STEPS))
         keys = [label.key for label in labels]
         job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
         (folder,) = self._run([job], lesson.workspace, lesson.done)
         self.student_ = HeadClassifier.from_pretrained(folder / MODEL, model=student.model, device=self.device)
         self.classes_ = self.student_.classes_
-        self.teachers_, self.weights_ = teachers, lesson.weights.tolist()
+        self.teachers_ = teachers
+        self.weights_ = dict(zip([member.name for member in lesson.members], lesson.weights.tolist()))
 
-    def _student(self, member: PromptClassifier, workspace: Workspace) -> HeadClassifier:
-        """The unfitted student on a loaded backbone."""
+    def _student(self, members: Sequence[Member], workspace: Workspace, eval_set: Any) -> HeadClassifier:
+        """The unfitted student on a loaded backbone.
+
+        Raises:
+            TuningError: if its settings can't work.
+        """
+        model = members[0].classifier.model
         if self.student is None:
             settings: dict[str, Any] = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
-            fields = tuple(member.template.fields)
-            return HeadClassifier(member.model, fields=fields, max_steps=self.student_steps, **settings)
-        student: HeadClassifier = clone(self.student)
-        model = member.model if student.model is None else workspace.keep(load_backbone(student.model))
-        return student.set_params(model=model)
+            settings |= {"fields": read_fields(members), "max_steps": self.student_steps}
+            student = HeadClassifier(model, **settings)
+        else:
+            student = clone(self.student)
+            student.set_params(model=model if student.model is None else workspace.keep(load_backbone(student.model)))
+        try:
+            self._check_student(student, eval_set)
+        except PromptlabError as error:
+            raise type(error)(f"student: {error}") from None
+        return student
+
+    def _check_student(self, student: HeadClassifier, eval_set: Any) -> None:
+        student._check_settings(eval_set)
+        tuning = resolve_tuning(student.tuning)
+        if not tuning.defaults.max_steps:
+            raise TuningError(f"tuning={student.tuning!r} trains nothing, but a student learns; choose another.")
+        if student.device not in ("auto", self.device):
+            raise TuningError(f"device={student.device!r} isn't {self.device!r}, where all of this runs; leave it out.")
+        if student.checkpoint_dir is not None:
+            raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
+        student.rows_seen(tuning, 1, student.model.hidden_size)  # which checks the rest
+
+
+def check_shows(who: str, template: Template, example: Example) -> None:
+    """Refuse an unlabelled example that a template can't show.
+
+    Raises:
+        PromptlabError: naming whose template it is.
+    """
+    try:
+        template.variants(example)
+    except PromptlabError as error:
+        raise type(error)(f"{who}, unlabelled text: {error}") from None

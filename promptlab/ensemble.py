@@ -18,11 +18,12 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.classifier import PromptClassifier
 from promptlab.data.labels import label_type
 from promptlab.data.readers import as_examples
-from promptlab.errors import SavedModelError, TuningError, UnknownNameError
+from promptlab.errors import DataError, SavedModelError, TuningError, UnknownNameError
 from promptlab.files import atomic_folder
 from promptlab.fitting import Labelled
 from promptlab.joint import JointClassifier
-from promptlab.members import Member, PVPMembers, load_member
+from promptlab.member_jobs import load_member
+from promptlab.members import Member, PVPMembers, check_classes, model_key, read_fields, reduced
 from promptlab.merging import Stacking, accuracies, agreement, merged, votes, weights_of
 from promptlab.parts import resolve_tuning
 from promptlab.pvp import PVP
@@ -69,13 +70,20 @@ class PVPEnsemble(PVPMembers):
         self._check_settings(eval_set)
         training = Labelled.of(X, y)
         dev = None if eval_set is None else Labelled.of(*eval_set)
+        pairs = self._pairs()
+        classes = pairs[0].verbalizer.classes
+        check_classes(training, classes)
+        if dev is not None:
+            dev.targets(classes)
+            if self.weighting == "stacked" and (absent := sorted(set(classes) - set(dev.labels))):
+                raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
         with self._workspace() as workspace:
             members = self._members(workspace, training.examples)
-            for data in (training, dev or training):
-                data.targets(members[0].classifier.verbalizer.classes)
-            train = workspace.put(training.examples)
-            held_out = dev and workspace.put(dev.examples)
-            jobs = self._jobs(members, [train] * len(members), dev=held_out, whole=training.whole, words=None)
+            fields = read_fields(members)
+            train = workspace.put(reduced(training.examples, fields))
+            held_out = dev and workspace.put(reduced(dev.examples, fields))
+            trains = [train] * len(members)
+            jobs = self._jobs(members, trains, workspace, dev=held_out, whole=training.whole, words=None)
             measured = len(jobs) if self.weighting == "before" else 0
             with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:
                 before = self._untrained_accuracies(members, train, workspace, bar.update) if measured else ()
@@ -85,7 +93,11 @@ class PVPEnsemble(PVPMembers):
                 for member, job, folder in zip(members, jobs, folders)
             }
             self._backbones = {member.name: member.classifier.model for member in members}
-        self._set_classes(members[0].classifier.verbalizer.classes, whole=training.whole)
+        self._described = [
+            {"name": p.name, "template": TEMPLATES.to_dict(p.template), "verbalizer": VERBALIZERS.to_dict(p.verbalizer)}
+            for p in pairs
+        ]
+        self._set_classes(classes, whole=training.whole)
         self._weigh(members, dev or training, before)
         return self
 
@@ -178,10 +190,7 @@ class PVPEnsemble(PVPMembers):
             "model": {"name": first.model_.backbone.name, "revision": first.model_.backbone.revision},
             "classes": list(first.model_.verbalizer.classes),
             "label_type": label_type(self.classes_),
-            "pvps": [
-                {"name": name, "template": TEMPLATES.to_dict(template), "verbalizer": VERBALIZERS.to_dict(verbalizer)}
-                for name, template, verbalizer in self._pairs()
-            ],
+            "pvps": self._described,
             "weights": self.weights_,
             "member_scores": self.member_scores_,
             "agreement": self.agreement_.tolist(),
@@ -200,7 +209,7 @@ class PVPEnsemble(PVPMembers):
         """Load a saved ensemble; members of one base model share its memory.
 
         Args:
-            model: the base model, or where to look for it; a list with one for each member if they differ.
+            model: the base model, or where to look for it; a list with one for each pair if they differ.
         """
         path = saving.local(folder)
         settings = saving.read_settings(path)
@@ -210,30 +219,33 @@ class PVPEnsemble(PVPMembers):
             )
         saving.check_parameters(cls, path, settings)
         names = list(settings["weights"])
-        loaded: dict[str, Any] = {}
+        turns = len(names) // len(settings["pvps"])
+        given = list(model) if isinstance(model, (list, tuple)) else [model] * len(settings["pvps"])
+        if len(given) != len(settings["pvps"]):
+            raise TuningError(f"{len(given)} models for {len(settings['pvps'])} pairs; give one, or one for each pair.")
+        loaded: dict[Any, Any] = {}
         members, backbones = {}, {}
         for number, name in enumerate(names):
-            own = path / f"member-{number}"
-            given = model[number] if isinstance(model, (list, tuple)) else model
-            base = saving.read_settings(own)["model"]["name"] if given is None else given
-            if str(base) not in loaded:
-                loaded[str(base)] = load_backbone(base)
-            backbones[name] = loaded[str(base)]
+            own, base = path / f"member-{number}", given[number // turns]
+            base = saving.read_settings(own)["model"]["name"] if base is None else base
+            known = model_key(base)
+            if known not in loaded:
+                loaded[known] = load_backbone(base)
+            backbones[name] = loaded[known]
             members[name] = PromptClassifier.from_pretrained(own, model=backbones[name], device=device)
         pvps = [
             PVP(TEMPLATES.from_dict(p["template"]), VERBALIZERS.from_dict(p["verbalizer"]), p["name"])
             for p in settings["pvps"]
         ]
-        turns = len(names) // len(pvps)
         bases = [member.model for member in members.values()][::turns]
         ensemble = cls(
             pvps,
-            bases[0] if len(set(bases)) == 1 else bases,
+            bases[0] if len(set(map(model_key, bases))) == 1 else bases,
             TUNINGS.from_dict(settings["tuning"]),
             device=device,
             **settings["parameters"],
         )
-        ensemble.members_, ensemble._backbones = members, backbones
+        ensemble.members_, ensemble._backbones, ensemble._described = members, backbones, settings["pvps"]
         ensemble.weights_ = settings["weights"]
         ensemble.member_scores_, ensemble.agreement_ = settings["member_scores"], np.array(settings["agreement"])
         stacking = settings["stacking"]

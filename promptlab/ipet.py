@@ -92,6 +92,7 @@ class IPET(PET):
             )
             texts = some_rows(lesson.workspace, lesson.unlabelled.names, rows)
             drawn += [Example(example.fields, name) for example in texts]
-        members = [lesson.members[t].name for t in teachers]
-        self.generations_.append({"generation": generation, "member": learner, "teachers": members, "counts": counts})
+        learner_name, *teacher_names = (lesson.members[i].name for i in [learner, *teachers])
+        record = {"generation": generation, "member": learner_name, "teachers": teacher_names, "counts": counts}
+        self.generations_.append(record)
         return lesson.workspace.put([*(known.examples if known else ()), *drawn])

@@ -71,7 +71,8 @@ def run(
         done: called with the number of jobs that are finished since the last call.
 
     Raises:
-        JobError: if a job fails or its worker dies, naming it; what is finished is kept.
+        JobError: if a job fails or its worker dies, naming it; what is finished is kept. If joblib's backend has
+            threads.
         UnknownNameError: if there is no such executor.
     """
     if executor not in EXECUTORS:
@@ -104,10 +105,8 @@ def work(job: Job, workspace: Workspace) -> None:
             (folder / MARK).write_text(text, encoding="utf-8")
     except Exception as error:
         kind = "" if isinstance(error, PromptlabError) else f"{type(error).__name__}: "
-        raise JobError(
-            f"{job.name} failed: {kind}{' '.join(str(error).split()).rstrip('.')}. What is finished is kept in "
-            f"{str(workspace.folder)!r}; run again to go on."
-        ) from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise JobError(f"{job.name} failed: {kind}{reason}. {workspace.advice}") from error
     finally:
         marker.unlink(missing_ok=True)
 
@@ -134,7 +133,14 @@ def _serial(jobs: Sequence[Job], workspace: Workspace, workers: int) -> Iterator
 def _joblib(jobs: Sequence[Job], workspace: Workspace, workers: int) -> Iterator[None]:
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import BrokenProcessPool
+    from joblib.parallel import get_active_backend
 
+    backend, _ = get_active_backend()
+    if getattr(backend, "supports_sharedmem", False):
+        raise JobError(
+            f"joblib's backend {type(backend).__name__} runs jobs in threads of one process, which would share one "
+            "random generator; choose a backend of processes, such as 'loky'."
+        )
     calls = (delayed(work)(job, workspace) for job in jobs)  # joblib shares the cores out among its workers
     try:
         yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)(calls)
@@ -187,6 +193,6 @@ def _died(jobs: Sequence[Job], workspace: Workspace, reason: str) -> JobError:
     ]
     names = " or ".join(at_work) or "one of " + ", ".join(j.name for j in jobs if not is_finished(j, workspace))
     return JobError(
-        f"a worker process died ({reason}) at work on {names}; often memory ran out: use fewer workers. What is "
-        f"finished is kept in {str(workspace.folder)!r}; run again to go on."
+        f"a worker process died ({reason}) at work on {names}; often memory ran out: use fewer workers. "
+        f"{workspace.advice}"
     )

@@ -4,40 +4,41 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from promptlab import __version__
 from promptlab.backbones.catalog import load_backbone
+from promptlab.checks import check_seed
 from promptlab.classifier import PromptClassifier
 from promptlab.errors import DataError, PromptlabError, TuningError, VerbalizerError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import Labelled
-from promptlab.interfaces import Backbone
+from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.jobs import Job, run
-from promptlab.model import PromptModel
-from promptlab.objectives import WithMaskedWords
-from promptlab.parts import is_source, resolve_template, resolve_tuning, resolve_verbalizer
+from promptlab.member_jobs import RESULT, score_untrained, settings_of, train_member
+from promptlab.parts import has_whole_names, is_source, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
-from promptlab.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
-from promptlab.saving import parameters_of, plain
 from promptlab.text_classifier import TextClassifier
 from promptlab.types import Example
-from promptlab.workspace import Workspace, drawn_rows, identity, some_rows
+from promptlab.workspace import Workspace
 
-MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
+
+class Pair(NamedTuple):
+    """A pattern-verbalizer pair, what tables call it, and whether its classes were given as whole numbers."""
+
+    name: str
+    template: Template
+    verbalizer: Verbalizer
+    whole: bool
 
 
 class Member(NamedTuple):
-    """An unfitted classifier, the number of its pair, and what tables call it."""
+    """An unfitted classifier, and what tables call it."""
 
     name: str
-    pair: int
     classifier: PromptClassifier
 
 
@@ -70,6 +71,7 @@ class PVPMembers(TextClassifier):
         super()._check_settings(eval_set)
         if self.repetitions < 1:
             raise TuningError(f"repetitions={self.repetitions} must be at least 1.")
+        check_seed(self.seed + self.repetitions - 1, TuningError)
         if self.checkpoint_dir is not None:
             raise TuningError(
                 f"checkpoint_dir={str(self.checkpoint_dir)!r} is for one classifier; set cache_dir, which keeps every "
@@ -81,10 +83,11 @@ class PVPMembers(TextClassifier):
         models = self.model if isinstance(self.model, (list, tuple)) else [self.model]
         loaded = [model for model in models if isinstance(model, Backbone)]
         with tempfile.TemporaryDirectory() as temporary:
-            yield Workspace(self.cache_dir or temporary, device=self.device, models=loaded)
+            folder, passing = self.cache_dir or temporary, self.cache_dir is None
+            yield Workspace(folder, device=self.device, models=loaded, temporary=passing)
 
-    def _pairs(self) -> list[tuple[str, Any, Any]]:
-        """Name, template and verbalizer of each pair.
+    def _pairs(self) -> list[Pair]:
+        """The pairs, no two of one name.
 
         Raises:
             DataError: if there is none.
@@ -93,28 +96,30 @@ class PVPMembers(TextClassifier):
         given = read_pvps(self.pvps) if isinstance(self.pvps, (str, Path)) else self.pvps
         if isinstance(given, Mapping) or not isinstance(given, Sequence) or not given:
             raise DataError(f"pvps={shown(given)}; give PVP objects, pairs (template, verbalizer), or a YAML file.")
-        pairs: list[tuple[str, Any, Any]] = []
+        pairs: list[Pair] = []
         for number, pvp in enumerate(given, start=1):
             if not isinstance(pvp, PVP) and not (isinstance(pvp, (tuple, list)) and len(pvp) == 2):
                 raise DataError(f"pair {number} is {shown(pvp)}; give a PVP, or a pair (template, verbalizer).")
             template, verbalizer = (pvp.template, pvp.verbalizer) if isinstance(pvp, PVP) else pvp
             name = (pvp.name if isinstance(pvp, PVP) else "") or _library_name(template) or str(number)
-            name = f"{name} ({number})" if name in [known for known, *_ in pairs] else name
-            pairs.append((name, resolve_template(template), resolve_verbalizer(verbalizer)))
-        (first, _, known), *others = pairs
-        for name, _, verbalizer in others:
-            if set(verbalizer.classes) != set(known.classes):
+            while name in [pair.name for pair in pairs]:
+                name = f"{name} ({number})"
+            whole = has_whole_names(verbalizer)
+            pairs.append(Pair(name, resolve_template(template), resolve_verbalizer(verbalizer), whole))
+        first, *others = pairs
+        for pair in others:
+            if set(pair.verbalizer.classes) != set(first.verbalizer.classes):
                 raise VerbalizerError(
-                    f"members have the same classes, but {first!r} has {', '.join(known.classes)} and {name!r} has "
-                    f"{', '.join(verbalizer.classes)}; make them equal."
+                    f"members have the same classes, but {first.name!r} has {', '.join(first.verbalizer.classes)} and "
+                    f"{pair.name!r} has {', '.join(pair.verbalizer.classes)}; make them equal."
                 )
         return pairs
 
     def _members(self, workspace: Workspace, examples: Sequence[Example]) -> list[Member]:
-        """All members, whose pairs fit their models.
+        """All members, whose pairs fit their models and the examples.
 
         Args:
-            examples: those that templates with demonstrations show.
+            examples: the labelled ones, which templates with demonstrations show.
 
         Raises:
             PromptlabError: naming the member that doesn't.
@@ -125,32 +130,48 @@ class PVPMembers(TextClassifier):
             raise TuningError(f"{len(models)} models for {len(pairs)} pairs; give one model, or one for each pair.")
         shared = {f.name: getattr(self, f.name) for f in fields(TrainedEstimator) if f.name != "checkpoint_dir"}
         tuning, members = resolve_tuning(self.tuning), []
-        loaded: dict[str, Any] = {}
-        for number, ((name, template, verbalizer), model) in enumerate(zip(pairs, models)):
-            if str(model) not in loaded:
-                loaded[str(model)] = workspace.keep(load_backbone(model))
-            backbone = loaded[str(model)]
-            try:
-                verbalizer.build(backbone, tuning.edit(template.bind(examples, verbalizer)).slot)
-            except PromptlabError as error:
-                raise type(error)(f"member {name!r}: {error}") from None
+        loaded: dict[Any, Any] = {}
+        for pair, model in zip(pairs, models):
+            known = model_key(model)
+            if known not in loaded:
+                loaded[known] = workspace.keep(load_backbone(model))
+            backbone = loaded[known]
             for turn in range(self.repetitions):
-                own = f"{name}/{turn + 1}" if self.repetitions > 1 else name
+                own = f"{pair.name}/{turn + 1}" if self.repetitions > 1 else pair.name
                 settings = {**shared, "seed": self.seed + turn}
-                members.append(
-                    Member(own, number, PromptClassifier(template, verbalizer, backbone, tuning, **settings))
-                )
+                classifier = PromptClassifier(pair.template, pair.verbalizer, backbone, tuning, **settings)
+                members.append(Member(own, classifier))
+            try:
+                template = tuning.edit(pair.template.bind(examples, pair.verbalizer))
+                pair.verbalizer.build(backbone, template.slot)
+                for example in examples:
+                    template.variants(example)
+                classifier.rows_seen(tuning, max(1, len(examples)), backbone.hidden_size)
+            except PromptlabError as error:
+                raise type(error)(f"member {pair.name!r}: {error}") from None
         return members
 
     def _untrained_accuracies(self, members: Sequence[Member], train: str, workspace: Workspace, done: Any) -> Any:
         """Accuracy of each member's pair before any training, on the training set."""
         jobs = [
-            Job.of(f"untrained {m.name}", score_untrained, settings_of(m.classifier) | {"train": train})
-            for m in members
+            Job.of(
+                f"untrained {member.name}",
+                score_untrained,
+                settings_of(self._untrained(member), workspace) | {"train": train},
+            )
+            for member in members
         ]
         return [json.loads((folder / RESULT).read_text())["accuracy"] for folder in self._run(jobs, workspace, done)]
 
-    def _jobs(self, members: Sequence[Member], trains: Sequence[str | None], **settings: Any) -> list[Job]:
+    def _untrained(self, member: Member) -> PromptClassifier:
+        """A member's prompt, nothing trained: all of a pair alike."""
+        prompt = member.classifier
+        settings: dict[str, Any] = {"max_length": self.max_length, "seed": self.seed, "device": self.device}
+        return PromptClassifier(prompt.template, prompt.verbalizer, prompt.model, "none", **settings)
+
+    def _jobs(
+        self, members: Sequence[Member], trains: Sequence[str | None], workspace: Workspace, **settings: Any
+    ) -> list[Job]:
         """The jobs that train members.
 
         Args:
@@ -158,101 +179,51 @@ class PVPMembers(TextClassifier):
             settings: ``dev``, ``whole`` and ``words``, as ``train_member`` takes them.
         """
         return [
-            Job.of(f"member {m.name}", train_member, settings_of(m.classifier) | {"train": train} | settings)
-            for m, train in zip(members, trains)
+            Job.of(
+                f"member {member.name}",
+                train_member,
+                settings_of(member.classifier, workspace) | {"train": train} | settings,
+            )
+            for member, train in zip(members, trains)
         ]
 
     def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Any) -> list[Path]:
         return run(jobs, workspace, executor=self.executor, workers=self.workers, done=done)
 
 
-def settings_of(classifier: Any) -> dict[str, Any]:
-    """An unfitted classifier on a loaded backbone as plain JSON, from which ``classifier_of`` makes it again.
+def model_key(model: Any) -> Any:
+    """What tells models apart, loaded or named; a loaded one prints like all of its architecture."""
+    return id(model) if isinstance(model, Backbone) else str(model)
+
+
+def check_classes(labelled: Labelled, classes: Sequence[str]) -> None:
+    """Refuse labels that no member knows, and a training set of one class.
 
     Raises:
-        SavedModelError: if a part of it holds a function.
+        UnknownNameError: naming the label.
+        DataError: naming the only class.
     """
-    parts: dict[str, Any] = {
-        "promptlab": __version__,
-        "estimator": type(classifier).__name__,
-        "parameters": parameters_of(classifier),
-        "tuning": TUNINGS.to_dict(resolve_tuning(classifier.tuning)),
-        "model": {"name": classifier.model.name, "revision": identity(classifier.model)},
-    }
-    if isinstance(classifier, PromptClassifier):
-        parts["template"] = TEMPLATES.to_dict(classifier.template)
-        parts["verbalizer"] = VERBALIZERS.to_dict(classifier.verbalizer)
-    whole: dict[str, Any] = json.loads(json.dumps(parts, default=plain))
-    return whole
+    labelled.targets(classes)
+    if len(labelled.classes) < 2:
+        raise DataError(
+            f"all {len(labelled.examples)} labels are {labelled.classes[0]!r}; members need examples of 2 classes or "
+            "more."
+        )
 
 
-def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:
-    """The unfitted classifier that ``settings_of`` described, its model loaded."""
-    parts = {"template": TEMPLATES, "verbalizer": VERBALIZERS, "tuning": TUNINGS}
-    made = {name: registry.from_dict(settings[name]) for name, registry in parts.items() if name in settings}
-    model = workspace.backbone(settings["model"])
-    return ESTIMATORS.get(settings["estimator"])(model=model, device=workspace.device, **settings["parameters"], **made)
+def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[str, ...]:
+    """The fields that members' templates read, in order, and some more."""
+    own = (member.classifier.template.fields for member in members)
+    return tuple(dict.fromkeys(name for names in (*own, more) for name in names))
 
 
-def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
-    """The job that trains a member, or saves it untrained if it has nothing to train on.
-
-    Args:
-        settings: of ``settings_of``, and the hashes of ``train`` and ``dev`` (None for none), whether labels are
-            ``whole`` numbers, and ``words``: None, or for ``WithMaskedWords`` the hashes of the unlabelled ``chunks``,
-            how many rows there are (``total``), ``weight`` and ``ratio``.
-    """
-    classifier = classifier_of(settings, workspace)
-    if settings["train"] is not None:
-        train, dev = (labelled(settings[name], settings, workspace) for name in ("train", "dev"))
-        words = settings["words"]
-
-        def around(model: PromptModel) -> WithMaskedWords:
-            seen = words["ratio"] * classifier.rows_seen(
-                classifier.tuning, len(train.examples), model.backbone.hidden_size
-            )
-            rows = drawn_rows(words["total"], seen, seed=classifier.seed)
-            encoded = model.encode(some_rows(workspace, words["chunks"], rows), max_length=classifier.max_length)
-            return WithMaskedWords(model, encoded, weight=words["weight"], ratio=words["ratio"])
-
-        classifier.learn(train, dev, objective=None if words is None else around)
-    classifier.save_pretrained(folder / MODEL)
-
-
-def labelled(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
-    """The labelled set of that hash, None for none."""
-    return None if name is None else Labelled(workspace.examples(name), settings["whole"])
-
-
-def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
-    """The job that measures a member before any training: ``settings_of``, and the hash of ``train``."""
-    classifier = classifier_of(settings, workspace)
-    untrained = PromptClassifier(
-        classifier.template, classifier.verbalizer, classifier.model, "none", seed=classifier.seed,
-        max_length=classifier.max_length, device=classifier.device,
-    )  # fmt: skip
-    train = workspace.examples(settings["train"])
-    result = {"accuracy": untrained.learn(Labelled(train, False)).score(train)}
-    (folder / RESULT).write_text(json.dumps(result))
-
-
-def score_rows(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
-    """The job that lets a saved member score examples: ``scores.npy``, log-probabilities (examples, classes).
-
-    Columns are in the order of the classes' sorted names.
-
-    Args:
-        settings: the key of the job that trained the ``member``, its ``model`` and the hash of the ``examples``.
-    """
-    member = load_member(workspace.result(settings["member"]), settings["model"], workspace)
-    names = [str(name) for name in member.classes_]
-    rows = np.stack(list(member.iter_log_proba(workspace.examples(settings["examples"]))))
-    np.save(folder / SCORES, rows[:, [names.index(name) for name in sorted(names)]], allow_pickle=False)
-
-
-def load_member(folder: Path, model: Mapping[str, str], workspace: Workspace) -> PromptClassifier:
-    """A member that a job trained, on the workspace's backbone."""
-    return PromptClassifier.from_pretrained(folder / MODEL, model=workspace.backbone(model), device=workspace.device)
+def reduced(examples: Iterable[Example], fields: Iterable[str]) -> list[Example]:
+    """Examples without the fields that nobody reads, which may hold anything."""
+    names = list(fields)
+    return [
+        Example({name: example.fields[name] for name in names if name in example.fields}, example.label)
+        for example in examples
+    ]
 
 
 def _library_name(template: Any) -> str:

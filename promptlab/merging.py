@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from promptlab.errors import DataError
-
 TIE = 1e-6  # what the mean score counts beside whole votes
 
 
@@ -69,20 +67,12 @@ class Stacking:
 
     @classmethod
     def fitted(cls, scores: np.ndarray, targets: np.ndarray, *, seed: int) -> Stacking:
-        """Learn from the scores of labelled examples, (members, examples, classes).
-
-        Raises:
-            DataError: if a class has no example.
-        """
+        """Learn from the scores of labelled examples, (members, examples, classes), some of every class."""
         from sklearn.linear_model import LogisticRegression
 
-        n_classes = scores.shape[-1]
-        absent = set(range(n_classes)) - set(targets.tolist())
-        if absent:
-            raise DataError(f"no dev example is of class number {min(absent)}; stacking needs some of every class.")
         model = LogisticRegression(max_iter=1000, random_state=seed).fit(_features(scores), targets)
         coefficients, intercepts = model.coef_, model.intercept_
-        if n_classes == 2:  # scikit-learn keeps only the second class's
+        if scores.shape[-1] == 2:  # scikit-learn keeps only the second class's
             coefficients, intercepts = (np.concatenate([0 * part, part]) for part in (coefficients, intercepts))
         return cls(coefficients, intercepts)
 

@@ -31,6 +31,11 @@ def resolve_template(template: Any) -> Template:
     return ManualTemplate(template if is_source(template) else template_entry(template).template)
 
 
+def has_whole_names(verbalizer: Any) -> bool:
+    """Whether the classes of class → words are whole numbers."""
+    return isinstance(verbalizer, Mapping) and bool(verbalizer) and all(type(name) is int for name in verbalizer)
+
+
 def is_source(template: str) -> bool:
     """Whether text is a template itself rather than the name of one."""
     return "{" in template or " " in template

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from promptlab.errors import BackboneError, DataError
 from promptlab.files import atomic_file
 from promptlab.interfaces import Backbone
 from promptlab.types import Example
 
-CHUNK = 4096  # rows of a part of a large set
+PART = 4096  # rows of a part of a large set
 
 
 class Chunks(NamedTuple):
@@ -33,16 +34,33 @@ class Workspace:
 
     Args:
         folder: for all of it; on several machines, one that all of them see.
+        temporary: whether the folder goes when the work ends, well or not.
         device: where jobs run their models.
         models: backbones that are loaded already.
     """
 
-    def __init__(self, folder: str | Path, *, device: str = "auto", models: Iterable[Any] = ()) -> None:
-        self.folder, self.device = Path(folder).expanduser().resolve(), device
-        self._models = {(model.name, identity(model)): model for model in models}
+    def __init__(
+        self, folder: str | Path, *, device: str = "auto", models: Iterable[Any] = (), temporary: bool = False
+    ) -> None:
+        self.folder, self.device, self.temporary = Path(folder).expanduser().resolve(), device, temporary
+        self._identities: dict[int, tuple[str, Any]] = {}  # id → identity, and the model, lest another takes its id
+        self._models = {(model.name, self.identity(model)): model for model in models}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "device": self.device, "_models": {}}
+        return vars(self) | {"_models": {}, "_identities": {}}
+
+    @property
+    def advice(self) -> str:
+        """What somebody whose work stopped can do."""
+        if self.temporary:
+            return "Nothing is kept; set cache_dir to keep what is finished."
+        return f"What is finished is kept in {str(self.folder)!r}; run again to go on."
+
+    def identity(self, model: Backbone) -> str:
+        """The hash of a backbone's weights, which are the same as long as the workspace is used."""
+        if id(model) not in self._identities:
+            self._identities[id(model)] = identity(model), model
+        return self._identities[id(model)][0]
 
     def put(self, examples: Iterable[Example]) -> str:
         """Keep examples; returns the hash by which ``examples`` finds them.
@@ -58,15 +76,13 @@ class Workspace:
                 with atomic_file(path) as file:
                     file.write_text(lines, encoding="utf-8")
         except OSError as error:
-            raise DataError(
-                f"can't write {str(path)!r}: {error.strerror or error}; make room and run again; all finished is kept."
-            ) from None
+            raise DataError(f"can't write {str(path)!r}: {error.strerror or error}; make room. {self.advice}") from None
         return name
 
     def put_chunks(self, examples: Iterable[Example]) -> Chunks:
-        """Keep a set that may be larger than memory, as parts of ``CHUNK`` rows."""
+        """Keep a set that may be larger than memory, as parts of ``PART`` rows."""
         source, names, total = iter(examples), [], 0
-        while chunk := list(itertools.islice(source, CHUNK)):
+        while chunk := list(itertools.islice(source, PART)):
             names.append(self.put(chunk))
             total += len(chunk)
         return Chunks(names, total)
@@ -89,41 +105,42 @@ class Workspace:
         return self.folder / "results" / key
 
     def backbone(self, model: Mapping[str, str]) -> Any:
-        """The model of that name and revision, loaded once in a process.
+        """The model of that name and identity, loaded once in a process.
 
         Raises:
-            BackboneError: if it can't be loaded, or is another revision.
+            BackboneError: if it can't be loaded, or has other weights.
         """
         from promptlab.backbones.catalog import load_backbone  # slow to import, and not all jobs need a model
 
-        wanted = (model["name"], model["revision"])
+        wanted = (model["name"], model["identity"])
         if wanted not in self._models:
             loaded = load_backbone(model["name"])
-            if identity(loaded) != model["revision"]:
+            if self.identity(loaded) != model["identity"]:
                 raise BackboneError(
-                    f"model {model['name']!r} is revision {identity(loaded)}, not {model['revision']}; pass the model "
-                    "by name, or use executor='serial'."
+                    f"model {model['name']!r} was loaded with other weights than it was given with; pass the model by "
+                    "name, or use executor='serial'."
                 )
             self._models[wanted] = loaded
         return self._models[wanted]
 
     def keep(self, backbone: Any) -> Any:
-        """The backbone, or the one of the same name and revision that is here already."""
-        return self._models.setdefault((backbone.name, identity(backbone)), backbone)
+        """The backbone, or the one of the same name and weights that is here already."""
+        return self._models.setdefault((backbone.name, self.identity(backbone)), backbone)
 
     def _data(self, name: str) -> Path:
         return self.folder / "data" / f"{name}.jsonl"
 
 
 def identity(model: Backbone) -> str:
-    """A backbone's revision, or the hash of its weights if it was made in memory."""
-    if model.revision:
-        return model.revision
+    """The hash of a backbone's weights, but for those of a head that is random.
+
+    A revision says where weights come from, not that nobody has changed them since.
+    """
     digest = hashlib.sha256()
-    module: Any = model
-    for name, weight in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    network: Any = model.model if model.has_lm_head else model.model.base_model
+    for name, weight in network.state_dict().items():
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
 
 
@@ -132,11 +149,11 @@ def some_rows(workspace: Workspace, chunks: Sequence[str], rows: Iterable[int]) 
     order = list(rows)
     wanted: dict[int, set[int]] = {}
     for row in order:
-        wanted.setdefault(row // CHUNK, set()).add(row)
+        wanted.setdefault(row // PART, set()).add(row)
     found: dict[int, Example] = {}
     for number, own in sorted(wanted.items()):
         examples = workspace.examples(chunks[number])
-        found |= {row: examples[row % CHUNK] for row in own}
+        found |= {row: examples[row % PART] for row in own}
     return [found[row] for row in order]
 
 
@@ -151,7 +168,7 @@ def _line(example: Example) -> str:
     try:
         row = {"fields": dict(example.fields), "label": example.label}
         return json.dumps(row, sort_keys=True, default=_plain)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise DataError(f"example {example.fields!r} holds what JSON doesn't know ({error}); pass texts.") from None
 
 

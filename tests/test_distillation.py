@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,7 +18,7 @@ from sklearn.exceptions import NotFittedError
 import promptlab
 from promptlab import IPET, PET, HeadClassifier, PromptClassifier
 from promptlab.annotation import Lesson, load_scores, split_unlabelled, stream
-from promptlab.errors import DataError, JobError, SavedModelError, TuningError, UnknownNameError
+from promptlab.errors import DataError, JobError, SavedModelError, TemplateError, TuningError, UnknownNameError
 from promptlab.fitting import Labelled
 from promptlab.saving import load_any
 from promptlab.types import Example
@@ -30,6 +31,9 @@ WORDS = {"positive": ["good", "great"], "negative": ["bad", "dull"]}
 PAIRS = [("{{ text_a }} . it was {{ mask }}", WORDS), ("{{ mask }} : {{ text_a }}", WORDS)]
 ADJECTIVES = ["great", "good", "bad", "dull", "terrible"]
 UNLABELLED = [f"the {noun} was {word}" for noun in ("film", "story") for word in ADJECTIVES]
+
+
+GIVEN = {"student_steps": None}  # where a student is given
 
 
 @pytest.fixture
@@ -57,6 +61,7 @@ def texts(examples):
         ["a", None, "b", None],
         np.array(["a", None, "b", None], dtype=object),
         pd.Series(["a", None, "b", None]),
+        pd.Series(["a", None, "b", None], dtype="string"),
         ["a", float("nan"), "b", -1],
         np.array(["a", "-1", "b", "-1"]),
     ],
@@ -77,6 +82,18 @@ def test_whole_numbers_stay_such_and_minus_one_is_a_label_where_a_class_is_calle
     assert training.labels == ["1", "-1", "1", "-1"] and rest == []
 
 
+@pytest.mark.parametrize("labels", [pd.Series([1, None, 0, None]), pd.Series([1, None, 0, None], dtype="Int64")])
+def test_whole_numbers_with_gaps_stay_whole_numbers(labels):
+    training, rest = split_unlabelled(TEXTS, labels, ["0", "1"])
+
+    assert training.whole and training.labels == ["1", "0"] and len(rest) == 2
+
+
+def test_labels_that_are_no_list_are_told():
+    with pytest.raises(DataError, match="y is 3; pass a list of labels"):
+        split_unlabelled(TEXTS, 3, ["0", "1"])
+
+
 def test_examples_carry_their_labels_or_none():
     examples = [Example({"text_a": "x"}, "a"), Example({"text_a": "y"})]
 
@@ -93,7 +110,11 @@ def test_unlabelled_texts_come_from_lists_files_and_iterators(tmp_path):
     (tmp_path / "rows.tsv").write_text("text_a\nin a file\n")
 
     found = stream(
-        [Example({"text_a": "with a label"}, "a")], None, tmp_path / "rows.tsv", iter(["from", "an iterator"])
+        [Example({"text_a": "with a label"}, "a")],
+        None,
+        tmp_path / "rows.tsv",
+        iter(["from", "an iterator"]),
+        fields=["text_a"],
     )
 
     assert [(example.fields["text_a"], example.label) for example in found] == [
@@ -101,12 +122,33 @@ def test_unlabelled_texts_come_from_lists_files_and_iterators(tmp_path):
     ]  # fmt: skip
 
 
-def test_an_iterator_is_read_in_parts(monkeypatch):
-    monkeypatch.setattr("promptlab.annotation.CHUNK", 3)
-    read = []
-    source = (read.append(i) or str(i) for i in range(100))
+def test_columns_that_nobody_reads_may_be_empty(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text_a": "x", "label": null}\n{"text_a": "y", "label": "a"}\n')
+    frame = pd.DataFrame({"text_a": ["z"], "label": [None], "day": [pd.NaT]})
 
-    found = stream(source)
+    found = list(stream(tmp_path / "rows.jsonl", frame, fields=["text_a"]))
+
+    assert found == [Example({"text_a": text}) for text in "xyz"]
+    with pytest.raises(DataError, match="unlabelled row 2 has no value in text_a"):
+        list(stream([{"text_a": "x"}, {"text_b": "y"}], fields=["text_a"]))
+
+
+class Endless:
+    """A data set that is streamed: it has no length, and isn't an iterator."""
+
+    def __init__(self, read):
+        self.read = read
+
+    def __iter__(self):
+        return ({"text_a": str(self.read.append(i) or i)} for i in range(100))
+
+
+@pytest.mark.parametrize("kind", [iter, lambda stream: stream])
+def test_a_stream_is_read_in_parts(monkeypatch, kind):
+    monkeypatch.setattr("promptlab.annotation.PART", 3)
+    read = []
+
+    found = stream(kind(Endless(read)), fields=["text_a"])
 
     assert [next(found).fields["text_a"] for _ in range(4)] == ["0", "1", "2", "3"]
     assert len(read) == 6
@@ -120,7 +162,7 @@ def test_the_student_learns_the_members_merged_scores(make):
     for job in pet.teachers_:
         member = PromptClassifier.from_pretrained(workspace.result(job.key) / "model", model=pet.model, device="cpu")
         scores.append(np.log(member.predict_proba(UNLABELLED)))
-    mean = np.average(scores, axis=0, weights=pet.weights_)
+    mean = np.average(scores, axis=0, weights=list(pet.weights_.values()))
 
     soft = [path for path in (pet.cache_dir / "results").iterdir() if "weights" in settings_in(path)]
 
@@ -132,7 +174,7 @@ def test_the_student_learns_the_members_merged_scores(make):
     zero_shot = [
         PromptClassifier(*p, pet.model, "none", device="cpu").fit(TEXTS, LABELS).score(TEXTS, LABELS) for p in PAIRS
     ]
-    assert pet.weights_ == (zero_shot if sum(zero_shot) else [1.0, 1.0])
+    assert list(pet.weights_.values()) == (zero_shot if sum(zero_shot) else [1.0, 1.0])
 
 
 def settings_in(folder):
@@ -143,7 +185,7 @@ def test_parts_of_the_unlabelled_set_make_no_difference(make, tmp_path, monkeypa
     settings = {"mlm_weight": 0.1, "weighting": "uniform"}
     whole = make(**settings).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
     for place in ("annotation", "workspace"):
-        monkeypatch.setattr(f"promptlab.{place}.CHUNK", 4)
+        monkeypatch.setattr(f"promptlab.{place}.PART", 4)
 
     parts = make(cache_dir=tmp_path / "parts", **settings).fit(TEXTS, LABELS, unlabeled=iter(UNLABELLED))
 
@@ -205,7 +247,26 @@ def test_without_labelled_texts_the_members_stay_untrained(make, bert):
     alone = [PromptClassifier(*pair, bert, device="cpu").predict(TEXTS) for pair in PAIRS for _ in range(2)]
     expected = [np.mean(chosen == LABELS) for chosen in alone]
     assert [accuracy for _, accuracy in pet.report(TEXTS, LABELS)[:4]] == expected
-    assert pet.weights_ == [1.0] * 4
+    assert set(pet.weights_.values()) == {1.0}
+
+
+def test_classes_given_as_whole_numbers_stay_such_without_labels(make):
+    pairs = [(template, {1: ["good", "great"], 0: ["bad", "dull"]}) for template, _ in PAIRS]
+
+    pet = make(pvps=pairs).fit(unlabeled=UNLABELLED)
+
+    assert pet.classes_.tolist() == [0, 1]
+    assert pet.score(TEXTS, [1, 1, 0, 0]) == np.mean(pet.predict(TEXTS) == [1, 1, 0, 0])
+
+
+def test_the_student_reads_all_fields_that_some_member_reads(make):
+    pairs = [PAIRS[0], ("{{ text_b }} {{ mask }} {{ text_a }}", WORDS)]
+    rows = [(text, "or not") for text in TEXTS]
+
+    pet = make(pvps=pairs).fit(rows, LABELS, unlabeled=[(text, "maybe") for text in UNLABELLED])
+
+    assert list(pet.student_.fields) == ["text_a", "text_b"]
+    assert not np.allclose(pet.predict_proba(rows), pet.predict_proba([(text, "good story") for text in TEXTS]))
 
 
 @pytest.mark.parametrize(
@@ -220,6 +281,24 @@ def test_without_labelled_texts_the_members_stay_untrained(make, bert):
         ({"max_distilled": 0}, {}, TuningError, "max_distilled=0"),
         ({"student": "minilm"}, {}, TuningError, "student is a str"),
         ({"student": HeadClassifier()}, {}, TuningError, "student_steps=2"),
+        ({"student_steps": 0}, {}, TuningError, "student: max_steps=0"),
+        ({"student": HeadClassifier(tuning="none"), **GIVEN}, {}, TuningError, "student: tuning='none' trains nothing"),
+        ({"student": HeadClassifier(patience=2), **GIVEN}, {}, TuningError, "student: patience=2 needs dev"),
+        ({"student": HeadClassifier(checkpoint_dir="x"), **GIVEN}, {}, TuningError, "student: checkpoint_dir='x'"),
+        ({"student": HeadClassifier(device="cuda"), **GIVEN}, {}, TuningError, "student: device='cuda' isn't 'cpu'"),
+        ({"student": HeadClassifier(learning_rate=100), **GIVEN}, {}, TuningError, "student: learning_rate=100"),
+        (
+            {"student": HeadClassifier(fields=("sentence",)), **GIVEN},
+            {"unlabeled": UNLABELLED},
+            TemplateError,
+            r"student, unlabelled text: .*sentence",
+        ),
+        (
+            {"pvps": [(PAIRS[0][0], WORDS), ("{{ text_b }} {{ mask }}", WORDS)]},
+            {"unlabeled": UNLABELLED},
+            TemplateError,
+            "member '2': .*text_b",
+        ),
         ({"cls": IPET, "generations": 0}, {}, TuningError, "generations=0"),
         ({"cls": IPET, "growth_factor": 1.0}, {}, TuningError, "growth_factor=1.0"),
         ({"cls": IPET, "teacher_share": 0.0}, {}, TuningError, "teacher_share=0.0"),
@@ -232,6 +311,25 @@ def test_what_cannot_work_is_told_before_anything_is_trained(make, monkeypatch, 
 
     with pytest.raises(error, match=message):
         make(**settings).fit(TEXTS, LABELS, **data)
+
+
+def test_unlabelled_texts_that_a_template_cannot_show_are_told_before_anything_is_trained(make, monkeypatch):
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    pairs = [("{{ text_a }} {{ text_b }} {{ mask }}", WORDS)]
+
+    with pytest.raises(TemplateError, match=r"member '1', unlabelled text: .*text_b"):
+        make(pvps=pairs).fit([(text, "x") for text in TEXTS], LABELS, unlabeled=UNLABELLED)
+
+
+def test_a_damaged_result_is_told_with_its_folder(make):
+    pet = make().fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    (scores,) = [path for path in (pet.cache_dir / "results").iterdir() if "weights" in settings_in(path)]
+    (scores / "scores.npy").write_bytes(b"")
+    (student,) = [path for path in (pet.cache_dir / "results").iterdir() if "temperature" in settings_in(path)]
+    shutil.rmtree(student)
+
+    with pytest.raises(JobError, match=rf"result '{scores}' is damaged .*; delete it"):
+        pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
 
 def test_masked_words_are_refused_for_a_causal_model(make, tiny_backbone):
@@ -276,6 +374,7 @@ def test_every_generation_learns_from_labelled_texts_and_balanced_draws_with_har
         assert [(e.fields["text_a"], e.label) for e in examples[:4]] == list(zip(TEXTS, labels, strict=True))
         assert set(texts(examples[4:])) <= set(UNLABELLED)
     assert [row["generation"] for row in ipet.generations_] == [1, 1, 2, 2]
+    assert [row["member"] for row in ipet.generations_] == ["1", "2", "1", "2"]
     assert [row["teachers"] for row in ipet.generations_] == [["2"], ["1"]] * 2
     assert [job.name for job in ipet.teachers_] == ["member 1, generation 2", "member 2, generation 2"]
 
@@ -285,7 +384,7 @@ def test_what_a_member_learns_from_does_not_depend_on_its_own_scores(make, tmp_p
     with ipet._workspace() as workspace:
         members = ipet._members(workspace, [])
         chunks = workspace.put_chunks(Example({"text_a": text}) for text in UNLABELLED)
-        lesson = Lesson(workspace, members, Labelled.of(TEXTS, LABELS), None, chunks, np.ones(2), None)
+        lesson = Lesson(workspace, members, Labelled.of(TEXTS, LABELS), False, None, chunks, np.ones(2), None)
         ipet.generations_ = []
 
         def learnt(learner, *scores):
@@ -392,7 +491,7 @@ def test_a_full_disk_leaves_what_is_finished(make, monkeypatch, tmp_path):
             raise OSError(28, "No space left on device")
         return save(*arguments, **more)
 
-    monkeypatch.setattr("promptlab.members.np.save", full_at_the_second)
+    monkeypatch.setattr("promptlab.member_jobs.np.save", full_at_the_second)
     pet = make()
     with pytest.raises(JobError, match=r"scores of member 2, part 1 failed: OSError: .*No space left"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)

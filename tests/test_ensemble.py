@@ -3,12 +3,23 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from promptlab import PVP, PromptClassifier, PVPEnsemble, write_pvps
-from promptlab.errors import DataError, JobError, SavedModelError, TuningError, UnknownNameError, VerbalizerError
+from promptlab.errors import (
+    BackboneError,
+    DataError,
+    JobError,
+    SavedModelError,
+    TemplateError,
+    TuningError,
+    UnknownNameError,
+    VerbalizerError,
+)
 from promptlab.saving import load_any
 from promptlab.tuning.adapter import Adapter
 from promptlab.tuning.lora import LoRA
@@ -178,6 +189,90 @@ def test_pairs_may_have_models_of_their_own(make, bert, tiny_backbone):
         make(model=[bert, bert, roberta]).fit(TEXTS, LABELS)
 
 
+def test_loaded_models_of_one_architecture_are_told_apart(make, tiny_backbone, tmp_path):
+    """Loaded models print alike; only their weights differ."""
+    one, other = tiny_backbone("bert"), tiny_backbone("bert")
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight *= 1.5
+    same = [PAIRS[0]] * 2
+
+    ensemble = make(same, model=[one, other], learning_rate=0.0).fit(TEXTS, LABELS)
+
+    expected = [PromptClassifier(*PAIRS[0], model, device="cpu").predict_proba(TEXTS) for model in (one, other)]
+    assert ensemble.member_proba(TEXTS) == pytest.approx(np.array(expected), abs=1e-6)
+    assert not np.allclose(*expected)
+
+
+def test_a_model_whose_weights_changed_is_trained_anew(make, bert, tmp_path):
+    make(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+    with torch.no_grad():
+        for weight in bert.parameters():
+            weight *= 1.5
+
+    again = make(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+
+    assert np.array_equal(again.predict_proba(TEXTS), make().fit(TEXTS, LABELS).predict_proba(TEXTS))
+
+
+def test_models_to_load_with_are_given_one_for_each_pair(make, saved_model, tmp_path):
+    base = saved_model("bert")
+    ensemble = make(model=base, repetitions=2).fit(TEXTS, LABELS)
+    ensemble.save_pretrained(tmp_path / "out")
+
+    loaded = PVPEnsemble.from_pretrained(tmp_path / "out", model=[base, base], device="cpu")
+
+    assert np.array_equal(loaded.predict_proba(TEXTS), ensemble.predict_proba(TEXTS))
+    with pytest.raises(TuningError, match="1 models for 2 pairs"):
+        PVPEnsemble.from_pretrained(tmp_path / "out", model=[base])
+
+
+def test_what_is_saved_are_the_pairs_that_were_fitted(make, saved_model, tmp_path):
+    write_pvps(tmp_path / "pvps.yaml", [PVP(*PAIRS[0], "plain"), PVP(*PAIRS[1], "colon")])
+    ensemble = make(tmp_path / "pvps.yaml", model=saved_model("bert")).fit(TEXTS, LABELS)
+    (tmp_path / "pvps.yaml").unlink()
+
+    ensemble.save_pretrained(tmp_path / "out")
+
+    assert np.array_equal(load_any(tmp_path / "out", device="cpu").predict(TEXTS), ensemble.predict(TEXTS))
+
+
+def test_columns_that_no_template_reads_may_hold_anything(make):
+    rows = [{"text_a": text, "vector": np.zeros(3), "day": pd.Timestamp("2020-01-01")} for text in TEXTS]
+
+    ensemble = make().fit(rows, LABELS, eval_set=(rows, LABELS))
+
+    assert ensemble.predict_proba(rows) == pytest.approx(make().fit(TEXTS, LABELS).predict_proba(TEXTS), abs=1e-6)
+
+
+def test_dev_decides_which_weights_of_a_member_are_kept(make):
+    """A dev set whose labels are turned round is the worse, the more is learnt."""
+    settings, dev = {"max_steps": 20, "eval_every": 1, "learning_rate": 1e-3}, (TEXTS, LABELS[::-1])
+    ensemble = make(**settings).fit(TEXTS, LABELS, eval_set=dev)
+
+    alone = [
+        PromptClassifier(*pair, ensemble.model, device="cpu", **settings).fit(TEXTS, LABELS, eval_set=dev)
+        for pair in PAIRS
+    ]
+    blind = make(**settings).fit(TEXTS, LABELS)
+
+    expected = np.array([classifier.predict_proba(TEXTS) for classifier in alone])
+    assert ensemble.member_proba(TEXTS) == pytest.approx(expected, abs=1e-5)
+    assert not np.allclose(blind.member_proba(TEXTS), expected, atol=1e-3)
+
+
+def test_classes_ten_and_nine_are_scored_as_numbers(make):
+    """As texts 10 comes before 9, as numbers after it."""
+    pairs = [(template, {"10": ["good", "great"], "9": ["bad", "dull"]}) for template, _ in PAIRS]
+    y = [10 if label == "positive" else 9 for label in LABELS]
+
+    ensemble = make(pairs, max_steps=100, learning_rate=3e-3).fit(TEXTS, y)
+
+    assert ensemble.classes_.tolist() == [9, 10]
+    assert ensemble.predict(TEXTS).tolist() == y
+    assert set(ensemble.member_scores_.values()) == {1.0}
+
+
 def test_labels_come_back_as_whole_numbers(make, tmp_path):
     words = {"10": ["good", "great"], "9": ["bad", "dull"]}
     ensemble = make([("{{ text_a }} {{ mask }}", words)] * 2).fit(TEXTS, [10, 10, 10, 9, 9, 9])
@@ -193,6 +288,8 @@ def test_pairs_come_from_a_file_and_keep_their_names(make, tmp_path):
     ensemble = make(tmp_path / "pvps.yaml").fit(TEXTS, LABELS)
 
     assert list(ensemble.members_) == ["plain", "colon", "colon (3)"]
+    named = [PVP(*PAIRS[0], name) for name in ("a", "a (3)", "a")]
+    assert list(make(named).fit(TEXTS, LABELS).members_) == ["a", "a (3)", "a (3) (3)"]
 
 
 def test_members_without_a_name_are_called_as_their_template_in_the_library_or_by_number(make):
@@ -255,6 +352,11 @@ def test_a_failing_member_is_named_and_the_finished_ones_are_kept(make, tmp_path
         (PAIRS, {"weighting": "after"}, TuningError, "weighting='after' is learnt on dev examples"),
         (PAIRS, {"weighting": "stacked"}, TuningError, "weighting='stacked' is learnt on dev examples"),
         (PAIRS, {"repetitions": 0}, TuningError, "repetitions=0"),
+        (PAIRS, {"repetitions": 2, "seed": 2**32 - 1}, TuningError, "seed=4294967296"),
+        (PAIRS, {"batch_size": 0}, TuningError, "member '1': batch_size=0"),
+        (PAIRS, {"epochs": 2}, TuningError, "member '1': max_steps=3 and epochs=2"),
+        (PAIRS, {"model": {"a": 1}}, BackboneError, "model is {'a': 1}; pass a name"),
+        ([PAIRS[0], ("{{ text_b }} {{ mask }}", WORDS)], {}, TemplateError, "member '2': .*text_b"),
         (PAIRS, {"executor": "slurm"}, UnknownNameError, "unknown executor 'slurm'"),
         (PAIRS, {"checkpoint_dir": "x"}, TuningError, "set cache_dir"),
         (PAIRS, {"patience": 2}, TuningError, "patience=2"),
@@ -270,6 +372,15 @@ def test_what_cannot_work_is_told_before_anything_is_trained(make, monkeypatch, 
 def test_labels_that_no_member_knows_are_told(make):
     with pytest.raises(UnknownNameError, match="unknown label 'neutral'"):
         make().fit(TEXTS, ["neutral"] * 3 + LABELS[3:])
+    with pytest.raises(DataError, match="all 6 labels are 'positive'"):
+        make().fit(TEXTS, ["positive"] * 6)
+
+
+def test_stacking_needs_dev_examples_of_every_class_before_anything_is_trained(make, monkeypatch):
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+
+    with pytest.raises(DataError, match="no dev example is of class 'negative'"):
+        make(weighting="stacked").fit(TEXTS, LABELS, eval_set=(TEXTS[:3], LABELS[:3]))
 
 
 def test_a_hard_vote_has_no_use_for_stacking(make):

@@ -9,11 +9,14 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from joblib import parallel_config
 
+from promptlab.backbones.catalog import load_backbone
 from promptlab.errors import BackboneError, DataError, JobError, UnknownNameError
 from promptlab.jobs import Job, is_finished, run
 from promptlab.types import Example
-from promptlab.workspace import CHUNK, Workspace, drawn_rows, some_rows
+from promptlab.workspace import PART, Workspace, drawn_rows, identity, some_rows
 
 TASKS = """
 import os, signal
@@ -209,14 +212,14 @@ def test_a_large_set_is_read_and_kept_in_parts(workspace):
 
     def rows():
         nonlocal made
-        for made in range(2 * CHUNK + 5):
+        for made in range(2 * PART + 5):
             yield Example({"text_a": str(made)})
 
     chunks = workspace.put_chunks(rows())
-    some = [2 * CHUNK, 3, CHUNK, 3]
+    some = [2 * PART, 3, PART, 3]
 
-    assert (len(chunks.names), chunks.total) == (3, 2 * CHUNK + 5)
-    assert [len(workspace.examples(name)) for name in chunks.names] == [CHUNK, CHUNK, 5]
+    assert (len(chunks.names), chunks.total) == (3, 2 * PART + 5)
+    assert [len(workspace.examples(name)) for name in chunks.names] == [PART, PART, 5]
     assert [example.fields["text_a"] for example in some_rows(workspace, chunks.names, some)] == list(map(str, some))
 
 
@@ -230,7 +233,7 @@ def test_rows_are_drawn_only_if_there_are_too_many():
 def test_models_stay_in_their_process(tiny_backbone, tmp_path):
     backbone = tiny_backbone("bert")
     workspace = Workspace(tmp_path, models=[backbone])
-    name = {"name": backbone.name, "revision": next(iter(workspace._models))[1]}
+    name = {"name": backbone.name, "identity": workspace.identity(backbone)}
 
     sent = pickle.loads(pickle.dumps(workspace))
 
@@ -240,11 +243,38 @@ def test_models_stay_in_their_process(tiny_backbone, tmp_path):
         sent.backbone(name)
 
 
-def test_a_model_of_another_revision_is_refused(saved_model, tmp_path):
-    base = saved_model("bert")
+def test_a_model_that_was_changed_after_loading_is_not_loaded_again_by_name(saved_model, tmp_path):
+    base = load_backbone(saved_model("bert"))
+    named = {"name": base.name, "identity": Workspace(tmp_path).identity(base)}
+    assert Workspace(tmp_path).backbone(named).name == base.name
 
-    with pytest.raises(BackboneError, match=r"is revision .*, not 123"):
-        Workspace(tmp_path).backbone({"name": base, "revision": "123"})
+    with torch.no_grad():
+        base.embedding_weight()[7] += 1
+    changed = {"name": base.name, "identity": Workspace(tmp_path).identity(base)}
+
+    with pytest.raises(BackboneError, match="was loaded with other weights than it was given with"):
+        Workspace(tmp_path).backbone(changed)
+
+
+def test_a_random_head_is_no_part_of_a_models_identity(tiny_backbone):
+    one, other = tiny_backbone("bert"), tiny_backbone("bert")
+    with torch.no_grad():
+        other.decoder()[1][3] += 1
+    assert identity(one) != identity(other)
+
+    one.has_lm_head = other.has_lm_head = False
+
+    assert identity(one) == identity(other)
+
+
+def test_nothing_is_said_to_be_kept_in_a_folder_that_goes(tmp_path):
+    with pytest.raises(JobError, match=r"ValueError: a bad value\. Nothing is kept; set cache_dir"):
+        run([job("b", "fail")], Workspace(tmp_path, temporary=True))
+
+
+def test_threads_of_one_process_are_refused(workspace):
+    with parallel_config("threading"), pytest.raises(JobError, match="ThreadingBackend runs jobs in threads"):
+        run([job("a"), job("b")], workspace, executor="joblib")
 
 
 def test_the_mark_says_what_was_done(workspace):

@@ -5,7 +5,6 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from promptlab.errors import DataError
 from promptlab.merging import Stacking, accuracies, agreement, log_softmax, merged, votes, weights_of
 
 RNG = np.random.default_rng(0)
@@ -87,8 +86,3 @@ def test_stacking_is_scikit_learns_regression_on_all_scores(n_classes):
 
     expected = LogisticRegression(max_iter=1000, random_state=0).fit(table, targets).predict_proba(table)
     assert np.exp(found) == pytest.approx(expected, abs=1e-9)
-
-
-def test_stacking_needs_examples_of_every_class():
-    with pytest.raises(DataError, match="class number 2"):
-        Stacking.fitted(log_softmax(LOGITS), np.array([0, 1, 0, 1, 0, 1]), seed=0)

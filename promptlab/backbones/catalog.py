@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from promptlab.backbones.download import DOWNLOADS, downloaded
-from promptlab.errors import BackboneError, UnknownNameError
+from promptlab.errors import BackboneError, UnknownNameError, shown
 from promptlab.files import sha256
 from promptlab.interfaces import Backbone
 from promptlab.registry import BACKBONES
@@ -86,6 +86,8 @@ def load_backbone(
 
     if isinstance(model, Backbone):
         return model
+    if model is not None and not isinstance(model, (str, Path)):
+        raise BackboneError(f"model is {shown(model)}; pass a name, a hub id, a folder or a loaded backbone.")
     name = default_model() if model is None else str(model)
     place = locate(name)
     options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}

@@ -20,8 +20,8 @@ from promptlab.cli.pvp_options import pairs_of, print_scores, pvp_options, read_
 @click.option("--temperature", type=float, default=2.0, show_default=True, help="Of the soft labels.")
 @click.option("--mlm-weight", type=float, default=1e-4, show_default=True, help="Of the loss on masked words; 0: none.")
 @click.option("--generations", type=int, help="For ipet. [default: until about 1,000 examples]")
-@click.option("--growth-factor", type=float, default=5.0, show_default=True, help="For ipet.")
-@click.option("--teacher-share", type=float, default=0.25, show_default=True, help="For ipet.")
+@click.option("--growth-factor", type=float, help="For ipet. [default: 5]")
+@click.option("--teacher-share", type=float, help="For ipet. [default: 0.25]")
 @click.option("--student-steps", type=int, help="Updates of the student. [default: by the number of rows]")
 @pvp_options
 def command(
@@ -29,8 +29,8 @@ def command(
     unlabelled: Path,
     method: str,
     generations: int | None,
-    growth_factor: float,
-    teacher_share: float,
+    growth_factor: float | None,
+    teacher_share: float | None,
     student_steps: int | None,
     output: Path,
     pvps: Path | None,
@@ -49,7 +49,9 @@ def command(
     UNLABELLED is read as it comes and may be larger than memory.
     """
     pairs = pairs_of(pvps, templates, verbalizers)
-    if method == "pet" and (generations is not None or growth_factor != 5.0 or teacher_share != 0.25):
+    given = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
+    more: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if method == "pet" and more:
         raise click.UsageError("--generations, --growth-factor and --teacher-share go with --method ipet.")
     from promptlab.data.readers import iter_examples
     from promptlab.distillation import PET
@@ -60,11 +62,10 @@ def command(
     check_replaceable(output, mark="promptlab.json")
     fields = parse_pairs(columns)
     sets = read_sets([labelled, dev, test], fields, label)
-    more: dict[str, Any] = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
     with tempfile.TemporaryDirectory() as temporary:
         values = settings_of(**settings) | {"cache_dir": cache_dir or temporary, "student_steps": student_steps}
         pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
-        unlabeled = iter_examples(unlabelled, columns=fields, label=None)
+        unlabeled = iter_examples(unlabelled, columns=fields or {}, label=None)
         pet.fit(sets[0], unlabeled=unlabeled, eval_set=None if sets[1] is None else (sets[1], None))
         pet.save_pretrained(output)
         rows = pet.report(sets[2] or sets[1] or sets[0])

@@ -1,0 +1,106 @@
+"""The jobs of members: plain settings that describe one, its training, and what it says of examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from promptlab import __version__
+from promptlab.classifier import PromptClassifier
+from promptlab.fitting import Labelled
+from promptlab.model import PromptModel
+from promptlab.objectives import WithMaskedWords
+from promptlab.parts import resolve_tuning
+from promptlab.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
+from promptlab.saving import parameters_of, plain
+from promptlab.workspace import Workspace, drawn_rows, some_rows
+
+MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
+
+
+def settings_of(classifier: Any, workspace: Workspace) -> dict[str, Any]:
+    """An unfitted classifier on a loaded backbone as plain JSON, from which ``classifier_of`` makes it again.
+
+    Raises:
+        SavedModelError: if a part of it holds a function.
+    """
+    parts: dict[str, Any] = {
+        "promptlab": __version__,
+        "estimator": type(classifier).__name__,
+        "parameters": parameters_of(classifier),
+        "tuning": TUNINGS.to_dict(resolve_tuning(classifier.tuning)),
+        "model": {"name": classifier.model.name, "identity": workspace.identity(classifier.model)},
+    }
+    if isinstance(classifier, PromptClassifier):
+        parts["template"] = TEMPLATES.to_dict(classifier.template)
+        parts["verbalizer"] = VERBALIZERS.to_dict(classifier.verbalizer)
+    whole: dict[str, Any] = json.loads(json.dumps(parts, default=plain))
+    return whole
+
+
+def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:
+    """The unfitted classifier that ``settings_of`` described, its model loaded."""
+    parts = {"template": TEMPLATES, "verbalizer": VERBALIZERS, "tuning": TUNINGS}
+    made = {name: registry.from_dict(settings[name]) for name, registry in parts.items() if name in settings}
+    model = workspace.backbone(settings["model"])
+    return ESTIMATORS.get(settings["estimator"])(model=model, device=workspace.device, **settings["parameters"], **made)
+
+
+def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+    """The job that trains a member, or saves it untrained if it has nothing to train on.
+
+    Args:
+        settings: of ``settings_of``, and the hashes of ``train`` and ``dev`` (None for none), whether labels are
+            ``whole`` numbers, and ``words``: None, or for ``WithMaskedWords`` the hashes of the unlabelled ``chunks``,
+            how many rows there are (``total``), ``weight`` and ``ratio``.
+    """
+    classifier = classifier_of(settings, workspace)
+    if settings["train"] is not None:
+        train, dev = (labelled(settings[name], settings, workspace) for name in ("train", "dev"))
+        words = settings["words"]
+
+        def around(model: PromptModel) -> WithMaskedWords:
+            seen = words["ratio"] * classifier.rows_seen(
+                classifier.tuning, len(train.examples), model.backbone.hidden_size
+            )
+            rows = drawn_rows(words["total"], seen, seed=classifier.seed)
+            encoded = model.encode(some_rows(workspace, words["chunks"], rows), max_length=classifier.max_length)
+            return WithMaskedWords(model, encoded, weight=words["weight"], ratio=words["ratio"])
+
+        classifier.learn(train, dev, objective=None if words is None else around)
+    classifier.save_pretrained(folder / MODEL)
+
+
+def labelled(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
+    """The labelled set of that hash, None for none."""
+    return None if name is None else Labelled(workspace.examples(name), settings["whole"])
+
+
+def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+    """The job that measures an untrained member: ``settings_of``, and the hash of ``train``."""
+    train = workspace.examples(settings["train"])
+    result = {"accuracy": classifier_of(settings, workspace).learn(Labelled(train, False)).score(train)}
+    (folder / RESULT).write_text(json.dumps(result))
+
+
+def score_rows(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+    """The job that lets a saved member score examples: ``scores.npy``, log-probabilities (examples, classes).
+
+    Columns are in the order of the classes' sorted names.
+
+    Args:
+        settings: the key of the job that trained the ``member``, its ``model`` and the hash of the ``examples``.
+    """
+    member = load_member(workspace.result(settings["member"]), settings["model"], workspace)
+    names = [str(name) for name in member.classes_]
+    rows = np.stack(list(member.iter_log_proba(workspace.examples(settings["examples"]))))
+    np.save(folder / SCORES, rows[:, [names.index(name) for name in sorted(names)]], allow_pickle=False)
+
+
+def load_member(folder: Path, model: Mapping[str, str], workspace: Workspace) -> PromptClassifier:
+    """A member that a job trained, on the workspace's backbone."""
+    return PromptClassifier.from_pretrained(folder / MODEL, model=workspace.backbone(model), device=workspace.device)
