@@ -219,6 +219,101 @@ def test_the_report_has_every_member_the_ensemble_and_the_student(make, tmp_path
         make(cache_dir=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED).report(TEXTS, LABELS)
 
 
+@pytest.fixture
+def lessons(monkeypatch):
+    """Class → what its ``learn`` was called with, while it goes on to learn."""
+    seen = {PromptClassifier: [], HeadClassifier: []}
+    for kind, calls in seen.items():
+
+        def learn(self, training, dev=None, *, objective=None, _learn=kind.learn, _calls=calls):
+            _calls.append((training, dev, objective))
+            return _learn(self, training, dev, objective=objective)
+
+        monkeypatch.setattr(kind, "learn", learn)
+    return seen
+
+
+def test_the_student_learns_from_so_many_texts_and_dev_selects_members_and_student(make, lessons):
+    make(max_distilled=3, weighting="uniform").fit(
+        TEXTS, LABELS, unlabeled=UNLABELLED, eval_set=(TEXTS[:2], LABELS[:2])
+    )
+
+    ((distilled, dev, objective),) = lessons[HeadClassifier]
+    assert len(distilled.examples) == 3 and set(texts(distilled.examples)) <= set(UNLABELLED)
+    assert objective is not None
+    for data in (dev, *(dev for _, dev, _ in lessons[PromptClassifier])):
+        assert (texts(data.examples), data.labels) == (TEXTS[:2], LABELS[:2])
+    assert len(lessons[PromptClassifier]) == 2
+
+
+@pytest.mark.parametrize("setting", [{"temperature": 8.0}, {"mlm_weight": 0.0}, {"mlm_weight": 0.9}, {"mlm_ratio": 1}])
+def test_no_setting_of_the_losses_is_without_effect(make, setting):
+    common = {"mlm_weight": 0.5, "student_steps": 10, "weighting": "uniform"}
+
+    usual, other = (
+        make(**{**common, **more}).fit(TEXTS, LABELS, unlabeled=UNLABELLED).predict_proba(TEXTS)
+        for more in ({}, setting)
+    )
+
+    assert not np.allclose(usual, other, atol=1e-6)
+
+
+def test_members_count_by_their_accuracy_before_training(make, bert):
+    """Two members that contradict each other are of one mind only if one of them counts more."""
+    contrary = {"positive": WORDS["negative"], "negative": WORDS["positive"]}
+    pairs = [(PAIRS[0][0], WORDS), (PAIRS[0][0], contrary)]
+    first = PromptClassifier(*pairs[0], bert, device="cpu")
+    labels = first.predict(UNLABELLED).tolist()
+    labels[0] = "negative" if labels[0] == "positive" else "positive"  # the only one that the first gets wrong
+    settings = {"pvps": pairs, "mlm_weight": 0, "learning_rate": 0.0}
+
+    pets = {
+        weighting: make(weighting=weighting, **settings).fit(UNLABELLED, labels, unlabeled=TEXTS)
+        for weighting in ("before", "uniform")
+    }
+
+    assert list(pets["before"].weights_.values()) == pytest.approx([0.9, 0.1])
+    assert list(pets["uniform"].weights_.values()) == [1.0, 1.0]
+    apart = np.log(first.predict_proba(TEXTS)) @ [1.0, -1.0]
+    for weighting, expected in (("before", 0.8 * apart), ("uniform", 0 * apart)):
+        soft = load_scores([Workspace(pets[weighting].cache_dir).result(soft_labels(pets[weighting]))])
+        assert soft @ [1.0, -1.0] == pytest.approx(expected, abs=1e-5)
+
+
+def soft_labels(pet):
+    """The key of the job that merged the members' scores with the weights that they have."""
+    weights = list(pet.weights_.values())
+    (folder,) = [path for path in (pet.cache_dir / "results").iterdir() if settings_in(path).get("weights") == weights]
+    return folder.name
+
+
+def test_the_usual_student_has_the_members_settings(make):
+    pet = make(seed=3, max_length=16, precision="no").fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    assert (pet.student_.seed, pet.student_.max_length, pet.student_.precision) == (3, 16, "no")
+
+
+def test_the_usual_student_takes_five_thousand_updates_at_most(make, monkeypatch):
+    monkeypatch.setattr("promptlab.distillation.STUDENT_STEPS", 7)
+
+    pet = make(student_steps=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    assert pet.student_.max_steps == 7
+
+
+def test_classes_ten_and_nine_keep_their_columns(make):
+    """As texts 10 comes before 9, as numbers after it."""
+    pairs = [(template, {"10": ["good", "great"], "9": ["bad", "dull"]}) for template, _ in PAIRS]
+    y = [10 if label == "positive" else 9 for label in LABELS]
+    settings = {"max_steps": 100, "learning_rate": 3e-3, "mlm_weight": 0, "student_steps": 100}
+
+    pet = make(pvps=pairs, **settings).fit(TEXTS, y, unlabeled=TEXTS * 3)
+
+    assert pet.classes_.tolist() == [9, 10]
+    assert pet.predict(TEXTS).tolist() == y
+    assert [accuracy for _, accuracy in pet.report(TEXTS, y)] == [1.0] * 4
+
+
 def test_what_is_saved_is_the_student(make, saved_model, tmp_path):
     pet = make(model=saved_model("bert")).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
