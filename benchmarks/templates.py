@@ -6,7 +6,8 @@
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
 and 16 dev examples a class and keeps what it finds; ``zero-shot`` chooses among it by dev and scores on test;
 ``fine-tuned`` trains with the template that was chosen so. With the ``pool``, AutoPrompt begins with the words of the
-library's template and searches with all training sentences of SST-2 but 500, which choose; the model stays frozen.
+library's template and one label word a class, and searches with all training sentences of SST-2 but 500, which choose;
+the model stays frozen.
 Finished runs are kept in results/templates.json; the tables go to results/templates.md.
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import GPU, MODEL, SEEDS, accuracy, keep, mean, parser, placed, stored, sweep
+from sweep import GPU, MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, placed, stored, sweep
 from tuning import data, loaded
 
 from promptlab import PromptClassifier
@@ -28,33 +29,37 @@ from promptlab.search.ranking import Ranking, rank_templates
 from promptlab.search.task import FoundTemplate, SearchTask
 
 TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
-POOL = "autoprompt (pool)"
+ONE_WORD = "library, great / terrible"
+POOL = "autoprompt (pool), great / terrible"
+ON_SST2 = (ONE_WORD, POOL)  # what runs on SST-2 alone, with one word a class
 ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, settings
     "library": ("", {}),
     "heuristic": ("heuristic", {}),
     "autoprompt": ("autoprompt", {}),
-    "masked-lm (minilm)": ("masked-lm", {}),
+    "masked-lm (minilm)": ("masked-lm", {"beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8}),
     "lm (smollm2)": ("lm", {"generator": "smollm2"}),
+    ONE_WORD: ("", {}),
     POOL: (
         "autoprompt",
         {
             "template": "{{ text_a }} {{ trigger(6) }} {{ mask }}.",
             "start": "all in all , it was",
-            "iterations": 60,
-            "candidates": 20,
-            "examples": 256,
+            "iterations": 40,
+            "candidates": 16,
+            "examples": 192,
             "loss": "classes",
             "metric": "loss",
         },
     ),
 }
 MAX_LENGTH = 128
+STATES = RESULTS / "templates"  # from which an interrupted search goes on
 
 
 def task_of(task: str, engine: str, seed: int, folder: Path, device: str) -> tuple[SearchTask, Any]:
     """What is searched for, and the test rows."""
     train, dev, test = data("sst2-all" if engine == POOL else task, seed, folder)
-    words = dict(verbalizer_entry(task).label_words)
+    words = dict(verbalizer_entry("sst2/great-terrible" if engine in ON_SST2 else task).label_words)
     return SearchTask(train, dev, words, loaded(MODEL).to(device), seed, MAX_LENGTH), test
 
 
@@ -64,7 +69,8 @@ def find(task: str, engine: str, seed: int, folder: Path, device: str, budget: s
     start = time.perf_counter()
     if kind:
         search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **settings)
-        found = [[one.template, one.score] for one in search.search(what)]
+        state = STATES / f"{task}-{kind}-{seed}-{engine in ON_SST2}"
+        found = [[one.template, one.score] for one in search.search(what, state=state)]
     else:
         found = [[template_entry(task).template, 0.0]]
     return {"found": found, "seconds": time.perf_counter() - start, "device": device}
@@ -116,9 +122,9 @@ def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in % (872, 1,000 and 277 rows), mean (standard deviation) over those of the splits "
         f"{', '.join(map(str, SEEDS))} that have run; 16 training and 16 dev examples a class, which also choose the "
-        f"template, zero-shot; label words are the library's; model {MODEL}, float32. Pool: 6,420 training and 500 dev "
-        "sentences, model frozen, the search begins with the library's template. What autoprompt and masked-lm found "
-        f"for the splits 13 and 21 was found on {GPU}."
+        f"template, zero-shot; label words are the library's, five a class on SST-2; model {MODEL}, float32. Pool: the "
+        "search begins with the library's template and has 6,420 training and 500 dev sentences; the model is frozen. "
+        f"What autoprompt found for the splits 13 and 21 it found on {GPU}."
     )
     keep("templates", "Template search", results, ["\n".join(lines), "\n".join(["Split 13:", "", *samples])], note)
 
@@ -138,7 +144,7 @@ def main() -> None:
         for seed in options.seeds
         for task in options.tasks
         for engine in options.engines
-        if engine != POOL or (task == "sst2" and options.what != "fine-tuned")
+        if engine not in ON_SST2 or (task == "sst2" and options.what != "fine-tuned")
     ]
     place = (options.folder, options.device)
     if options.what == "find":
