@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from promptlab import __version__, saving
 from promptlab.backbones.catalog import load_backbone
+from promptlab.class_scorer import CHUNK
 from promptlab.classifier import PromptClassifier
 from promptlab.data.labels import label_type
 from promptlab.data.readers import as_examples
@@ -28,7 +29,6 @@ from promptlab.merging import Stacking, accuracies, agreement, merged, votes, we
 from promptlab.parts import resolve_tuning
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
-from promptlab.text_estimator import CHUNK
 from promptlab.types import Example
 
 WEIGHTINGS = ("uniform", "before", "after", "stacked")
@@ -55,7 +55,7 @@ class PVPEnsemble(PVPMembers):
             scores.
         voting: ``"soft"``, the weighted mean of the scores, or ``"hard"``, of the members' choices.
 
-    The other settings are those of ``PVPMembers`` and ``TextClassifier``.
+    The other settings are those of ``PVPMembers`` and ``PromptClassifier``.
     """
 
     voting: str = "soft"

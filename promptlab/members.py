@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from promptlab.backbones.catalog import load_backbone
 from promptlab.checks import check_seed
+from promptlab.class_scorer import SingleLabel
 from promptlab.classifier import PromptClassifier
 from promptlab.errors import DataError, PromptlabError, TuningError, VerbalizerError, shown
 from promptlab.estimator import TrainedEstimator
@@ -21,7 +22,6 @@ from promptlab.jobs import Job, run
 from promptlab.member_jobs import RESULT, score_untrained, settings_of, train_member
 from promptlab.parts import has_whole_names, is_source, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
-from promptlab.text_classifier import TextClassifier
 from promptlab.types import Example
 from promptlab.workspace import Workspace
 
@@ -43,7 +43,7 @@ class Member(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class PVPMembers(TextClassifier):
+class PVPMembers(SingleLabel):
     """What all estimators of several pattern-verbalizer pairs share.
 
     Args:

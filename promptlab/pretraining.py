@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from promptlab.checks import check_seed
+from promptlab.class_scorer import SingleLabel
 from promptlab.classifier import PromptClassifier
 from promptlab.data.readers import iter_examples
 from promptlab.errors import DataError, TuningError, UnknownNameError
-from promptlab.text_classifier import TextClassifier
 from promptlab.tuning.prompt_tuning import PromptTuning
 from promptlab.types import Example
 
@@ -140,7 +140,7 @@ def choice_examples(documents: Sequence[Document], n: int, *, seed: int) -> list
 
 
 def sentence_examples(
-    documents: Sequence[Document], n: int, *, labeller: TextClassifier, seed: int, confidence: float = CONFIDENCE
+    documents: Sequence[Document], n: int, *, labeller: SingleLabel, seed: int, confidence: float = CONFIDENCE
 ) -> list[Example]:
     """Sentences that a classifier is sure of, with its labels, as many of each class.
 
@@ -184,7 +184,7 @@ def pretrain_prompt(
     n_examples: int = 3000,
     template: Any = None,
     verbalizer: Any = None,
-    labeller: TextClassifier | None = None,
+    labeller: SingleLabel | None = None,
     confidence: float = CONFIDENCE,
     seed: int = 0,
     **training: Any,

@@ -1,21 +1,19 @@
-"""What both text classifiers do: fit and predict."""
+"""What both text classifiers do: learn from labelled texts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-from sklearn.base import ClassifierMixin
-
+from promptlab.class_scorer import SingleLabel
 from promptlab.errors import DataError
 from promptlab.fitting import Labelled, Objective, Training
 from promptlab.text_estimator import TextEstimator
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TextClassifier(ClassifierMixin, TextEstimator):
-    """Classification of texts: each has one class."""
+class TextClassifier(SingleLabel, TextEstimator):
+    """Classification of texts by one model."""
 
     def fit(self, X: Any, y: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train on labelled texts.
@@ -48,20 +46,3 @@ class TextClassifier(ClassifierMixin, TextEstimator):
         verbalizer = self._verbalizer(names)
         training.targets(verbalizer.classes)  # an unknown label is told before the model is loaded
         return self._fit(verbalizer, training, dev, objective=objective)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of each text."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Accuracy; without ``y`` by the labels that the examples carry.
-
-        Raises:
-            DataError: if a label is missing, or there isn't one for each text.
-        """
-        data = Labelled.of(X, y)
-        if y is not None:
-            return float(super().score(data.examples, y, sample_weight))
-        hits = self.predict(data.examples).astype(str) == np.array(data.labels)
-        return float(np.average(hits, weights=sample_weight))

@@ -24,6 +24,8 @@ LAYERS = (  # each imports what stands before it, never what stands after it
     ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "objectives", "saving"),
     (
         "estimator",
+        "class_scorer",
+        "saved_estimator",
         "text_estimator",
         "text_classifier",
         "joint_model",
@@ -44,6 +46,7 @@ MAIN_FLOW = (
     "verbalizers.manual",
     "model",
     "training",
+    "class_scorer",
     "text_estimator",
     "text_classifier",
     "classifier",

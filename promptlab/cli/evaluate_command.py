@@ -46,11 +46,11 @@ def command(
     as_json: bool,
 ) -> None:
     """Score the classifier saved in MODEL on the labelled rows of FILE, read as they come."""
+    from promptlab.class_scorer import SingleLabel
     from promptlab.data.readers import iter_examples
     from promptlab.evaluation.metrics import evaluate, evaluate_labels
     from promptlab.multilabel import MultiLabelClassifier
     from promptlab.saving import load_any
-    from promptlab.text_classifier import TextClassifier
 
     quiet_libraries()
     classifier = load_any(model_folder, device=device)
@@ -58,7 +58,7 @@ def command(
     if isinstance(classifier, MultiLabelClassifier):
         between = SEPARATOR if separator is None else separator
         report = evaluate_labels(classifier, iter_examples(file, columns=fields, label=label, separator=between))
-    elif isinstance(classifier, TextClassifier):
+    elif isinstance(classifier, SingleLabel):
         check_no_separator(separator, model_folder)
         report = evaluate(classifier, iter_examples(file, columns=fields, label=label))
     else:

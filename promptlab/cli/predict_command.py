@@ -47,11 +47,11 @@ def command(
 
     Rows are read and written as they come.
     """
+    from promptlab.class_scorer import SingleLabel
     from promptlab.data.readers import iter_examples
     from promptlab.generator import PromptGenerator
     from promptlab.multilabel import MultiLabelClassifier
     from promptlab.saving import load_any
-    from promptlab.text_classifier import TextClassifier
 
     quiet_libraries()
     classifier = load_any(model_folder, device=device)
@@ -61,7 +61,7 @@ def command(
     elif isinstance(classifier, PromptGenerator):
         check_no_separator(separator, model_folder)
         rows = _texts(classifier, examples)
-    elif isinstance(classifier, TextClassifier):
+    elif isinstance(classifier, SingleLabel):
         check_no_separator(separator, model_folder)
         rows = _rows(classifier, examples, proba)
     else:

@@ -1,0 +1,62 @@
+"""What estimators do that score the classes of texts, by one model or by many."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+
+from promptlab.data.labels import sorted_classes
+from promptlab.data.readers import as_examples
+from promptlab.estimator import TrainedEstimator
+from promptlab.fitting import Labelled
+from promptlab.types import Example
+
+CHUNK = 1024  # rows that prediction holds at once
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ClassScorer(TrainedEstimator):
+    """Probabilities of classes; a subclass says where they come from."""
+
+    @abstractmethod
+    def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        """Log-probabilities of one example after the other, in nats; they don't become 0 where a class is unlikely."""
+
+    def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        """Class probabilities of one example after the other, in constant memory."""
+        return map(np.exp, self.iter_log_proba(examples))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities, shape (texts, classes), columns in the order of ``classes_``."""
+        rows = list(self.iter_proba(as_examples(X)))
+        return np.stack(rows) if rows else np.zeros((0, len(self.classes_)))
+
+    def _set_classes(self, names: Sequence[str], *, whole: bool) -> None:
+        self.classes_ = np.array(sorted_classes(names, whole=whole))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SingleLabel(ClassifierMixin, ClassScorer):
+    """Each text has one class."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest class of each text."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy; without ``y`` by the labels that the examples carry.
+
+        Raises:
+            DataError: if a label is missing, or there isn't one for each text.
+        """
+        data = Labelled.of(X, y)
+        if y is not None:
+            return float(super().score(data.examples, y, sample_weight))
+        hits = self.predict(data.examples).astype(str) == np.array(data.labels)
+        return float(np.average(hits, weights=sample_weight))
