@@ -12,6 +12,7 @@ from promptlab.errors import BackboneError, SearchError, TemplateError, UnknownN
 from promptlab.parts import fresh_backbone
 from promptlab.search.gap_vocabulary import GapVocabulary
 from promptlab.search.task import FoundTemplate, SearchTask
+from promptlab.templates.filters import strip_punctuation
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Encoded, Example
 from promptlab.verbalizers.label_words import is_ordinary, label_word_ids
@@ -90,6 +91,9 @@ class Answered:
 def answered(task: SearchTask) -> list[Answered]:
     """The training examples with their label words, in an order that doesn't depend on theirs.
 
+    They have no white space around their texts, since what follows it is read in another way than what follows a word.
+    Those with a text of white space and punctuation only say nothing and are left out.
+
     Raises:
         SearchError: if there are none, or one lacks its text, its label or a label word.
     """
@@ -111,7 +115,11 @@ def answered(task: SearchTask) -> list[Answered]:
                 f"training example {number} has label {example.label!r}, which has no label word; "
                 f"known are {', '.join(map(repr, task.label_words)) or 'none'}."
             )
-        rows.append(Answered(example, words[0]))
+        texts = {name: example.fields[name].strip() for name in task.fields}
+        if all(map(strip_punctuation, texts.values())):
+            rows.append(Answered(replace(example, fields={**example.fields, **texts}), words[0]))
+    if not rows:
+        raise SearchError(f"all {len(task.train)} training examples have an empty text; give some with words.")
     return sorted(rows, key=lambda row: ([row.example.fields[name] for name in task.fields], row.word))
 
 
@@ -145,6 +153,22 @@ def writer_of(generator: Any, task: SearchTask, kind: Any, need: str) -> Any:
 def vocabulary_of(writer: Any, task: SearchTask) -> GapVocabulary:
     """The writer's tokens without the label words."""
     return GapVocabulary(writer, {word for row in task.label_words.values() for word in row})
+
+
+def check_exact(texts: Iterable[Sequence[int]], writer: Any) -> None:
+    """Refuse a writer whose texts are all read in another way than they were written, so that none is left.
+
+    Args:
+        texts: tokens of those that are left; the empty one is always among them.
+
+    Raises:
+        SearchError: if the empty one is alone.
+    """
+    if not any(texts):
+        raise SearchError(
+            f"no text that the generator {writer.name!r} wrote is read as it was written; look for examples with odd "
+            "signs at their ends, or choose another generator."
+        )
 
 
 @dataclass(frozen=True)

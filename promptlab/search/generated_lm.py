@@ -17,6 +17,7 @@ from promptlab.search.generated import (
     Layout,
     about,
     answered,
+    check_exact,
     encoded,
     escaped,
     found,
@@ -108,11 +109,13 @@ class CausalTemplates(TemplateSearch):
     ) -> list[Candidate]:
         """Those whose prompts are read as they were when they were written."""
         prompts = self._prompts(task, rows, layout.open(), writer, self.longest)
-        candidates = []
+        candidates, kept = [], []
         for tokens, score in states:
             gap = State(tuple(tokens)).gaps[0]
             source = layout.template(vocabulary.text(gap))
             if self._prompts(task, rows, source, writer, self.longest - len(gap)) == [[*ids, *gap] for ids in prompts]:
                 origin = {**said, "layout": layout.name, "gap_lengths": [len(gap)], "log_prob": score}
                 candidates.append(Candidate(source, score / (len(gap) + 1), origin))
+                kept.append(gap)
+        check_exact(kept, writer)
         return candidates

@@ -22,6 +22,7 @@ from promptlab.search.generated import (
     Layout,
     about,
     answered,
+    check_exact,
     encoded,
     found,
     is_one_token,
@@ -35,6 +36,7 @@ from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, che
 from promptlab.types import Encoded
 
 ENGINE = "masked-lm"
+Text = tuple[float, str, Sequence[int], "Plan"]  # mean log-probability a token, template, tokens, where they stand
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,19 @@ class MaskedTemplates(TemplateSearch):
         groups = []
         for layout in layouts(task):
             plans = [Plan(task, rows, layout, gaps, writer, vocabulary) for gaps in self._gaps()]
-            groups.append(self._candidates([plan for plan in plans if plan.is_possible], journal, said))
-        return found(task, groups, ENGINE, self.keep)
+            groups.append(self._texts([plan for plan in plans if plan.is_possible], journal))
+        if self.before + self.after:
+            check_exact([tokens for texts in groups for _, _, tokens, _ in texts], writer)
+        return found(task, [self._candidates(texts, journal, said) for texts in groups], ENGINE, self.keep)
 
-    def _candidates(self, plans: Sequence[Plan], journal: Journal, said: dict[str, Any]) -> list[Candidate]:
-        texts = [
+    def _texts(self, plans: Sequence[Plan], journal: Journal) -> list[Text]:
+        return [
             (score, source, tokens, plan)
             for plan in tqdm(plans, desc=f"{ENGINE}: gaps", unit="length", leave=False, disable=None)
             for score, tokens, source in journal.once(plan.name, partial(plan.texts, self.beam))
         ]
+
+    def _candidates(self, texts: Sequence[Text], journal: Journal, said: dict[str, Any]) -> list[Candidate]:
         survivors = sorted(texts, key=lambda text: (-text[0], text[1]))[: self.survivors]
         candidates = []
         for score, source, tokens, plan in tqdm(survivors, desc=f"{ENGINE}: scores", leave=False, disable=None):

@@ -137,3 +137,17 @@ def test_a_fingerprint_depends_on_examples_and_words_but_not_on_their_order():
     assert fingerprint(SearchTask(ROWS[:1], [], WORDS, None)) != whole
     assert fingerprint(SearchTask(ROWS, [], {**WORDS, "good": ("fine",)}, None)) != whole
     assert fingerprint(SearchTask(ROWS, [], WORDS, None, max_length=9)) != whole
+
+
+def test_the_writer_reads_texts_without_the_white_space_around_them_and_leaves_empty_ones_out():
+    odd = [
+        Example({"text_a": "\u00a0the film \n", "title": " x "}, "bad"),
+        Example({"text_a": " ... "}, "good"),
+        *ROWS[:1],
+    ]
+
+    rows = answered(task(rows=odd))
+
+    assert [row.example.fields for row in rows] == [{"text_a": "a story"}, {"text_a": "the film", "title": " x "}]
+    with pytest.raises(SearchError, match="all 1 training examples have an empty text"):
+        answered(task(rows=odd[1:2]))

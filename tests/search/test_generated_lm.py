@@ -107,6 +107,24 @@ def test_what_is_found_is_read_as_it_was_written_and_without_a_gap_the_mask_foll
         assert len(backbone.encoder.first.encode("a" + words).ids) - 1 == one.origin["gap_lengths"][0]
 
 
+def test_white_space_around_a_text_and_an_empty_one_leave_as_many_templates_as_without(tiny_backbone):
+    backbone, search = tiny_backbone("gpt2"), CausalTemplates(beam=4, longest=2, keep=99)
+    plain = Example({"text_a": "a dull mess"}, "bad")
+    odd = [Example({"text_a": " a dull mess \n"}, "bad"), Example({"text_a": " "}, "good")]
+
+    found = search.search(task(backbone, [*ROWS, *odd]))
+
+    assert {one.template for one in found} == {one.template for one in search.search(task(backbone, [*ROWS, plain]))}
+    assert len(found) > 1
+
+
+def test_if_nothing_is_read_as_it_was_written_it_is_told(tiny_backbone, monkeypatch):
+    monkeypatch.setattr("promptlab.search.gap_vocabulary.GapVocabulary.text", lambda self, gap: " so" * len(gap) * 2)
+
+    with pytest.raises(SearchError, match="no text that the generator 'tiny-gpt2' wrote is read as it was written"):
+        CausalTemplates(beam=4, longest=2).search(task(tiny_backbone("gpt2")))
+
+
 def test_a_lead_in_becomes_part_of_the_template(tiny_backbone):
     found = CausalTemplates(lead_in=" It", beam=2, longest=1).search(task(tiny_backbone("gpt2")))
 

@@ -118,6 +118,25 @@ def test_every_template_is_read_as_it_was_written(tiny_backbone, family):
         assert len(plain.input_ids) == len(without.input_ids) + sum(one.origin["gap_lengths"])
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_white_space_around_a_text_and_an_empty_one_leave_as_many_templates_as_without(tiny_backbone, family):
+    backbone = tiny_backbone(family)
+    plain = Example({"text_a": "a dull mess"}, "bad")
+    odd = [Example({"text_a": " a dull mess \n"}, "bad"), Example({"text_a": " "}, "good")]
+
+    found = SMALL.search(task(backbone, [*ROWS, *odd]))
+
+    assert {one.template for one in found} == {one.template for one in SMALL.search(task(backbone, [*ROWS, plain]))}
+    assert len(found) > 2
+
+
+def test_if_nothing_is_read_as_it_was_written_it_is_told(tiny_backbone, monkeypatch):
+    monkeypatch.setattr("promptlab.search.gap_vocabulary.GapVocabulary.text", lambda self, gap: " so" * len(gap) * 2)
+
+    with pytest.raises(SearchError, match="no text that the generator 'tiny-bert' wrote is read as it was written"):
+        SMALL.search(task(tiny_backbone("bert")))
+
+
 def test_without_gaps_there_is_the_text_and_the_mask(tiny_backbone):
     found = MaskedTemplates(before=0, after=0).search(task(tiny_backbone("bert")))
 
