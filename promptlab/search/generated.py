@@ -276,7 +276,7 @@ def about(search: Any, engine: str, writer: Any, task: SearchTask) -> dict[str, 
     return {
         "engine": engine,
         "generator": writer.name,
-        "revision": writer.revision,
+        "generator_revision": writer.revision,
         "settings": settings,
         "examples": fingerprint(task),
     }

@@ -7,6 +7,7 @@ import pytest
 from promptlab import PVP, ManualVerbalizer, search_templates
 from promptlab.errors import DataError, PromptlabError, SearchError, UnknownNameError, VerbalizerError
 from promptlab.pvp import read_pvps, write_pvps
+from promptlab.search.generated_masked import MaskedTemplates
 from promptlab.search.ranking import Ranking
 from promptlab.search.task import FoundTemplate, TemplateSearch
 
@@ -86,6 +87,18 @@ def test_a_search_that_has_ended_is_not_run_again_and_gives_the_same(tiny_backbo
     assert list(ASKED) == [str(tmp_path / "state" / "engine"), "None"]
     with pytest.raises(SearchError, match=r"belongs to another search \(settings differs\)"):
         searched(backbone, Listed(("was",)), state=tmp_path / "state")
+
+
+def test_the_origin_tells_the_revisions_of_model_and_generator_apart(tiny_backbone):
+    model, generator = tiny_backbone("bert"), tiny_backbone("roberta")
+    model.revision, generator.revision = "m1", "g1"
+    search = MaskedTemplates(generator=generator, beam=2, before=1, after=0, survivors=2)
+    words = {"verbalizer": {"p": "great", "n": "terrible"}}
+
+    origin = searched(model, search, dev=DEV, top=1, **words).pvps()[0].origin
+
+    assert (origin["model"], origin["revision"]) == ("tiny-bert", "m1")
+    assert (origin["generator"], origin["generator_revision"]) == ("tiny-roberta", "g1")
 
 
 def test_a_budget_sets_engine_and_ranking(tiny_backbone):
