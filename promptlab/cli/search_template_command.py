@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,17 @@ def command(
         return
     from rich.markup import escape
 
-    rows = [
-        [escape(one.found.template), f"{one.result.accuracy:.3f}", f"{one.zero_shot.accuracy:.3f}", one.found.engine]
-        for one in board.best
-    ]
-    print_table(f"{len(board.ranked)} templates", ["template", "dev accuracy", "zero-shot", "source"], rows)
+    table = {
+        "template": [escape(one.found.template) for one in board.best],
+        "label words": [escape(_listed(one.found.label_words)) for one in board.best],
+        "dev accuracy": [f"{one.result.accuracy:.3f}" for one in board.best],
+        "zero-shot": [f"{one.zero_shot.accuracy:.3f}" for one in board.best],
+        "source": [one.found.engine for one in board.best],
+    }
+    if not label_words:  # all have the same
+        del table["label words"]
+    print_table(f"{len(board.ranked)} templates", list(table), list(zip(*table.values())))
+
+
+def _listed(label_words: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{name}: {', '.join(words)}" for name, words in label_words.items())

@@ -244,7 +244,7 @@ def with_searched_words(
             device=device,
             seed=task.seed,
         )
-        searched = [{"label_words": "lm-bff", "words_train_accuracy": row.score} for row in words]
+        searched = [{"words_engine": "lm-bff", "words_train_accuracy": row.score} for row in words]
         pairs.append(one.found)
         pairs += [
             replace(one.found, label_words=row.label_words, origin={**one.found.origin, **about})

@@ -72,6 +72,22 @@ def test_the_table_shows_templates_as_they_are(base, train_file):
     assert "zero-shot" in result.stdout and "heuristic" in result.stdout
 
 
+def test_searched_label_words_are_told_apart_in_json_and_in_the_table(base, train_file, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    options = (*QUICK, "--zero-shot", "--label-words", 2, "--top", 3)
+
+    rows = json.loads(search(train_file, base, *options, "--json").stdout)
+    table = search(train_file, base, *options).stdout
+
+    searched = [row for row in rows if "words_engine" in row]
+    assert searched and all(set(row["label_words"]) == {"p", "n"} for row in rows)
+    assert all(row["label_words"] != {"p": ["good"], "n": ["bad"]} for row in searched)
+    assert "label words" in table and "label words" not in search(train_file, base, *QUICK, "--zero-shot").stdout
+    for row in rows:
+        listed = [f"{name}: {words[0]}" for name, words in row["label_words"].items()]
+        assert "; ".join(listed) in table
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

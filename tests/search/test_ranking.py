@@ -177,7 +177,7 @@ def test_the_best_templates_come_with_the_label_words_that_a_search_finds_for_th
         assert [pair.label_words for pair in own[1:]] == [row.label_words for row in words]
         assert own[1].origin == {
             "note": one.found.template,
-            "label_words": "lm-bff",
+            "words_engine": "lm-bff",
             "words_train_accuracy": words[0].score,
         }
     assert {pair.template for pair in pairs} == {one.found.template for one in ranked[:2]}
