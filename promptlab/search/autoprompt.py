@@ -19,7 +19,7 @@ from promptlab.backbones.causal import CausalBackbone
 from promptlab.checks import check_seed
 from promptlab.errors import SearchError
 from promptlab.inference import in_batches
-from promptlab.search.journal import Journal, identity_of
+from promptlab.search.journal import journal_of
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.search.trigger_scores import Penalty, TriggerScores, class_losses, errors, ranked, word_losses
 from promptlab.search.triggers import TriggerText, allowed_tokens
@@ -94,7 +94,7 @@ class AutoPromptSearch(TemplateSearch):
         problem = RunningSearch(self, task)
         settings = dataclasses.asdict(self)
         del settings["iterations"]  # more of them go on where fewer ended
-        journal = Journal(state and state / "autoprompt.json", identity_of(task, **settings))
+        journal = journal_of(state and state / "autoprompt.json", task, **settings)
         progress = journal.once("progress", problem.beginning)
         steps = range(progress["iteration"], self.iterations)
         for number in tqdm(steps, desc="autoprompt", unit="step", leave=False, disable=None):

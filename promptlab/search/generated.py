@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -271,19 +269,12 @@ def one_token(word: str, writer: Any) -> int:
 
 
 def about(search: Any, engine: str, writer: Any, task: SearchTask) -> dict[str, Any]:
-    """Where a template comes from, as plain JSON: what a search's result depends on."""
+    """Where a template comes from, as plain JSON."""
     settings = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("generator", "keep")}
     return {
         "engine": engine,
         "generator": writer.name,
         "generator_revision": writer.revision,
         "settings": settings,
-        "examples": fingerprint(task),
+        "seed": task.seed,
     }
-
-
-def fingerprint(task: SearchTask) -> str:
-    """A hash of the examples that a search learns from and of the label words; their order doesn't count."""
-    rows = sorted([sorted((name, str(value)) for name, value in e.fields.items()), str(e.label)] for e in task.train)
-    words = sorted((name, list(row)) for name, row in task.label_words.items())
-    return hashlib.sha256(json.dumps([rows, words, task.max_length]).encode()).hexdigest()[:16]

@@ -26,7 +26,7 @@ from promptlab.search.generated import (
     writer_of,
 )
 from promptlab.search.joint_beam import State, beam_of_each_length
-from promptlab.search.journal import Journal
+from promptlab.search.journal import journal_of
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 
 ENGINE = "lm"
@@ -69,7 +69,7 @@ class CausalTemplates(TemplateSearch):
         vocabulary = vocabulary_of(writer, task)
         said = about(self, ENGINE, writer, task)
         layout = self._layout(task)
-        journal = Journal(state and state / "finished.json", said)
+        journal = journal_of(state and state / "finished.json", task, **said | {"generator": writer})
         states = journal.once(layout.name, partial(self._written, task, rows, layout, writer, vocabulary))
         return found(task, [self._candidates(task, rows, layout, states, writer, vocabulary, said)], ENGINE, self.keep)
 

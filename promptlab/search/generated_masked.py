@@ -31,7 +31,7 @@ from promptlab.search.generated import (
     vocabulary_of,
     writer_of,
 )
-from promptlab.search.journal import Journal
+from promptlab.search.journal import Journal, journal_of
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.types import Encoded
 
@@ -84,7 +84,7 @@ class MaskedTemplates(TemplateSearch):
             one_token(row.word, writer)  # else an error
         vocabulary = vocabulary_of(writer, task)
         said = about(self, ENGINE, writer, task)
-        journal = Journal(state and state / "finished.json", said)
+        journal = journal_of(state and state / "finished.json", task, **said | {"generator": writer})
         groups = []
         for layout in layouts(task):
             plans = [Plan(task, rows, layout, gaps, writer, vocabulary) for gaps in self._gaps()]

@@ -30,7 +30,7 @@ from promptlab.search.generated import (
 )
 from promptlab.search.infilling import Infill, InfillReader
 from promptlab.search.joint_beam import State, joint_beam
-from promptlab.search.journal import Journal
+from promptlab.search.journal import journal_of
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.types import Encoded
 
@@ -82,7 +82,7 @@ class InfillSearch(TemplateSearch):
         writer = writer_of(self.generator, task, self.kind, self.need)
         vocabulary = vocabulary_of(writer, task)
         said = about(self, self.engine, writer, task)
-        journal = Journal(state and state / "finished.json", said)
+        journal = journal_of(state and state / "finished.json", task, **said | {"generator": writer})
         groups = []
         for layout in layouts(task, lead="."):
             states = journal.once(layout.name, partial(self._written, task, rows, layout, writer, vocabulary))

@@ -18,7 +18,7 @@ from promptlab.inference import encode_untrained, in_batches
 from promptlab.parts import resolve_template
 from promptlab.search.expansion import words_of
 from promptlab.search.grammar import Grammar, grammars
-from promptlab.search.journal import Journal, identity_of
+from promptlab.search.journal import Journal, journal_of
 from promptlab.search.likelihood import log_likelihoods, text_words, word_slots
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.templates.manual import ManualTemplate
@@ -77,7 +77,7 @@ class HeuristicSearch(TemplateSearch):
                 "choose words of one token, or an engine that is made for this kind of model."
             )
         settings = {"candidates": self.candidates, "examples": self.examples, "grammar": sorted(rule)}
-        journal = Journal(state and state / "heuristic.json", identity_of(task, **settings))
+        journal = journal_of(state and state / "heuristic.json", task, **settings)
         score = scored(drawn, drawn_examples(task, self.examples), task, journal)
         drawn.sort(key=lambda source: -score[source])
         kept = in_turn([source for source in drawn if rule[source] == name] for name in of_rule)
@@ -127,7 +127,7 @@ class ParaphraseSearch(TemplateSearch):
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         start = self._start(task)
         examples = drawn_examples(task, self.examples)
-        journal = Journal(state and state / "paraphrase.json", identity_of(task, **asdict(self)))
+        journal = journal_of(state and state / "paraphrase.json", task, **asdict(self))
         score = scored([start], examples, task, journal)
         beam = [start]
         for number in range(self.rounds):

@@ -10,7 +10,9 @@ from typing import Any
 
 from promptlab.errors import SearchError
 from promptlab.files import atomic_file
+from promptlab.interfaces import Backbone
 from promptlab.search.task import SearchTask
+from promptlab.workspace import identity
 
 
 class Journal:
@@ -60,18 +62,45 @@ class Journal:
         return results
 
 
+def journal_of(path: Path | None, task: SearchTask, **settings: Any) -> Journal:
+    """The results of a task; those that aren't kept on disk need no identity, for which weights may have to be hashed.
+
+    Args:
+        settings: as for ``identity_of``.
+
+    Raises:
+        SearchError: as ``Journal`` does.
+    """
+    return Journal(path, {} if path is None else identity_of(task, **settings))
+
+
 def identity_of(task: SearchTask, **settings: Any) -> dict[str, Any]:
-    """What a result for a task depends on, data as hashes, with the settings of the work that is done."""
+    """What a result for a task depends on, data as hashes, with the settings of the work that is done.
+
+    Models among the settings count by their name and revision, or by their weights if they have none.
+    """
     return {
-        "model": task.backbone.name,
-        "revision": task.backbone.revision,
+        **_known_by("model", task.backbone),
         "seed": task.seed,
         "max_length": task.max_length,
         "label_words": {name: list(words) for name, words in task.label_words.items()},
         "train": _digest(task.train),
         "dev": _digest(task.dev),
-        **settings,
+        **plain_settings(settings),
     }
+
+
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as plain JSON, a model as two of them."""
+    plain = dict(settings)
+    for name, value in settings.items():
+        if isinstance(value, Backbone):
+            plain |= _known_by(name, value)
+    return dict(json.loads(json.dumps(plain, default=str)))
+
+
+def _known_by(name: str, backbone: Any) -> dict[str, str]:
+    return {name: backbone.name, "revision" if name == "model" else f"{name}_revision": identity(backbone)}
 
 
 def _digest(examples: Any) -> str:

@@ -20,7 +20,7 @@ from promptlab.inference import average_variants, mask_answers
 from promptlab.interfaces import Part
 from promptlab.parts import resolve_template
 from promptlab.registry import TUNINGS
-from promptlab.search.journal import Journal, identity_of
+from promptlab.search.journal import Journal, journal_of
 from promptlab.search.label_words import search_words
 from promptlab.search.task import FoundTemplate, SearchTask
 from promptlab.verbalizers.manual import ManualVerbalizer
@@ -131,7 +131,7 @@ def rank_templates(
     if not found:
         raise SearchError("there are no templates to rank; every candidate was filtered out.")
     ranking = ranking or Ranking()
-    journal = Journal(state, identity_of(task, tuning=ranking.tuning, batch_size=ranking.batch_size))
+    journal = journal_of(state, task, tuning=ranking.tuning, batch_size=ranking.batch_size)
     ranked = in_order(_untrained(found, task, journal))
     alive = ranked[: ranking.entrants]
     for number, updates in enumerate(ranking.rounds):

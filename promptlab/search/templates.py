@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from promptlab.data.sampling import halves
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, SearchError, UnknownNameError, shown
 from promptlab.fitting import Labelled
+from promptlab.interfaces import Backbone
 from promptlab.parts import resolve_verbalizer
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATE_SEARCHES
 from promptlab.search.diversity import check_choice, top_n
-from promptlab.search.journal import Journal, identity_of
+from promptlab.search.journal import journal_of, plain_settings
 from promptlab.search.ranking import RANKINGS, RankedTemplate, Ranking, rank_templates, with_searched_words
 from promptlab.search.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch
 from promptlab.types import AnswerSlot, Example
@@ -171,7 +173,7 @@ def _label_words(verbalizer: Any, train: Sequence[Example], *, at_least: int) ->
             "a template is searched for label words of one token, whose logits are averaged, not for "
             f"{shown(resolved)}; give class → words."
         )
-    words = {name: tuple(row) for name, row in resolved.label_words.items()}
+    words = _tuples(resolved.label_words)
     labels = [str(example.label) for example in train]
     for label in labels:
         if label not in words:
@@ -186,22 +188,36 @@ def _label_words(verbalizer: Any, train: Sequence[Example], *, at_least: int) ->
 
 
 def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> list[FoundTemplate]:
-    """The engine's templates; once it has ended, from its state."""
-    identity = identity_of(task, engine=type(search).__name__, settings=_plain(search))
-    journal = Journal(folder and folder / "found.json", identity)
-
-    def run() -> list[dict[str, Any]]:
-        return [vars(one) for one in search.search(task, state=folder and folder / "engine")]
-
-    rows = journal.once("found", run)
-    if not rows:
+    """The engine's templates; once it has ended with the same settings, from its state."""
+    if folder is None:
+        found = search.search(task)
+    else:
+        journal = journal_of(folder / "found.json", task, engine=type(search).__name__)
+        rows = journal.once(_key(search), lambda: [vars(one) for one in search.search(task, state=folder / "engine")])
+        found = [FoundTemplate(**{**row, "label_words": _tuples(row["label_words"])}) for row in rows]
+    if not found:
         raise SearchError(f"engine {type(search).__name__} found no template; give it more examples or candidates.")
-    return [
-        FoundTemplate(**{**row, "label_words": {name: tuple(w) for name, w in row["label_words"].items()}})
-        for row in rows
-    ]
+    return found
+
+
+def _key(search: TemplateSearch) -> str:
+    """An engine's settings; the model that it names, too, counts by what it is."""
+    settings = dict(vars(search))
+    if settings.get("generator") is not None:
+        settings["generator"] = load_backbone(settings["generator"])
+    return json.dumps(plain_settings(settings), sort_keys=True)
+
+
+def _tuples(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(words) for name, words in label_words.items()}
 
 
 def _plain(settings: Any) -> dict[str, Any]:
     """A dataclass as plain values, models by their name."""
-    return {name: getattr(value, "name", value) for name, value in vars(settings).items()}
+    return {name: _named(value) for name, value in vars(settings).items()}
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, Backbone):
+        return value.name
+    return str(value) if isinstance(value, Path) else value

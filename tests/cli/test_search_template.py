@@ -88,6 +88,15 @@ def test_searched_label_words_are_told_apart_in_json_and_in_the_table(base, trai
         assert "; ".join(listed) in table
 
 
+def test_more_iterations_go_on_in_the_folder_of_fewer(base, train_file, tmp_path):
+    few = ("--engine", "autoprompt", "--engine-arg", "candidates=2", "--zero-shot", "--json", "--state", tmp_path / "s")
+
+    results = [search(train_file, base, *few, "--engine-arg", f"iterations={n}") for n in (3, 4)]
+
+    assert [result.exit_code for result in results] == [0, 0], results[1].stderr
+    assert json.loads(results[1].stdout)[0]["settings"]["iterations"] == 4
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

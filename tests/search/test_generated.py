@@ -11,7 +11,6 @@ from promptlab.search.generated import (
     TEXT_FIRST,
     Candidate,
     answered,
-    fingerprint,
     found,
     layouts,
     normalised,
@@ -128,15 +127,6 @@ def test_templates_that_the_classifiers_model_cannot_answer_are_left_out(tiny_ba
     assert [one.template for one in kept] == [ending]
     with pytest.raises(SearchError, match=r"no template is left that tiny-gpt2 can use .*goes on after its mask"):
         found(causal, [[Candidate(going_on, -1.0)]], "t5", 9)
-
-
-def test_a_fingerprint_depends_on_examples_and_words_but_not_on_their_order():
-    whole = fingerprint(SearchTask(ROWS, [], WORDS, None))
-
-    assert fingerprint(SearchTask(ROWS[::-1], [], dict(reversed(WORDS.items())), None)) == whole
-    assert fingerprint(SearchTask(ROWS[:1], [], WORDS, None)) != whole
-    assert fingerprint(SearchTask(ROWS, [], {**WORDS, "good": ("fine",)}, None)) != whole
-    assert fingerprint(SearchTask(ROWS, [], WORDS, None, max_length=9)) != whole
 
 
 def test_the_writer_reads_texts_without_the_white_space_around_them_and_leaves_empty_ones_out():

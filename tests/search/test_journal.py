@@ -85,3 +85,14 @@ def test_the_identity_of_a_task_tells_data_words_and_settings_apart(tiny_backbon
     assert identity_of(usual, beam=2) == identity_of(SearchTask(rows[:1], rows[1:], words, backbone), beam=2)
     assert all(identity_of(other, beam=2) != identity_of(usual, beam=2) for other in others)
     assert identity_of(usual, beam=3) != identity_of(usual, beam=2)
+
+
+def test_a_model_without_a_revision_counts_by_its_weights(tiny_backbone):
+    backbone, other = tiny_backbone("bert"), tiny_backbone("bert")
+    task = SearchTask([], [], {}, backbone)
+    usual = identity_of(task, generator=other)
+
+    assert identity_of(task, generator=tiny_backbone("bert")) == usual
+    assert usual["generator"] == "tiny-bert" and usual["generator_revision"] == usual["revision"]
+    other.model.get_input_embeddings().weight.data.mul_(2)
+    assert identity_of(task, generator=other)["generator_revision"] != usual["generator_revision"]

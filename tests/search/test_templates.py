@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import torch
 
 from promptlab import PVP, ManualVerbalizer, search_templates
 from promptlab.errors import DataError, PromptlabError, SearchError, UnknownNameError, VerbalizerError
 from promptlab.pvp import read_pvps, write_pvps
+from promptlab.search.autoprompt import RunningSearch
 from promptlab.search.generated_masked import MaskedTemplates
 from promptlab.search.ranking import Ranking
 from promptlab.search.task import FoundTemplate, TemplateSearch
@@ -85,8 +88,61 @@ def test_a_search_that_has_ended_is_not_run_again_and_gives_the_same(tiny_backbo
 
     assert again.ranked == first.ranked == searched(backbone).ranked
     assert list(ASKED) == [str(tmp_path / "state" / "engine"), "None"]
-    with pytest.raises(SearchError, match=r"belongs to another search \(settings differs\)"):
-        searched(backbone, Listed(("was",)), state=tmp_path / "state")
+
+
+def test_other_settings_are_searched_anew_in_the_same_folder_and_another_model_is_refused(tiny_backbone, tmp_path):
+    backbone, state = tiny_backbone("bert"), tmp_path / "state"
+    first = searched(backbone, state=state)
+
+    other = searched(backbone, Listed(("was",)), state=state)
+    assert [one.found.template for one in other.ranked] == ["{{ text_a }} was {{ mask }}"]
+    assert searched(backbone, state=state).ranked == first.ranked
+    with torch.no_grad():
+        backbone.model.get_input_embeddings().weight.mul_(2)  # neither name nor revision tell
+    with pytest.raises(SearchError, match=r"belongs to another search \(revision differs\)"):
+        searched(backbone, state=state)
+
+
+def test_another_generator_of_the_same_name_is_refused(tiny_backbone, tmp_path):
+    backbone, generator = tiny_backbone("bert"), tiny_backbone("roberta")
+    search = MaskedTemplates(generator=generator, beam=2, before=1, after=0, survivors=2)
+    options = {"verbalizer": {"p": "great", "n": "terrible"}, "dev": DEV, "state": tmp_path}
+    first = searched(backbone, search, **options)
+
+    assert searched(backbone, search, **options).ranked == first.ranked
+    with torch.no_grad():
+        generator.model.get_input_embeddings().weight.mul_(2)
+    with pytest.raises(SearchError, match=r"belongs to another search \(generator_revision differs\)"):
+        searched(backbone, search, **options)
+
+
+@pytest.mark.parametrize("named", [str, Path])
+def test_a_generator_that_is_named_counts_by_its_weights_too(tiny_backbone, saved_model, tmp_path, named):
+    folder = saved_model("roberta")
+    search = MaskedTemplates(generator=named(folder), beam=2, before=1, after=0, survivors=2)
+    options = {"verbalizer": {"p": "great", "n": "terrible"}, "dev": DEV, "state": tmp_path / "state"}
+    first = searched(tiny_backbone("bert"), search, **options)
+
+    assert searched(tiny_backbone("bert"), search, **options).ranked == first.ranked
+    assert first.about["settings"]["generator"] == folder
+    other = tiny_backbone("roberta")
+    with torch.no_grad():
+        other.model.get_input_embeddings().weight.mul_(2)
+    other.model.save_pretrained(folder)
+    with pytest.raises(SearchError, match=r"belongs to another search \(generator_revision differs\)"):
+        searched(tiny_backbone("bert"), search, **options)
+
+
+def test_more_iterations_of_autoprompt_go_on_where_fewer_ended(tiny_backbone, tmp_path, monkeypatch):
+    backbone, done, step = tiny_backbone("bert"), [], RunningSearch.step
+    monkeypatch.setattr(RunningSearch, "step", lambda *arguments: done.append(1) or step(*arguments))
+    settings = {"candidates": 2, "examples": 4}
+    searched(backbone, "autoprompt", settings={**settings, "iterations": 3}, state=tmp_path)
+
+    more = searched(backbone, "autoprompt", settings={**settings, "iterations": 5}, state=tmp_path)
+
+    assert len(done) == 5
+    assert more.ranked == searched(backbone, "autoprompt", settings={**settings, "iterations": 5}).ranked
 
 
 def test_the_origin_tells_the_revisions_of_model_and_generator_apart(tiny_backbone):
