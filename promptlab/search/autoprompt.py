@@ -25,7 +25,6 @@ from promptlab.search.trigger_scores import Penalty, TriggerScores, class_losses
 from promptlab.search.triggers import TriggerText, allowed_tokens
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example
-from promptlab.verbalizers.aggregates import AGGREGATES
 from promptlab.verbalizers.manual import ManualVerbalizer
 
 LOSSES: Mapping[str, Penalty] = {"classes": class_losses, "vocabulary": word_losses}
@@ -46,7 +45,8 @@ class AutoPromptSearch(TemplateSearch):
     taken so far are all that an interrupted search goes on from.
 
     Source: AutoPrompt, arXiv:2010.15980, section 2.2, and its code. There: 10 or 100 candidates, 10 batches of 32
-    examples, 100 or 180 iterations. Fewer examples here, so that an iteration takes seconds on a CPU.
+    examples, 100 or 180 iterations. Fewer examples here, so that an iteration takes seconds on a CPU. The words of a
+    class count by their mean logit, as they do where the template is used; the paper sums their probabilities.
 
     Args:
         template: Jinja source with ``{{ trigger(n) }}`` slots; None has 3 between the text and the mask, or between the
@@ -59,8 +59,6 @@ class AutoPromptSearch(TemplateSearch):
         loss: whose gradient is taken: ``"vocabulary"``, of the label words among all words, as in the paper, or
             ``"classes"``, among the label words.
         metric: what candidates are scored by: ``"accuracy"``, or ``"loss"``, of which less is better.
-        aggregate: how the words of a class count together: as ``ManualVerbalizer`` has it. ``"sum-prob"`` is the
-            paper's.
 
     Raises:
         SearchError: if a number is below 1, or a name unknown.
@@ -73,7 +71,6 @@ class AutoPromptSearch(TemplateSearch):
     examples: int = 128
     loss: str = "vocabulary"
     metric: str = "accuracy"
-    aggregate: str = "mean-logit"
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"iterations": 15, "examples": 64},
@@ -83,7 +80,7 @@ class AutoPromptSearch(TemplateSearch):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "iterations", "candidates", "examples")
-        known = {"loss": LOSSES, "metric": ("accuracy", "loss"), "aggregate": AGGREGATES}
+        known = {"loss": LOSSES, "metric": ("accuracy", "loss")}
         for name, names in known.items():
             given = getattr(self, name)
             if given not in names:
@@ -129,7 +126,7 @@ class RunningSearch:
                 f"iterations={settings.iterations} can't fill {n_blank} trigger slots, one in each; raise it, or give "
                 'start="the".'
             )
-        verbalizer = ManualVerbalizer(task.label_words, settings.aggregate)
+        verbalizer = ManualVerbalizer(task.label_words)
         slot = ManualTemplate(self.text.write(self.text.fillers[:1] * self.text.n)).slot
         weight = self.backbone.embedding_weight()
         self.head = verbalizer.build(self.backbone, slot).to(weight.device)

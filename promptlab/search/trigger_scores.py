@@ -22,9 +22,12 @@ Penalty = Callable[[Any, MaskStates, Tensor], Tensor]
 
 
 def word_losses(head: Any, states: MaskStates, targets: Tensor) -> Tensor:
-    """-log of the probability, among the whole vocabulary, of the target's label words, in nats, (batch,).
+    """Mean over the target's label words of -log of the probability among the whole vocabulary, in nats, (batch,).
 
-    Source: AutoPrompt, arXiv:2010.15980, section 2.1 and 2.2; exact for sum-prob, or one word a class.
+    Source: AutoPrompt, arXiv:2010.15980, section 2.1 and 2.2, where the words' probabilities are summed.
+
+    Args:
+        head: of a ``ManualVerbalizer`` with the mean of logits.
     """
     scores = head.combine(head.word_scores(states))  # (batch, classes)
     return states.logits()[:, 0].logsumexp(dim=-1) - scores.gather(1, targets[:, None])[:, 0]

@@ -53,6 +53,17 @@ def test_the_score_is_the_dev_accuracy_of_a_classifier_with_the_template(task):
         assert one.score == pytest.approx(right.mean())
 
 
+def test_the_words_of_a_class_count_as_they_do_where_the_template_is_used(task):
+    words = {"negative": ("world", "dull"), "positive": ("wrote", "news")}
+
+    for one in SMALL.search(replace(task, label_words=words))[:3]:
+        classifier = PromptClassifier(one.template, words, task.backbone, "none", device="cpu")
+        right = classifier.predict(task.dev) == [example.label for example in task.dev]
+        assert one.score == pytest.approx(right.mean())
+    with pytest.raises(SearchError, match="has no setting 'aggregate'"):
+        AutoPromptSearch.of_budget("small", aggregate="sum-prob")
+
+
 def test_results_are_distinct_ordinary_templates_the_best_first(task):
     found = SMALL.search(task)
 
@@ -252,7 +263,7 @@ def test_settings_that_dont_fit_the_task_are_refused(task, change, words):
 
 @pytest.mark.parametrize(
     "change",
-    [{"iterations": 0}, {"candidates": 0}, {"examples": 0}, {"loss": "x"}, {"metric": "x"}, {"aggregate": "x"}],
+    [{"iterations": 0}, {"candidates": 0}, {"examples": 0}, {"loss": "x"}, {"metric": "x"}],
 )
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(SearchError, match=next(iter(change))):

@@ -19,11 +19,11 @@ TARGETS = torch.tensor([1, 0, 0, 1])
 WORDS = {"negative": ("a",), "positive": ("b",)}
 
 
-def scores_of(backbone, source="{{ text_a }} {{ trigger(2) }} {{ mask }}"):
+def scores_of(backbone, source="{{ text_a }} {{ trigger(2) }} {{ mask }}", words=WORDS):
     backbone = backbone.requires_grad_(False)
     text = TriggerText(source, backbone, EXAMPLES)
     slot = ManualTemplate("{{ text_a }} x {{ mask }}").slot
-    head = ManualVerbalizer(WORDS).build(backbone, slot)
+    head = ManualVerbalizer(words).build(backbone, slot)
     return TriggerScores(backbone, head, text.rows(EXAMPLES, TARGETS))
 
 
@@ -167,12 +167,15 @@ def test_examples_that_the_trigger_finds_hardest_come_first(tiny_backbone):
     assert blocks == [[row] for row in sorted(range(4), key=lambda row: -hardness[row])]
 
 
-def test_the_loss_among_the_vocabulary_is_minus_the_log_probability_of_the_label_word(tiny_backbone):
-    scores = scores_of(tiny_backbone())
+def test_the_loss_among_the_vocabulary_is_the_mean_over_the_label_words_of_minus_their_log_probability(tiny_backbone):
+    backbone, words = tiny_backbone(), {"negative": ("a", "c"), "positive": ("b",)}
+    scores = scores_of(backbone, words=words)
     states = scores.backbone.mask_states(scores.backbone.collate(scores.rows.encoded))
 
     losses = word_losses(scores.head, states, TARGETS)
 
-    words = scores.head.ids[TARGETS, 0]
-    probabilities = states.logits()[:, 0].softmax(dim=-1)[torch.arange(4), words]
-    assert torch.allclose(losses, -probabilities.log(), atol=1e-5)
+    probabilities = states.logits()[:, 0].softmax(dim=-1)
+    for row, target in enumerate(TARGETS.tolist()):
+        ids = [backbone.token_ids(word)[0] for word in list(words.values())[target]]
+        by_hand = [-math.log(probabilities[row, token].item()) for token in ids]
+        assert losses[row].item() == pytest.approx(sum(by_hand) / len(by_hand), abs=1e-4)
