@@ -77,6 +77,10 @@ class InfillSearch(TemplateSearch):
             prompts: of the layout with one mask, where gaps and label word will stand.
         """
 
+    def room(self, writer: Any) -> int:
+        """Tokens of a prompt that the writer's decoder has room for."""
+        return int(writer.max_length)
+
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         rows = answered(task)
         writer = writer_of(self.generator, task, self.kind, self.need)
@@ -94,7 +98,8 @@ class InfillSearch(TemplateSearch):
     ) -> list[State]:
         room = min(task.max_length or writer.max_length, writer.max_length)
         longest_word = max(len(writer.token_ids(row.word)) for row in rows)
-        prompts = encoded(writer, layout.open(), [row.example for row in rows], room - longest_word - 1)
+        room = min(room - longest_word - 1, self.room(writer))
+        prompts = encoded(writer, layout.open(), [row.example for row in rows], room)
         reader = InfillReader(writer, self.infills(writer, rows, prompts), self.beam)
 
         def allowed(state: State) -> Tensor:
@@ -154,6 +159,9 @@ class BartTemplates(InfillSearch):
     engine = "bart"
     kind = BartBackbone
     need = "BART with its mask"
+
+    def room(self, writer: Any) -> int:
+        return int(writer.max_length) - self.longest  # which the decoder writes after the prompt
 
     def infills(self, writer: Any, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
         start = writer.model.config.decoder_start_token_id

@@ -260,6 +260,13 @@ def test_bart_counts_the_gaps_the_label_word_and_what_follows(bart, bert):
         assert one.score == pytest.approx(torch.stack(scores).mean().item(), abs=1e-4)
 
 
+def test_texts_that_are_too_long_leave_room_for_what_is_written_after_them(bart, bert):
+    long = [Example({"text_a": "the film was great " * 40}, "good"), *examples(2)]
+    bart.model.final_logits_bias[0, bart.tokenizer.sep_token_id] = 0.0  # so that the second gap becomes long
+
+    assert BartTemplates(generator=bart, beam=30, longest=30).search(task(bert, long))
+
+
 def test_the_models_are_left_as_they_are(search, bert):
     writer = search.generator
     before = {name: weight.clone() for name, weight in writer.state_dict().items()}
