@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from promptlab.registry import WORD_SEARCHES
 from promptlab.search.expansion import words_of
 from promptlab.verbalizers.label_words import check_one_mask
 
-CHUNK = 20_000  # assignments that are scored at once
+AT_ONCE = 20_000_000  # scores that are held at once
 
 
 @dataclass(frozen=True)
@@ -165,42 +164,68 @@ def _candidates(backbone: Any, slot: Any, limit: int) -> list[int]:
 
 
 def lm_bff(evidence: Evidence, *, per_class: int = 100, assignments: int = 1_000_000) -> list[Found]:
-    """Every way to give each class one of its likeliest words, scored by accuracy on the examples.
+    """Ways to give each class one of its likeliest words, none twice, scored by accuracy on the examples.
 
-    Where there are too many ways, each class has fewer words to choose from.
+    Every way is tried if there are no more than ``assignments``. Else one class comes after the other, and those ways
+    are kept that are right on most examples of the classes so far.
 
-    Source: LM-BFF, arXiv:2012.15723, section 5.1, with the mean logit of its code.
+    Source: LM-BFF, arXiv:2012.15723, section 5.1, with the mean logit of its code and a beam for many classes.
 
     Args:
         per_class: words that a class may choose from.
-        assignments: ways to try at most.
+        assignments: ways to try at most, those of the classes so far included.
+
+    Raises:
+        TuningError: if a number is below 1.
+        VerbalizerError: if no way leaves each class a word of its own.
     """
-    logits = evidence.logits
-    n_classes = len(evidence.classes)
-    width = min(per_class, len(evidence.words), max(2, math.floor(assignments ** (1 / n_classes) + 1e-9)))
+    for name, value in {"per_class": per_class, "assignments": assignments}.items():
+        if value < 1:
+            raise TuningError(f"{name}={value!r} must be at least 1.")
+    logits, n_classes = evidence.logits, len(evidence.classes)
+    width = min(per_class, len(evidence.words), max(1, assignments // n_classes))
+    beam = assignments if width**n_classes <= assignments else max(1, assignments // (n_classes * width))
     means = torch.stack([logits[evidence.targets == i].mean(dim=0) for i in range(n_classes)])  # (classes, words)
     choice = means.topk(width, dim=1).indices  # (classes, width)
-    scores = logits[:, choice]  # (examples, classes, width)
-    accuracies, picks = [], []
-    for some in _chunks(itertools.product(range(width), repeat=n_classes)):
-        pick = torch.tensor(some, device=logits.device)  # (ways, classes)
-        words = choice[torch.arange(n_classes, device=pick.device), pick]  # (ways, classes)
-        distinct = (words.sort(dim=1).values.diff(dim=1) != 0).all(dim=1)
-        pick, words = pick[distinct], words[distinct]
-        of_ways = torch.stack([scores[:, i, pick[:, i]] for i in range(n_classes)], dim=-1)  # (examples, ways, classes)
-        accuracies.append((of_ways.argmax(dim=-1) == evidence.targets[:, None]).float().mean(dim=0).cpu())
-        picks.append(words.cpu())
-    accuracy, words = torch.cat(accuracies), torch.cat(picks)
-    order = accuracy.argsort(descending=True, stable=True)[:1000].tolist()
+    words = choice[0][:, None]  # (ways, classes so far)
+    accuracy = logits.new_zeros(len(words))
+    for more in choice[1:]:
+        kept = accuracy.argsort(descending=True, stable=True)[:beam].sort().values
+        accuracy, words = _extended(words[kept], more, evidence)
+        if not len(words):
+            raise VerbalizerError(
+                f"no way was found to give each of {n_classes} classes a word of its own; raise per_class or "
+                "assignments, or take the engine petal or autoprompt."
+            )
+    order = accuracy.argsort(descending=True, stable=True)[:1000]
     return [
         Found({name: (evidence.words[i],) for name, i in zip(evidence.classes, row)}, score)
         for row, score in zip(words[order].tolist(), accuracy[order].tolist())
     ]
 
 
-def _chunks(ways: Iterator[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
-    while some := list(itertools.islice(ways, CHUNK)):
-        yield some
+def _extended(words: Tensor, more: Tensor, evidence: Evidence) -> tuple[Tensor, Tensor]:
+    """Every way with a word of the next class.
+
+    Args:
+        words: ways so far, (ways, classes).
+        more: words of the next class, (width,).
+
+    Returns:
+        Share of all examples that are of a class so far and are right, (new ways,), and these (new ways, classes + 1).
+    """
+    n_classes, n_examples = words.shape[1], len(evidence.targets)
+    is_new = (evidence.targets == n_classes)[:, None, None]
+    added = evidence.logits[:, None, more]  # (examples, 1, width)
+    accuracies = []
+    for some in words.split(max(1, AT_ONCE // (n_examples * max(n_classes, len(more))))):
+        best, answer = (score[..., None] for score in evidence.logits[:, some].max(dim=-1))  # (examples, ways, 1)
+        right = torch.where(is_new, added > best, (answer == evidence.targets[:, None, None]) & (added <= best))
+        accuracies.append(right.float().mean(dim=0))  # (ways, width)
+    accuracy = torch.cat(accuracies)
+    is_own = (words[:, :, None] != more).all(dim=1)  # (ways, width)
+    way, column = is_own.nonzero(as_tuple=True)
+    return accuracy[is_own], torch.cat([words[way], more[column, None]], dim=1)
 
 
 def petal(evidence: Evidence, *, words: int = 10, candidates: int = 1000, normalise: bool = True) -> list[Found]:

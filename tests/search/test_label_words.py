@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,6 +55,62 @@ def test_of_many_classes_each_has_fewer_words_to_choose_from():
     means = [torch.tensor(logits)[i::2].mean(dim=0) for i in range(2)]
     likeliest = [{WORDS[i] for i in mean.topk(2).indices.tolist()} for mean in means]
     assert all(one.label_words["a"][0] in likeliest[0] and one.label_words["b"][0] in likeliest[1] for one in found)
+
+
+def of_classes(logits, targets, n_classes):
+    """Evidence of so many classes; words are named by their numbers."""
+    some = evidence(logits, targets)
+    names = [str(number) for number in range(max(n_classes, len(logits[0])))]
+    return replace(some, classes=names[:n_classes], words=names[: len(logits[0])])
+
+
+def accuracy_of(ways, logits, targets):
+    right = [max(ways, key=lambda word: row[word]) == ways[target] for row, target in zip(logits, targets, strict=True)]
+    return sum(right) / len(right)
+
+
+def test_of_three_classes_the_best_assignments_are_those_of_brute_force_in_their_order():
+    logits = torch.randn(9, 6, generator=torch.Generator().manual_seed(2)).tolist()
+    targets = [0, 1, 2] * 3
+    order = [torch.tensor(logits)[i::3].mean(dim=0).argsort(descending=True).tolist() for i in range(3)]
+    ways = [way for way in itertools.product(*order) if len(set(way)) == 3]
+    ways.sort(key=lambda way: -accuracy_of(way, logits, targets))
+
+    found = lm_bff(of_classes(logits, targets, 3))
+
+    assert [tuple(int(word) for (word,) in one.label_words.values()) for one in found] == ways
+    assert [one.score for one in found] == pytest.approx([accuracy_of(way, logits, targets) for way in ways])
+
+
+@pytest.mark.parametrize("n_classes", [24, 77])
+def test_of_many_classes_words_about_as_good_as_their_own_are_found_without_trying_every_way(n_classes):
+    generator = torch.Generator().manual_seed(3)
+    targets = [i for i in range(n_classes) for _ in range(4)]
+    logits = torch.randn(len(targets), 2 * n_classes, generator=generator)
+    logits[range(len(targets)), targets] += 3.0  # the own word is likelier, but not always the likeliest
+    some = of_classes(logits.tolist(), targets, n_classes)
+    started = time.monotonic()
+
+    found = lm_bff(some)
+
+    own = accuracy_of(range(n_classes), logits.tolist(), targets)
+    assert found[0].score > own - 0.05 > 0.3
+    words = [word for (word,) in found[0].label_words.values()]
+    assert found[0].score == pytest.approx(accuracy_of([int(word) for word in words], logits.tolist(), targets))
+    assert len(set(words)) == n_classes
+    assert time.monotonic() - started < 30
+
+
+def test_fewer_assignments_than_classes_leave_each_its_likeliest_word():
+    logits = [[3.0, 0.0, 1.0], [2.0, 1.0, 0.0], [0.0, 3.0, 2.0], [1.0, 2.0, 0.0]]
+
+    (found,) = lm_bff(evidence(logits, [0, 0, 1, 1]), assignments=1)
+
+    assert found.label_words == {"a": ("one",), "b": ("two",)}
+    with pytest.raises(VerbalizerError, match="no way was found to give each of 2 classes a word of its own"):
+        lm_bff(evidence(logits, [0, 1, 0, 1]), assignments=1)
+    with pytest.raises(TuningError, match="assignments=0 must be at least 1"):
+        lm_bff(evidence(logits, [0, 0, 1, 1]), assignments=0)
 
 
 def test_petals_score_is_the_ratio_of_odds_by_hand():
