@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from promptlab.errors import SearchError
+from promptlab.errors import SearchError, shown
 from promptlab.interfaces import Part
 
 PLACEHOLDER = re.compile(r"<(\w+)>")
@@ -24,13 +24,29 @@ class Grammar(Part):
         parts: placeholder → alternatives, which may have placeholders of their own.
 
     Raises:
-        SearchError: if a placeholder has no alternatives, or comes back to itself.
+        SearchError: if rules or parts have another form, or a placeholder has no alternatives or comes back to itself.
     """
 
     wrong = SearchError
 
     rules: Mapping[str, str]
     parts: Mapping[str, Sequence[str]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for setting in ("rules", "parts"):
+            if not isinstance(getattr(self, setting), Mapping):
+                raise SearchError(f"{setting}={shown(getattr(self, setting))} of the grammar must be a mapping.")
+        for name, rule in self.rules.items():
+            if not isinstance(name, str) or not isinstance(rule, str):
+                raise SearchError(f"rule {shown(name)} of the grammar is {shown(rule)}; give a name and Jinja source.")
+        for name, row in self.parts.items():
+            is_list = isinstance(row, Sequence) and not isinstance(row, str)
+            if not isinstance(name, str) or not is_list or not all(isinstance(text, str) for text in row):
+                raise SearchError(
+                    f"part {shown(name)} of the grammar is {shown(row)}; give a name and a list of texts, such as "
+                    '{"link": ["It was", "So"]}.'
+                )
 
     def templates(self) -> dict[str, list[str]]:
         """Rule → every template that it makes, none twice; white space is single."""

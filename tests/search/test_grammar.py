@@ -33,6 +33,24 @@ def test_a_grammar_that_cannot_be_expanded_is_told(parts, message):
         Grammar({"r": "<x> {{ mask }}"}, parts).templates()
 
 
+@pytest.mark.parametrize(
+    ("rules", "parts", "message"),
+    [
+        ("{{ mask }}", {}, "rules='{{ mask }}' of the grammar must be a mapping"),
+        ({"r": "<x>"}, [("x", ["a"])], "parts=.* of the grammar must be a mapping"),
+        ({"r": ["<x>"]}, {}, r"rule 'r' of the grammar is \['<x>'\]; give a name and Jinja source"),
+        ({1: "<x>"}, {}, "rule 1 of the grammar is '<x>'"),
+        ({"r": "<x>"}, {"x": "word"}, "part 'x' of the grammar is 'word'; give a name and a list of texts"),
+        ({"r": "<x>"}, {"x": None}, "part 'x' of the grammar is None"),
+        ({"r": "<x>"}, {"x": ["a", 1]}, r"part 'x' of the grammar is \['a', 1\]"),
+        ({"r": "<x>"}, {2: ["a"]}, "part 2 of the grammar is"),
+    ],
+)
+def test_rules_and_parts_of_another_form_are_told(rules, parts, message):
+    with pytest.raises(SearchError, match=message):
+        Grammar(rules, parts)
+
+
 @pytest.mark.parametrize("fields", [("text_a",), ("text_a", "text_b")])
 def test_every_template_of_our_grammars_has_one_mask_and_reads_all_fields(fields):
     made = [source for grammar in grammars(fields) for row in grammar.templates().values() for source in row]
