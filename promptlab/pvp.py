@@ -10,6 +10,8 @@ from typing import Any
 from promptlab.errors import DataError, UnknownNameError, shown
 from promptlab.files import atomic_file
 
+BREAKS = frozenset("\u0085\u2028\u2029")
+
 
 @dataclass(frozen=True)
 class PVP:
@@ -46,7 +48,7 @@ def write_pvps(path: str | Path, pvps: Sequence[PVP]) -> None:
         for p in pvps
     ]
     with atomic_file(path) as file:
-        text = yaml.safe_dump({"pvps": rows}, allow_unicode=True, sort_keys=False, width=120)
+        text = yaml.dump({"pvps": rows}, Dumper=_dumper(), allow_unicode=True, sort_keys=False, width=120)
         file.write_text(text, encoding="utf-8")
 
 
@@ -86,12 +88,32 @@ def find_pvp(reference: str) -> PVP:
 def _read(row: Any, number: int, path: str | Path) -> PVP:
     if not isinstance(row, Mapping) or not {"template", "verbalizer"} <= set(row):
         raise DataError(f"entry {number} of {str(path)!r} is {shown(row)}; give it a template and a verbalizer.")
-    unknown = sorted(set(row) - {"name", "template", "verbalizer", "origin"})
+    unknown = [key for key in row if key not in ("name", "template", "verbalizer", "origin")]
     if unknown:
         raise DataError(
-            f"entry {number} of {str(path)!r} has {unknown[0]!r}; known: name, origin, template, verbalizer."
+            f"entry {number} of {str(path)!r} has {shown(unknown[0])}; known: name, origin, template, verbalizer."
         )
-    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), dict(row.get("origin") or {}))
+    origin = row.get("origin") or {}
+    if not isinstance(origin, Mapping):
+        raise DataError(
+            f"entry {number} of {str(path)!r} has origin {shown(origin)}; give names and values, such as seed: 13."
+        )
+    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), dict(origin))
+
+
+def _dumper() -> Any:
+    """A YAML writer that escapes the line breaks of Unicode, which would come back as ordinary ones."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def written(dumper: Any, text: str) -> Any:
+        style = '"' if BREAKS.intersection(text) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, written)
+    return Dumper
 
 
 def _plain(value: Any) -> Any:
