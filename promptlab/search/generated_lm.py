@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from promptlab.backbones.causal import CausalBackbone
 from promptlab.search.continuing import ContinuationReader
-from promptlab.search.gap_vocabulary import GapVocabulary
+from promptlab.search.gap_vocabulary import GLUED, GapVocabulary
 from promptlab.search.generated import (
     Answered,
     Candidate,
@@ -42,7 +42,8 @@ class CausalTemplates(TemplateSearch):
 
     Args:
         generator: the model that writes, as for ``PromptClassifier``; None for the classifier's own.
-        lead_in: words between the text and what is written, which become part of the template.
+        lead_in: words between the text and what is written, which become part of the template, after a space unless
+            they begin with one or with punctuation.
         beam: templates in the making that are kept at each step.
         keep: templates to return.
         longest: tokens that are written.
@@ -75,7 +76,8 @@ class CausalTemplates(TemplateSearch):
 
     def _layout(self, task: SearchTask) -> Layout:
         text = " ".join(f"{{{{ {name} | upper_first }}}}" for name in task.fields)
-        return Layout("text-first", text + escaped(self.lead_in))
+        is_joined = not self.lead_in or self.lead_in[0] in GLUED or self.lead_in[0].isspace()
+        return Layout("text-first", text + " " * (not is_joined) + escaped(self.lead_in))
 
     def _prompts(self, task: SearchTask, rows: Sequence[Answered], source: str, writer: Any, n: int) -> list[list[int]]:
         """Token ids up to the mask, with room for ``n`` more before the label word."""

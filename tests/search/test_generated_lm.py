@@ -125,10 +125,13 @@ def test_if_nothing_is_read_as_it_was_written_it_is_told(tiny_backbone, monkeypa
         CausalTemplates(beam=4, longest=2).search(task(tiny_backbone("gpt2")))
 
 
-def test_a_lead_in_becomes_part_of_the_template(tiny_backbone):
-    found = CausalTemplates(lead_in=" It", beam=2, longest=1).search(task(tiny_backbone("gpt2")))
+@pytest.mark.parametrize(
+    ("lead_in", "expected"), [("It was", " It was"), (" It was", " It was"), (". It was", ". It was"), ("(so", " (so")]
+)
+def test_a_lead_in_becomes_part_of_the_template(tiny_backbone, lead_in, expected):
+    found = CausalTemplates(lead_in=lead_in, beam=2, longest=1).search(task(tiny_backbone("gpt2")))
 
-    assert all(one.template.startswith("{{ text_a | upper_first }} It") for one in found)
+    assert all(one.template.startswith("{{ text_a | upper_first }}" + expected) for one in found)
 
 
 def test_the_order_of_the_examples_and_chunks_of_them_change_nothing(tiny_backbone, monkeypatch):
