@@ -73,8 +73,8 @@ class HeuristicSearch(TemplateSearch):
         drawn = list(itertools.islice(distinct(in_turn(of_rule.values()), task), self.candidates))
         if not drawn:
             raise SearchError(
-                f"none of the {n_made} templates of the grammar fits model {task.backbone.name!r} and its label words; "
-                "choose words of one token, or an engine that is made for this kind of model."
+                f"none of the {n_made} templates of the grammar fits model {task.backbone.name!r}, its label words and "
+                f"the examples; {_reason(rule, task)}"
             )
         settings = {"candidates": self.candidates, "examples": self.examples, "grammar": sorted(rule)}
         journal = journal_of(state and state / "heuristic.json", task, **settings)
@@ -207,16 +207,37 @@ def distinct(sources: Iterable[str], task: SearchTask) -> Iterator[str]:
     """Templates that fit the model, without those that make of all training examples what an earlier one does."""
     seen = set()
     for source in sources:
-        template = ManualTemplate(source)
         try:
-            prompts = tuple(template.render(example) for example in task.train)
-            task.backbone.encode(prompts[:1], soft_ids={}, max_length=task.max_length)
-            label_word_ids(task.label_words, task.backbone, template.slot)
+            prompts = fitting_prompts(source, task)
         except (TemplateError, VerbalizerError):
             continue
         if prompts not in seen:
             seen.add(prompts)
             yield source
+
+
+def fitting_prompts(source: str, task: SearchTask) -> tuple[Prompt, ...]:
+    """What a template makes of the training examples.
+
+    Raises:
+        TemplateError: if it doesn't fit the examples or the model.
+        VerbalizerError: if the label words don't fit the model there.
+    """
+    template = ManualTemplate(source)
+    prompts = tuple(template.render(example) for example in task.train)
+    task.backbone.encode(prompts[:1], soft_ids={}, max_length=task.max_length)
+    label_word_ids(task.label_words, task.backbone, template.slot)
+    return prompts
+
+
+def _reason(sources: Iterable[str], task: SearchTask) -> str:
+    """Why the first template doesn't fit."""
+    for source in sources:
+        try:
+            fitting_prompts(source, task)
+        except (TemplateError, VerbalizerError) as error:
+            return f"the first doesn't because {error}"
+    return "give the grammar rules."
 
 
 def drawn_examples(task: SearchTask, n: int) -> list[Example]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -148,8 +149,16 @@ def test_what_cannot_be_searched_is_told(tiny_backbone, search, family, message)
         search().search(task(tiny_backbone(family)))
 
 
-def test_if_no_template_fits_it_is_told(tiny_backbone):
-    grammar = {"rules": {"r": "{{ text_a }} {{ mask }} and on"}, "parts": {}}
-
-    with pytest.raises(SearchError, match="none of the 1 templates of the grammar fits model 'tiny-gpt2'"):
-        HeuristicSearch(grammar=grammar).search(task(tiny_backbone("gpt2")))
+@pytest.mark.parametrize(
+    ("rules", "change", "message"),
+    [
+        ({"r": "{{ text_a }} {{ mask }} and on"}, {}, "none of the 1 templates .* fits model 'tiny-gpt2', .* its mask"),
+        ({"r": "{{ title }} {{ mask }}"}, {}, "needs field 'title', but the example has 'text_a'; rename the column"),
+        ({"r": "{{ text_a }} {{ mask }}"}, {"max_length": 0}, "of 0 that fit; raise max_length|of -1 that fit"),
+        ({"r": "{{ text_a }} {{ mask }}"}, {"label_words": {"n": ("unbelievable",), "p": ("good",)}}, "'unbelievable'"),
+        ({}, {}, "none of the 0 templates of the grammar fits .*; give the grammar rules"),
+    ],
+)
+def test_if_no_template_fits_the_first_reason_is_told(tiny_backbone, rules, change, message):
+    with pytest.raises(SearchError, match=message):
+        HeuristicSearch(grammar={"rules": rules, "parts": {}}).search(replace(task(tiny_backbone("gpt2")), **change))
