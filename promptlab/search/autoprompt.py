@@ -20,7 +20,7 @@ from promptlab.checks import check_seed
 from promptlab.errors import SearchError
 from promptlab.inference import in_batches
 from promptlab.search.journal import journal_of
-from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
+from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_examples, check_positive
 from promptlab.search.trigger_scores import Penalty, TriggerScores, class_losses, errors, ranked, word_losses
 from promptlab.search.triggers import TriggerText, allowed_tokens
 from promptlab.templates.manual import ManualTemplate
@@ -112,9 +112,8 @@ class RunningSearch:
 
     def __init__(self, settings: AutoPromptSearch, task: SearchTask) -> None:
         self.settings, self.task = settings, task
-        classes = list(task.label_words)
-        targets = _targets("train", task.train, classes)
-        self.dev_targets = _targets("dev", task.dev, classes)
+        targets = _targets("train", task.train, task)
+        self.dev_targets = _targets("dev", task.dev, task)
         self.backbone = task.backbone.copy().eval().requires_grad_(False)
         source = settings.template or _default_template(task)
         self.text = TriggerText(source, self.backbone, task.train, max_length=task.max_length)
@@ -210,17 +209,9 @@ class RunningSearch:
         return FoundTemplate(source, "autoprompt", one["dev_accuracy"], task.label_words, origin)
 
 
-def _targets(name: str, examples: Sequence[Example], classes: Sequence[str]) -> Tensor:
-    if not examples:
-        raise SearchError(f"{name} is empty; a search learns from train and chooses by dev: give labelled examples.")
-    for row, example in enumerate(examples, start=1):
-        if example.label is None:
-            raise SearchError(f"row {row} of {name} has no label; label every example.")
-        if str(example.label) not in classes:
-            raise SearchError(
-                f"row {row} of {name} is {example.label!r}, which has no label words; there are some for "
-                f"{', '.join(classes)}."
-            )
+def _targets(name: str, examples: Sequence[Example], task: SearchTask) -> Tensor:
+    check_examples(name, examples, task)
+    classes = list(task.label_words)
     return torch.tensor([classes.index(str(example.label)) for example in examples])
 
 

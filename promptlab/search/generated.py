@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from promptlab.errors import BackboneError, SearchError, TemplateError, UnknownNameError, VerbalizerError, shown
+from promptlab.errors import BackboneError, SearchError, TemplateError, UnknownNameError, VerbalizerError
 from promptlab.parts import fresh_backbone
 from promptlab.search.gap_vocabulary import GapVocabulary
-from promptlab.search.task import FoundTemplate, SearchTask
+from promptlab.search.task import FoundTemplate, SearchTask, check_examples
 from promptlab.templates.filters import strip_punctuation
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Encoded, Example
@@ -95,27 +95,18 @@ def answered(task: SearchTask) -> list[Answered]:
     Raises:
         SearchError: if there are none, or one lacks its text, its label or a label word.
     """
-    if not task.train:
-        raise SearchError("there are no training examples; a search for templates needs a few of each class.")
+    check_examples("train", task.train, task)
     if "text_a" not in task.fields:
         raise SearchError(
             f"the examples have {', '.join(map(repr, task.train[0].fields)) or 'no fields'}; templates are written "
             "around text_a (and text_b), so rename the columns."
         )
     rows = []
-    for number, example in enumerate(task.train, start=1):
-        missing = [name for name in task.fields if not isinstance(example.fields.get(name), str)]
-        if missing:
-            raise SearchError(f"training example {number} has no text {missing[0]!r}: {shown(dict(example.fields))}.")
-        words = task.label_words.get(str(example.label)) if example.label is not None else None
-        if not words:
-            raise SearchError(
-                f"training example {number} has label {example.label!r}, which has no label word; "
-                f"known are {', '.join(map(repr, task.label_words)) or 'none'}."
-            )
+    for example in task.train:
         texts = {name: example.fields[name].strip() for name in task.fields}
         if all(map(strip_punctuation, texts.values())):
-            rows.append(Answered(replace(example, fields={**example.fields, **texts}), words[0]))
+            word = task.label_words[str(example.label)][0]
+            rows.append(Answered(replace(example, fields={**example.fields, **texts}), word))
     if not rows:
         raise SearchError(f"all {len(task.train)} training examples have an empty text; give some with words.")
     return sorted(rows, key=lambda row: ([row.example.fields[name] for name in task.fields], row.word))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from promptlab.errors import SearchError, UnknownNameError
+from promptlab.errors import SearchError, UnknownNameError, shown
 from promptlab.interfaces import Part
 from promptlab.types import Example
 
@@ -101,6 +101,30 @@ class TemplateSearch(Part):
         Raises:
             SearchError: if the task can't be searched, or nothing is left after filtering.
         """
+
+
+def check_examples(name: str, examples: Sequence[Example], task: SearchTask) -> None:
+    """Refuse train or dev without examples, texts, or labels that have label words.
+
+    Args:
+        name: of the set.
+
+    Raises:
+        SearchError: naming the first row at fault.
+    """
+    if not examples:
+        raise SearchError(f"{name} is empty; a search learns from train and chooses by dev: give labelled examples.")
+    for row, example in enumerate(examples, start=1):
+        missing = [field for field in task.fields if not isinstance(example.fields.get(field), str)]
+        if missing:
+            raise SearchError(f"row {row} of {name} has no text {missing[0]!r}: {shown(dict(example.fields))}.")
+        if example.label is None:
+            raise SearchError(f"row {row} of {name} has no label; label every example.")
+        if not task.label_words.get(str(example.label)):
+            raise SearchError(
+                f"row {row} of {name} is {example.label!r}, which has no label words; there are some for "
+                f"{', '.join(task.label_words) or 'none'}."
+            )
 
 
 def check_positive(search: Any, *names: str) -> None:

@@ -21,7 +21,7 @@ from promptlab.registry import TEMPLATE_SEARCHES
 from promptlab.search.diversity import check_choice, top_n
 from promptlab.search.journal import journal_of, plain_settings
 from promptlab.search.ranking import RANKINGS, RankedTemplate, Ranking, rank_templates, with_searched_words
-from promptlab.search.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch
+from promptlab.search.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch, check_examples
 from promptlab.types import AnswerSlot, Example
 from promptlab.verbalizers.label_words import label_word_ids
 from promptlab.verbalizers.manual import ManualVerbalizer
@@ -102,10 +102,10 @@ def search_templates(
         settings: of the engine, where it should have others than the budget's, such as ``{"candidates": 100}``.
 
     Raises:
-        UnknownNameError: if there is no such engine or budget, or a label isn't one of the verbalizer's classes.
-        DataError: if examples or labels are missing, or too few for a dev set.
+        UnknownNameError: if there is no such engine or budget.
+        DataError: if examples or labels are missing, too few for a dev set, or both in train and dev.
         VerbalizerError: if the label words don't fit the model.
-        SearchError: if settings are wrong, or nothing is found.
+        SearchError: if settings are wrong, an example lacks a text or has a label without words, or nothing is found.
     """
     check_seed(seed, SearchError)
     check_choice(top, diversity)
@@ -114,10 +114,11 @@ def search_templates(
     search = _engine(engine, budget, settings or {})
     chosen = RANKINGS[budget] if ranking is None else ranking
     train, held_out = _split(Labelled.of(X, y), dev, seed)
-    words = _label_words(verbalizer, train, at_least=2 if searched_words else 1)
+    words = _label_words(verbalizer)
     backbone = load_backbone(model).to(resolve_device(device))
     label_word_ids(words, backbone, AnswerSlot(1, at_start=False))
     task = SearchTask(train, held_out, words, backbone, seed, max_length)
+    _check(task, of_each_class=2 if searched_words else 1)
     folder = None if state is None else Path(state)
     found = _found(search, task, folder)
     file = folder and folder / "ranking.json"
@@ -160,31 +161,40 @@ def _split(given: Labelled, dev: tuple[Any, Any] | None, seed: int) -> tuple[lis
             raise DataError(f"no dev set was given, and none can be made: {error}") from None
         return [given.examples[i] for i in first], [given.examples[i] for i in second]
     held_out = Labelled.of(*dev).examples
-    if all(example in given.examples for example in held_out):
-        raise DataError(f"all {len(held_out)} dev examples are training examples, too; choose by others, or by none.")
+    known = set(map(_key_of, given.examples))
+    n_known = sum(_key_of(example) in known for example in held_out)
+    if n_known:
+        raise DataError(
+            f"{n_known} of {len(held_out)} dev examples are training examples, too; choose by others, or by none."
+        )
     return given.examples, held_out
 
 
-def _label_words(verbalizer: Any, train: Sequence[Example], *, at_least: int) -> dict[str, tuple[str, ...]]:
-    """The words of a verbalizer, whose classes must be those of the examples."""
+def _key_of(example: Example) -> str:
+    return json.dumps([dict(example.fields), example.label], sort_keys=True, default=str)
+
+
+def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:
     resolved = resolve_verbalizer(verbalizer)
     if not isinstance(resolved, ManualVerbalizer) or resolved.aggregate != "mean-logit":
         raise SearchError(
             "a template is searched for label words of one token, whose logits are averaged, not for "
             f"{shown(resolved)}; give class → words."
         )
-    words = _tuples(resolved.label_words)
-    labels = [str(example.label) for example in train]
-    for label in labels:
-        if label not in words:
-            raise UnknownNameError("label", label, words)
-    for name in words:
-        if labels.count(name) < at_least:
+    return _tuples(resolved.label_words)
+
+
+def _check(task: SearchTask, *, of_each_class: int) -> None:
+    """Refuse examples that an engine, the ranking or a search of label words would refuse after much work."""
+    for name, examples in (("train", task.train), ("dev", task.dev)):
+        check_examples(name, examples, task)
+    labels = [str(example.label) for example in task.train]
+    for name in task.label_words:
+        if labels.count(name) < of_each_class:
             raise DataError(
-                f"class {name!r} has {labels.count(name)} training examples, but the search needs {at_least} of each "
-                "class that has label words; add some, or take the class out."
+                f"class {name!r} has {labels.count(name)} training examples, but the search needs {of_each_class} of "
+                "each class that has label words; add some, or take the class out."
             )
-    return words
 
 
 def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> list[FoundTemplate]:

@@ -91,12 +91,12 @@ def test_each_example_has_the_first_word_of_its_class_and_their_order_does_not_c
 @pytest.mark.parametrize(
     ("rows", "words", "message"),
     [
-        ([], WORDS, "there are no training examples"),
+        ([], WORDS, "train is empty"),
         ([Example({"title": "a"}, "good")], WORDS, "the examples have 'title'; templates are written around text_a"),
-        ([*ROWS, Example({"text_a": None}, "good")], WORDS, "training example 3 has no text 'text_a'"),
-        ([*ROWS, Example({"text_a": "a"})], WORDS, "example 3 has label None, which has no label word"),
-        (ROWS, {"good": ("great",)}, "example 2 has label 'bad', which has no label word; known are 'good'"),
-        (ROWS, {"good": ("great",), "bad": ()}, "example 2 has label 'bad', which has no label word"),
+        ([*ROWS, Example({"text_a": None}, "good")], WORDS, "row 3 of train has no text 'text_a'"),
+        ([*ROWS, Example({"text_a": "a"})], WORDS, "row 3 of train has no label"),
+        (ROWS, {"good": ("great",)}, "row 2 of train is 'bad', which has no label words; there are some for good"),
+        (ROWS, {"good": ("great",), "bad": ()}, "row 2 of train is 'bad', which has no label words"),
     ],
 )
 def test_examples_without_text_or_label_word_are_refused(rows, words, message):

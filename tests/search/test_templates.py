@@ -179,10 +179,18 @@ def test_a_budget_sets_engine_and_ranking(tiny_backbone):
         (None, {"seed": -1}, SearchError, "seed=-1 must be a whole number"),
         (None, {"verbalizer": None}, VerbalizerError, "no verbalizer was given"),
         (None, {"verbalizer": {"p": "good", "n": "pneumonia"}}, VerbalizerError, "'pneumonia' of class 'n' is"),
-        (None, {"verbalizer": {"p": "good", "m": "bad"}}, UnknownNameError, "unknown label 'n'"),
+        (
+            None,
+            {"verbalizer": {"p": "good", "m": "bad"}},
+            SearchError,
+            "row 3 of train is 'n', which has no label words",
+        ),
         (None, {"verbalizer": {**WORDS, "m": "film"}}, DataError, "class 'm' has 0 training examples"),
         (None, {"verbalizer": ManualVerbalizer(WORDS, "max-logit")}, SearchError, "whose logits are averaged, not for"),
-        (None, {"dev": (TEXTS[:2], LABELS[:2])}, DataError, "all 2 dev examples are training examples, too"),
+        (None, {"dev": (TEXTS[:2], LABELS[:2])}, DataError, "2 of 2 dev examples are training examples, too"),
+        (None, {"dev": ([TEXTS[5], *DEV[0]], ["n", *DEV[1]])}, DataError, "1 of 3 dev examples are training examples"),
+        (None, {"dev": (DEV[0], ["p", "m"])}, SearchError, "row 2 of dev is 'm', which has no label words"),
+        (None, {"dev": ([{"text_b": "good acting"}], ["p"])}, SearchError, "row 1 of dev has no text 'text_a'"),
         (Listed(()), {}, SearchError, "engine Listed found no template"),
     ],
 )
@@ -191,6 +199,15 @@ def test_what_cannot_be_searched_is_told_in_one_line(tiny_backbone, engine, opti
         searched(tiny_backbone("bert"), engine, **options)
 
     assert issubclass(error, PromptlabError) and "\n" not in str(told.value)
+
+
+def test_dev_is_checked_before_the_engine_runs(tiny_backbone):
+    ASKED.clear()
+
+    with pytest.raises(SearchError, match="row 1 of dev is 'q'"):
+        searched(tiny_backbone("bert"), dev=(["good acting"], ["q"]))
+
+    assert not ASKED
 
 
 def test_too_few_rows_for_a_dev_set_or_a_search_of_words_are_told(tiny_backbone):
