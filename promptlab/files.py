@@ -20,12 +20,20 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     Raises:
         DataError: if ``path`` is no ordinary file, or its folder can't be written.
     """
-    target = _whole_path(path)
-    if target.exists() and not target.is_file():
-        raise DataError(f"{str(path)!r} is a {_kind(target)}; choose an ordinary file.")
+    target = _file_target(path)
     with _temporary_folder(target) as folder:
         yield folder / target.name
         os.replace(folder / target.name, target)
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that ``atomic_file`` couldn't write, before the work whose result it is for; makes its folder.
+
+    Raises:
+        DataError: as ``atomic_file`` does.
+    """
+    with _temporary_folder(_file_target(path)):
+        pass
 
 
 @contextmanager
@@ -71,6 +79,13 @@ def check_replaceable(path: str | Path, *, mark: str = "") -> Path:
         raise DataError(
             f"folder {str(path)!r} holds other files, which saving would delete; choose an empty or a new one."
         )
+    return target
+
+
+def _file_target(path: str | Path) -> Path:
+    target = _whole_path(path)
+    if target.exists() and not target.is_file():
+        raise DataError(f"{str(path)!r} is a {_kind(target)}; choose an ordinary file.")
     return target
 
 

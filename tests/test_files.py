@@ -5,7 +5,7 @@ import os
 import pytest
 
 from promptlab.errors import DataError
-from promptlab.files import atomic_file, atomic_folder
+from promptlab.files import atomic_file, atomic_folder, check_writable
 
 
 def left(folder):
@@ -30,6 +30,19 @@ def test_a_file_is_there_only_when_it_is_whole(tmp_path):
 
     assert (tmp_path / "new" / "out.txt").read_text() == "new"
     assert left(tmp_path / "new") == ["out.txt"]
+
+
+def test_a_file_that_cannot_be_written_is_told_beforehand_and_one_that_can_is_left_as_it_is(tmp_path):
+    (tmp_path / "out.txt").write_text("old")
+
+    check_writable(tmp_path / "out.txt")
+    with pytest.raises(DataError, match="is a folder; choose an ordinary file"):
+        check_writable(tmp_path)
+    with pytest.raises(DataError, match=r"can't write to .*choose another place"):
+        check_writable(tmp_path / "out.txt" / "below.txt")
+
+    assert (tmp_path / "out.txt").read_text() == "old"
+    assert left(tmp_path) == ["out.txt"]
 
 
 def test_a_crash_while_a_folder_is_written_leaves_the_old_one_and_nothing_else(tmp_path):

@@ -69,12 +69,15 @@ def command(
     from promptlab.cli.fit_command import parse_verbalizer
     from promptlab.data.readers import read_examples
     from promptlab.evaluation.report import write_report
+    from promptlab.files import check_writable
     from promptlab.pvp import write_pvps
     from promptlab.search.ranking import Ranking
     from promptlab.search.templates import search_templates
     from promptlab.tuning.settings import value_of
 
     quiet_libraries()
+    for path in filter(None, (output, report)):
+        check_writable(path)
     given = parse_pairs(engine_args, "NAME=VALUE, such as candidates=100") or {}
     settings = {name: value_of(text) for name, text in given.items()}
     if generator is not None:

@@ -130,7 +130,7 @@ def writer_of(generator: Any, task: SearchTask, kind: Any, need: str) -> Any:
         raise SearchError(f"the generator can't be used: {error}") from None
     family = writer.model.config.model_type
     if not isinstance(writer, kind):
-        remedy = "pass generator=" if generator is None else "choose another"
+        remedy = "pass generator= (--generator)" if generator is None else "choose another"
         raise SearchError(f"the generator {writer.name or family!r} is of the family {family!r}, not {need}; {remedy}.")
     if not writer.has_lm_head:
         raise SearchError(

@@ -105,6 +105,7 @@ def test_more_iterations_go_on_in_the_folder_of_fewer(base, train_file, tmp_path
         (("--engine-arg", "top=3"), "HeuristicSearch has no setting 'top'"),
         (("--engine-arg", "candidates=0"), "candidates=0 must be at least 1"),
         (("--budget", "huge"), "unknown budget 'huge'. Known: large, medium, small"),
+        (("--engine", "t5"), "not T5 with its sentinels; pass generator= (--generator)"),
         (("--verbalizer", '{"p": "good"}'), "label words are given for 1 class"),
     ],
 )
@@ -114,6 +115,17 @@ def test_what_cannot_be_searched_is_told_in_one_line(base, train_file, more, mes
     assert result.exit_code == 1
     assert message in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+def test_a_place_that_cannot_be_written_is_told_before_the_search(base, train_file, tmp_path, option):
+    state = tmp_path / "state"
+
+    result = search(train_file, base, *QUICK, "--state", state, option, train_file / "best")
+
+    assert result.exit_code == 1
+    assert "can't write to" in result.stderr.splitlines()[-1]
+    assert not state.exists()
 
 
 def test_one_row_of_a_class_makes_no_dev_set(base, tmp_path):
