@@ -141,7 +141,7 @@ def main() -> None:
     writer = trained_t5([example.fields["text_a"] for example in sample.pool])
     train, _ = sample.few_shot(13)
     task = SearchTask(train[: options.examples], [], WORDS, load_backbone("minilm"))
-    rows, layout, vocabulary = answered(task), layouts(task)[0], vocabulary_of(writer, task)
+    rows, layout, vocabulary = answered(task, options.examples), layouts(task)[0], vocabulary_of(writer, task)
     prompts = encoded(writer, layout.open(), [row.example for row in rows], None)
     infills = T5Templates().infills(writer, rows, prompts)
 

@@ -9,7 +9,7 @@ from typing import Any
 from promptlab.errors import BackboneError, SearchError, TemplateError, UnknownNameError, VerbalizerError
 from promptlab.parts import fresh_backbone
 from promptlab.search.gap_vocabulary import GapVocabulary
-from promptlab.search.task import FoundTemplate, SearchTask, check_examples
+from promptlab.search.task import COMPARED, FoundTemplate, SearchTask, check_examples, drawn_examples
 from promptlab.templates.filters import strip_punctuation
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Encoded, Example
@@ -86,11 +86,14 @@ class Answered:
     word: str
 
 
-def answered(task: SearchTask) -> list[Answered]:
-    """The training examples with their label words, in an order that doesn't depend on theirs.
+def answered(task: SearchTask, n: int) -> list[Answered]:
+    """Training examples with their label words; neither choice nor order depends on the order in which they are given.
 
     They have no white space around their texts, since what follows it is read in another way than what follows a word.
     Those with a text of white space and punctuation only say nothing and are left out.
+
+    Args:
+        n: examples at most, drawn from all classes in turn.
 
     Raises:
         SearchError: if there are none, or one lacks its text, its label or a label word.
@@ -101,15 +104,19 @@ def answered(task: SearchTask) -> list[Answered]:
             f"the examples have {', '.join(map(repr, task.train[0].fields)) or 'no fields'}; templates are written "
             "around text_a (and text_b), so rename the columns."
         )
-    rows = []
+    clean = []
     for example in task.train:
         texts = {name: example.fields[name].strip() for name in task.fields}
         if all(map(strip_punctuation, texts.values())):
-            word = task.label_words[str(example.label)][0]
-            rows.append(Answered(replace(example, fields={**example.fields, **texts}), word))
-    if not rows:
+            clean.append(replace(example, fields={**example.fields, **texts}))
+    if not clean:
         raise SearchError(f"all {len(task.train)} training examples have an empty text; give some with words.")
-    return sorted(rows, key=lambda row: ([row.example.fields[name] for name in task.fields], row.word))
+
+    def order(example: Example) -> list[str]:
+        return [*(example.fields[name] for name in task.fields), str(example.label)]
+
+    drawn = drawn_examples(replace(task, train=sorted(clean, key=order)), n)
+    return [Answered(example, task.label_words[str(example.label)][0]) for example in sorted(drawn, key=order)]
 
 
 def writer_of(generator: Any, task: SearchTask, kind: Any, need: str) -> Any:
@@ -192,13 +199,15 @@ def found(task: SearchTask, groups: Sequence[Iterable[Candidate]], engine: str, 
     Raises:
         SearchError: if there are none.
     """
+    examples = [row.example for row in answered(task, COMPARED)]
     kept: list[Candidate] = []
     reason = ""
     for group in groups:
         n_before = len(kept)
         for one in distinct(group):
             try:
-                encoded_by_classifier(task, one.source)
+                label_word_ids(task.label_words, task.backbone, ManualTemplate(one.source).slot)
+                encoded(task.backbone, one.source, examples, task.max_length)
             except (TemplateError, VerbalizerError) as error:
                 reason = reason or f" ({error})"
                 continue
@@ -214,18 +223,6 @@ def found(task: SearchTask, groups: Sequence[Iterable[Candidate]], engine: str, 
         FoundTemplate(one.source, engine, one.score, dict(task.label_words), dict(one.origin))
         for one in distinct(kept)[:keep]
     ]
-
-
-def encoded_by_classifier(task: SearchTask, source: str) -> list[Encoded]:
-    """A template's prompts for the training examples, as the classifier's model reads them.
-
-    Raises:
-        TemplateError: if the model can't answer such a template.
-        VerbalizerError: if a label word isn't one token there.
-    """
-    template = ManualTemplate(source)
-    label_word_ids(task.label_words, task.backbone, template.slot)
-    return encoded(task.backbone, source, [row.example for row in answered(task)], task.max_length)
 
 
 def encoded(

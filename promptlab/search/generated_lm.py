@@ -47,6 +47,7 @@ class CausalTemplates(TemplateSearch):
         beam: templates in the making that are kept at each step.
         keep: templates to return.
         longest: tokens that are written.
+        examples: training examples that are read, at most; drawn from all classes in turn.
     """
 
     generator: Any = None
@@ -54,18 +55,19 @@ class CausalTemplates(TemplateSearch):
     beam: int = 50
     keep: int = 50
     longest: int = 6
+    examples: int = 64
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"beam": 16, "keep": 16, "longest": 4},
-        "large": {"beam": 100, "keep": 200, "longest": 10},
+        "small": {"examples": 32, "beam": 16, "keep": 16, "longest": 4},
+        "large": {"examples": 256, "beam": 100, "keep": 200, "longest": 10},
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "beam", "keep", "longest")
+        check_positive(self, "beam", "keep", "longest", "examples")
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
-        rows = answered(task)
+        rows = answered(task, self.examples)
         writer = writer_of(self.generator, task, CausalBackbone, "a causal one such as smollm2")
         vocabulary = vocabulary_of(writer, task)
         said = about(self, ENGINE, writer, task)

@@ -55,6 +55,7 @@ class MaskedTemplates(TemplateSearch):
         before: tokens before the label word, at most.
         after: tokens after it, at most.
         survivors: texts of each layout that are scored in the end.
+        examples: training examples that are read, at most; drawn from all classes in turn.
     """
 
     generator: Any = None
@@ -63,22 +64,23 @@ class MaskedTemplates(TemplateSearch):
     before: int = 5
     after: int = 5
     survivors: int = 30
+    examples: int = 64
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8},
-        "large": {"beam": 30, "keep": 200, "survivors": 100},
+        "small": {"examples": 32, "beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8},
+        "large": {"examples": 256, "beam": 30, "keep": 200, "survivors": 100},
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "beam", "keep", "survivors")
+        check_positive(self, "beam", "keep", "survivors", "examples")
         if min(self.before, self.after) < 0:
             raise SearchError(
                 f"gaps of before={self.before} and after={self.after} tokens can't be; give 0 or more of each."
             )
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
-        rows = answered(task)
+        rows = answered(task, self.examples)
         writer = writer_of(self.generator, task, MaskedBackbone, "a masked one such as minilm")
         for row in rows:
             one_token(row.word, writer)  # else an error

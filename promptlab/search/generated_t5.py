@@ -49,25 +49,27 @@ class InfillSearch(TemplateSearch):
         beam: templates in the making that are kept at each step.
         keep: templates to return, equal shares of both layouts.
         longest: tokens of a template, the ends of its gaps included.
+        examples: training examples that are read, at most; drawn from all classes in turn.
     """
 
     generator: Any = None
     beam: int = 100
     keep: int = 100
     longest: int = 18
+    examples: int = 64
 
     engine: ClassVar[str]
     kind: ClassVar[type]
     need: ClassVar[str]
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"beam": 10, "keep": 16, "longest": 10},
-        "large": {"beam": 300, "keep": 300, "longest": 24},
+        "small": {"examples": 32, "beam": 10, "keep": 16, "longest": 10},
+        "large": {"examples": 256, "beam": 300, "keep": 300, "longest": 24},
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "beam", "keep", "longest")
+        check_positive(self, "beam", "keep", "longest", "examples")
 
     @abstractmethod
     def infills(self, writer: Any, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
@@ -82,7 +84,7 @@ class InfillSearch(TemplateSearch):
         return int(writer.max_length)
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
-        rows = answered(task)
+        rows = answered(task, self.examples)
         writer = writer_of(self.generator, task, self.kind, self.need)
         vocabulary = vocabulary_of(writer, task)
         said = about(self, self.engine, writer, task)

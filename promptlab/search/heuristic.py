@@ -20,7 +20,15 @@ from promptlab.search.expansion import words_of
 from promptlab.search.grammar import Grammar, grammars
 from promptlab.search.journal import Journal, journal_of
 from promptlab.search.likelihood import log_likelihoods, text_words, word_slots
-from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
+from promptlab.search.task import (
+    COMPARED,
+    FoundTemplate,
+    SearchTask,
+    TemplateSearch,
+    check_positive,
+    drawn_examples,
+    in_turn,
+)
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example, Prompt
 from promptlab.verbalizers.label_words import label_word_ids
@@ -204,11 +212,11 @@ def _scores(sources: Sequence[str], examples: Sequence[Example], task: SearchTas
 
 
 def distinct(sources: Iterable[str], task: SearchTask) -> Iterator[str]:
-    """Templates that fit the model, without those that make of all training examples what an earlier one does."""
-    seen = set()
+    """Templates that fit the model, without those that make of some training examples what an earlier one does."""
+    examples, seen = drawn_examples(task, COMPARED), set()
     for source in sources:
         try:
-            prompts = fitting_prompts(source, task)
+            prompts = fitting_prompts(source, examples, task)
         except (TemplateError, VerbalizerError):
             continue
         if prompts not in seen:
@@ -216,15 +224,15 @@ def distinct(sources: Iterable[str], task: SearchTask) -> Iterator[str]:
             yield source
 
 
-def fitting_prompts(source: str, task: SearchTask) -> tuple[Prompt, ...]:
-    """What a template makes of the training examples.
+def fitting_prompts(source: str, examples: Sequence[Example], task: SearchTask) -> tuple[Prompt, ...]:
+    """What a template makes of examples.
 
     Raises:
         TemplateError: if it doesn't fit the examples or the model.
         VerbalizerError: if the label words don't fit the model there.
     """
     template = ManualTemplate(source)
-    prompts = tuple(template.render(example) for example in task.train)
+    prompts = tuple(template.render(example) for example in examples)
     task.backbone.encode(prompts[:1], soft_ids={}, max_length=task.max_length)
     label_word_ids(task.label_words, task.backbone, template.slot)
     return prompts
@@ -234,22 +242,7 @@ def _reason(sources: Iterable[str], task: SearchTask) -> str:
     """Why the first template doesn't fit."""
     for source in sources:
         try:
-            fitting_prompts(source, task)
+            fitting_prompts(source, task.train[:1], task)
         except (TemplateError, VerbalizerError) as error:
             return f"the first doesn't because {error}"
     return "give the grammar rules."
-
-
-def drawn_examples(task: SearchTask, n: int) -> list[Example]:
-    """So many training examples, drawn by seed, of all classes in turn."""
-    rng = random.Random(task.seed)
-    shuffled = rng.sample(list(task.train), len(task.train))
-    of_class = [[example for example in shuffled if example.label == name] for name in task.label_words]
-    return list(itertools.islice(in_turn(of_class), n))
-
-
-def in_turn(rows: Iterable[Iterable[Any]]) -> Iterator[Any]:
-    """The first of each row, then the second of each, and so on."""
-    missing = object()
-    for column in itertools.zip_longest(*rows, fillvalue=missing):
-        yield from (value for value in column if value is not missing)

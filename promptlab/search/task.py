@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import random
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,6 +16,8 @@ from promptlab.interfaces import Part
 from promptlab.types import Example
 
 BUDGET_NAMES = ("small", "medium", "large")  # two minutes for a small model on 2 cores, a quarter of an hour, hours
+
+COMPARED = 32  # training examples at most by which it is told whether templates fit, and differ
 
 
 @dataclass(frozen=True)
@@ -136,3 +140,18 @@ def check_positive(search: Any, *names: str) -> None:
     for name in names:
         if getattr(search, name) < 1:
             raise SearchError(f"{type(search).__name__}: {name}={getattr(search, name)!r} must be at least 1.")
+
+
+def drawn_examples(task: SearchTask, n: int) -> list[Example]:
+    """So many training examples, drawn by seed, of all classes in turn."""
+    rng = random.Random(task.seed)
+    shuffled = rng.sample(list(task.train), len(task.train))
+    of_class = [[example for example in shuffled if str(example.label) == name] for name in task.label_words]
+    return list(itertools.islice(in_turn(of_class), n))
+
+
+def in_turn(rows: Iterable[Iterable[Any]]) -> Iterator[Any]:
+    """The first of each row, then the second of each, and so on."""
+    missing = object()
+    for column in itertools.zip_longest(*rows, fillvalue=missing):
+        yield from (value for value in column if value is not missing)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,13 +81,23 @@ def test_quotes_spaces_and_underscores_are_made_plain():
 
 
 def test_each_example_has_the_first_word_of_its_class_and_their_order_does_not_count():
-    rows = answered(task())
+    rows = answered(task(), 64)
 
     assert [(row.example.fields["text_a"], row.word) for row in rows] == [
         ("a story", "great"),
         ("the film", "terrible"),
     ]
-    assert answered(task(rows=ROWS[::-1])) == rows
+    assert answered(task(rows=ROWS[::-1]), 64) == rows
+
+
+def test_of_many_examples_some_of_each_class_are_drawn_by_seed():
+    rows = [Example({"text_a": f"text {i:02}"}, ("bad", "good", "good")[i % 3]) for i in range(30)]
+
+    drawn = answered(task(rows=rows), 4)
+
+    assert [row.word for row in drawn].count("great") == 2 == len(drawn) / 2
+    assert answered(task(rows=rows[::-1]), 4) == drawn
+    assert answered(replace(task(rows=rows), seed=1), 4) != drawn
 
 
 @pytest.mark.parametrize(
@@ -101,7 +113,7 @@ def test_each_example_has_the_first_word_of_its_class_and_their_order_does_not_c
 )
 def test_examples_without_text_or_label_word_are_refused(rows, words, message):
     with pytest.raises(SearchError, match=message):
-        answered(task(rows=rows, words=words))
+        answered(task(rows=rows, words=words), 64)
 
 
 def test_the_best_of_equal_templates_is_kept_and_groups_have_equal_shares(tiny_backbone):
@@ -136,8 +148,8 @@ def test_the_writer_reads_texts_without_the_white_space_around_them_and_leaves_e
         *ROWS[:1],
     ]
 
-    rows = answered(task(rows=odd))
+    rows = answered(task(rows=odd), 64)
 
     assert [row.example.fields for row in rows] == [{"text_a": "a story"}, {"text_a": "the film", "title": " x "}]
     with pytest.raises(SearchError, match="all 1 training examples have an empty text"):
-        answered(task(rows=odd[1:2]))
+        answered(task(rows=odd[1:2]), 64)

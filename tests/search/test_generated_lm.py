@@ -10,6 +10,7 @@ from promptlab.backbones.download import downloaded
 from promptlab.errors import SearchError
 from promptlab.search import generated_lm
 from promptlab.search.continuing import ContinuationReader
+from promptlab.search.generated import answered
 from promptlab.search.generated_lm import CausalTemplates
 from promptlab.search.joint_beam import CLOSE, State
 from promptlab.search.task import SearchTask
@@ -132,6 +133,17 @@ def test_a_lead_in_becomes_part_of_the_template(tiny_backbone, lead_in, expected
     found = CausalTemplates(lead_in=lead_in, beam=2, longest=1).search(task(tiny_backbone("gpt2")))
 
     assert all(one.template.startswith("{{ text_a | upper_first }}" + expected) for one in found)
+
+
+def test_no_more_examples_than_asked_for_are_read(tiny_backbone):
+    backbone = tiny_backbone("gpt2")
+
+    found = CausalTemplates(beam=4, longest=2, examples=2).search(task(backbone))
+
+    drawn = [row.example for row in answered(task(backbone), 2)]
+    assert len(drawn) == 2
+    again = CausalTemplates(beam=4, longest=2).search(task(backbone, drawn))
+    assert [(one.template, one.score) for one in found] == [(one.template, one.score) for one in again]
 
 
 def test_the_order_of_the_examples_and_chunks_of_them_change_nothing(tiny_backbone, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 from promptlab import load_backbone
 from promptlab.errors import SearchError
 from promptlab.search.gap_filling import GapFiller
+from promptlab.search.generated import answered
 from promptlab.search.generated_masked import MaskedTemplates
 from promptlab.search.task import SearchTask
 from promptlab.templates.manual import ManualTemplate
@@ -163,6 +164,17 @@ def test_gaps_of_several_tokens_hold_a_word(tiny_backbone):
     for one in found:
         if one.origin["gap_lengths"] == [2, 0]:
             assert any(sign.isalnum() for sign in one.template.replace("text_a | upper_first", "").replace("mask", ""))
+
+
+def test_no_more_examples_than_asked_for_are_read(tiny_backbone):
+    backbone = tiny_backbone("bert")
+
+    found = MaskedTemplates(beam=2, before=1, after=0, examples=2).search(task(backbone))
+
+    drawn = [row.example for row in answered(task(backbone), 2)]
+    assert len(drawn) == 2
+    again = MaskedTemplates(beam=2, before=1, after=0).search(task(backbone, drawn))
+    assert [(one.template, one.score) for one in found] == [(one.template, one.score) for one in again]
 
 
 def test_the_order_of_the_examples_and_chunks_of_them_change_nothing(tiny_backbone, monkeypatch):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from promptlab.backbones.seq2seq import T5Backbone
 from promptlab.errors import SearchError
 from promptlab.registry import TEMPLATE_SEARCHES
 from promptlab.search import generated_t5
+from promptlab.search.generated import answered
 from promptlab.search.generated_t5 import BartTemplates, T5Templates
 from promptlab.search.task import SearchTask
 from promptlab.seeding import seeded
@@ -205,6 +207,14 @@ def test_the_order_of_the_examples_changes_nothing(search, bert):
     assert search.search(task(bert, examples())) == search.search(task(bert, examples()[::-1]))
 
 
+def test_no_more_examples_than_asked_for_are_read(search, bert):
+    found = replace(search, examples=4).search(task(bert, examples()))
+
+    drawn = [row.example for row in answered(task(bert, examples()), 4)]
+    again = search.search(task(bert, drawn))
+    assert [(one.template, one.score) for one in found] == [(one.template, one.score) for one in again]
+
+
 def test_chunks_of_examples_change_nothing(search, bert, monkeypatch):
     whole = search.search(task(bert, examples()))
 
@@ -283,7 +293,7 @@ def test_a_template_tells_where_it_comes_from(grammar, bert):
     assert best.engine == "t5" and best.label_words == WORDS
     assert best.origin["generator"] == "grammar-t5" and best.origin["log_prob"] == best.score
     assert best.origin["gap_lengths"] == [2, 1]
-    assert best.origin["settings"] == {"beam": 5, "longest": 18}
+    assert best.origin["settings"] == {"beam": 5, "longest": 18, "examples": 64}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ from promptlab.search import heuristic
 from promptlab.search.grammar import Grammar
 from promptlab.search.heuristic import HeuristicSearch, ParaphraseSearch
 from promptlab.search.likelihood import log_likelihoods
-from promptlab.search.task import SearchTask
+from promptlab.search.task import SearchTask, drawn_examples
 
 WORDS = {"n": ("dull",), "p": ("good", "great")}
 TEXTS = [("the film was great.", "p"), ("a good story.", "p"), ("a dull mess.", "n"), ("awful acting.", "n")]
@@ -48,7 +47,7 @@ def test_the_likeliest_of_each_rule_is_kept(tiny_backbone):
         {"after": "{{ text_a }} <w> {{ mask }}", "before": "<w> {{ mask }}: {{ text_a }}"},
         {"w": ("film", "story", "world news", "acting", "was")},
     )
-    examples = heuristic.drawn_examples(task(backbone), 4)
+    examples = drawn_examples(task(backbone), 4)
     best = set()
     for row in grammar.templates().values():
         scores = log_likelihoods(row, examples, WORDS, backbone)
@@ -65,13 +64,16 @@ def test_a_template_that_makes_the_same_prompts_is_left_out(tiny_backbone):
     assert list(heuristic.distinct(sources, task(tiny_backbone("bert")))) == [sources[0], sources[2]]
 
 
-def test_examples_are_drawn_from_all_classes_in_turn_by_seed(tiny_backbone):
-    drawn = heuristic.drawn_examples(task(tiny_backbone("bert")), 3)
+def test_templates_are_compared_on_some_examples_only(tiny_backbone, monkeypatch):
+    rendered, render = [], ManualTemplate.render
+    monkeypatch.setattr(ManualTemplate, "render", lambda self, e: rendered.append(e) or render(self, e))
+    rows = [Example({"text_a": f"story {i}"}, "np"[i % 2]) for i in range(100)]
 
-    assert [example.label for example in drawn] == ["n", "p", "n"]
-    order = random.Random(3).sample(ROWS, 4)
-    negative, positive = ([e for e in order if e.label == name] for name in ("n", "p"))
-    assert drawn == [negative[0], positive[0], negative[1]]
+    list(heuristic.distinct(["{{ text_a }} {{ mask }}"], task(tiny_backbone("bert"), rows)))
+
+    of_train = [example for example in rendered if example in rows]  # the slot is asked for with another one
+    assert len(of_train) == 32
+    assert {example.label for example in of_train} == {"n", "p"}
 
 
 def test_an_interrupted_search_goes_on_without_scoring_a_template_twice(tiny_backbone, tmp_path, monkeypatch):

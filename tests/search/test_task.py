@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,7 +8,8 @@ import pytest
 
 from promptlab.errors import SearchError, UnknownNameError
 from promptlab.registry import TEMPLATE_SEARCHES
-from promptlab.search.task import TemplateSearch
+from promptlab.search.task import SearchTask, TemplateSearch, drawn_examples
+from promptlab.types import Example
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,14 @@ def test_unknown_budgets_and_settings_of_another_engine_are_told():
         Counting.of_budget("small", beams=3)
     with pytest.raises(SearchError, match="beam='three' must be a whole number"):
         Counting.of_budget("small", beam="three")
+
+
+def test_examples_are_drawn_from_all_classes_in_turn_by_seed():
+    rows = [Example({"text_a": str(i)}, "ppnn"[i]) for i in range(4)]
+
+    drawn = drawn_examples(SearchTask(rows, [], {"n": ("bad",), "p": ("good",)}, None, seed=3), 3)
+
+    assert [example.label for example in drawn] == ["n", "p", "n"]
+    order = random.Random(3).sample(rows, 4)
+    negative, positive = ([e for e in order if e.label == name] for name in ("n", "p"))
+    assert drawn == [negative[0], positive[0], negative[1]]
