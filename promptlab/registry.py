@@ -172,12 +172,12 @@ TEMPLATE_SEARCHES = Registry(
     "template search",
     {
         "autoprompt": "promptlab.search.autoprompt:AutoPromptSearch",
-        "bart": "promptlab.search.generated_t5:BartTemplates",
+        "bart": "promptlab.search.generated_infill:BartTemplates",
         "heuristic": "promptlab.search.heuristic:HeuristicSearch",
         "lm": "promptlab.search.generated_lm:CausalTemplates",
         "masked-lm": "promptlab.search.generated_masked:MaskedTemplates",
         "paraphrase": "promptlab.search.heuristic:ParaphraseSearch",
-        "t5": "promptlab.search.generated_t5:T5Templates",
+        "t5": "promptlab.search.generated_infill:T5Templates",
     },
 )
 

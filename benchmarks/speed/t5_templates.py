@@ -29,7 +29,7 @@ from promptlab import load_backbone, load_sample
 from promptlab.backbones.seq2seq import T5Backbone
 from promptlab.files import atomic_file
 from promptlab.search.generated import answered, encoded, layouts, vocabulary_of
-from promptlab.search.generated_t5 import T5Templates
+from promptlab.search.generated_infill import T5Templates
 from promptlab.search.infilling import Infill, InfillReader
 from promptlab.search.joint_beam import CLOSE, State, joint_beam
 from promptlab.search.task import SearchTask

@@ -11,9 +11,9 @@ from transformers import T5Config, T5ForConditionalGeneration
 from promptlab.backbones.seq2seq import T5Backbone
 from promptlab.errors import SearchError
 from promptlab.registry import TEMPLATE_SEARCHES
-from promptlab.search import generated_t5
+from promptlab.search import generated_infill
 from promptlab.search.generated import answered
-from promptlab.search.generated_t5 import BartTemplates, T5Templates
+from promptlab.search.generated_infill import BartTemplates, T5Templates
 from promptlab.search.task import SearchTask
 from promptlab.seeding import seeded
 from promptlab.templates.manual import ManualTemplate
@@ -227,14 +227,14 @@ def test_chunks_of_examples_change_nothing(search, bert, monkeypatch):
 
 def test_an_interrupted_search_goes_on_and_ends_the_same(search, bert, tmp_path, monkeypatch):
     whole = search.search(task(bert, examples()))
-    beam, calls = generated_t5.joint_beam, itertools.count(1)
+    beam, calls = generated_infill.joint_beam, itertools.count(1)
 
     def killed(*arguments, **options):
         if next(calls) == 2:
             raise KeyboardInterrupt
         return beam(*arguments, **options)
 
-    monkeypatch.setattr(generated_t5, "joint_beam", killed)
+    monkeypatch.setattr(generated_infill, "joint_beam", killed)
     with pytest.raises(KeyboardInterrupt):
         search.search(task(bert, examples()), state=tmp_path)
 
