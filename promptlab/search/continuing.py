@@ -79,13 +79,16 @@ class Group:
         seen = torch.zeros(n_states, self.n_read, dtype=torch.bool)
         for row, numbers in enumerate(ancestors):
             seen[row, numbers] = True
-        mask = torch.cat(
+        may_look = torch.cat(
             [
                 self.mask[:, None].expand(-1, n_states, -1),
                 seen.to(device).expand(n_prompts, -1, -1),
             ],
             dim=-1,
         )  # (prompts, states, length + read)
+        # A mask of numbers, since eager attention adds it to its scores, and takes True for 1.
+        mask = torch.zeros_like(may_look, dtype=self.model.dtype)
+        mask.masked_fill_(~may_look, torch.finfo(mask.dtype).min)
         depth = len(states[0].tokens) - 1
         return self.model(
             input_ids=torch.tensor([state.tokens[-1] for state in states], device=device).expand(n_prompts, -1),

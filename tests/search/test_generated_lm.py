@@ -53,6 +53,20 @@ def test_states_that_share_keys_and_values_are_foretold_as_in_whole_passes(causa
         assert row[CLOSE].item() == pytest.approx(sum(ends) / 3, abs=1e-4)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_eager_attention_foretells_the_same(tiny_backbone, family):
+    foretold = []
+    for implementation in ("sdpa", "eager"):
+        backbone = tiny_backbone(family)
+        backbone.model.set_attn_implementation(implementation)
+        reader = ContinuationReader(backbone, [[5, 6, 7, 8], [9, 10]], [20, 21], 4)
+        reader.read([State()], [0])
+        reader.read([State((30,)), State((31,))], [0, 0])
+        foretold.append(reader.read([State((31, 32)), State((30, 33))], [1, 0]))
+
+    assert torch.allclose(*foretold, atol=1e-4)
+
+
 def test_a_score_is_the_mean_log_probability_a_token_of_the_text_and_the_label_word(tiny_backbone):
     backbone = tiny_backbone("gpt2")
 
