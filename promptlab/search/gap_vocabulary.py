@@ -25,7 +25,7 @@ class GapVocabulary:
 
     Args:
         backbone: the model that writes.
-        label_words: in any case.
+        label_words: in any case, with or without the space before them.
     """
 
     def __init__(self, backbone: Any, label_words: Collection[str]) -> None:
@@ -36,7 +36,7 @@ class GapVocabulary:
         self.texts: list[str] = [""] * len(kinds)
         space = next((sign for sign in SPACES if any(piece.startswith(sign) for piece in pieces)), "")
         added = set(tokenizer.backend_tokenizer.get_added_tokens_decoder()) | set(tokenizer.all_special_ids)
-        words = {word.lower() for word in label_words}
+        words = {word.strip().lower() for word in label_words}
         self.same: dict[str, list[int]] = {}
         for token, piece in enumerate(pieces[: len(kinds)]):
             if token in added:

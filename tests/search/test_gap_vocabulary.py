@@ -26,8 +26,9 @@ def test_a_gap_begins_with_a_word_or_punctuation(backbone):
     assert not any(text and text[0].isalpha() and text[0].isascii() for text in first)  # would go on with a word
 
 
-def test_label_words_special_tokens_and_odd_signs_are_banned(backbone):
-    vocabulary = GapVocabulary(backbone, ["Great"])
+@pytest.mark.parametrize("word", ["Great", " great"])
+def test_label_words_special_tokens_and_odd_signs_are_banned(backbone, word):
+    vocabulary = GapVocabulary(backbone, [word])
     tokenizer = backbone.tokenizer
 
     allowed = words(vocabulary, vocabulary.kinds > 0)
