@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from promptlab.classifier import PromptClassifier
 from promptlab.files import atomic_file
 from promptlab.inspection import class_words, explain
 from promptlab.search.ranking import RankedTemplate
+from promptlab.search.task import in_turn
 from promptlab.search.templates import Leaderboard
 
 WIDTH, HEIGHT, MARGIN = 640, 300, 44  # of a plot, in pixels
@@ -57,7 +59,8 @@ def render_report(board: Leaderboard, *, examples: int = 6) -> str:
         device=device,
         seed=task.seed,
     )
-    some = _of_all_classes(task.dev, list(best.label_words), examples)
+    of_class = [[example for example in task.dev if example.label == name] for name in best.label_words]
+    some = list(islice(in_turn(of_class), examples))
     return environment.get_template("search_report.html.j2").render(
         about=board.about,
         best=board.best,
@@ -72,13 +75,6 @@ def render_report(board: Leaderboard, *, examples: int = 6) -> str:
         words=class_words(classifier, task.dev),
         explained=list(zip(some, explain(classifier, some))),
     )
-
-
-def _of_all_classes(rows: Sequence[Any], classes: Sequence[str], n: int) -> list[Any]:
-    """The first of each class, then the second of each, and so on."""
-    of_class = {name: [row for row in rows if row.label == name] for name in classes}
-    longest = max(map(len, of_class.values()))
-    return [row[i] for i in range(longest) for row in of_class.values() if i < len(row)][:n]
 
 
 def _across(share: float) -> float:

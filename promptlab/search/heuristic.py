@@ -90,7 +90,12 @@ class HeuristicSearch(TemplateSearch):
         drawn.sort(key=lambda source: -score[source])
         kept = in_turn([source for source in drawn if rule[source] == name] for name in of_rule)
         best = sorted(itertools.islice(kept, self.keep), key=lambda source: -score[source])
-        about = {"candidates": len(drawn), "made": n_made, "likelihood_examples": self.examples}
+        about = {
+            "candidates": len(drawn),
+            "made": n_made,
+            "likelihood_examples": self.examples,
+            **_origin(task, candidates=self.candidates, keep=self.keep, examples=self.examples),
+        }
         return [
             FoundTemplate(source, "heuristic", score[source], task.label_words, {"rule": rule[source], **about})
             for source in best
@@ -146,7 +151,7 @@ class ParaphraseSearch(TemplateSearch):
         found = [source for source in sorted(score, key=lambda source: -score[source]) if source != start]
         if not found:
             raise SearchError(f"no word of template {start!r} can be replaced; take one with words besides its fields.")
-        about = {"paraphrase_of": start, "likelihood_examples": self.examples}
+        about = {"paraphrase_of": start, "likelihood_examples": self.examples, **_origin(task, **asdict(self))}
         return [FoundTemplate(s, "paraphrase", score[s], task.label_words, about) for s in found[: self.keep]]
 
     def _start(self, task: SearchTask) -> str:
@@ -164,7 +169,7 @@ class ParaphraseSearch(TemplateSearch):
     def _versions(self, sources: Sequence[str], examples: Sequence[Example], task: SearchTask) -> list[str]:
         """Every template with one word replaced."""
         versions = []
-        taken = {word.lower() for words in task.label_words.values() for word in words}
+        taken = {word.strip().lower() for words in task.label_words.values() for word in words}
         for source in sources:
             for pieces, place in text_words(source):
                 likely = self._likely_words(pieces, place, examples, task)
@@ -195,6 +200,11 @@ class ParaphraseSearch(TemplateSearch):
         best = total[ids].argsort(descending=True, stable=True)[: 8 * self.words].tolist()
         likely = words_of(backbone, [ids[i] for i in best])
         return [word for word in likely if len(word) > 1 or word in ("a", "i")]
+
+
+def _origin(task: SearchTask, **settings: Any) -> dict[str, Any]:
+    model = {"model": task.backbone.name, "revision": task.backbone.revision}
+    return {"settings": settings, "seed": task.seed, **model}
 
 
 def scored(sources: Sequence[str], examples: Sequence[Example], task: SearchTask, journal: Journal) -> dict[str, float]:

@@ -294,6 +294,7 @@ def test_a_template_tells_where_it_comes_from(grammar, bert):
     assert best.origin["generator"] == "grammar-t5" and best.origin["log_prob"] == best.score
     assert best.origin["gap_lengths"] == [2, 1]
     assert best.origin["settings"] == {"beam": 5, "longest": 18, "examples": 64}
+    assert best.origin["seed"] == 0
 
 
 @pytest.mark.parametrize(

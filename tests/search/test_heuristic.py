@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,18 @@ def test_paraphrases_replace_the_word_by_the_likeliest_ones_by_hand(tiny_backbon
 
     assert {one.template for one in found} == {f"{{{{ text_a }}}} {word} {{{{ mask }}}}" for word in usual[:3]}
     assert found[0].score == max(one.score for one in found)
+
+
+def test_templates_tell_model_seed_and_settings(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    backbone.revision = "m1"
+    paraphrases = ParaphraseSearch("{{ text_a }} was {{ mask }}", words=3, rounds=1, examples=4)
+
+    for search, name, value in ((HeuristicSearch(candidates=5), "candidates", 5), (paraphrases, "words", 3)):
+        origin = search.search(task(backbone))[0].origin
+        assert (origin["model"], origin["revision"], origin["seed"]) == ("tiny-bert", "m1", 3)
+        assert origin["settings"][name] == value
+        assert json.loads(json.dumps(origin)) == origin
 
 
 def test_later_rounds_replace_more_words_and_keep_capitals(tiny_backbone):
