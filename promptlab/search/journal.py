@@ -77,7 +77,7 @@ def journal_of(path: Path | None, task: SearchTask, **settings: Any) -> Journal:
 def identity_of(task: SearchTask, **settings: Any) -> dict[str, Any]:
     """What a result for a task depends on, data as hashes, with the settings of the work that is done.
 
-    Models among the settings count by their name and revision, or by their weights if they have none.
+    Models, those among the settings too, count by their name and weights.
     """
     return {
         **_known_by("model", task.backbone),
@@ -100,7 +100,7 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known_by(name: str, backbone: Any) -> dict[str, str]:
-    return {name: backbone.name, "revision" if name == "model" else f"{name}_revision": identity(backbone)}
+    return {name: backbone.name, f"{name}_weights": identity(backbone)}
 
 
 def _digest(examples: Any) -> str:

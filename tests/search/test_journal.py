@@ -87,12 +87,12 @@ def test_the_identity_of_a_task_tells_data_words_and_settings_apart(tiny_backbon
     assert identity_of(usual, beam=3) != identity_of(usual, beam=2)
 
 
-def test_a_model_without_a_revision_counts_by_its_weights(tiny_backbone):
+def test_models_count_by_their_weights(tiny_backbone):
     backbone, other = tiny_backbone("bert"), tiny_backbone("bert")
     task = SearchTask([], [], {}, backbone)
     usual = identity_of(task, generator=other)
 
     assert identity_of(task, generator=tiny_backbone("bert")) == usual
-    assert usual["generator"] == "tiny-bert" and usual["generator_revision"] == usual["revision"]
+    assert usual["generator"] == "tiny-bert" and usual["generator_weights"] == usual["model_weights"]
     other.model.get_input_embeddings().weight.data.mul_(2)
-    assert identity_of(task, generator=other)["generator_revision"] != usual["generator_revision"]
+    assert identity_of(task, generator=other)["generator_weights"] != usual["generator_weights"]

@@ -98,8 +98,8 @@ def test_other_settings_are_searched_anew_in_the_same_folder_and_another_model_i
     assert [one.found.template for one in other.ranked] == ["{{ text_a }} was {{ mask }}"]
     assert searched(backbone, state=state).ranked == first.ranked
     with torch.no_grad():
-        backbone.model.get_input_embeddings().weight.mul_(2)  # neither name nor revision tell
-    with pytest.raises(SearchError, match=r"belongs to another search \(revision differs\)"):
+        backbone.model.get_input_embeddings().weight.mul_(2)  # the name doesn't tell
+    with pytest.raises(SearchError, match=r"belongs to another search \(model_weights differs\)"):
         searched(backbone, state=state)
 
 
@@ -112,7 +112,7 @@ def test_another_generator_of_the_same_name_is_refused(tiny_backbone, tmp_path):
     assert searched(backbone, search, **options).ranked == first.ranked
     with torch.no_grad():
         generator.model.get_input_embeddings().weight.mul_(2)
-    with pytest.raises(SearchError, match=r"belongs to another search \(generator_revision differs\)"):
+    with pytest.raises(SearchError, match=r"belongs to another search \(generator_weights differs\)"):
         searched(backbone, search, **options)
 
 
@@ -129,7 +129,9 @@ def test_a_generator_that_is_named_counts_by_its_weights_too(tiny_backbone, save
     with torch.no_grad():
         other.model.get_input_embeddings().weight.mul_(2)
     other.model.save_pretrained(folder)
-    with pytest.raises(SearchError, match=r"belongs to another search \(generator_revision differs\)"):
+    with pytest.raises(
+        SearchError, match=r"belongs to another search \(generator_revision, generator_weights differ\)"
+    ):
         searched(tiny_backbone("bert"), search, **options)
 
 
