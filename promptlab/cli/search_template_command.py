@@ -99,6 +99,8 @@ def command(
         settings=settings,
         **options,
     )
+    if left_out := board.about["dev_left_out"]:
+        click.echo(f"{left_out} dev rows are training rows, too, and were left out", err=True)
     if output is not None:
         write_pvps(output, board.pvps())
     if report is not None:

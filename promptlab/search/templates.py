@@ -35,7 +35,8 @@ class Leaderboard:
         best: those that were asked for, the best first.
         ranked: all that were found.
         task: what was searched for.
-        about: engine with its settings, ranking, seed, model and its revision, sizes of train and dev.
+        about: engine with its settings, ranking, seed, model and its revision, sizes of train and dev, and how many dev
+            examples were left out as training examples.
     """
 
     best: Sequence[RankedTemplate]
@@ -90,6 +91,7 @@ def search_templates(
         y: their labels.
         verbalizer: label words of one token each: class → words, a name of the task library, or a ``ManualVerbalizer``.
         dev: texts and labels to choose by; without them half of each class of ``X``, drawn by seed, is kept for it.
+            Those that are training examples, too, tell nothing and are left out.
         model: as for ``PromptClassifier``.
         budget: ``"small"`` (two minutes for a small model on two cores), ``"medium"`` or ``"large"``: settings of
             engine and ranking.
@@ -103,7 +105,7 @@ def search_templates(
 
     Raises:
         UnknownNameError: if there is no such engine or budget.
-        DataError: if examples or labels are missing, too few for a dev set, or both in train and dev.
+        DataError: if examples or labels are missing, too few for a dev set, or all of dev in train, too.
         VerbalizerError: if the label words don't fit the model.
         SearchError: if settings are wrong, an example lacks a text or has a label without words, or nothing is found.
     """
@@ -138,6 +140,7 @@ def search_templates(
         "train": len(train),
         "dev": len(held_out),
         "dev_from_train": dev is None,
+        "dev_left_out": 0 if dev is None else len(Labelled.of(*dev).examples) - len(held_out),
     }
     return Leaderboard(top_n(ranked, task, top, diversity=diversity), ranked, task, about)
 
@@ -162,12 +165,10 @@ def _split(given: Labelled, dev: tuple[Any, Any] | None, seed: int) -> tuple[lis
         return [given.examples[i] for i in first], [given.examples[i] for i in second]
     held_out = Labelled.of(*dev).examples
     known = set(map(_key_of, given.examples))
-    n_known = sum(_key_of(example) in known for example in held_out)
-    if n_known:
-        raise DataError(
-            f"{n_known} of {len(held_out)} dev examples are training examples, too; choose by others, or by none."
-        )
-    return given.examples, held_out
+    unseen = [example for example in held_out if _key_of(example) not in known]
+    if not unseen:
+        raise DataError(f"all {len(held_out)} dev examples are training examples, too; choose by others, or by none.")
+    return given.examples, unseen
 
 
 def _key_of(example: Example) -> str:

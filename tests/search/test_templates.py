@@ -70,6 +70,16 @@ def test_without_dev_half_of_each_class_is_kept_for_it(tiny_backbone):
     assert searched(tiny_backbone("bert")).task.train == train
 
 
+def test_dev_rows_that_are_training_rows_are_left_out(tiny_backbone):
+    texts, labels = [*DEV[0], TEXTS[0]], [*DEV[1], LABELS[0]]
+
+    board = searched(tiny_backbone("bert"), dev=(texts, labels))
+
+    assert [example.fields["text_a"] for example in board.task.dev] == list(DEV[0])
+    assert board.about["dev_left_out"] == 1
+    assert board.ranked == searched(tiny_backbone("bert"), dev=DEV).ranked
+
+
 def test_label_words_are_searched_for_the_best_and_ranked_with_their_own(tiny_backbone):
     board = searched(tiny_backbone("bert"), dev=DEV, top=2, searched_words=2)
 
@@ -189,7 +199,7 @@ def test_a_budget_sets_engine_and_ranking(tiny_backbone):
         ),
         (None, {"verbalizer": {**WORDS, "m": "film"}}, DataError, "class 'm' has 0 training examples"),
         (None, {"verbalizer": ManualVerbalizer(WORDS, "max-logit")}, SearchError, "whose logits are averaged, not for"),
-        (None, {"dev": (TEXTS[:2], LABELS[:2])}, DataError, "2 of 2 dev examples are training examples, too"),
+        (None, {"dev": (TEXTS[:2], LABELS[:2])}, DataError, "all 2 dev examples are training examples, too"),
         (None, {"dev": ([TEXTS[5], *DEV[0]], ["n", *DEV[1]])}, DataError, "1 of 3 dev examples are training examples"),
         (None, {"dev": (DEV[0], ["p", "m"])}, SearchError, "row 2 of dev is 'm', which has no label words"),
         (None, {"dev": ([{"text_b": "good acting"}], ["p"])}, SearchError, "row 1 of dev has no text 'text_a'"),
