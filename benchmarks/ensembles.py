@@ -165,9 +165,9 @@ def _of(key: str, task: str, size: int) -> bool:
 
 
 def write(results: Mapping[str, Any]) -> None:
-    seeds = sorted({int(key.split("/")[2]) for key in results})
     note = (
-        f"Test accuracy in %, mean (standard deviation) over the draws {', '.join(map(str, seeds))}; columns say how "
+        f"Test accuracy in %, mean (standard deviation) over those of the draws {', '.join(map(str, SEEDS))} that have "
+        "run (of one draw there is no deviation); columns say how "
         f"many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; three "
         f"patterns, one verbalizer and one seed each, {MEMBER['max_steps']} updates of {MEMBER['batch_size']}; "
         f"students {STUDENT['max_steps']} of {STUDENT['batch_size']}; heads alone as many as HeadClassifier takes; "

@@ -124,6 +124,7 @@ def write(results: Mapping[str, Any]) -> None:
         f"{', '.join(map(str, SEEDS))} that have run; 16 training and 16 dev examples a class, which also choose the "
         f"template, zero-shot; label words are the library's, five a class on SST-2; model {MODEL}, float32. Pool: the "
         "search begins with the library's template and has 6,420 training and 500 dev sentences; the model is frozen. "
+        "masked-lm has a beam of 3 and gaps of 3 and 1 tokens. "
         f"What autoprompt found for the splits 13 and 21 it found on {GPU}."
     )
     keep("templates", "Template search", results, ["\n".join(lines), "\n".join(["Split 13:", "", *samples])], note)
