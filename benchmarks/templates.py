@@ -44,9 +44,9 @@ ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, s
         {
             "template": "{{ text_a }} {{ trigger(6) }} {{ mask }}.",
             "start": "all in all , it was",
-            "iterations": 40,
-            "candidates": 16,
-            "examples": 192,
+            "iterations": 8,
+            "candidates": 6,
+            "examples": 1024,  # with 192 a step can't tell small gains from luck, and the trigger drifts
             "loss": "classes",
             "metric": "loss",
         },
