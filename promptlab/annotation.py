@@ -68,16 +68,13 @@ def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled |
         raise DataError(f"y is {shown(y)}; pass a list of labels, -1 or None where there is none.")
     if len(labels) != len(examples):
         raise DataError(f"{len(labels)} labels for {len(examples)} rows; give one for each row, -1 or None if unknown.")
-    known: list[int] = []
-    rest: list[int] = []
-    for row, label in enumerate(labels):
-        unknown = is_missing(label) or (str(label) == "-1" and "-1" not in classes)
-        (rest if unknown else known).append(row)
-    rest_examples = [examples[row] for row in rest]
-    if not known:
-        return None, rest_examples
-    training = Labelled.of([examples[row] for row in known], [labels[row] for row in known])
-    return (training if y is not None else Labelled(training.examples, False)), rest_examples
+    unknown = [is_missing(label) or (str(label) == "-1" and "-1" not in classes) for label in labels]
+    rest = list(itertools.compress(examples, unknown))
+    if all(unknown):
+        return None, rest
+    known = [not is_unknown for is_unknown in unknown]
+    training = Labelled.of(list(itertools.compress(examples, known)), list(itertools.compress(labels, known)))
+    return (training if y is not None else Labelled(training.examples, False)), rest
 
 
 def _label(label: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +22,9 @@ CHUNK = 1024  # rows that prediction holds at once
 class ClassScorer(TrainedEstimator):
     """Probabilities of classes; a subclass says where they come from."""
 
-    @abstractmethod
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Log-probabilities of one example after the other, in nats; they don't become 0 where a class is unlikely."""
+        raise NotImplementedError
 
     def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Class probabilities of one example after the other, in constant memory."""

@@ -82,7 +82,8 @@ class PET(PVPMembers):
             PromptlabError: as ``PVPEnsemble.fit`` does.
         """
         self._check_settings(eval_set)
-        first = self._pairs()[0]
+        pairs = self._pairs()
+        first = pairs[0]
         training, rest = split_unlabelled(X, y, first.verbalizer.classes)
         dev = None if eval_set is None else Labelled.of(*eval_set)
         if training is not None:  # what is wrong is told before any work
@@ -90,7 +91,7 @@ class PET(PVPMembers):
         if dev is not None:
             dev.targets(first.verbalizer.classes)
         with self._workspace() as workspace:
-            members = self._members(workspace, [] if training is None else training.examples)
+            members = self._members(workspace, pairs, [] if training is None else training.examples)
             student = self._student(members, workspace, eval_set)
             fields = read_fields(members, student.fields)
             unlabelled = workspace.put_chunks(stream(rest, unlabeled, fields=fields))
@@ -238,8 +239,8 @@ class PET(PVPMembers):
         self._run(labels, lesson.workspace, lesson.done)
         if self.student is None and self.student_steps is None:
             rows = min(lesson.unlabelled.total, self.max_distilled)
-            usual = student.rows_seen(resolve_tuning(student.tuning), rows, student.model.hidden_size)
-            student.set_params(max_steps=min(usual // student.batch_size, STUDENT_STEPS))
+            usual = student.updates(resolve_tuning(student.tuning), rows, student.model.hidden_size)
+            student.set_params(max_steps=min(usual, STUDENT_STEPS))
         keys = [label.key for label in labels]
         job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
         (folder,) = self._run([job], lesson.workspace, lesson.done)
@@ -277,7 +278,7 @@ class PET(PVPMembers):
             raise TuningError(f"device={student.device!r} isn't {self.device!r}, where all of this runs; leave it out.")
         if student.checkpoint_dir is not None:
             raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
-        student.rows_seen(tuning, 1, student.model.hidden_size)  # which checks the rest
+        student.updates(tuning, 1, student.model.hidden_size)  # which checks the rest
 
 
 def check_shows(who: str, template: Template, example: Example) -> None:

@@ -14,7 +14,6 @@ from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
 from promptlab import __version__, saving
-from promptlab.backbones.catalog import load_backbone
 from promptlab.class_scorer import CHUNK
 from promptlab.classifier import PromptClassifier
 from promptlab.data.labels import label_type
@@ -24,7 +23,16 @@ from promptlab.files import atomic_folder
 from promptlab.fitting import Labelled
 from promptlab.joint import JointClassifier
 from promptlab.member_jobs import load_member
-from promptlab.members import Member, PVPMembers, check_classes, model_key, read_fields, reduced
+from promptlab.members import (
+    Member,
+    PVPMembers,
+    check_classes,
+    load_each,
+    model_key,
+    model_of_each,
+    read_fields,
+    reduced,
+)
 from promptlab.merging import Stacking, accuracies, agreement, merged, votes, weights_of
 from promptlab.parts import resolve_tuning
 from promptlab.pvp import PVP
@@ -78,7 +86,7 @@ class PVPEnsemble(PVPMembers):
             if self.weighting == "stacked" and (absent := sorted(set(classes) - set(dev.labels))):
                 raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
         with self._workspace() as workspace:
-            members = self._members(workspace, training.examples)
+            members = self._members(workspace, pairs, training.examples)
             fields = read_fields(members)
             train = workspace.put(reduced(training.examples, fields))
             held_out = dev and workspace.put(reduced(dev.examples, fields))
@@ -220,27 +228,22 @@ class PVPEnsemble(PVPMembers):
         saving.check_parameters(cls, path, settings)
         names = list(settings["weights"])
         turns = len(names) // len(settings["pvps"])
-        given = list(model) if isinstance(model, (list, tuple)) else [model] * len(settings["pvps"])
-        if len(given) != len(settings["pvps"]):
-            raise TuningError(f"{len(given)} models for {len(settings['pvps'])} pairs; give one, or one for each pair.")
-        loaded: dict[Any, Any] = {}
-        members, backbones = {}, {}
-        for number, name in enumerate(names):
-            own, base = path / f"member-{number}", given[number // turns]
-            base = saving.read_settings(own)["model"]["name"] if base is None else base
-            known = model_key(base)
-            if known not in loaded:
-                loaded[known] = load_backbone(base)
-            backbones[name] = loaded[known]
-            members[name] = PromptClassifier.from_pretrained(own, model=backbones[name], device=device)
+        folders = [path / f"member-{number}" for number in range(len(names))]
+        given = [base for base in model_of_each(model, len(settings["pvps"])) for _ in range(turns)]
+        bases = [saving.read_settings(f)["model"]["name"] if base is None else base for f, base in zip(folders, given)]
+        backbones = dict(zip(names, load_each(bases)))
+        members = {
+            name: PromptClassifier.from_pretrained(own, model=backbones[name], device=device)
+            for name, own in zip(names, folders)
+        }
         pvps = [
             PVP(TEMPLATES.from_dict(p["template"]), VERBALIZERS.from_dict(p["verbalizer"]), p["name"])
             for p in settings["pvps"]
         ]
-        bases = [member.model for member in members.values()][::turns]
+        used = list(backbones.values())[::turns]
         ensemble = cls(
             pvps,
-            bases[0] if len(set(map(model_key, bases))) == 1 else bases,
+            used[0] if len(set(map(model_key, used))) == 1 else used,
             TUNINGS.from_dict(settings["tuning"]),
             device=device,
             **settings["parameters"],

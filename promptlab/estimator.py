@@ -147,10 +147,17 @@ class TrainedEstimator(BaseEstimator):
         }
         return TrainingSettings(**{**given, **chosen})
 
+    def updates(self, tuning: Tuning, n_examples: int, hidden_size: int) -> int:
+        """Updates that a ``fit`` on so many examples would take.
+
+        Raises:
+            TuningError: if a setting of the training is out of range.
+        """
+        return self._training_settings(tuning, n_examples, hidden_size).max_steps
+
     def rows_seen(self, tuning: Tuning, n_examples: int, hidden_size: int) -> int:
         """Rows in all batches that a ``fit`` on so many examples would take, those that come again included."""
-        steps = self._training_settings(tuning, n_examples, hidden_size).max_steps
-        return steps * self.batch_size * self.gradient_accumulation_steps
+        return self.updates(tuning, n_examples, hidden_size) * self.batch_size * self.gradient_accumulation_steps
 
     def _steps(self, base: int, n_examples: int) -> int:
         if self.epochs is not None and self.max_steps is not None:

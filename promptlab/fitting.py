@@ -101,6 +101,21 @@ class SoftLabelled(NamedTuple):
 
 
 Training = Labelled | SoftLabelled
+
+
+def several_classes(training: Training) -> Sequence[str]:
+    """The classes of a training set.
+
+    Raises:
+        DataError: if there is only one.
+    """
+    names = training.classes
+    if len(names) < 2:
+        count = len(training.examples)
+        raise DataError(f"all {count} labels are {names[0]!r}; a classifier needs examples of 2 classes or more.")
+    return names
+
+
 Objective = Callable[[PromptModel], TrainableModel]  # makes a model around the model, whose forward pass is the loss
 
 

@@ -92,7 +92,6 @@ class IPET(PET):
             )
             texts = some_rows(lesson.workspace, lesson.unlabelled.names, rows)
             drawn += [Example(example.fields, name) for example in texts]
-        learner_name, *teacher_names = (lesson.members[i].name for i in [learner, *teachers])
-        record = {"generation": generation, "member": learner_name, "teachers": teacher_names, "counts": counts}
-        self.generations_.append(record)
+        record = {"generation": generation, "member": lesson.members[learner].name, "counts": counts}
+        self.generations_.append(record | {"teachers": [lesson.members[t].name for t in teachers]})
         return lesson.workspace.put([*(known.examples if known else ()), *drawn])

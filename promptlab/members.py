@@ -16,7 +16,7 @@ from promptlab.class_scorer import SingleLabel
 from promptlab.classifier import PromptClassifier
 from promptlab.errors import DataError, PromptlabError, TuningError, VerbalizerError, shown
 from promptlab.estimator import TrainedEstimator
-from promptlab.fitting import Labelled
+from promptlab.fitting import Labelled, several_classes
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.jobs import Job, run
 from promptlab.member_jobs import RESULT, score_untrained, settings_of, train_member
@@ -115,40 +115,36 @@ class PVPMembers(SingleLabel):
                 )
         return pairs
 
-    def _members(self, workspace: Workspace, examples: Sequence[Example]) -> list[Member]:
+    def _members(self, workspace: Workspace, pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Member]:
         """All members, whose pairs fit their models and the examples.
 
         Args:
+            pairs: of ``_pairs``.
             examples: the labelled ones, which templates with demonstrations show.
 
         Raises:
             PromptlabError: naming the member that doesn't.
         """
-        pairs = self._pairs()
-        models = list(self.model) if isinstance(self.model, (list, tuple)) else [self.model] * len(pairs)
-        if len(models) != len(pairs):
-            raise TuningError(f"{len(models)} models for {len(pairs)} pairs; give one model, or one for each pair.")
+        backbones = map(workspace.keep, load_each(model_of_each(self.model, len(pairs))))
         shared = {f.name: getattr(self, f.name) for f in fields(TrainedEstimator) if f.name != "checkpoint_dir"}
         tuning, members = resolve_tuning(self.tuning), []
-        loaded: dict[Any, Any] = {}
-        for pair, model in zip(pairs, models):
-            known = model_key(model)
-            if known not in loaded:
-                loaded[known] = workspace.keep(load_backbone(model))
-            backbone = loaded[known]
-            for turn in range(self.repetitions):
-                own = f"{pair.name}/{turn + 1}" if self.repetitions > 1 else pair.name
-                settings = {**shared, "seed": self.seed + turn}
-                classifier = PromptClassifier(pair.template, pair.verbalizer, backbone, tuning, **settings)
-                members.append(Member(own, classifier))
+        for pair, backbone in zip(pairs, backbones):
+            classifiers = [
+                PromptClassifier(
+                    pair.template, pair.verbalizer, backbone, tuning, **{**shared, "seed": self.seed + turn}
+                )
+                for turn in range(self.repetitions)
+            ]
             try:
                 template = tuning.edit(pair.template.bind(examples, pair.verbalizer))
                 pair.verbalizer.build(backbone, template.slot)
                 for example in examples:
                     template.variants(example)
-                classifier.rows_seen(tuning, max(1, len(examples)), backbone.hidden_size)
+                classifiers[0].updates(tuning, max(1, len(examples)), backbone.hidden_size)
             except PromptlabError as error:
                 raise type(error)(f"member {pair.name!r}: {error}") from None
+            for number, classifier in enumerate(classifiers, start=1):
+                members.append(Member(f"{pair.name}/{number}" if len(classifiers) > 1 else pair.name, classifier))
         return members
 
     def _untrained_accuracies(self, members: Sequence[Member], train: str, workspace: Workspace, done: Any) -> Any:
@@ -196,6 +192,30 @@ def model_key(model: Any) -> Any:
     return id(model) if isinstance(model, Backbone) else str(model)
 
 
+def model_of_each(model: Any, n_pairs: int) -> list[Any]:
+    """The model of each pair.
+
+    Args:
+        model: one for all, or a list with one for each.
+
+    Raises:
+        TuningError: if there are more or fewer.
+    """
+    models = list(model) if isinstance(model, (list, tuple)) else [model] * n_pairs
+    if len(models) != n_pairs:
+        raise TuningError(f"{len(models)} models for {n_pairs} pairs; give one model, or one for each pair.")
+    return models
+
+
+def load_each(models: Sequence[Any]) -> list[Any]:
+    """The backbones of models, each loaded once, however often it comes."""
+    loaded: dict[Any, Any] = {}
+    for model in models:
+        if model_key(model) not in loaded:
+            loaded[model_key(model)] = load_backbone(model)
+    return [loaded[model_key(model)] for model in models]
+
+
 def check_classes(labelled: Labelled, classes: Sequence[str]) -> None:
     """Refuse labels that no member knows, and a training set of one class.
 
@@ -204,11 +224,7 @@ def check_classes(labelled: Labelled, classes: Sequence[str]) -> None:
         DataError: naming the only class.
     """
     labelled.targets(classes)
-    if len(labelled.classes) < 2:
-        raise DataError(
-            f"all {len(labelled.examples)} labels are {labelled.classes[0]!r}; members need examples of 2 classes or "
-            "more."
-        )
+    several_classes(labelled)
 
 
 def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[str, ...]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from promptlab.class_scorer import SingleLabel
-from promptlab.errors import DataError
-from promptlab.fitting import Labelled, Objective, Training
+from promptlab.fitting import Labelled, Objective, Training, several_classes
 from promptlab.text_estimator import TextEstimator
 
 
@@ -39,10 +38,6 @@ class TextClassifier(SingleLabel, TextEstimator):
             training: with a label or a distribution over the classes for each example.
             objective: what is minimised, if not the head's loss.
         """
-        names = training.classes
-        if len(names) < 2:
-            count = len(training.examples)
-            raise DataError(f"all {count} labels are {names[0]!r}; a classifier needs examples of 2 classes or more.")
-        verbalizer = self._verbalizer(names)
+        verbalizer = self._verbalizer(several_classes(training))
         training.targets(verbalizer.classes)  # an unknown label is told before the model is loaded
         return self._fit(verbalizer, training, dev, objective=objective)

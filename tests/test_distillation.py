@@ -477,7 +477,7 @@ def test_every_generation_learns_from_labelled_texts_and_balanced_draws_with_har
 def test_what_a_member_learns_from_does_not_depend_on_its_own_scores(make, tmp_path):
     ipet = make(IPET)
     with ipet._workspace() as workspace:
-        members = ipet._members(workspace, [])
+        members = ipet._members(workspace, ipet._pairs(), [])
         chunks = workspace.put_chunks(Example({"text_a": text}) for text in UNLABELLED)
         lesson = Lesson(workspace, members, Labelled.of(TEXTS, LABELS), False, None, chunks, np.ones(2), None)
         ipet.generations_ = []
