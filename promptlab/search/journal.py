@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from promptlab.errors import SearchError
 from promptlab.files import atomic_file
 from promptlab.interfaces import Backbone
 from promptlab.search.task import SearchTask
+from promptlab.types import Example
 from promptlab.workspace import identity
 
 
@@ -84,8 +85,8 @@ def identity_of(task: SearchTask, **settings: Any) -> dict[str, Any]:
         "seed": task.seed,
         "max_length": task.max_length,
         "label_words": {name: list(words) for name, words in task.label_words.items()},
-        "train": _digest(task.train),
-        "dev": _digest(task.dev),
+        "train": digest_of(task.train),
+        "dev": digest_of(task.dev),
         **plain_settings(settings),
     }
 
@@ -103,6 +104,7 @@ def _known_by(name: str, backbone: Any) -> dict[str, str]:
     return {name: backbone.name, f"{name}_weights": identity(backbone)}
 
 
-def _digest(examples: Any) -> str:
+def digest_of(examples: Iterable[Example]) -> str:
+    """A hash of examples and their labels."""
     rows = [[dict(example.fields), example.label] for example in examples]
     return hashlib.sha256(json.dumps(rows, default=str, sort_keys=True).encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from promptlab.parts import resolve_verbalizer
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATE_SEARCHES
 from promptlab.search.diversity import check_choice, top_n
-from promptlab.search.journal import journal_of, plain_settings
+from promptlab.search.journal import digest_of, journal_of, plain_settings
 from promptlab.search.ranking import RANKINGS, RankedTemplate, Ranking, rank_templates, with_searched_words
 from promptlab.search.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch, check_examples
 from promptlab.types import AnswerSlot, Example
@@ -115,7 +115,8 @@ def search_templates(
         raise SearchError(f"searched_words={searched_words!r} must be 0 (none) or above.")
     search = _engine(engine, budget, settings or {})
     chosen = RANKINGS[budget] if ranking is None else ranking
-    train, held_out = _split(Labelled.of(X, y), dev, seed)
+    given = None if dev is None else Labelled.of(*dev).examples
+    train, held_out = _split(Labelled.of(X, y), given, seed)
     words = _label_words(verbalizer)
     backbone = load_backbone(model).to(resolve_device(device))
     label_word_ids(words, backbone, AnswerSlot(1, at_start=False))
@@ -139,8 +140,8 @@ def search_templates(
         "revision": backbone.revision,
         "train": len(train),
         "dev": len(held_out),
-        "dev_from_train": dev is None,
-        "dev_left_out": 0 if dev is None else len(Labelled.of(*dev).examples) - len(held_out),
+        "dev_from_train": given is None,
+        "dev_left_out": 0 if given is None else len(given) - len(held_out),
     }
     return Leaderboard(top_n(ranked, task, top, diversity=diversity), ranked, task, about)
 
@@ -156,23 +157,18 @@ def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, An
     return search
 
 
-def _split(given: Labelled, dev: tuple[Any, Any] | None, seed: int) -> tuple[list[Example], list[Example]]:
+def _split(given: Labelled, dev: Sequence[Example] | None, seed: int) -> tuple[list[Example], list[Example]]:
     if dev is None:
         try:
             first, second = halves(given.labels, seed=seed)
         except DataError as error:
             raise DataError(f"no dev set was given, and none can be made: {error}") from None
         return [given.examples[i] for i in first], [given.examples[i] for i in second]
-    held_out = Labelled.of(*dev).examples
-    known = set(map(_key_of, given.examples))
-    unseen = [example for example in held_out if _key_of(example) not in known]
+    known = {digest_of([example]) for example in given.examples}
+    unseen = [example for example in dev if digest_of([example]) not in known]
     if not unseen:
-        raise DataError(f"all {len(held_out)} dev examples are training examples, too; choose by others, or by none.")
+        raise DataError(f"all {len(dev)} dev examples are training examples, too; choose by others, or by none.")
     return given.examples, unseen
-
-
-def _key_of(example: Example) -> str:
-    return json.dumps([dict(example.fields), example.label], sort_keys=True, default=str)
 
 
 def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:
@@ -204,19 +200,19 @@ def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> lis
         found = search.search(task)
     else:
         journal = journal_of(folder / "found.json", task, engine=type(search).__name__)
-        rows = journal.once(_key(search), lambda: [vars(one) for one in search.search(task, state=folder / "engine")])
+        loaded = _with_model(search)
+        key = json.dumps(plain_settings(vars(loaded)), sort_keys=True)
+        rows = journal.once(key, lambda: [vars(one) for one in loaded.search(task, state=folder / "engine")])
         found = [FoundTemplate(**{**row, "label_words": _tuples(row["label_words"])}) for row in rows]
     if not found:
         raise SearchError(f"engine {type(search).__name__} found no template; give it more examples or candidates.")
     return found
 
 
-def _key(search: TemplateSearch) -> str:
-    """An engine's settings; the model that it names, too, counts by what it is."""
-    settings = dict(vars(search))
-    if settings.get("generator") is not None:
-        settings["generator"] = load_backbone(settings["generator"])
-    return json.dumps(plain_settings(settings), sort_keys=True)
+def _with_model(search: TemplateSearch) -> TemplateSearch:
+    """An engine whose generator is loaded, so that it counts by what it is."""
+    generator = getattr(search, "generator", None)
+    return search if generator is None else replace(search, generator=load_backbone(generator))  # type: ignore[type-var]
 
 
 def _tuples(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
