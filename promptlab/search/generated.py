@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from promptlab.errors import BackboneError, SearchError, TemplateError, UnknownNameError, VerbalizerError
 from promptlab.parts import fresh_backbone
 from promptlab.search.gap_vocabulary import GapVocabulary
+from promptlab.search.journal import Journal, journal_of
 from promptlab.search.task import COMPARED, FoundTemplate, SearchTask, check_examples, drawn_examples
 from promptlab.templates.filters import strip_punctuation
 from promptlab.templates.manual import ManualTemplate
@@ -149,6 +151,47 @@ def writer_of(generator: Any, task: SearchTask, kind: Any, need: str) -> Any:
 def vocabulary_of(writer: Any, task: SearchTask) -> GapVocabulary:
     """The writer's tokens without the label words."""
     return GapVocabulary(writer, {word for row in task.label_words.values() for word in row})
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What an engine writes with.
+
+    Args:
+        rows: the examples that are read, with their label words.
+        writer: a copy of the model that writes.
+        said: where its templates come from; plain JSON.
+        journal: of what is finished.
+    """
+
+    task: SearchTask
+    rows: Sequence[Answered]
+    writer: Any
+    vocabulary: GapVocabulary
+    said: Mapping[str, Any]
+    journal: Journal
+
+    @classmethod
+    def begin(cls, search: Any, task: SearchTask, state: Path | None, *, engine: str, kind: Any, need: str) -> Writing:
+        """With the settings ``generator`` and ``examples`` of an engine.
+
+        Args:
+            state: folder for what an interrupted search goes on from.
+            kind, need: as for ``writer_of``.
+
+        Raises:
+            SearchError: if examples or generator can't be used, or the folder belongs to another search.
+        """
+        rows = answered(task, search.examples)
+        writer = writer_of(search.generator, task, kind, need)
+        said = about(search, engine, writer, task)
+        journal = journal_of(state and state / "finished.json", task, **said | {"generator": writer})
+        return cls(task, rows, writer, vocabulary_of(writer, task), said, journal)
+
+    def encoded(self, source: str, max_length: int | None, *, answer_length: int = 1) -> list[Encoded]:
+        """A template's prompts for the examples as the writer reads them."""
+        examples = [row.example for row in self.rows]
+        return encoded(self.writer, source, examples, max_length, answer_length=answer_length)
 
 
 def check_exact(texts: Iterable[Sequence[int]], writer: Any) -> None:

@@ -13,24 +13,18 @@ from torch import Tensor
 
 from promptlab.backbones.seq2seq import BartBackbone, T5Backbone
 from promptlab.errors import SearchError
-from promptlab.search.gap_vocabulary import GapVocabulary
 from promptlab.search.generated import (
     Answered,
     Candidate,
     Layout,
-    about,
-    answered,
-    encoded,
+    Writing,
     found,
     layouts,
     normalised,
     one_token,
-    vocabulary_of,
-    writer_of,
 )
 from promptlab.search.infilling import Infill, InfillReader
 from promptlab.search.joint_beam import State, joint_beam
-from promptlab.search.journal import journal_of
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.types import Encoded
 
@@ -84,24 +78,18 @@ class InfillSearch(TemplateSearch):
         return int(writer.max_length)
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
-        rows = answered(task, self.examples)
-        writer = writer_of(self.generator, task, self.kind, self.need)
-        vocabulary = vocabulary_of(writer, task)
-        said = about(self, self.engine, writer, task)
-        journal = journal_of(state and state / "finished.json", task, **said | {"generator": writer})
+        writing = Writing.begin(self, task, state, engine=self.engine, kind=self.kind, need=self.need)
         groups = []
         for layout in layouts(task, lead="."):
-            states = journal.once(layout.name, partial(self._written, task, rows, layout, writer, vocabulary))
-            groups.append(self._candidates(layout, states, vocabulary, said))
+            states = writing.journal.once(layout.name, partial(self._written, writing, layout))
+            groups.append(self._candidates(writing, layout, states))
         return found(task, groups, self.engine, self.keep)
 
-    def _written(
-        self, task: SearchTask, rows: Sequence[Answered], layout: Layout, writer: Any, vocabulary: GapVocabulary
-    ) -> list[State]:
-        room = min(task.max_length or writer.max_length, writer.max_length)
+    def _written(self, writing: Writing, layout: Layout) -> list[State]:
+        writer, rows, vocabulary = writing.writer, writing.rows, writing.vocabulary
+        room = min(writing.task.max_length or writer.max_length, writer.max_length)
         longest_word = max(len(writer.token_ids(row.word)) for row in rows)
-        room = min(room - longest_word - 1, self.room(writer))
-        prompts = encoded(writer, layout.open(), [row.example for row in rows], room)
+        prompts = writing.encoded(layout.open(), min(room - longest_word - 1, self.room(writer)))
         reader = InfillReader(writer, self.infills(writer, rows, prompts), self.beam)
 
         def allowed(state: State) -> Tensor:
@@ -110,15 +98,13 @@ class InfillSearch(TemplateSearch):
 
         return joint_beam(reader, allowed, n_gaps=GAPS, width=self.beam, longest=self.longest)
 
-    def _candidates(
-        self, layout: Layout, states: Sequence[Any], vocabulary: GapVocabulary, said: dict[str, Any]
-    ) -> list[Candidate]:
-        candidates = []
+    def _candidates(self, writing: Writing, layout: Layout, states: Sequence[Any]) -> list[Candidate]:
+        vocabulary, candidates = writing.vocabulary, []
         for tokens, score in states:
             gaps = State(tuple(tokens)).gaps[:GAPS]
             if all(vocabulary.is_exact(gap) for gap in gaps):
                 first, second = (normalised(vocabulary.text(gap)) for gap in gaps)
-                origin = {**said, "layout": layout.name, "gap_lengths": list(map(len, gaps)), "log_prob": score}
+                origin = {**writing.said, "layout": layout.name, "gap_lengths": list(map(len, gaps)), "log_prob": score}
                 candidates.append(Candidate(layout.template(first, second), score, origin))
         return candidates
 

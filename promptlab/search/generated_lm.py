@@ -10,23 +10,17 @@ from typing import Any, ClassVar
 
 from promptlab.backbones.causal import CausalBackbone
 from promptlab.search.continuing import ContinuationReader
-from promptlab.search.gap_vocabulary import GLUED, GapVocabulary
+from promptlab.search.gap_vocabulary import GLUED
 from promptlab.search.generated import (
-    Answered,
     Candidate,
     Layout,
-    about,
-    answered,
+    Writing,
     check_exact,
-    encoded,
     escaped,
     found,
     one_token,
-    vocabulary_of,
-    writer_of,
 )
 from promptlab.search.joint_beam import State, beam_of_each_length
-from promptlab.search.journal import journal_of
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 
 ENGINE = "lm"
@@ -67,59 +61,45 @@ class CausalTemplates(TemplateSearch):
         check_positive(self, "beam", "keep", "longest", "examples")
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
-        rows = answered(task, self.examples)
-        writer = writer_of(self.generator, task, CausalBackbone, "a causal one such as smollm2")
-        vocabulary = vocabulary_of(writer, task)
-        said = about(self, ENGINE, writer, task)
+        need = "a causal one such as smollm2"
+        writing = Writing.begin(self, task, state, engine=ENGINE, kind=CausalBackbone, need=need)
         layout = self._layout(task)
-        journal = journal_of(state and state / "finished.json", task, **said | {"generator": writer})
-        states = journal.once(layout.name, partial(self._written, task, rows, layout, writer, vocabulary))
-        return found(task, [self._candidates(task, rows, layout, states, writer, vocabulary, said)], ENGINE, self.keep)
+        states = writing.journal.once(layout.name, partial(self._written, writing, layout))
+        return found(task, [self._candidates(writing, layout, states)], ENGINE, self.keep)
 
     def _layout(self, task: SearchTask) -> Layout:
         text = " ".join(f"{{{{ {name} | upper_first }}}}" for name in task.fields)
         is_joined = not self.lead_in or self.lead_in[0] in GLUED or self.lead_in[0].isspace()
         return Layout("text-first", text + " " * (not is_joined) + escaped(self.lead_in))
 
-    def _prompts(self, task: SearchTask, rows: Sequence[Answered], source: str, writer: Any, n: int) -> list[list[int]]:
+    def _prompts(self, writing: Writing, source: str, n: int) -> list[list[int]]:
         """Token ids up to the mask, with room for ``n`` more before the label word."""
-        window = getattr(writer.model.config, "sliding_window", None)
-        room = min(limit for limit in (task.max_length, writer.max_length, window) if limit is not None)
-        prompts = encoded(writer, source, [row.example for row in rows], room, answer_length=n + 1)
-        return [prompt.input_ids.tolist() for prompt in prompts]
+        window = getattr(writing.writer.model.config, "sliding_window", None)
+        limits = (writing.task.max_length, writing.writer.max_length, window)
+        room = min(limit for limit in limits if limit is not None)
+        return [prompt.input_ids.tolist() for prompt in writing.encoded(source, room, answer_length=n + 1)]
 
-    def _written(
-        self, task: SearchTask, rows: Sequence[Answered], layout: Layout, writer: Any, vocabulary: GapVocabulary
-    ) -> list[State]:
-        prompts = self._prompts(task, rows, layout.open(), writer, self.longest)
-        answers = [one_token(row.word, writer) for row in rows]
-        reader = ContinuationReader(writer, prompts, answers, self.beam)
+    def _written(self, writing: Writing, layout: Layout) -> list[State]:
+        prompts = self._prompts(writing, layout.open(), self.longest)
+        answers = [one_token(row.word, writing.writer) for row in writing.rows]
+        reader = ContinuationReader(writing.writer, prompts, answers, self.beam)
         return beam_of_each_length(
             reader,
-            lambda state: vocabulary.allowed(state.gaps[-1], vocabulary.starts),
+            lambda state: writing.vocabulary.allowed(state.gaps[-1], writing.vocabulary.starts),
             width=self.beam,
             longest=self.longest,
         )
 
-    def _candidates(
-        self,
-        task: SearchTask,
-        rows: Sequence[Answered],
-        layout: Layout,
-        states: Sequence[Any],
-        writer: Any,
-        vocabulary: GapVocabulary,
-        said: dict[str, Any],
-    ) -> list[Candidate]:
+    def _candidates(self, writing: Writing, layout: Layout, states: Sequence[Any]) -> list[Candidate]:
         """Those whose prompts are read as they were when they were written."""
-        prompts = self._prompts(task, rows, layout.open(), writer, self.longest)
+        prompts = self._prompts(writing, layout.open(), self.longest)
         candidates, kept = [], []
         for tokens, score in states:
             gap = State(tuple(tokens)).gaps[0]
-            source = layout.template(vocabulary.text(gap))
-            if self._prompts(task, rows, source, writer, self.longest - len(gap)) == [[*ids, *gap] for ids in prompts]:
-                origin = {**said, "layout": layout.name, "gap_lengths": [len(gap)], "log_prob": score}
+            source = layout.template(writing.vocabulary.text(gap))
+            if self._prompts(writing, source, self.longest - len(gap)) == [[*ids, *gap] for ids in prompts]:
+                origin = {**writing.said, "layout": layout.name, "gap_lengths": [len(gap)], "log_prob": score}
                 candidates.append(Candidate(source, score / (len(gap) + 1), origin))
                 kept.append(gap)
-        check_exact(kept, writer)
+        check_exact(kept, writing.writer)
         return candidates

@@ -15,23 +15,18 @@ from tqdm.auto import tqdm
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.errors import SearchError
 from promptlab.search.gap_filling import GapFiller
-from promptlab.search.gap_vocabulary import MARK, GapVocabulary
+from promptlab.search.gap_vocabulary import MARK
 from promptlab.search.generated import (
-    Answered,
     Candidate,
     Layout,
-    about,
-    answered,
+    Writing,
     check_exact,
-    encoded,
     found,
     is_one_token,
     layouts,
     one_token,
-    vocabulary_of,
-    writer_of,
 )
-from promptlab.search.journal import Journal, journal_of
+from promptlab.search.journal import Journal
 from promptlab.search.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 from promptlab.types import Encoded
 
@@ -80,20 +75,17 @@ class MaskedTemplates(TemplateSearch):
             )
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
-        rows = answered(task, self.examples)
-        writer = writer_of(self.generator, task, MaskedBackbone, "a masked one such as minilm")
-        for row in rows:
-            one_token(row.word, writer)  # else an error
-        vocabulary = vocabulary_of(writer, task)
-        said = about(self, ENGINE, writer, task)
-        journal = journal_of(state and state / "finished.json", task, **said | {"generator": writer})
+        need = "a masked one such as minilm"
+        writing = Writing.begin(self, task, state, engine=ENGINE, kind=MaskedBackbone, need=need)
+        for row in writing.rows:
+            one_token(row.word, writing.writer)  # else an error
         groups = []
         for layout in layouts(task):
-            plans = [Plan(task, rows, layout, gaps, writer, vocabulary) for gaps in self._gaps()]
-            groups.append(self._texts([plan for plan in plans if plan.is_possible], journal))
+            plans = [Plan(writing, layout, gaps) for gaps in self._gaps()]
+            groups.append(self._texts([plan for plan in plans if plan.is_possible], writing.journal))
         if self.before + self.after:
-            check_exact([tokens for texts in groups for _, _, tokens, _ in texts], writer)
-        return found(task, [self._candidates(texts, journal, said) for texts in groups], ENGINE, self.keep)
+            check_exact([tokens for texts in groups for _, _, tokens, _ in texts], writing.writer)
+        return found(task, [self._candidates(texts, writing) for texts in groups], ENGINE, self.keep)
 
     def _texts(self, plans: Sequence[Plan], journal: Journal) -> list[Text]:
         return [
@@ -102,13 +94,13 @@ class MaskedTemplates(TemplateSearch):
             for score, tokens, source in journal.once(plan.name, partial(plan.texts, self.beam))
         ]
 
-    def _candidates(self, texts: Sequence[Text], journal: Journal, said: dict[str, Any]) -> list[Candidate]:
+    def _candidates(self, texts: Sequence[Text], writing: Writing) -> list[Candidate]:
         survivors = sorted(texts, key=lambda text: (-text[0], text[1]))[: self.survivors]
         candidates = []
         for score, source, tokens, plan in tqdm(survivors, desc=f"{ENGINE}: scores", leave=False, disable=None):
-            total = journal.once(f"{plan.name}: {source}", partial(plan.score, tokens))
+            total = writing.journal.once(f"{plan.name}: {source}", partial(plan.score, tokens))
             origin = {"layout": plan.layout.name, "gap_lengths": list(plan.gaps), "log_prob": total, "written": score}
-            candidates.append(Candidate(source, total, said | origin))
+            candidates.append(Candidate(source, total, {**writing.said, **origin}))
         return candidates
 
     def _gaps(self) -> list[tuple[int, int]]:
@@ -119,12 +111,9 @@ class MaskedTemplates(TemplateSearch):
 class Plan:
     """Gaps of certain lengths in a layout, and the examples around them."""
 
-    task: SearchTask
-    rows: Sequence[Answered]
+    writing: Writing
     layout: Layout
     gaps: tuple[int, int]
-    writer: Any
-    vocabulary: GapVocabulary
 
     @property
     def name(self) -> str:
@@ -137,8 +126,9 @@ class Plan:
 
     @cached_property
     def filler(self) -> GapFiller:
-        words = [self.writer.token_ids(row.word, at_start=self.begins_with_answer)[0] for row in self.rows]
-        return GapFiller(self.writer, self.prompts, words, self.gaps)
+        writer, at_start = self.writing.writer, self.begins_with_answer
+        words = [writer.token_ids(row.word, at_start=at_start)[0] for row in self.writing.rows]
+        return GapFiller(writer, self.prompts, words, self.gaps)
 
     @property
     def begins_with_answer(self) -> bool:
@@ -147,7 +137,8 @@ class Plan:
 
     @property
     def is_possible(self) -> bool:
-        return all(is_one_token(row.word, self.writer, at_start=self.begins_with_answer) for row in self.rows)
+        writer, at_start = self.writing.writer, self.begins_with_answer
+        return all(is_one_token(row.word, writer, at_start=at_start) for row in self.writing.rows)
 
     def texts(self, beam: int) -> list[tuple[float, tuple[int, ...], str]]:
         """Mean log-probability a token, tokens and template of the best texts whose prompts are read as written."""
@@ -166,17 +157,19 @@ class Plan:
         first, second = tokens[: self.gaps[0]], tokens[self.gaps[0] :]
         gap, length = (first, self.gaps[0]) if len(tokens) < self.gaps[0] else (second, self.gaps[1])
         begins = not self.layout.before and not tokens and self.gaps[0] > 0  # the input
-        mask = self.vocabulary.allowed(gap, self.vocabulary.first_words if begins else self.vocabulary.starts)
-        if length > 1 and len(gap) == length - 1 and self.vocabulary.is_only_marks(gap):
-            mask = mask & (self.vocabulary.kinds != MARK)
+        vocabulary = self.writing.vocabulary
+        mask = vocabulary.allowed(gap, vocabulary.first_words if begins else vocabulary.starts)
+        if length > 1 and len(gap) == length - 1 and vocabulary.is_only_marks(gap):
+            mask = mask & (vocabulary.kinds != MARK)
         return mask
 
     def source(self, tokens: Sequence[int]) -> str:
         first, second = tokens[: self.gaps[0]], tokens[self.gaps[0] :]
-        return self.layout.template(self.vocabulary.text(first), self.vocabulary.text(second))
+        vocabulary = self.writing.vocabulary
+        return self.layout.template(vocabulary.text(first), vocabulary.text(second))
 
     def _encoded(self, source: str) -> list[Encoded]:
-        return encoded(self.writer, source, [row.example for row in self.rows], self.task.max_length)
+        return self.writing.encoded(source, self.writing.task.max_length)
 
     def _written(self, tokens: Sequence[int]) -> list[list[int]]:
         """The prompts' ids with the tokens in the gaps."""
