@@ -4,6 +4,7 @@ import itertools
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -137,6 +138,28 @@ def test_autoprompt_takes_the_words_along_the_direction_that_separates_the_class
     found = autoprompt(evidence(states, [0, 0, 1, 1]), words=1)[0]
 
     assert found.label_words == {"a": ("one",), "b": ("two",)}
+
+
+def test_autoprompt_is_not_led_to_rare_words_by_a_classifier_that_fits_every_example():
+    rng = np.random.default_rng(0)
+    targets = [0, 1] * 50
+    states = rng.normal(size=(100, 3)) * [1.0, 1.0, 0.01]  # the last feature has few words, and they are rare
+    states[:, 0] += np.where(np.array(targets) == 0, 1.0, -1.0)
+    states[:, 2] += np.where(np.array(targets) == 0, 0.02, -0.02)  # tells nearly all apart, at a hundredth of the size
+    rows = [[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.9], [0.0, -1.0, -0.9]]
+    mixed = replace(
+        evidence(states.astype(np.float32).tolist(), targets),
+        weight=torch.tensor(rows),
+        bias=torch.zeros(4),
+        words=WORDS[:4],
+    )
+
+    found = autoprompt(mixed, words=1)
+
+    assert found[0].label_words == {"a": (WORDS[0],), "b": (WORDS[1],)}
+    assert [one.score for one in found] == sorted([one.score for one in found], reverse=True)
+    right = [(0 if state[0] > -state[0] else 1) == target for state, target in zip(states, targets)]
+    assert found[0].score == pytest.approx(sum(right) / 100)
 
 
 @pytest.mark.minilm
