@@ -5,9 +5,9 @@
 
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
 and 16 dev examples a class and keeps what it finds; ``zero-shot`` chooses among it by dev and scores on test;
-``fine-tuned`` trains with the template that was chosen so. With the ``pool``, AutoPrompt begins with the words of the
-library's template and one label word a class, and searches with all training sentences of SST-2 but 500, which choose;
-the model stays frozen.
+``fine-tuned`` trains with the template that was chosen so. With the ``pool``, all training sentences of SST-2 but 500,
+which choose, AutoPrompt first finds label words for the library's template, then triggers in place of its words; the
+model stays frozen.
 Finished runs are kept in results/templates.json; the tables go to results/templates.md.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,22 @@ from tuning import data, loaded
 from promptlab import PromptClassifier
 from promptlab.library import template_entry, verbalizer_entry
 from promptlab.registry import TEMPLATE_SEARCHES
+from promptlab.search.label_words import search_words
 from promptlab.search.ranking import Ranking, rank_templates
 from promptlab.search.task import FoundTemplate, SearchTask
 
 TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
-ONE_WORD = "library, great / terrible"
-POOL = "autoprompt (pool), great / terrible"
-ON_SST2 = (ONE_WORD, POOL)  # what runs on SST-2 alone, with one word a class
+POOL_WORDS = "library, label words from the pool"
+POOL = "autoprompt: label words and triggers from the pool"
+ON_POOL = (POOL_WORDS, POOL)  # on SST-2 alone
+WORDS = (3, 10, 20)  # label words a class, of which dev chooses
 ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, settings
     "library": ("", {}),
     "heuristic": ("heuristic", {}),
     "autoprompt": ("autoprompt", {}),
     "masked-lm (minilm)": ("masked-lm", {"beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8}),
     "lm (smollm2)": ("lm", {"generator": "smollm2"}),
-    ONE_WORD: ("", {}),
+    POOL_WORDS: ("", {}),
     POOL: (
         "autoprompt",
         {
@@ -58,49 +61,64 @@ STATES = RESULTS / "templates"  # from which an interrupted search goes on
 
 def task_of(task: str, engine: str, seed: int, folder: Path, device: str) -> tuple[SearchTask, Any]:
     """What is searched for, and the test rows."""
-    train, dev, test = data("sst2-all" if engine == POOL else task, seed, folder)
-    words = dict(verbalizer_entry("sst2/great-terrible" if engine in ON_SST2 else task).label_words)
+    train, dev, test = data("sst2-all" if engine in ON_POOL else task, seed, folder)
+    words = dict(verbalizer_entry(task).label_words)
     return SearchTask(train, dev, words, loaded(MODEL).to(device), seed, MAX_LENGTH), test
 
 
 def find(task: str, engine: str, seed: int, folder: Path, device: str, budget: str) -> dict[str, Any]:
+    start = time.perf_counter()
     what, _ = task_of(task, engine, seed, folder, device)
     kind, settings = ENGINES[engine]
-    start = time.perf_counter()
+    if engine in ON_POOL:
+        what = replace(what, label_words=words_of_pool(folder, device))
     if kind:
         search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **settings)
-        state = STATES / f"{task}-{kind}-{seed}-{engine in ON_SST2}"
+        state = STATES / f"{task}-{kind}-{seed}-{engine in ON_POOL}"
         found = [[one.template, one.score] for one in search.search(what, state=state)]
     else:
         found = [[template_entry(task).template, 0.0]]
-    return {"found": found, "seconds": time.perf_counter() - start, "device": device}
+    seconds = time.perf_counter() - start
+    return {"found": found, "words": what.label_words, "seconds": seconds, "device": device}
 
 
-def zero_shot(task: str, engine: str, seed: int, folder: Path, device: str, found: list[Any]) -> dict[str, Any]:
+@functools.cache
+def words_of_pool(folder: Path, device: str) -> dict[str, tuple[str, ...]]:
+    """AutoPrompt's label words for the library's template, as many a class as are best on dev."""
+    what, _ = task_of("sst2", POOL, SEEDS[0], folder, device)
+    template, place = template_entry("sst2").template, {"device": device, "seed": SEEDS[0]}
+    settings: dict[str, Any] = {"engine": "autoprompt", "max_length": MAX_LENGTH, **place}
+    found = [search_words(template, what.train, model=what.backbone, words=n, **settings)[0] for n in WORDS]
+    return max((dict(one.label_words) for one in found), key=lambda words: frozen(template, words, what, what.dev))
+
+
+def frozen(template: str, words: Mapping[str, Any], what: SearchTask, rows: Any) -> float:
+    """Accuracy of the model as it is."""
+    settings: dict[str, Any] = {"max_length": MAX_LENGTH, "seed": what.seed, **placed(what.backbone.model.device.type)}
+    return accuracy(PromptClassifier(template, words, what.backbone, "none", **settings), rows)
+
+
+def zero_shot(task: str, engine: str, seed: int, folder: Path, device: str, run: Mapping[str, Any]) -> dict[str, Any]:
     """The template that is best on dev with the untrained model, on test."""
     what, test = task_of(task, engine, seed, folder, device)
-    best = rank_templates(candidates(found, engine, what), what, Ranking(rounds=()))[0].found
-    settings: dict[str, Any] = {"max_length": MAX_LENGTH, "seed": seed, **placed(device)}
-    classifier = PromptClassifier(best.template, what.label_words, what.backbone, "none", **settings)
-    return {"accuracy": accuracy(classifier, test), "template": best.template, "device": device}
+    what = replace(what, label_words=run.get("words", what.label_words))
+    found = [FoundTemplate(text, engine, value, what.label_words) for text, value in run["found"][:50]]
+    template = rank_templates(found, what, Ranking(rounds=()))[0].found.template
+    return {"accuracy": frozen(template, what.label_words, what, test), "template": template, "device": device}
 
 
-def fine_tuned(task: str, engine: str, seed: int, folder: Path, device: str, template: str) -> dict[str, Any]:
-    """A template, the model fine-tuned with it, on test."""
+def fine_tuned(task: str, engine: str, seed: int, folder: Path, device: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The template that was chosen so, the model fine-tuned with it, on test."""
     what, test = task_of(task, engine, seed, folder, device)
     settings: dict[str, Any] = {"max_length": MAX_LENGTH, "seed": seed, **placed(device)}
-    classifier = PromptClassifier(template, what.label_words, what.backbone, "full", **settings)
+    classifier = PromptClassifier(run["template"], what.label_words, what.backbone, "full", **settings)
     classifier.fit(what.train, eval_set=(what.dev, None))
-    return {"accuracy": accuracy(classifier, test), "template": template, "device": device}
+    return {"accuracy": accuracy(classifier, test), "template": run["template"], "device": device}
 
 
-def candidates(found: list[Any], engine: str, what: SearchTask) -> list[FoundTemplate]:
-    return [FoundTemplate(text, engine, value, what.label_words) for text, value in found[:50]]
-
-
-SCORES: Mapping[str, tuple[Callable[..., dict[str, Any]], str, str]] = {  # what it takes, of which runs
-    "zero-shot": (zero_shot, "find", "found"),
-    "fine-tuned": (fine_tuned, "zero-shot", "template"),
+SCORES: Mapping[str, tuple[Callable[..., dict[str, Any]], str]] = {  # what goes on from which runs
+    "zero-shot": (zero_shot, "find"),
+    "fine-tuned": (fine_tuned, "zero-shot"),
 }
 
 
@@ -122,8 +140,9 @@ def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in % (872, 1,000 and 277 rows), mean (standard deviation) over those of the splits "
         f"{', '.join(map(str, SEEDS))} that have run; 16 training and 16 dev examples a class, which also choose the "
-        f"template, zero-shot; label words are the library's, five a class on SST-2; model {MODEL}, float32. Pool: the "
-        "search begins with the library's template and has 6,420 training and 500 dev sentences; the model is frozen. "
+        f"template, zero-shot; label words are the library's, five a class on SST-2; model {MODEL}, float32. Pool: "
+        "6,420 training and 500 dev sentences, from which AutoPrompt finds label words for the library's template, "
+        "then triggers in place of its words; the model is frozen. "
         "masked-lm has a beam of 3 and gaps of 3 and 1 tokens. "
         f"What autoprompt found for the splits 13 and 21 it found on {GPU}."
     )
@@ -145,7 +164,7 @@ def main() -> None:
         for seed in options.seeds
         for task in options.tasks
         for engine in options.engines
-        if engine not in ON_SST2 or (task == "sst2" and options.what != "fine-tuned")
+        if engine not in ON_POOL or (task == "sst2" and options.what != "fine-tuned")
     ]
     place = (options.folder, options.device)
     if options.what == "find":
@@ -154,10 +173,10 @@ def main() -> None:
             for task, engine, seed in runs
         ]
     else:
-        call, source, name = SCORES[options.what]
+        call, source = SCORES[options.what]
         known = stored("templates")
         jobs = [
-            (f"{options.what}/{task}/{engine}/{seed}", functools.partial(call, task, engine, seed, *place, row[name]))
+            (f"{options.what}/{task}/{engine}/{seed}", functools.partial(call, task, engine, seed, *place, row))
             for task, engine, seed in runs
             if (row := known.get(f"{source}/{task}/{engine}/{seed}"))
         ]
