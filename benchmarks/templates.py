@@ -31,29 +31,30 @@ from promptlab.search.ranking import Ranking, rank_templates
 from promptlab.search.task import FoundTemplate, SearchTask
 
 TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
-POOL_WORDS = "library, label words from the pool"
-POOL = "autoprompt: label words and triggers from the pool"
-ON_POOL = (POOL_WORDS, POOL)  # on SST-2 alone
+ONE_WORD, ONE_WORD_POOL = "library, great / terrible", "autoprompt (pool), great / terrible"
+POOL_WORDS, POOL = "library, label words from the pool", "autoprompt: label words and triggers from the pool"
+ON_POOL = (ONE_WORD_POOL, POOL_WORDS, POOL)
+ON_SST2 = (ONE_WORD, *ON_POOL)  # what runs on SST-2 alone, not fine-tuned
 WORDS = (3, 10, 20)  # label words a class, of which dev chooses
+TRIGGERS = {  # in place of the words of the library's template
+    "template": "{{ text_a }} {{ trigger(6) }} {{ mask }}.",
+    "start": "all in all , it was",
+    "iterations": 8,
+    "candidates": 6,
+    "examples": 1024,  # with 192 a step can't tell small gains from luck, and the trigger drifts
+    "loss": "classes",
+    "metric": "loss",
+}
 ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, settings
     "library": ("", {}),
     "heuristic": ("heuristic", {}),
     "autoprompt": ("autoprompt", {}),
     "masked-lm (minilm)": ("masked-lm", {"beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8}),
     "lm (smollm2)": ("lm", {"generator": "smollm2"}),
+    ONE_WORD: ("", {}),
+    ONE_WORD_POOL: ("autoprompt", TRIGGERS),
     POOL_WORDS: ("", {}),
-    POOL: (
-        "autoprompt",
-        {
-            "template": "{{ text_a }} {{ trigger(6) }} {{ mask }}.",
-            "start": "all in all , it was",
-            "iterations": 8,
-            "candidates": 6,
-            "examples": 1024,  # with 192 a step can't tell small gains from luck, and the trigger drifts
-            "loss": "classes",
-            "metric": "loss",
-        },
-    ),
+    POOL: ("autoprompt", TRIGGERS),
 }
 MAX_LENGTH = 128
 STATES = RESULTS / "templates"  # from which an interrupted search goes on
@@ -62,7 +63,7 @@ STATES = RESULTS / "templates"  # from which an interrupted search goes on
 def task_of(task: str, engine: str, seed: int, folder: Path, device: str) -> tuple[SearchTask, Any]:
     """What is searched for, and the test rows."""
     train, dev, test = data("sst2-all" if engine in ON_POOL else task, seed, folder)
-    words = dict(verbalizer_entry(task).label_words)
+    words = dict(verbalizer_entry("sst2/great-terrible" if engine in (ONE_WORD, ONE_WORD_POOL) else task).label_words)
     return SearchTask(train, dev, words, loaded(MODEL).to(device), seed, MAX_LENGTH), test
 
 
@@ -70,11 +71,11 @@ def find(task: str, engine: str, seed: int, folder: Path, device: str, budget: s
     start = time.perf_counter()
     what, _ = task_of(task, engine, seed, folder, device)
     kind, settings = ENGINES[engine]
-    if engine in ON_POOL:
+    if engine in (POOL_WORDS, POOL):
         what = replace(what, label_words=words_of_pool(folder, device))
     if kind:
         search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **settings)
-        state = STATES / f"{task}-{kind}-{seed}-{engine in ON_POOL}"
+        state = STATES / f"{task}-{list(ENGINES).index(engine)}-{seed}"
         found = [[one.template, one.score] for one in search.search(what, state=state)]
     else:
         found = [[template_entry(task).template, 0.0]]
@@ -84,7 +85,9 @@ def find(task: str, engine: str, seed: int, folder: Path, device: str, budget: s
 
 @functools.cache
 def words_of_pool(folder: Path, device: str) -> dict[str, tuple[str, ...]]:
-    """AutoPrompt's label words for the library's template, as many a class as are best on dev."""
+    """AutoPrompt's label words for the library's template, as many a class as are best on dev; they are found once."""
+    if run := stored("templates").get(f"find/sst2/{POOL_WORDS}/{SEEDS[0]}"):
+        return run["words"]
     what, _ = task_of("sst2", POOL, SEEDS[0], folder, device)
     template, place = template_entry("sst2").template, {"device": device, "seed": SEEDS[0]}
     settings: dict[str, Any] = {"engine": "autoprompt", "max_length": MAX_LENGTH, **place}
@@ -164,7 +167,7 @@ def main() -> None:
         for seed in options.seeds
         for task in options.tasks
         for engine in options.engines
-        if engine not in ON_POOL or (task == "sst2" and options.what != "fine-tuned")
+        if engine not in ON_SST2 or (task == "sst2" and options.what != "fine-tuned")
     ]
     place = (options.folder, options.device)
     if options.what == "find":
