@@ -115,7 +115,9 @@ class PVPEnsemble(PVPMembers):
             if value not in known:
                 raise UnknownNameError(name, value, known)
         if self.weighting in ("after", "stacked") and eval_set is None:
-            raise TuningError(f"weighting={self.weighting!r} is learnt on dev examples; pass eval_set.")
+            raise TuningError(
+                f"weighting={self.weighting!r} is learnt on dev examples; pass eval_set (--dev on the command line)."
+            )
         if self.weighting == "stacked" and self.voting != "soft":
             raise TuningError(f"voting={self.voting!r} has no use with weighting='stacked', which learns how to merge.")
 

@@ -111,7 +111,9 @@ class TrainedEstimator(BaseEstimator):
     def _check_settings(self, eval_set: Any) -> None:
         self._check_values()
         if self.patience is not None and eval_set is None:
-            raise TuningError(f"patience={self.patience} needs dev examples to wait for; pass eval_set.")
+            raise TuningError(
+                f"patience={self.patience} needs dev examples to wait for; pass eval_set (--dev on the command line)."
+            )
         if eval_set is not None and not (isinstance(eval_set, (tuple, list)) and len(eval_set) == 2):
             raise DataError(
                 f"eval_set is {shown(eval_set)}; pass a pair (X, y), or (X, None) if the examples carry their labels."
