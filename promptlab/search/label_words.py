@@ -24,8 +24,7 @@ from promptlab.search.expansion import words_of
 from promptlab.verbalizers.label_words import check_one_mask
 
 AT_ONCE = 20_000_000  # scores that are held at once
-# of the penalty on a classifier's weights, for each example
-STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 1e-4)
+STRENGTHS = tuple(10 ** (-i / 4) for i in range(17))  # 1 to 0.0001, of the penalty on weights, for each example
 
 
 @dataclass(frozen=True)
