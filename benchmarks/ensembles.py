@@ -148,7 +148,9 @@ GROUPS: Mapping[str, Callable[[Draw], dict[str, float]]] = {
 def table(results: Mapping[str, Any]) -> str:
     """Mean and standard deviation over the seeds, a row for each method."""
     columns = [(task, size) for task in FILES for size in SIZES if any(_of(key, task, size) for key in results)]
-    lines = ["| method | " + " | ".join(f"{NAMES[task]}, {size}" for task, size in columns) + " |"]
+    draws = [{key.split("/")[2] for key in results if _of(key, *column)} for column in columns]
+    heads = [f"{NAMES[task]}, {size} (draws: {len(some)})" for (task, size), some in zip(columns, draws)]
+    lines = ["| method | " + " | ".join(heads) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for name in ROWS:
         cells = []
@@ -167,8 +169,8 @@ def _of(key: str, task: str, size: int) -> bool:
 def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in %, mean (standard deviation) over those of the draws {', '.join(map(str, SEEDS))} that have "
-        "run (of one draw there is no deviation); columns say how "
-        f"many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; three "
+        "run, in this order (of one draw there is no deviation); columns "
+        f"say how many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; three "
         f"patterns, one verbalizer and one seed each, {MEMBER['max_steps']} updates of {MEMBER['batch_size']}; "
         f"students {STUDENT['max_steps']} of {STUDENT['batch_size']}; heads alone as many as HeadClassifier takes; "
         f"iPET {GENERATIONS} generation after the first; at most {TEST:,} test rows. Nothing is selected on dev, but "
