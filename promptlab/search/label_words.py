@@ -268,15 +268,16 @@ def autoprompt(evidence: Evidence, *, words: int = 3) -> list[Found]:
     Raises:
         VerbalizerError: if a class has no word of its own at any strength.
     """
-    found, problem = [], None
+    found: list[Found] = []
+    problem: VerbalizerError | None = None
     for strength in STRENGTHS:
         try:
             label_words = _once(_pointed_at(evidence, words, strength))
         except VerbalizerError as error:
             problem = error
-        else:
-            if label_words not in [one.label_words for one in found]:
-                found.append(Found(label_words, _accuracy(evidence, label_words)))
+            continue
+        if label_words not in [one.label_words for one in found]:
+            found.append(Found(label_words, _accuracy(evidence, label_words)))
     if problem and not found:
         raise problem
     return sorted(found, key=lambda one: -one.score)
