@@ -35,11 +35,11 @@ TRIED = 100  # tokens whose text is tried for each candidate that is asked for
 class AutoPromptSearch(TemplateSearch):
     """Replace one trigger token at a time by the one that helps most, among those that the gradient points at.
 
-    Candidates are scored on other examples than those of the gradient (as far as there are enough), and one is taken
-    only if it is strictly better than the token it replaces. What is returned was the trigger at some step, the best on
-    dev first. Text can't hold a mask token, so while slots still hold the one that they begin with, the slot is drawn
-    among those and the best candidate is taken whatever its score (the rule of the paper's code for LAMA); triggers
-    with a mask token are never returned.
+    Candidates are scored on other examples than those of the gradient (each on half of a small set, drawn anew in
+    every step), and one is taken only if it is strictly better than the token it replaces. What is returned was the
+    trigger at some step, the best on dev first. Text can't hold a mask token, so while slots still hold the one
+    that they begin with, the slot is drawn among those and the best candidate is taken whatever its score (the rule
+    of the paper's code for LAMA); triggers with a mask token are never returned.
 
     Every step draws from a generator of its own, made from the seed and the step's number, so the trigger and what was
     taken so far are all that an interrupted search goes on from.
@@ -55,7 +55,8 @@ class AutoPromptSearch(TemplateSearch):
             ``"the"`` for models without one.
         iterations: steps; each replaces one token or none.
         candidates: tokens that are tried in each.
-        examples: of the gradient, and as many of the scores, in each; the paper's batches together.
+        examples: of the gradient, and as many others of the scores, in each, half of the set at most; the paper's
+            batches together.
         loss: whose gradient is taken: ``"vocabulary"``, of the label words among all words, as in the paper, or
             ``"classes"``, among the label words.
         metric: what candidates are scored by: ``"accuracy"``, or ``"loss"``, of which less is better.
@@ -146,7 +147,7 @@ class RunningSearch:
         after = {**progress, "iteration": progress["iteration"] + 1}
         trigger = progress["trigger"]
         order = rng.permutation(len(self.task.train)).tolist()
-        n = min(self.settings.examples, len(order))
+        n = min(self.settings.examples, max(1, len(order) // 2))  # so that a step's two sets share no example
         blanks = [slot for slot, token in enumerate(trigger) if token == self.blank]
         slot = int(rng.choice(blanks or range(len(trigger))))
         gradient = self.scores.gradient(trigger, order[:n], LOSSES[self.settings.loss])[slot]

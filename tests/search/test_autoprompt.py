@@ -144,6 +144,25 @@ def test_one_step_takes_what_a_plain_loop_takes(task, metric, penalty):
     assert len(progress["taken"]) > 2
 
 
+def test_on_few_examples_a_step_scores_on_others_than_those_of_the_gradient(task, monkeypatch):
+    problem, seen = RunningSearch(replace(SMALL, start="just it film", examples=100), task), {}
+
+    def spied(name, call):
+        def spy(trigger, rows, loss):
+            seen[name] = set(rows)
+            return call(trigger, rows, loss)
+
+        return spy
+
+    for name in ("gradient", "examine"):
+        monkeypatch.setattr(problem.scores, name, spied(name, getattr(problem.scores, name)))
+
+    problem.step(problem.beginning(), np.random.default_rng(0))
+
+    assert len(seen["gradient"]) == len(seen["examine"]) == 20
+    assert not seen["gradient"] & seen["examine"]
+
+
 def test_every_step_draws_from_a_generator_of_its_own(task):
     problem = RunningSearch(SMALL, task)
     progress = problem.beginning()
