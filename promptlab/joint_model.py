@@ -54,7 +54,7 @@ class JointModel(TrainableModel):
         super().__init__()
         first = members[0].head
         for member in members:
-            if _reading(member.head) != _reading(first):
+            if member.head.reading != first.reading:
                 raise TuningError(
                     f"{type(first).__name__} and {type(member.head).__name__} read the model in different ways, so "
                     "that they can't share a batch; run them one after the other."
@@ -98,11 +98,6 @@ class JointModel(TrainableModel):
                 results.append(score(member.head, _part(answer, rows, member), labels))
             start += size
         return results if joint.batch.labels is None else torch.stack(results).sum()
-
-
-def _reading(head: Any) -> tuple[Any, ...]:
-    """What must be equal for heads to read one pass of the model."""
-    return type(head).read, head.reads_lm_head, getattr(head, "pooling", None)
 
 
 def _part(answer: Any, rows: slice, member: Any) -> Any:

@@ -150,6 +150,10 @@ class PriorHead(VerbalizerHead):
         self.answer_length = inner.answer_length
         self.own_training = inner.own_training
 
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        return self.inner.reading
+
     def read(self, backbone: Backbone, batch: Batch) -> Any:
         return self.inner.read(backbone, batch)
 

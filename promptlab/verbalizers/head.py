@@ -30,6 +30,11 @@ class VerbalizerHead(nn.Module, ABC):
         """The model's answer to a batch; mask states unless a head says otherwise."""
         return backbone.mask_states(batch)
 
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        """What must be equal for heads to share one pass of the model."""
+        return type(self).read, self.reads_lm_head
+
     @abstractmethod
     def forward(self, answer: Any) -> Tensor:
         """Class log-probabilities in nats, (batch, classes)."""

@@ -32,6 +32,10 @@ class IndependentHead(VerbalizerHead):
         self.reads_lm_head, self.reads_mask_states = inner.reads_lm_head, inner.reads_mask_states
         self.answer_length = inner.answer_length
 
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        return self.inner.reading
+
     def read(self, backbone: Backbone, batch: Batch) -> Any:
         return self.inner.read(backbone, batch)
 

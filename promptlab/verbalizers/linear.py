@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,10 @@ class LinearHead(ScoringHead):
         self.linear = nn.Linear(hidden, classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        return *super().reading, self.pooling
 
     def read(self, backbone: Backbone, batch: Batch) -> Tensor:
         hidden = backbone.hidden_states(batch)  # (batch, length, hidden)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +89,10 @@ class RuleHead(VerbalizerHead):
         self.sizes = [len(row) for row in ids]
         self.ids = nn.Buffer(torch.tensor([token for row in ids for token in row]), persistent=False)  # (words,)
         self.picks = nn.Buffer(picks, persistent=False)  # (classes, masks)
+
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        return *super().reading, len(self.sizes)
 
     def word_logits(self, answer: MaskStates) -> list[Tensor]:
         """Logits of each mask's own words, (batch, words) each."""

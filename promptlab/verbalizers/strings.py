@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -127,6 +128,10 @@ class StringHead(WordHead):
         self.place = nn.Buffer(place, persistent=False)  # (classes, answers)
         self.valid = nn.Buffer(valid, persistent=False)  # (classes, answers)
         self.lengths = nn.Buffer(lengths, persistent=False)  # (all answers,)
+
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        return *super().reading, self.strings, self.decoding, self.margin
 
     def read(self, backbone: Backbone, batch: Batch) -> Tensor:
         """Log-probabilities, (batch, all answers)."""
