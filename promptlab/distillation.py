@@ -123,14 +123,21 @@ class PET(PVPMembers):
     def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
         """Accuracy of each member, of the ensemble and of the student on labelled texts.
 
+        Args:
+            X, y: as for ``fit``; rows without a label don't count.
+
         Raises:
             TuningError: if the members aren't kept.
+            DataError: if no row has a label.
         """
         self._ready()
         if self.cache_dir is None:
             raise TuningError("members are only kept in a cache_dir; set one before fit.")
-        data = Labelled.of(X, y)
-        targets = data.targets(sorted(map(str, self.classes_))).numpy()
+        names = sorted(map(str, self.classes_))
+        data, _ = split_unlabelled(X, y, names)
+        if data is None:
+            raise DataError("no row has a label; pass labelled texts to report on.")
+        targets = data.targets(names).numpy()
         with self._workspace() as workspace:
             chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
             parts = self._score(self.teachers_, chunks, workspace, lambda n: None)

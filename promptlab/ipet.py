@@ -16,7 +16,7 @@ from promptlab.errors import TuningError
 from promptlab.fitting import Labelled
 from promptlab.generations import class_counts, draw_rows, draw_teachers, n_generations
 from promptlab.jobs import Job
-from promptlab.merging import merged
+from promptlab.merging import merged, weights_of
 from promptlab.types import Example
 from promptlab.workspace import some_rows
 
@@ -75,7 +75,8 @@ class IPET(PET):
         """The hash of the training set of one member: the labelled examples and those that others are sure of."""
         rng = np.random.default_rng([self.seed, generation, learner])
         teachers = draw_teachers(len(scored), learner, self.teacher_share, rng)
-        log_probs = merged(np.stack([load_scores(scored[t]) for t in teachers]), lesson.weights[teachers])
+        weights = weights_of(lesson.weights[teachers].tolist())
+        log_probs = merged(np.stack([load_scores(scored[t]) for t in teachers]), weights)
         known = lesson.training
         names = sorted(lesson.members[learner].classifier.verbalizer.classes)
         labelled = Counter() if known is None else Counter(known.labels)

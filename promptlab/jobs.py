@@ -15,6 +15,7 @@ from typing import Any
 
 from promptlab.errors import JobError, PromptlabError, UnknownNameError
 from promptlab.files import atomic_file, atomic_folder
+from promptlab.saving import plain
 from promptlab.workspace import Workspace
 
 MARK = "job.json"
@@ -39,7 +40,8 @@ class Job:
     @classmethod
     def of(cls, name: str, function: Callable[..., None], settings: Mapping[str, Any]) -> Job:
         """The job that a function of a module does."""
-        return cls(name, f"{function.__module__}:{function.__name__}", settings)
+        plain_settings = json.loads(json.dumps(settings, default=plain))
+        return cls(name, f"{function.__module__}:{function.__name__}", plain_settings)
 
     @property
     def key(self) -> str:

@@ -215,6 +215,9 @@ def test_the_report_has_every_member_the_ensemble_and_the_student(make, tmp_path
     first = Workspace(pet.cache_dir).result(pet.teachers_[0].key) / "model"
     member = PromptClassifier.from_pretrained(first, model=pet.model, device="cpu")
     assert report["1/1"] == member.score(TEXTS, LABELS)
+    assert dict(pet.report([*TEXTS, "a story"], [*LABELS, -1])) == report
+    with pytest.raises(DataError, match="no row has a label"):
+        pet.report(TEXTS, [-1] * len(TEXTS))
     with pytest.raises(TuningError, match="cache_dir"):
         make(cache_dir=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED).report(TEXTS, LABELS)
 
@@ -511,6 +514,31 @@ def test_untrained_members_teach_with_their_best_hundred_and_nobody_hangs_on_a_c
     likeliest = {UNLABELLED[i] for i in np.argsort(-scores[:, list(best.classes_).index("never")])[:3]}
     first = next(examples for name, examples in training_sets(ipet).items() if name == "member 1, generation 1")
     assert {e.fields["text_a"] for e in first if e.label == "never"} <= likeliest
+
+
+def test_teachers_that_were_never_right_before_training_count_alike(make, bert):
+    opposite = dict(zip(WORDS, reversed(WORDS.values())))
+    pairs = [(PAIRS[0][0], WORDS), (PAIRS[0][0], opposite)]
+    first = PromptClassifier(*pairs[0], bert, device="cpu")
+    odds = np.diff(np.log(first.predict_proba(UNLABELLED)))[:, 0]
+    with torch.no_grad():  # so that it says both classes
+        bert.decoder()[1][[bert.token_ids(word)[0] for word in WORDS["positive"]]] -= float(np.median(odds))
+    labels = PromptClassifier(*pairs[0], bert, device="cpu").predict(UNLABELLED).tolist()
+
+    ipet = make(IPET, pvps=pairs, generations=1, mlm_weight=0).fit(UNLABELLED, labels, unlabeled=UNLABELLED)
+
+    assert list(ipet.weights_.values()) == [1.0, 0.0]
+    assert sorted(one["teachers"] for one in ipet.generations_) == [["1"], ["2"]]
+
+
+def test_settings_may_be_numbers_of_numpy(make):
+    numbers = {"temperature": np.float32(2), "max_distilled": np.int64(5), "mlm_ratio": np.int64(1)}
+
+    pet = make(**numbers, mlm_weight=np.float32(0.25)).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    same = {name: number.item() for name, number in numbers.items()}
+    again = make(**same, mlm_weight=0.25).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    assert np.array_equal(pet.predict_proba(TEXTS), again.predict_proba(TEXTS))
 
 
 DRIVER = """
