@@ -76,7 +76,10 @@ def command(
     from promptlab.tuning.settings import value_of
 
     quiet_libraries()
+    files = [path.resolve() for path in (train, dev, output, report) if path is not None]
     for path in filter(None, (output, report)):
+        if files.count(path.resolve()) > 1:
+            raise click.UsageError(f"{path} is named twice; give --out and --report files of their own.")
         check_writable(path)
     given = parse_pairs(engine_args, "NAME=VALUE, such as candidates=100") or {}
     settings = {name: value_of(text) for name, text in given.items()}

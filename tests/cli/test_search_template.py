@@ -128,6 +128,19 @@ def test_a_place_that_cannot_be_written_is_told_before_the_search(base, train_fi
     assert not state.exists()
 
 
+@pytest.mark.parametrize("other", ["train", "out"])
+def test_results_are_never_written_over_one_another_or_the_data(base, train_file, tmp_path, other):
+    before = train_file.read_text()
+    out = {"train": train_file, "out": tmp_path / "best"}[other]
+
+    result = search(train_file, base, *QUICK, "--out", out, "--report", out)
+
+    assert result.exit_code == 2
+    assert "is named twice" in result.stderr
+    assert train_file.read_text() == before
+    assert not (tmp_path / "best").exists()
+
+
 def test_one_row_of_a_class_makes_no_dev_set(base, tmp_path):
     few = write(tmp_path / "few.tsv", [("good", "p"), ("great", "p"), ("bad", "n")])
 
