@@ -70,7 +70,7 @@ def search_templates(
     y: Any = None,
     *,
     verbalizer: Any,
-    dev: tuple[Any, Any] | None = None,
+    dev: Any = None,
     model: Any = None,
     budget: str = "small",
     ranking: Ranking | None = None,
@@ -90,8 +90,8 @@ def search_templates(
         X: labelled texts, as for ``PromptClassifier.fit``.
         y: their labels.
         verbalizer: label words of one token each: class → words, a name of the task library, or a ``ManualVerbalizer``.
-        dev: texts and labels to choose by; without them half of each class of ``X``, drawn by seed, is kept for it.
-            Those that are training examples, too, tell nothing and are left out.
+        dev: texts and labels to choose by, or labelled examples; without them half of each class of ``X``, drawn by
+            seed, is kept for it. Those that are training examples, too, tell nothing and are left out.
         model: as for ``PromptClassifier``.
         budget: ``"small"`` (two minutes for a small model on two cores), ``"medium"`` or ``"large"``: settings of
             engine and ranking.
@@ -115,8 +115,8 @@ def search_templates(
         raise SearchError(f"searched_words={searched_words!r} must be 0 (none) or above.")
     search = _engine(engine, budget, settings or {})
     chosen = RANKINGS[budget] if ranking is None else ranking
-    given = None if dev is None else Labelled.of(*dev).examples
-    train, held_out = _split(Labelled.of(X, y), given, seed)
+    train, given = _split(Labelled.of(X, y), dev, seed)
+    held_out = _unseen(given, train)
     words = _label_words(verbalizer)
     backbone = load_backbone(model).to(resolve_device(device))
     label_word_ids(words, backbone, AnswerSlot(1, at_start=False))
@@ -140,8 +140,8 @@ def search_templates(
         "revision": backbone.revision,
         "train": len(train),
         "dev": len(held_out),
-        "dev_from_train": given is None,
-        "dev_left_out": 0 if given is None else len(given) - len(held_out),
+        "dev_from_train": dev is None,
+        "dev_left_out": len(given) - len(held_out),
     }
     return Leaderboard(top_n(ranked, task, top, diversity=diversity), ranked, task, about)
 
@@ -157,18 +157,25 @@ def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, An
     return search
 
 
-def _split(given: Labelled, dev: Sequence[Example] | None, seed: int) -> tuple[list[Example], list[Example]]:
+def _split(given: Labelled, dev: Any, seed: int) -> tuple[list[Example], list[Example]]:
+    """The training and the dev examples; without a dev set, a half of each class for either."""
     if dev is None:
         try:
             first, second = halves(given.labels, seed=seed)
         except DataError as error:
             raise DataError(f"no dev set was given, and none can be made: {error}") from None
         return [given.examples[i] for i in first], [given.examples[i] for i in second]
-    known = {digest_of([example]) for example in given.examples}
+    is_pair = isinstance(dev, (tuple, list)) and len(dev) == 2 and not isinstance(dev[0], Example)
+    return given.examples, (Labelled.of(*dev) if is_pair else Labelled.of(dev, None)).examples
+
+
+def _unseen(dev: Sequence[Example], train: Sequence[Example]) -> list[Example]:
+    """Dev examples that are no training examples."""
+    known = {digest_of([example]) for example in train}
     unseen = [example for example in dev if digest_of([example]) not in known]
     if not unseen:
         raise DataError(f"all {len(dev)} dev examples are training examples, too; choose by others, or by none.")
-    return given.examples, unseen
+    return unseen
 
 
 def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from promptlab import PVP, ManualVerbalizer, search_templates
+from promptlab import PVP, Example, ManualVerbalizer, search_templates
 from promptlab.errors import DataError, PromptlabError, SearchError, UnknownNameError, VerbalizerError
 from promptlab.pvp import read_pvps, write_pvps
 from promptlab.search.autoprompt import RunningSearch
@@ -78,6 +78,21 @@ def test_dev_rows_that_are_training_rows_are_left_out(tiny_backbone):
     assert [example.fields["text_a"] for example in board.task.dev] == list(DEV[0])
     assert board.about["dev_left_out"] == 1
     assert board.ranked == searched(tiny_backbone("bert"), dev=DEV).ranked
+
+
+def test_dev_may_be_labelled_examples(tiny_backbone):
+    examples = [Example({"text_a": text}, label) for text, label in zip(*DEV, strict=True)]
+
+    assert searched(tiny_backbone("bert"), dev=examples).ranked == searched(tiny_backbone("bert"), dev=DEV).ranked
+
+
+def test_a_dev_half_has_no_copy_of_a_training_example(tiny_backbone):
+    settings = {"verbalizer": WORDS, "model": tiny_backbone("bert"), "ranking": QUICK, "device": "cpu", "seed": 3}
+    board = search_templates(Listed(), [*TEXTS, *TEXTS], [*LABELS, *LABELS], **settings)
+
+    train, dev = ({one.fields["text_a"] for one in some} for some in (board.task.train, board.task.dev))
+    assert dev and not train & dev
+    assert board.about["dev_left_out"] == len(TEXTS) - len(board.task.dev)
 
 
 def test_label_words_are_searched_for_the_best_and_ranked_with_their_own(tiny_backbone):
