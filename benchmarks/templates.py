@@ -6,8 +6,8 @@
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
 and 16 dev examples a class and keeps what it finds; ``zero-shot`` chooses among it by dev and scores on test;
 ``fine-tuned`` trains with the template that was chosen so. With the ``pool``, all training sentences of SST-2 but 500,
-which choose, AutoPrompt first finds label words for the library's template, then triggers in place of its words; the
-model stays frozen.
+which choose, AutoPrompt finds label words for the library's template, triggers in place of its words, or first the one
+and then the other; the model stays frozen.
 Finished runs are kept in results/templates.json; the tables go to results/templates.md.
 """
 
@@ -145,7 +145,7 @@ def write(results: Mapping[str, Any]) -> None:
         f"{', '.join(map(str, SEEDS))} that have run; 16 training and 16 dev examples a class, which also choose the "
         f"template, zero-shot; label words are the library's, five a class on SST-2; model {MODEL}, float32. Pool: "
         "6,420 training and 500 dev sentences, from which AutoPrompt finds label words for the library's template, "
-        "then triggers in place of its words; the model is frozen. "
+        "triggers in place of its words, or both; the model is frozen. "
         "masked-lm has a beam of 3 and gaps of 3 and 1 tokens. "
         f"What autoprompt found for the splits 13 and 21 it found on {GPU}. Its searches by 16 examples a class "
         "ran when a step still read the same examples for the gradient and for the scores; now it halves the set."
