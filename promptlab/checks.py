@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sized
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,30 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value  # NaN isn't itself
 
 
-def _is_texts(value: Any) -> bool:
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, numbers.Integral)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _each(is_item: Callable[[Any], bool], value: Any) -> bool:
     if isinstance(value, (str, Mapping)) or not (isinstance(value, Iterable) and isinstance(value, Sized)):
         return False
-    return all(isinstance(item, str) for item in value)
+    return all(map(is_item, value))
 
 
 # what an annotation may say → how a person says it, and whether a value fits; NumPy's numbers count as numbers
 TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "int": ("a whole number", lambda value: _is_number(value) and isinstance(value, numbers.Integral)),
+    "int": ("a whole number", _is_whole),
     "float": ("a number", _is_number),
     "bool": ("True or False", lambda value: type(value).__name__ in ("bool", "bool_")),
-    "str": ("a text", lambda value: isinstance(value, str)),
+    "str": ("a text", _is_text),
     "Path": ("a path", lambda value: isinstance(value, Path)),
-    "Sequence[str]": ("a list of texts", _is_texts),
+    "Sequence[str]": ("a list of texts", partial(_each, _is_text)),
+    "Sequence[int]": ("a list of whole numbers", partial(_each, _is_whole)),
+    "Mapping[str, Any]": ("names and values", lambda value: isinstance(value, Mapping) and all(map(_is_text, value))),
     "None": ("None", lambda value: value is None),
 }
 
@@ -40,11 +51,28 @@ def check_types(settings: Any, error: type[PromptlabError]) -> None:
         PromptlabError: of the class ``error``, naming the setting, its value and what was expected.
     """
     for field in dataclasses.fields(settings):
-        kinds = str(field.type).split(" | ")
-        value = getattr(settings, field.name)
-        if set(kinds) <= set(TYPES) and not any(TYPES[kind][1](value) for kind in kinds):
-            expected = " or ".join(TYPES[kind][0] for kind in kinds)
-            raise error(f"{type(settings).__name__}: {field.name}={shown(value)} must be {expected}.")
+        _check_type(type(settings).__name__, field.name, getattr(settings, field.name), str(field.type), error)
+
+
+def check_arguments(function: Callable[..., Any], given: Mapping[str, Any], error: type[PromptlabError]) -> None:
+    """Refuse arguments that aren't of the types that a function's signature says, as ``check_types`` does.
+
+    Args:
+        given: argument → value; what else it holds is left alone.
+
+    Raises:
+        PromptlabError: as for ``check_types``.
+    """
+    for name, kind in function.__annotations__.items():
+        if name in given:
+            _check_type(function.__name__, name, given[name], str(kind), error)
+
+
+def _check_type(owner: str, name: str, value: Any, annotation: str, error: type[PromptlabError]) -> None:
+    kinds = annotation.split(" | ")
+    if set(kinds) <= set(TYPES) and not any(TYPES[kind][1](value) for kind in kinds):
+        expected = " or ".join(TYPES[kind][0] for kind in kinds)
+        raise error(f"{owner}: {name}={shown(value)} must be {expected}.")
 
 
 def check_seed(seed: int, error: type[PromptlabError]) -> None:
@@ -53,5 +81,5 @@ def check_seed(seed: int, error: type[PromptlabError]) -> None:
     Raises:
         PromptlabError: of the class ``error``.
     """
-    if not (_is_number(seed) and isinstance(seed, numbers.Integral) and 0 <= seed < 2**32):
+    if not (_is_whole(seed) and 0 <= seed < 2**32):
         raise error(f"seed={shown(seed)} must be a whole number from 0 to 4294967295.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from promptlab.cli.common import (
 )
 from promptlab.registry import TEMPLATE_SEARCHES
 
+if TYPE_CHECKING:
+    from promptlab.search.templates import Leaderboard
+
 
 @click.command("search-template")
 @click.argument("train", type=FILE)
@@ -34,7 +37,7 @@ from promptlab.registry import TEMPLATE_SEARCHES
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
 @click.option("--generator", help="Model that writes the templates, for engines that take one.")
 @click.option("--engine-arg", "engine_args", multiple=True, metavar="NAME=VALUE", help="Setting of the engine.")
-@click.option("--budget", default="small", show_default=True, help="small, medium or large.")
+@click.option("--budget", default="small", show_default=True, help="small (of dev 64 rows), medium or large.")
 @click.option("--zero-shot", is_flag=True, help="Rank by the untrained model; nothing is fine-tuned.")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Templates to write and print.")
 @click.option("--diversity", type=float, default=0.0, show_default=True, help="Above 0: choose different ones, too.")
@@ -42,7 +45,9 @@ from promptlab.registry import TEMPLATE_SEARCHES
 @click.option("--output", "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="YAML for fit --pvp.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="HTML page.")
 @click.option("--state", type=click.Path(path_type=Path), help="Folder from which an interrupted search goes on.")
-@click.option("--max-length", type=int, help="Tokens of the prompt. [default: the model's limit]")
+@click.option(
+    "--max-length", type=click.IntRange(min=1), help="Tokens of the prompt. [default: 64 for small, the model's limit]"
+)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--seed", type=int, default=13, show_default=True)
 @columns_option
@@ -87,10 +92,6 @@ def command(
         settings["generator"] = generator
     fields = parse_pairs(columns)
     held_out = None if dev is None else (read_examples(dev, columns=fields, label=label), None)
-    if dev is None:
-        click.echo(
-            f"no --dev: half of each class of {train}, drawn by seed {options['seed']}, is kept for it", err=True
-        )
     board = search_templates(
         engine,
         read_examples(train, columns=fields, label=label),
@@ -102,8 +103,8 @@ def command(
         settings=settings,
         **options,
     )
-    if left_out := board.about["dev_left_out"]:
-        click.echo(f"{left_out} dev rows are training rows, too, and were left out", err=True)
+    for note in _notes(board, train):
+        click.echo(note, err=True)
     if output is not None:
         write_pvps(output, board.pvps())
     if report is not None:
@@ -111,11 +112,9 @@ def command(
     if as_json:
         print_json([{"template": p.template, "label_words": p.verbalizer, **p.origin} for p in board.pvps()])
         return
-    from rich.markup import escape
-
     table = {
-        "template": [escape(one.found.template) for one in board.best],
-        "label words": [escape(_listed(one.found.label_words)) for one in board.best],
+        "template": [one.found.template for one in board.best],
+        "label words": [_listed(one.found.label_words) for one in board.best],
         "dev accuracy": [f"{one.result.accuracy:.3f}" for one in board.best],
         "zero-shot": [f"{one.zero_shot.accuracy:.3f}" for one in board.best],
         "source": [one.found.engine for one in board.best],
@@ -123,6 +122,20 @@ def command(
     if not label_words:  # all have the same
         del table["label words"]
     print_table(f"{len(board.ranked)} templates", list(table), list(zip(*table.values())))
+
+
+def _notes(board: Leaderboard, train: Path) -> Iterator[str]:
+    """What a search left out, and why."""
+    about = board.about
+    if about["dev_from_train"]:
+        yield f"no --dev: half of each class of {train}, drawn by seed {about['seed']}, was kept for it"
+    if n := about["dev_left_out"]:
+        yield f"dev rows left out since they are training rows, too: {n}"
+    if n := about["dev_unused"]:
+        yield f"dev rows left out since --budget {about['budget']} takes {about['dev']}: {n}"
+    if board.unusable:
+        template, reason = next(iter(board.unusable.items()))
+        yield f"templates left out since they don't fit all rows: {len(board.unusable)}, such as {template!r}: {reason}"
 
 
 def _listed(label_words: Mapping[str, Sequence[str]]) -> str:

@@ -74,7 +74,7 @@ class AutoPromptSearch(TemplateSearch):
     metric: str = "accuracy"
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"iterations": 15, "examples": 64},
+        "small": {"iterations": 15, "candidates": 6, "examples": 32},
         "large": {"iterations": 500, "candidates": 100, "examples": 320},
     }
 

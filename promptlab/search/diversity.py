@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from promptlab.errors import SearchError
 from promptlab.search.likelihood import text_words
-from promptlab.search.ranking import RankedTemplate
+from promptlab.search.ranking import RankedTemplate, placing, rank
 from promptlab.search.task import SearchTask
 
 
@@ -29,6 +30,10 @@ def top_n(
     Args:
         diversity: accuracy that a template may cost which is in nothing alike; 0 takes the best as they are ranked.
 
+    Returns:
+        Those in the order in which they were chosen; one that stands behind a worse ranked one is ``placed_by``
+        diversity.
+
     Raises:
         SearchError: if ``n`` is below 1 or ``diversity`` below 0.
     """
@@ -47,7 +52,13 @@ def top_n(
         best = group[gains.index(max(gains))]
         chosen.append(best)
         left.remove(best)
-    return chosen
+    return [replace(one, placed_by=_reason(before, one)) for before, one in zip([None, *chosen], chosen)]
+
+
+def _reason(before: RankedTemplate | None, one: RankedTemplate) -> str:
+    """What puts a template behind another one."""
+    is_better = before is not None and rank(one) < rank(before)
+    return "diversity" if is_better else placing(before, one)
 
 
 def check_choice(n: int, diversity: float) -> None:

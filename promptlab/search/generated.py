@@ -12,10 +12,11 @@ from promptlab.parts import fresh_backbone
 from promptlab.search.gap_vocabulary import GapVocabulary
 from promptlab.search.journal import Journal, journal_of
 from promptlab.search.task import COMPARED, FoundTemplate, SearchTask, check_examples, drawn_examples
+from promptlab.search.usable import fitting_prompts
 from promptlab.templates.filters import strip_punctuation
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Encoded, Example
-from promptlab.verbalizers.label_words import is_ordinary, label_word_ids
+from promptlab.verbalizers.label_words import is_ordinary
 
 PLAIN = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'", "_": " "})
 
@@ -190,8 +191,12 @@ class Writing:
 
     def encoded(self, source: str, max_length: int | None, *, answer_length: int = 1) -> list[Encoded]:
         """A template's prompts for the examples as the writer reads them."""
-        examples = [row.example for row in self.rows]
-        return encoded(self.writer, source, examples, max_length, answer_length=answer_length)
+        template = ManualTemplate(source)
+        prompts = [template.render(row.example) for row in self.rows]
+        rows: list[Encoded] = self.writer.encode(
+            prompts, soft_ids={}, max_length=max_length, answer_length=answer_length
+        )
+        return rows
 
 
 def check_exact(texts: Iterable[Sequence[int]], writer: Any) -> None:
@@ -249,8 +254,7 @@ def found(task: SearchTask, groups: Sequence[Iterable[Candidate]], engine: str, 
         n_before = len(kept)
         for one in distinct(group):
             try:
-                label_word_ids(task.label_words, task.backbone, ManualTemplate(one.source).slot)
-                encoded(task.backbone, one.source, examples, task.max_length)
+                fitting_prompts(one.source, examples, task)
             except (TemplateError, VerbalizerError) as error:
                 reason = reason or f" ({error})"
                 continue
@@ -266,16 +270,6 @@ def found(task: SearchTask, groups: Sequence[Iterable[Candidate]], engine: str, 
         FoundTemplate(one.source, engine, one.score, dict(task.label_words), dict(one.origin))
         for one in distinct(kept)[:keep]
     ]
-
-
-def encoded(
-    backbone: Any, source: str, examples: Sequence[Example], max_length: int | None, *, answer_length: int = 1
-) -> list[Encoded]:
-    """A template's prompts as a model reads them."""
-    template = ManualTemplate(source)
-    prompts = [template.render(example) for example in examples]
-    rows: list[Encoded] = backbone.encode(prompts, soft_ids={}, max_length=max_length, answer_length=answer_length)
-    return rows
 
 
 def is_one_token(word: str, writer: Any, *, at_start: bool = False) -> bool:

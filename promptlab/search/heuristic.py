@@ -29,9 +29,9 @@ from promptlab.search.task import (
     drawn_examples,
     in_turn,
 )
+from promptlab.search.usable import fitting_prompts
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example, Prompt
-from promptlab.verbalizers.label_words import label_word_ids
 
 CHUNK = 32  # templates whose words are scored together
 
@@ -232,20 +232,6 @@ def distinct(sources: Iterable[str], task: SearchTask) -> Iterator[str]:
         if prompts not in seen:
             seen.add(prompts)
             yield source
-
-
-def fitting_prompts(source: str, examples: Sequence[Example], task: SearchTask) -> tuple[Prompt, ...]:
-    """What a template makes of examples.
-
-    Raises:
-        TemplateError: if it doesn't fit the examples or the model.
-        VerbalizerError: if the label words don't fit the model there.
-    """
-    template = ManualTemplate(source)
-    prompts = tuple(template.render(example) for example in examples)
-    task.backbone.encode(prompts[:1], soft_ids={}, max_length=task.max_length)
-    label_word_ids(task.label_words, task.backbone, template.slot)
-    return prompts
 
 
 def _reason(sources: Iterable[str], task: SearchTask) -> str:

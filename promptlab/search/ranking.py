@@ -63,13 +63,6 @@ class Ranking(Part):
         TUNINGS.get(self.tuning)
 
 
-RANKINGS: Mapping[str, Ranking] = {
-    "small": Ranking(rounds=(15, 30), entrants=4),
-    "medium": Ranking(),
-    "large": Ranking(rounds=(50, 100, 250), entrants=100),
-}
-
-
 @dataclass(frozen=True)
 class Result:
     """What a template does on dev: accuracy, mean loss in nats, and the class that it gives each example."""
@@ -88,7 +81,7 @@ class RankedTemplate:
         zero_shot: with the untrained model.
         rounds: updates → result after fine-tuning with so many.
         placed_by: what puts it behind the one before it: ``round`` (it was trained less), ``accuracy``, ``loss``,
-            ``score`` (the engine's), ``order`` (they are equal in all), or ``first``.
+            ``score`` (the engine's), ``diversity``, ``order`` (they are equal in all), or ``first``.
     """
 
     found: FoundTemplate
@@ -150,15 +143,19 @@ def rank_templates(
 
 def in_order(ranked: Iterable[RankedTemplate]) -> list[RankedTemplate]:
     """Ranked templates, the best first, each with what placed it there."""
-    rows = sorted(ranked, key=lambda one: tuple(one.standing.values()))
-    placed = []
-    for before, one in zip([None, *rows], rows):
-        reason = "first" if before is None else _difference(before, one)
-        placed.append(replace(one, placed_by=reason))
-    return placed
+    rows = sorted(ranked, key=rank)
+    return [replace(one, placed_by=placing(before, one)) for before, one in zip([None, *rows], rows)]
 
 
-def _difference(before: RankedTemplate, one: RankedTemplate) -> str:
+def rank(one: RankedTemplate) -> tuple[float, ...]:
+    """What templates are sorted by, the best first."""
+    return tuple(one.standing.values())
+
+
+def placing(before: RankedTemplate | None, one: RankedTemplate) -> str:
+    """What puts a template behind the one that stands before it."""
+    if before is None:
+        return "first"
     return next((name for name, value in one.standing.items() if value != before.standing[name]), "order")
 
 

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from promptlab.backbones.catalog import load_backbone
-from promptlab.checks import check_seed
-from promptlab.data.sampling import halves
+from promptlab.checks import check_arguments, check_seed
 from promptlab.devices import resolve_device
-from promptlab.errors import DataError, SearchError, UnknownNameError, shown
+from promptlab.errors import SearchError, UnknownNameError, shown
 from promptlab.fitting import Labelled
 from promptlab.interfaces import Backbone
 from promptlab.parts import resolve_verbalizer
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATE_SEARCHES
+from promptlab.search.budgets import BUDGETS
 from promptlab.search.diversity import check_choice, top_n
-from promptlab.search.journal import digest_of, journal_of, plain_settings
-from promptlab.search.ranking import RANKINGS, RankedTemplate, Ranking, rank_templates, with_searched_words
-from promptlab.search.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch, check_examples
+from promptlab.search.journal import journal_of, plain_settings
+from promptlab.search.ranking import RankedTemplate, Ranking, rank_templates, with_searched_words
+from promptlab.search.splitting import split
+from promptlab.search.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch
+from promptlab.search.usable import usable
 from promptlab.types import AnswerSlot, Example
 from promptlab.verbalizers.label_words import label_word_ids
 from promptlab.verbalizers.manual import ManualVerbalizer
@@ -34,13 +36,15 @@ class Leaderboard:
     Args:
         best: those that were asked for, the best first.
         ranked: all that were found.
+        unusable: those that were found but don't fit all examples → why.
         task: what was searched for.
-        about: engine with its settings, ranking, seed, model and its revision, sizes of train and dev, and how many dev
-            examples were left out as training examples.
+        about: engine with its settings, ranking, budget, seed, model and its revision, tokens of a prompt, sizes of
+            train and dev, and the dev rows that were left out (see ``splitting.split``).
     """
 
     best: Sequence[RankedTemplate]
     ranked: Sequence[RankedTemplate]
+    unusable: Mapping[str, str]
     task: SearchTask
     about: Mapping[str, Any]
 
@@ -51,7 +55,7 @@ class Leaderboard:
     def _pvp(self, one: RankedTemplate, number: int) -> PVP:
         found = one.found
         origin = {
-            **{name: self.about[name] for name in ("seed", "model", "revision", "budget")},
+            **{name: self.about[name] for name in ("seed", "model", "revision", "budget", "max_length")},
             "engine": found.engine,
             "engine_score": found.score,
             **found.origin,
@@ -93,13 +97,14 @@ def search_templates(
         dev: texts and labels to choose by, or labelled examples; without them half of each class of ``X``, drawn by
             seed, is kept for it. Those that are training examples, too, tell nothing and are left out.
         model: as for ``PromptClassifier``.
-        budget: ``"small"`` (two minutes for a small model on two cores), ``"medium"`` or ``"large"``: settings of
-            engine and ranking.
+        budget: ``"small"`` (two minutes for a small model on two cores; of dev it takes at most 64 examples, of a
+            prompt 64 tokens), ``"medium"`` or ``"large"``: settings of engine and ranking, and the limits of both.
         ranking: instead of the budget's.
         top: templates to return.
         diversity: how much these should differ from one another; see ``diversity.top_n``.
         searched_words: label words to search for each of the best ``top`` templates, ranked together with their own.
         seed: of everything that is drawn.
+        max_length: tokens of a prompt, at most; the budget's if None.
         state: folder from which an interrupted search goes on.
         settings: of the engine, where it should have others than the budget's, such as ``{"candidates": 100}``.
 
@@ -107,23 +112,28 @@ def search_templates(
         UnknownNameError: if there is no such engine or budget.
         DataError: if examples or labels are missing, too few for a dev set, or all of dev in train, too.
         VerbalizerError: if the label words don't fit the model.
-        SearchError: if settings are wrong, an example lacks a text or has a label without words, or nothing is found.
+        SearchError: if settings are wrong, an example lacks a text or has a label without words, or no template that
+            fits all examples is found.
     """
+    check_arguments(search_templates, locals(), SearchError)
     check_seed(seed, SearchError)
     check_choice(top, diversity)
     if searched_words < 0:
         raise SearchError(f"searched_words={searched_words!r} must be 0 (none) or above.")
-    search = _engine(engine, budget, settings or {})
-    chosen = RANKINGS[budget] if ranking is None else ranking
-    train, given = _split(Labelled.of(X, y), dev, seed)
-    held_out = _unseen(given, train)
+    if max_length is not None and max_length < 1:
+        raise SearchError(f"max_length={max_length!r} must be at least 1, in practice 32 or more.")
+    if ranking is not None and not isinstance(ranking, Ranking):
+        raise SearchError(f"ranking={shown(ranking)} must be a Ranking; a name is given by budget.")
+    search, limits = _engine(engine, budget, settings or {}), BUDGETS[budget]
+    chosen = limits.ranking if ranking is None else ranking
+    given, given_dev = Labelled.of(X, y).examples, [] if dev is None else _labelled(dev)
     words = _label_words(verbalizer)
     backbone = load_backbone(model).to(resolve_device(device))
     label_word_ids(words, backbone, AnswerSlot(1, at_start=False))
-    task = SearchTask(train, held_out, words, backbone, seed, max_length)
-    _check(task, of_each_class=2 if searched_words else 1)
+    whole = SearchTask(given, given_dev, words, backbone, seed, max_length or limits.max_length)
+    task, left_out = split(whole, dev=limits.dev, of_each_class=2 if searched_words else 1)
     folder = None if state is None else Path(state)
-    found = _found(search, task, folder)
+    found, unusable = usable(_found(search, task, folder), task)
     file = folder and folder / "ranking.json"
     ranked = rank_templates(found, task, chosen, state=file)
     if searched_words:
@@ -136,14 +146,15 @@ def search_templates(
         "ranking": _plain(chosen),
         "budget": budget,
         "seed": seed,
+        "max_length": task.max_length,
         "model": backbone.name,
         "revision": backbone.revision,
-        "train": len(train),
-        "dev": len(held_out),
+        "train": len(task.train),
+        "dev": len(task.dev),
         "dev_from_train": dev is None,
-        "dev_left_out": len(given) - len(held_out),
+        **left_out,
     }
-    return Leaderboard(top_n(ranked, task, top, diversity=diversity), ranked, task, about)
+    return Leaderboard(top_n(ranked, task, top, diversity=diversity), ranked, unusable, task, about)
 
 
 def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, Any]) -> TemplateSearch:
@@ -157,25 +168,10 @@ def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, An
     return search
 
 
-def _split(given: Labelled, dev: Any, seed: int) -> tuple[list[Example], list[Example]]:
-    """The training and the dev examples; without a dev set, a half of each class for either."""
-    if dev is None:
-        try:
-            first, second = halves(given.labels, seed=seed)
-        except DataError as error:
-            raise DataError(f"no dev set was given, and none can be made: {error}") from None
-        return [given.examples[i] for i in first], [given.examples[i] for i in second]
+def _labelled(dev: Any) -> list[Example]:
+    """A dev set, given as texts and labels or as labelled examples."""
     is_pair = isinstance(dev, (tuple, list)) and len(dev) == 2 and not isinstance(dev[0], Example)
-    return given.examples, (Labelled.of(*dev) if is_pair else Labelled.of(dev, None)).examples
-
-
-def _unseen(dev: Sequence[Example], train: Sequence[Example]) -> list[Example]:
-    """Dev examples that are no training examples."""
-    known = {digest_of([example]) for example in train}
-    unseen = [example for example in dev if digest_of([example]) not in known]
-    if not unseen:
-        raise DataError(f"all {len(dev)} dev examples are training examples, too; choose by others, or by none.")
-    return unseen
+    return (Labelled.of(*dev) if is_pair else Labelled.of(dev, None)).examples
 
 
 def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:
@@ -188,32 +184,15 @@ def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:
     return _tuples(resolved.label_words)
 
 
-def _check(task: SearchTask, *, of_each_class: int) -> None:
-    """Refuse examples that an engine, the ranking or a search of label words would refuse after much work."""
-    for name, examples in (("train", task.train), ("dev", task.dev)):
-        check_examples(name, examples, task)
-    labels = [str(example.label) for example in task.train]
-    for name in task.label_words:
-        if labels.count(name) < of_each_class:
-            raise DataError(
-                f"class {name!r} has {labels.count(name)} training examples, but the search needs {of_each_class} of "
-                "each class that has label words; add some, or take the class out."
-            )
-
-
 def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> list[FoundTemplate]:
     """The engine's templates; once it has ended with the same settings, from its state."""
     if folder is None:
-        found = search.search(task)
-    else:
-        journal = journal_of(folder / "found.json", task, engine=type(search).__name__)
-        loaded = _with_model(search)
-        key = json.dumps(plain_settings(vars(loaded)), sort_keys=True)
-        rows = journal.once(key, lambda: [vars(one) for one in loaded.search(task, state=folder / "engine")])
-        found = [FoundTemplate(**{**row, "label_words": _tuples(row["label_words"])}) for row in rows]
-    if not found:
-        raise SearchError(f"engine {type(search).__name__} found no template; give it more examples or candidates.")
-    return found
+        return search.search(task)
+    journal = journal_of(folder / "found.json", task, engine=type(search).__name__)
+    loaded = _with_model(search)
+    key = json.dumps(plain_settings(vars(loaded)), sort_keys=True)
+    rows = journal.once(key, lambda: [vars(one) for one in loaded.search(task, state=folder / "engine")])
+    return [FoundTemplate(**{**row, "label_words": _tuples(row["label_words"])}) for row in rows]
 
 
 def _with_model(search: TemplateSearch) -> TemplateSearch:

@@ -49,7 +49,7 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(base, train_file, tmp
     assert result.exit_code == 0, result.output
     rows, pvps = json.loads(result.stdout), read_pvps(files["best.yaml"])
     assert [(row["template"], row["label_words"]) for row in rows] == [(p.template, p.verbalizer) for p in pvps]
-    assert rows[0]["engine"] == "heuristic" and rows[0]["seed"] == 13 and rows[0]["updates"] == 30
+    assert rows[0]["engine"] == "heuristic" and rows[0]["seed"] == 13 and rows[0]["updates"] == 20
     assert "half of each class of" in result.stderr
     assert ElementTree.parse(files["report.html"]).getroot().tag == "html"
     assert sorted(path.name for path in files["state"].iterdir()) == ["engine", "found.json", "ranking.json"]
@@ -62,13 +62,15 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(base, train_file, tmp
     assert saved["verbalizer"]["label_words"] == {"p": ["good"], "n": ["bad"]}
 
 
-def test_the_table_shows_templates_as_they_are(base, train_file):
-    grammar = json.dumps({"rules": {"r": "[topic] {{ text_a }} {{ mask }}<end>"}, "parts": {"end": ["", "!"]}})
+def test_the_table_shows_templates_as_they_are(base, train_file, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    rules = {"r": "[topic] {{ text_a }} :smile: \\\\ {{ mask }}<end>"}
+    grammar = json.dumps({"rules": rules, "parts": {"end": ["", "!"]}})
 
     result = search(train_file, base, *QUICK, "--zero-shot", "--engine-arg", f"grammar={grammar}")
 
     assert result.exit_code == 0, result.output
-    assert result.stdout.count("[topic]") == 2
+    assert result.stdout.count("[topic] {{ text_a }} :smile: \\\\ {{ mask }}") == 2
     assert "zero-shot" in result.stdout and "heuristic" in result.stdout
 
 
@@ -115,6 +117,25 @@ def test_what_cannot_be_searched_is_told_in_one_line(base, train_file, more, mes
     assert result.exit_code == 1
     assert message in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
+
+
+def test_what_was_left_out_is_told_after_the_search(base, train_file, tmp_path):
+    rows = [*(("great acting, again", "p") for _ in range(70)), ("awful", "n"), ("a most lifeless film", "n")]
+    grammar = {"rules": {"r": "<w> {{ text_a }}<end> {{ mask }}"}, "parts": {"w": ["So", "Well"], "end": ["", ODD]}}
+
+    result = search(
+        train_file, base, *QUICK, "--zero-shot", "--dev", write(tmp_path / "dev.tsv", rows),
+        "--engine-arg", f"grammar={json.dumps(grammar)}",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert "dev rows left out since they are training rows, too: 1\n" in result.stderr
+    assert "dev rows left out since --budget small takes 64: 7\n" in result.stderr
+    assert "templates left out since they don't fit all rows: 1, such as" in result.stderr
+    assert "half of each class" not in result.stderr
+
+
+ODD = "{% if text_a | length > 19 %}{{ nothing }}{% endif %}"  # breaks on one dev row
 
 
 @pytest.mark.parametrize("option", ["--out", "--report"])

@@ -5,7 +5,7 @@ import pytest
 from promptlab import Example
 from promptlab.errors import SearchError
 from promptlab.search.diversity import likeness, top_n
-from promptlab.search.ranking import RankedTemplate, Result
+from promptlab.search.ranking import RankedTemplate, Result, in_order
 from promptlab.search.task import FoundTemplate, SearchTask
 
 TRUTH = list("ppppnnnn")
@@ -13,11 +13,11 @@ WORDS = {"p": ("good",), "n": ("bad",)}
 TASK = SearchTask((), [Example({"text_a": "x"}, name) for name in TRUTH], WORDS, backbone=None)
 
 
-def ranked(text, wrong, rounds=1):
+def ranked(text, wrong, rounds=1, score=0.0):
     """A template of some words, wrong on some dev examples."""
     predictions = [{"p": "n", "n": "p"}[name] if i in wrong else name for i, name in enumerate(TRUTH)]
     result = Result(1 - len(wrong) / 8, 1.0, predictions)
-    found = FoundTemplate(f"{{{{ text_a }}}} {text} {{{{ mask }}}}", "x", 0.0, WORDS)
+    found = FoundTemplate(f"{{{{ text_a }}}} {text} {{{{ mask }}}}", "x", score, WORDS)
     return RankedTemplate(found, result, {10 * number: result for number in range(1, rounds + 1)})
 
 
@@ -41,15 +41,23 @@ def test_with_diversity_a_different_template_comes_before_a_better_one_that_is_a
     alike = (1 + 4 / 5) / 2
     different = (0 + 2 / 5) / 2
     limit = (7 / 8 - 6 / 8) / (alike - different)  # where both are worth the same
-    assert top_n(rows, TASK, 2, diversity=limit + 0.01) == [rows[0], rows[2]]
-    assert top_n(rows, TASK, 2, diversity=limit - 0.01) == [rows[0], rows[1]]
-    assert top_n(rows, TASK, 9, diversity=limit + 0.01) == [rows[0], rows[2], rows[1]]
+    chosen = {n: [one.found for one in top_n(rows, TASK, n, diversity=limit + 0.01)] for n in (2, 9)}
+    assert chosen[2] == [rows[0].found, rows[2].found]
+    assert chosen[9] == [rows[0].found, rows[2].found, rows[1].found]
+    assert [one.found for one in top_n(rows, TASK, 2, diversity=limit - 0.01)] == [rows[0].found, rows[1].found]
+
+
+def test_what_was_chosen_says_what_put_it_behind_the_one_before():
+    rows = in_order([ranked("It was", {0}), ranked("It was so", {0}, score=-1.0), ranked("Topic", {1, 2})])
+
+    assert [one.placed_by for one in top_n(rows, TASK, 3)] == ["first", "score", "accuracy"]
+    assert [one.placed_by for one in top_n(rows, TASK, 3, diversity=0.5)] == ["first", "accuracy", "diversity"]
 
 
 def test_templates_that_were_trained_less_come_after_all_others():
     rows = [ranked("It was", {0}, 2), ranked("It was so", {0, 1, 2}, 2), ranked("Topic", set(), 1)]
 
-    assert top_n(rows, TASK, 2, diversity=1.0) == rows[:2]
+    assert [one.found for one in top_n(rows, TASK, 2, diversity=1.0)] == [one.found for one in rows[:2]]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from promptlab import Example, PromptClassifier
 from promptlab.errors import SearchError, UnknownNameError
 from promptlab.search import ranking as module
 from promptlab.search.label_words import search_words
-from promptlab.search.ranking import RANKINGS, Ranking, rank_templates, with_searched_words
+from promptlab.search.ranking import Ranking, rank_templates, with_searched_words
 from promptlab.search.task import FoundTemplate, SearchTask
 
 WORDS = {"p": ("good", "great"), "n": ("bad",)}
@@ -193,12 +193,6 @@ def test_found_label_words_that_a_template_has_already_come_once(tiny_backbone):
     assert [pair.label_words for pair in pairs] == [words[1].label_words, words[0].label_words]
 
 
-def test_budgets_are_rankings_that_grow():
-    assert [len(ranking.rounds) for ranking in RANKINGS.values()] == [2, 3, 3]
-    totals = [sum(r.rounds) * r.entrants for r in RANKINGS.values()]
-    assert totals == sorted(totals)
-
-
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -206,6 +200,9 @@ def test_budgets_are_rankings_that_grow():
         ({"rounds": (20, 20)}, SearchError, r"rounds=\(20, 20\): .* more than the one before"),
         ({"entrants": 0}, SearchError, "entrants=0 must be at least 1"),
         ({"batch_size": 0}, SearchError, "batch_size=0 must be at least 1"),
+        ({"rounds": 5}, SearchError, "Ranking: rounds=5 must be a list of whole numbers"),
+        ({"rounds": ("a",)}, SearchError, "must be a list of whole numbers"),
+        ({"rounds": None}, SearchError, "must be a list of whole numbers"),
         ({"tuning": "ful"}, UnknownNameError, "did you mean 'full'"),
     ],
 )

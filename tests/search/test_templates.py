@@ -54,6 +54,7 @@ def test_the_best_come_as_pairs_with_their_origin_which_a_file_keeps(tiny_backbo
         "engine_score": board.best[0].found.score, "n": board.best[0].found.origin["n"],
         "dev_accuracy": board.best[0].result.accuracy, "dev_loss": board.best[0].result.loss,
         "zero_shot_accuracy": board.best[0].zero_shot.accuracy, "updates": 1, "placed_by": "first",
+        "max_length": 64,
     }  # fmt: skip
     assert (len(board.best), len(board.ranked)) == (2, 3)
     assert (board.about["train"], board.about["dev"], board.about["dev_from_train"]) == (6, 2, False)
@@ -188,8 +189,33 @@ def test_a_budget_sets_engine_and_ranking(tiny_backbone):
     board = searched(tiny_backbone("bert"), "heuristic", settings={"candidates": 3}, ranking=None, top=1)
 
     assert board.about["settings"] | {"grammar": None} == {"candidates": 3, "keep": 16, "examples": 2, "grammar": None}
-    assert board.about["ranking"]["rounds"] == (15, 30)
-    assert max(board.best[0].rounds) == 30
+    assert board.about["ranking"]["rounds"] == (10, 20)
+    assert max(board.best[0].rounds) == 20
+
+
+def test_a_small_budget_reads_no_more_than_some_dev_rows_and_tokens_unless_it_is_told(tiny_backbone):
+    dev = ([f"good {'acting ' * 70}{i}" for i in range(70)], ["p"] * 70)
+    backbone, ranking = tiny_backbone("bert"), Ranking(rounds=())
+
+    small, larger = (searched(backbone, dev=dev, ranking=ranking, budget=name) for name in ("small", "medium"))
+    longer = searched(backbone, dev=dev, ranking=ranking, max_length=100)
+
+    assert [(board.about["dev"], board.task.max_length) for board in (small, larger, longer)] == [
+        (64, 64), (70, None), (64, 100),
+    ]  # fmt: skip
+    assert [board.about["dev_unused"] for board in (small, larger)] == [6, 0]
+    assert len(small.best[0].result.predictions) == 64
+
+
+def test_one_template_that_an_odd_row_breaks_does_not_end_the_search(tiny_backbone):
+    breaking = "was {{ mask }}{% if text_a | length > 30 %}{{ nothing }}{% endif %}"
+    dev = ([*DEV[0], "good acting in a film that is very long"], [*DEV[1], "p"])
+    engine = Listed((breaking, "so"))
+
+    board = searched(tiny_backbone("bert"), engine, dev=dev)
+
+    assert [one.found.template for one in board.ranked] == ["{{ text_a }} so {{ mask }}"]
+    assert list(board.unusable) == [f"{{{{ text_a }}}} {breaking} {{{{ mask }}}}"]
 
 
 @pytest.mark.parametrize(
@@ -210,14 +236,24 @@ def test_a_budget_sets_engine_and_ranking(tiny_backbone):
             None,
             {"verbalizer": {"p": "good", "m": "bad"}},
             SearchError,
-            "row 3 of train is 'n', which has no label words",
+            "row 4 of train is 'n', which has no label words",
         ),
         (None, {"verbalizer": {**WORDS, "m": "film"}}, DataError, "class 'm' has 0 training examples"),
         (None, {"verbalizer": ManualVerbalizer(WORDS, "max-logit")}, SearchError, "whose logits are averaged, not for"),
         (None, {"dev": (TEXTS[:2], LABELS[:2])}, DataError, "all 2 dev examples are training examples, too"),
         (None, {"dev": (DEV[0], ["p", "m"])}, SearchError, "row 2 of dev is 'm', which has no label words"),
         (None, {"dev": ([{"text_b": "good acting"}], ["p"])}, SearchError, "row 1 of dev has no text 'text_a'"),
-        (Listed(()), {}, SearchError, "engine Listed found no template"),
+        (None, {"top": "3"}, SearchError, "search_templates: top='3' must be a whole number"),
+        (None, {"top": 2.5}, SearchError, "top=2.5 must be a whole number"),
+        (None, {"diversity": "x"}, SearchError, "diversity='x' must be a number"),
+        (None, {"searched_words": "2"}, SearchError, "searched_words='2' must be a whole number"),
+        (None, {"max_length": "12"}, SearchError, "max_length='12' must be a whole number or None"),
+        (None, {"max_length": 0}, SearchError, "max_length=0 must be at least 1"),
+        (None, {"settings": ["beam"]}, SearchError, r"settings=\['beam'\] must be names and values or None"),
+        (None, {"state": 5}, SearchError, "state=5 must be a text or a path or None"),
+        (None, {"ranking": "small"}, SearchError, "ranking='small' must be a Ranking"),
+        (Listed(()), {}, SearchError, "no template was found; give the engine more"),
+        (Listed(("{{ nothing }}",)), {}, SearchError, "none of 1 templates fits all examples: .* needs field"),
     ],
 )
 def test_what_cannot_be_searched_is_told_in_one_line(tiny_backbone, engine, options, error, message):
