@@ -162,9 +162,9 @@ ESTIMATORS = Registry(
 WORD_SEARCHES = Registry(
     "label-word search",
     {
-        "autoprompt": "promptlab.search.label_words:autoprompt",
-        "lm-bff": "promptlab.search.label_words:lm_bff",
-        "petal": "promptlab.search.label_words:petal",
+        "autoprompt": "promptlab.search.word_engines:autoprompt",
+        "lm-bff": "promptlab.search.word_engines:lm_bff",
+        "petal": "promptlab.search.word_engines:petal",
     },
 )
 

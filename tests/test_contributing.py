@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from promptlab import PromptClassifier
-from promptlab.registry import FILTERS, TUNINGS, VERBALIZERS
+from promptlab import PromptClassifier, search_templates
+from promptlab.registry import FILTERS, TEMPLATE_SEARCHES, TUNINGS, VERBALIZERS
+from promptlab.search.ranking import Ranking
 from promptlab.templates import rendering
 from promptlab.tuning.settings import make_tuning
 from promptlab.types import Segment
 
 CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-REGISTRIES = {"verbalizers": VERBALIZERS, "tuning": TUNINGS, "templates": FILTERS}
+REGISTRIES = {"verbalizers": VERBALIZERS, "tuning": TUNINGS, "templates": FILTERS, "search": TEMPLATE_SEARCHES}
 TEXTS = ["the film was great", "a good story", "a dull mess", "bad"]
 LABELS = ["positive", "positive", "negative", "negative"]
 WORDS = {"negative": ["bad", "dull"], "positive": ["great"]}
@@ -62,6 +63,16 @@ def test_the_examples_filter_changes_a_field_and_keeps_it_kept(monkeypatch):
     segments = rendering.render_segments("{{ text_a | keep | first_sentence }}", {"text_a": "It is 3.50. Yes."})
 
     assert segments == (Segment("field", "It is 3.50.", shortenable=False),)
+
+
+def test_the_examples_search_finds_templates_that_fit_the_model(tiny_backbone):
+    options = {"verbalizer": WORDS, "model": tiny_backbone("bert"), "device": "cpu", "dev": (["great"], ["positive"])}
+
+    board = search_templates("questions", TEXTS, LABELS, **options, ranking=Ranking(rounds=()), top=2)
+
+    assert len(board.ranked) == 3 and not board.unusable
+    assert {one.found.engine for one in board.best} == {"questions"}
+    assert board.about["settings"]["examples"] == 2
 
 
 def test_the_lines_of_the_examples_family_are_those_of_the_package():

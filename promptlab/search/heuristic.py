@@ -94,7 +94,7 @@ class HeuristicSearch(TemplateSearch):
             "candidates": len(drawn),
             "made": n_made,
             "likelihood_examples": self.examples,
-            **_origin(task, candidates=self.candidates, keep=self.keep, examples=self.examples),
+            **_origin(task, **asdict(self)),
         }
         return [
             FoundTemplate(source, "heuristic", score[source], task.label_words, {"rule": rule[source], **about})

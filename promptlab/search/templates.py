@@ -14,7 +14,7 @@ from promptlab.devices import resolve_device
 from promptlab.errors import SearchError, UnknownNameError, shown
 from promptlab.fitting import Labelled
 from promptlab.interfaces import Backbone
-from promptlab.parts import resolve_verbalizer
+from promptlab.parts import fresh_backbone, resolve_verbalizer
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATE_SEARCHES
 from promptlab.search.budgets import BUDGETS
@@ -128,7 +128,7 @@ def search_templates(
     chosen = limits.ranking if ranking is None else ranking
     given, given_dev = Labelled.of(X, y).examples, [] if dev is None else _labelled(dev)
     words = _label_words(verbalizer)
-    backbone = load_backbone(model).to(resolve_device(device))
+    backbone = fresh_backbone(model, device).to(resolve_device(device))
     label_word_ids(words, backbone, AnswerSlot(1, at_start=False))
     whole = SearchTask(given, given_dev, words, backbone, seed, max_length or limits.max_length)
     task, left_out = split(whole, dev=limits.dev, of_each_class=2 if searched_words else 1)

@@ -17,7 +17,9 @@ from promptlab.interfaces import Backbone
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Encoded, Example
 
-SLOT = re.compile(r"\{\{\s*trigger\s*(?:\(\s*(?:n\s*=\s*)?(\d*)\s*\)\s*)?\}\}")
+SLOT = re.compile(  # with the white space that Jinja's minus signs take away
+    r"(?:\s*\{\{-|\{\{\+?)\s*trigger\s*(?:\(\s*(?:n\s*=\s*)?(\d*)\s*\)\s*)?(?:-\}\}\s*|\+?\}\})"
+)
 PROBES = 8  # examples on which a trigger's text must give its tokens back
 
 

@@ -57,6 +57,8 @@ def test_the_likeliest_of_each_rule_is_kept(tiny_backbone):
     found = HeuristicSearch(grammar=grammar, keep=2, examples=4).search(task(backbone))
 
     assert {one.template for one in found} == best
+    told = json.loads(json.dumps(found[0].origin["settings"]["grammar"]))
+    assert Grammar(**told).templates() == grammar.templates()
 
 
 def test_a_template_that_makes_the_same_prompts_is_left_out(tiny_backbone):

@@ -207,6 +207,15 @@ def test_a_small_budget_reads_no_more_than_some_dev_rows_and_tokens_unless_it_is
     assert len(small.best[0].result.predictions) == 64
 
 
+def test_the_model_that_is_passed_stays_in_its_mode(tiny_backbone):
+    backbone = tiny_backbone("bert").train()
+
+    board = searched(backbone, dev=DEV)
+
+    assert backbone.training
+    assert board.task.backbone.embedding_weight().data_ptr() == backbone.embedding_weight().data_ptr()
+
+
 def test_one_template_that_an_odd_row_breaks_does_not_end_the_search(tiny_backbone):
     breaking = "was {{ mask }}{% if text_a | length > 30 %}{{ nothing }}{% endif %}"
     dev = ([*DEV[0], "good acting in a film that is very long"], [*DEV[1], "p"])

@@ -70,6 +70,21 @@ def test_pieces_that_are_one_token_together_dont_hold(tiny_backbone):
     assert text.keeps([i, s])
 
 
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        ("{{ text_a }} , {{- trigger(2) }} {{ mask }}", "{{ text_a }} ,film was {{ mask }}"),
+        ("{{ text_a }} {{ trigger(2) -}} . {{ mask }}", "{{ text_a }} film was. {{ mask }}"),
+        ("{{ text_a }} {{+ trigger(2) +}} {{ mask }}", "{{ text_a }} film was {{ mask }}"),
+    ],
+)
+def test_a_slot_takes_away_the_white_space_that_its_signs_say(tiny_backbone, source, written):
+    backbone = tiny_backbone("bert")
+    text = TriggerText(source, backbone, EXAMPLES)
+
+    assert text.write(backbone.tokenizer.convert_tokens_to_ids(["film", "was"])) == written
+
+
 def test_a_slot_without_a_token_yet_stands_for_any_word(tiny_backbone):
     backbone = tiny_backbone()
     text = TriggerText("{{ text_a }} {{ trigger(2) }} {{ mask }}", backbone, EXAMPLES)
