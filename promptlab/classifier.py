@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class PromptClassifier(TextClassifier):
         verbalizer: class → label words, a name of the task library, or a ``Verbalizer``.
         model: a model package's name, a hub id, a folder, or a loaded backbone; None takes ``minilm`` if installed.
         tuning: ``"full"``, ``"frozen"``, ``"top-layers"``, ``"none"``, or a ``Tuning``.
+        origin: where template and verbalizer come from, such as ``PVP.origin``; it is saved with the classifier.
 
     The other settings are those of ``TextClassifier``.
     """
@@ -38,6 +39,7 @@ class PromptClassifier(TextClassifier):
     verbalizer: Any = None
     model: Any = None
     tuning: Any = "full"
+    origin: Mapping[str, Any] | None = None
 
     def save_prompt(self, path: str | Path) -> None:
         """Write the trained soft tokens, in order, as one tensor, which ``PromptTuning(start=path)`` starts from.

@@ -102,7 +102,12 @@ class PVPEnsemble(PVPMembers):
             }
             self._backbones = {member.name: member.classifier.model for member in members}
         self._described = [
-            {"name": p.name, "template": TEMPLATES.to_dict(p.template), "verbalizer": VERBALIZERS.to_dict(p.verbalizer)}
+            {
+                "name": p.name,
+                "template": TEMPLATES.to_dict(p.template),
+                "verbalizer": VERBALIZERS.to_dict(p.verbalizer),
+                "origin": dict(p.origin),
+            }
             for p in pairs
         ]
         self._set_classes(classes, whole=training.whole)
@@ -239,7 +244,12 @@ class PVPEnsemble(PVPMembers):
             for name, own in zip(names, folders)
         }
         pvps = [
-            PVP(TEMPLATES.from_dict(p["template"]), VERBALIZERS.from_dict(p["verbalizer"]), p["name"])
+            PVP(
+                TEMPLATES.from_dict(p["template"]),
+                VERBALIZERS.from_dict(p["verbalizer"]),
+                p["name"],
+                p.get("origin", {}),
+            )
             for p in settings["pvps"]
         ]
         used = list(backbones.values())[::turns]

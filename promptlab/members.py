@@ -27,12 +27,13 @@ from promptlab.workspace import Workspace
 
 
 class Pair(NamedTuple):
-    """A pattern-verbalizer pair, what tables call it, and whether its classes were given as whole numbers."""
+    """A pattern-verbalizer pair, what tables call it, whether its classes were given as whole numbers, its origin."""
 
     name: str
     template: Template
     verbalizer: Verbalizer
     whole: bool
+    origin: Mapping[str, Any]
 
 
 class Member(NamedTuple):
@@ -100,12 +101,12 @@ class PVPMembers(SingleLabel):
         for number, pvp in enumerate(given, start=1):
             if not isinstance(pvp, PVP) and not (isinstance(pvp, (tuple, list)) and len(pvp) == 2):
                 raise DataError(f"pair {number} is {shown(pvp)}; give a PVP, or a pair (template, verbalizer).")
-            template, verbalizer = (pvp.template, pvp.verbalizer) if isinstance(pvp, PVP) else pvp
-            name = (pvp.name if isinstance(pvp, PVP) else "") or _library_name(template) or str(number)
+            one = pvp if isinstance(pvp, PVP) else PVP(*pvp)
+            name = one.name or _library_name(one.template) or str(number)
             while name in [pair.name for pair in pairs]:
                 name = f"{name} ({number})"
-            whole = has_whole_names(verbalizer)
-            pairs.append(Pair(name, resolve_template(template), resolve_verbalizer(verbalizer), whole))
+            parts = resolve_template(one.template), resolve_verbalizer(one.verbalizer)
+            pairs.append(Pair(name, *parts, has_whole_names(one.verbalizer), one.origin))
         first, *others = pairs
         for pair in others:
             if set(pair.verbalizer.classes) != set(first.verbalizer.classes):

@@ -135,6 +135,16 @@ def test_a_saved_ensemble_comes_back_whole(make, saved_model, tmp_path, tuning):
     assert np.array_equal(PVPEnsemble.from_pretrained(tmp_path / "out").predict(TEXTS), ensemble.predict(TEXTS))
 
 
+def test_where_pairs_come_from_is_saved_with_an_ensemble(make, tmp_path):
+    origin = {"engine": "heuristic", "seed": 13, "scores": [0.5]}
+    found = [PVP(*PAIRS[0], "found", origin), PAIRS[1]]
+
+    make(pvps=found).fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
+
+    loaded = PVPEnsemble.from_pretrained(tmp_path / "out", device="cpu", model=make().model)
+    assert [pvp.origin for pvp in loaded.pvps] == [origin, {}]
+
+
 def test_saving_replaces_a_whole_ensemble_or_nothing(make, tmp_path, monkeypatch):
     ensemble = make().fit(TEXTS, LABELS)
     ensemble.save_pretrained(tmp_path / "out")

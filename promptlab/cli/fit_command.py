@@ -165,7 +165,7 @@ def command(
                 read_examples(support, columns=fields, label=None) if support else some_of(examples, settings["seed"])
             )
             parts = calibrated(parts, calibrate, rows)
-        classifier = PromptClassifier(shown, parts, tuning=method, **settings)
+        classifier = PromptClassifier(shown, parts, tuning=method, origin=pair.origin or None, **settings)
     classifier.fit(examples, eval_set=held_out)
     classifier.save_pretrained(output)
     last = classifier.history_[-1] if classifier.history_ else {}

@@ -60,6 +60,7 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(base, train_file, tmp
     saved = json.loads((tmp_path / "m" / "promptlab.json").read_text())
     assert saved["template"]["source"] == pvps[1].template
     assert saved["verbalizer"]["label_words"] == {"p": ["good"], "n": ["bad"]}
+    assert PromptClassifier.from_pretrained(tmp_path / "m", device="cpu").origin == pvps[1].origin
 
 
 def test_the_table_shows_templates_as_they_are(base, train_file, monkeypatch):
