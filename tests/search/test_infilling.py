@@ -18,7 +18,7 @@ def rows_of(family):
 
 
 def whole_passes(backbone, rows, state):
-    """Log-probabilities (rows, vocabulary) of what comes next, one pass of the whole model for each row."""
+    """Logits (rows, vocabulary) of what comes next, one pass of the whole model for each row."""
     found = []
     for row in rows:
         said, n_closed = list(row.prefix), 0
@@ -28,7 +28,7 @@ def whole_passes(backbone, rows, state):
         output = backbone.model(
             input_ids=torch.tensor([list(row.input_ids)]), decoder_input_ids=torch.tensor([said]), use_cache=False
         )
-        found.append(output.logits[0, -1].log_softmax(dim=-1))
+        found.append(output.logits[0, -1])
     return torch.stack(found)
 
 
@@ -45,11 +45,24 @@ def test_states_are_foretold_as_in_whole_passes(seq2seq_backbone):
     found = read_on(seq2seq_backbone.copy(), rows)
 
     for row, state in zip(found, STATES, strict=True):
-        log_probs = whole_passes(seq2seq_backbone, rows, state)
+        log_probs = whole_passes(seq2seq_backbone, rows, state).log_softmax(dim=-1)
         assert torch.allclose(row[:-1].float(), log_probs.mean(dim=0), atol=2e-5)
         ways = torch.tensor([list(r.closers[state.n_closed]) for r in rows])
         end = log_probs.gather(1, ways).mean(dim=0).max().item()
         assert row[-1].item() == pytest.approx(end, abs=2e-5)
+
+
+def test_the_tokens_of_a_step_stand_in_the_order_of_their_mean_logits(seq2seq_backbone):
+    """LM-BFF's code takes the mean of logits, its paper of log-probabilities; of a state they differ by a constant."""
+    rows = rows_of(seq2seq_backbone.model.config.model_type)
+
+    found = read_on(seq2seq_backbone.copy(), rows)
+
+    for row, state in zip(found, STATES, strict=True):
+        logits = whole_passes(seq2seq_backbone, rows, state).mean(dim=0)
+        apart = row[:-1].float() - logits
+        assert torch.allclose(apart, apart.mean().expand_as(apart), atol=2e-5)
+        assert (row[:-1][logits.argsort(descending=True)].diff() < 2e-5).all()
 
 
 def test_the_encoder_runs_once_for_an_example(tiny_backbone):
