@@ -24,7 +24,7 @@ import numpy as np
 from sweep import MODEL, RESULTS, SEEDS, keep, mean, parser, placed, sweep
 
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
-from promptlab.fitting import Labelled
+from promptlab.labelled import Labelled
 from promptlab.merging import Stacking, accuracies, merged, votes
 from promptlab.types import Example
 

@@ -212,7 +212,8 @@ def timing(options: argparse.Namespace) -> Iterator[Job]:
 def timed_fit(*, cached: bool) -> dict[str, float]:
     """Seconds of ProtoVerb's fit on SST-2, 32 sentences: from states that are kept, or reading the model every time."""
     from promptlab import load_sample
-    from promptlab.fitting import EncodedSet, HeadModel, Labelled
+    from promptlab.fitting import EncodedSet, HeadModel
+    from promptlab.labelled import Labelled
     from promptlab.model import PromptModel
     from promptlab.parts import resolve_template
     from promptlab.tuning.frozen import Frozen

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from promptlab.data.labels import is_missing
 from promptlab.data.readers import as_examples, iter_examples
-from promptlab.errors import DataError, shown
-from promptlab.fitting import Labelled, SoftLabelled
+from promptlab.errors import DataError, PromptlabError
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
+from promptlab.labelled import Labelled, SoftLabelled
 from promptlab.member_jobs import MODEL, SCORES, classifier_of, labelled, settings_of
 from promptlab.members import Member, reduced
 from promptlab.merging import merged
@@ -46,60 +45,25 @@ class Lesson(NamedTuple):
     done: Any
 
 
-def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled | None, list[Example]]:
-    """The labelled rows (None if there are none), and the others: those whose label is None, NaN or -1.
-
-    Source: scikit-learn's convention for semi-supervised learning.
-
-    Args:
-        classes: where one is called ``-1``, that is a label like any other.
-
-    Raises:
-        DataError: if there isn't a label for each row.
-    """
-    if X is None:
-        return None, []
-    examples = as_examples(X)
-    if y is None:
-        labels: list[Any] = [example.label for example in examples]
-    elif isinstance(y, Iterable) and not isinstance(y, str):
-        labels = [_label(label) for label in (y.tolist() if hasattr(y, "tolist") else y)]
-    else:
-        raise DataError(f"y is {shown(y)}; pass a list of labels, -1 or None where there is none.")
-    if len(labels) != len(examples):
-        raise DataError(f"{len(labels)} labels for {len(examples)} rows; give one for each row, -1 or None if unknown.")
-    unknown = [is_missing(label) or (str(label) == "-1" and "-1" not in classes) for label in labels]
-    rest = list(itertools.compress(examples, unknown))
-    if all(unknown):
-        return None, rest
-    known = [not is_unknown for is_unknown in unknown]
-    training = Labelled.of(list(itertools.compress(examples, known)), list(itertools.compress(labels, known)))
-    return (training if y is not None else Labelled(training.examples, False)), rest
-
-
-def _label(label: Any) -> Any:
-    """A label; whole numbers among which some were missing come as floats from pandas."""
-    return int(label) if isinstance(label, float) and label.is_integer() else label
-
-
-def stream(*sources: Any, fields: Sequence[str]) -> Iterator[Example]:
+def stream(*sources: Any, fields: Sequence[str], check: Callable[[Example], None]) -> Iterator[Example]:
     """Unlabelled examples from lists and the like, paths of tables, and streams, one after the other.
 
     Args:
-        sources: what has no length (an iterator, a streamed data set) is read in parts; None is nothing.
+        sources: what has no length (an iterator, a streamed data set) or lies on disk is read in parts; None is
+            nothing.
         fields: those that are read; others may hold anything, or nothing.
+        check: refuses an example that can't be used, by a ``PromptlabError``.
 
     Raises:
-        DataError: as ``as_examples`` and ``iter_examples`` do, or if an example has none of the fields.
+        PromptlabError: as ``as_examples``, ``iter_examples`` and ``check`` do, naming the row.
     """
     for source in sources:
-        number = 0
-        for examples in _parts(source):
-            for example in reduced(examples, fields):
-                number += 1
-                if not example.fields:
-                    raise DataError(f"unlabelled row {number} has no value in {' or '.join(fields)}; leave it out.")
-                yield Example(example.fields)
+        for number, example in enumerate(itertools.chain.from_iterable(_parts(source)), start=1):
+            try:
+                check(example)
+            except PromptlabError as error:
+                raise type(error)(f"unlabelled row {number}: {error}") from None
+            yield from reduced([Example(example.fields)], fields)
 
 
 def _parts(source: Any) -> Iterable[Iterable[Example]]:
@@ -107,6 +71,11 @@ def _parts(source: Any) -> Iterable[Iterable[Example]]:
         return []
     if isinstance(source, (str, Path)):
         return [iter_examples(source, columns={}, label=None)]
+    if hasattr(source, "features") and hasattr(
+        source, "select"
+    ):  # a data set of Hugging Face, which may be larger than memory
+        starts = range(0, len(source), PART)
+        return (as_examples(source.select(range(i, min(i + PART, len(source)))), columns={}) for i in starts)
     if isinstance(source, Iterable) and not isinstance(source, Sized):
         return (as_examples(some, columns={}) for some in _in_lists(iter(source)))
     return [as_examples(source, columns={})]

@@ -12,7 +12,7 @@ from sklearn.base import ClassifierMixin
 from promptlab.data.labels import sorted_classes
 from promptlab.data.readers import as_examples
 from promptlab.estimator import TrainedEstimator
-from promptlab.fitting import Labelled
+from promptlab.labelled import Labelled
 from promptlab.types import Example
 
 CHUNK = 1024  # rows that prediction holds at once

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,21 +14,19 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
-from promptlab.annotation import Lesson, load_scores, merge_scores, split_unlabelled, stream, student_job
+from promptlab.annotation import Lesson, load_scores, merge_scores, stream, student_job
 from promptlab.backbones.catalog import load_backbone
 from promptlab.errors import DataError, PromptlabError, TuningError, UnknownNameError
-from promptlab.fitting import Labelled
 from promptlab.head_classifier import HeadClassifier
-from promptlab.interfaces import Template
 from promptlab.jobs import Job
+from promptlab.labelled import Labelled, split_unlabelled
 from promptlab.member_jobs import MODEL, score_rows
-from promptlab.members import Member, PVPMembers, check_classes, read_fields, reduced
+from promptlab.members import Member, PVPMembers, check_classes, check_shows, read_fields, reduced, templates_of
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
 from promptlab.parts import resolve_tuning
-from promptlab.templates.plain import InputTemplate
 from promptlab.types import Example
-from promptlab.workspace import Chunks, Workspace, some_rows
+from promptlab.workspace import Chunks, Workspace
 
 WEIGHTINGS = ("uniform", "before")
 STUDENT_STEPS = 5000  # at most, where the user says nothing; the paper's
@@ -71,7 +70,7 @@ class PET(PVPMembers):
         """Train the members, label, train the student.
 
         Args:
-            X: labelled texts, and unlabelled ones, for which ``y`` is -1 or None; None for no labelled texts.
+            X: labelled texts, and unlabelled ones, for which ``y`` is -1 or None; left out where none is labelled.
             y: labels; None takes those that the examples carry. -1 is a label if a class is called so.
             unlabeled: more unlabelled texts: as ``X``, the path of a table, or a stream of texts or examples, which is
                 read once and may be larger than memory.
@@ -83,39 +82,32 @@ class PET(PVPMembers):
         """
         self._check_settings(eval_set)
         pairs = self._pairs()
-        first = pairs[0]
-        training, rest = split_unlabelled(X, y, first.verbalizer.classes)
-        dev = None if eval_set is None else Labelled.of(*eval_set)
-        if training is not None:  # what is wrong is told before any work
-            check_classes(training, first.verbalizer.classes)
-        if dev is not None:
-            dev.targets(first.verbalizer.classes)
+        training, rest, dev = self._given(X, y, eval_set, pairs[0].verbalizer.classes)
+        labelled, held_out = ([] if data is None else data.examples for data in (training, dev))
         with self._workspace() as workspace:
-            members = self._members(workspace, pairs, [] if training is None else training.examples)
+            members = self._members(workspace, pairs, labelled, held_out)
             student = self._student(members, workspace, eval_set)
-            fields = read_fields(members, student.fields)
-            unlabelled = workspace.put_chunks(stream(rest, unlabeled, fields=fields))
+            fields = read_fields(members, student._template().fields)
+            read_by = templates_of(pairs, labelled) | {"student": student._template()}
+            for example in held_out:
+                check_shows(read_by, example)
+            for member in members if self.mlm_weight else ():
+                check_masked_words(member.classifier.model, self.mlm_weight)
+            found = stream(rest, unlabeled, fields=fields, check=partial(check_shows, read_by))
+            unlabelled = workspace.put_chunks(found)
             if not unlabelled.total:
                 raise DataError(
                     f"{type(self).__name__} learns from unlabelled texts, but there are none; pass unlabeled=, or -1 "
                     "or None as the labels of some rows of y. Without such texts use PVPEnsemble."
                 )
-            (example,) = some_rows(workspace, unlabelled.names, [0])
-            for member in members:
-                prompt = member.classifier
-                shown = prompt.template.bind([] if training is None else training.examples, prompt.verbalizer)
-                check_shows(f"member {member.name!r}", shown, example)
-                if self.mlm_weight:
-                    check_masked_words(member.classifier.model, self.mlm_weight)
-            check_shows("student", InputTemplate(tuple(student.fields)), example)
             if training is not None:
-                training = training._replace(examples=reduced(training.examples, fields))
+                training = training._replace(examples=reduced(labelled, fields))
             steps = self._n_jobs(members, training, unlabelled)
             with tqdm(total=steps, desc=type(self).__name__, unit="job", leave=False, disable=None) as bar:
                 weights = self._weights(members, training, workspace, bar.update)
-                held_out = dev and workspace.put(reduced(dev.examples, fields))
-                whole = first.whole if training is None else training.whole
-                lesson = Lesson(workspace, members, training, whole, held_out, unlabelled, weights, bar.update)
+                chosen_by = dev and workspace.put(reduced(held_out, fields))
+                whole = pairs[0].whole if training is None else training.whole
+                lesson = Lesson(workspace, members, training, whole, chosen_by, unlabelled, weights, bar.update)
                 self._distil(lesson, self._teach(lesson), student)
         self.fields_ = fields
         return self
@@ -133,11 +125,7 @@ class PET(PVPMembers):
         self._ready()
         if self.cache_dir is None:
             raise TuningError("members are only kept in a cache_dir; set one before fit.")
-        names = sorted(map(str, self.classes_))
-        data, _ = split_unlabelled(X, y, names)
-        if data is None:
-            raise DataError("no row has a label; pass labelled texts to report on.")
-        targets = data.targets(names).numpy()
+        data, targets = self._measured(X, y, sorted(map(str, self.classes_)))
         with self._workspace() as workspace:
             chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
             parts = self._score(self.teachers_, chunks, workspace, lambda n: None)
@@ -183,6 +171,18 @@ class PET(PVPMembers):
             raise TuningError(f"student is a {type(self.student).__name__}; pass an unfitted HeadClassifier, or None.")
         if self.student is not None and self.student_steps is not None:
             raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
+
+    def _given(
+        self, X: Any, y: Any, eval_set: Any, classes: Sequence[str]
+    ) -> tuple[Labelled | None, list[Example], Labelled | None]:
+        """The labelled, unlabelled and dev examples; what is wrong is told before any work."""
+        training, rest = split_unlabelled(X, y, classes)
+        dev = None if eval_set is None else Labelled.of(*eval_set)
+        if training is not None:
+            check_classes(training, classes)
+        if dev is not None:
+            dev.targets(classes)
+        return training, rest, dev
 
     def _n_jobs(self, members: Sequence[Member], training: Labelled | None, unlabelled: Chunks) -> int:
         parts = len(unlabelled.names)
@@ -269,6 +269,8 @@ class PET(PVPMembers):
             student = HeadClassifier(model, **settings)
         else:
             student = clone(self.student)
+            if student.fields is None:
+                student.set_params(fields=read_fields(members))
             student.set_params(model=model if student.model is None else workspace.keep(load_backbone(student.model)))
         try:
             self._check_student(student, eval_set)
@@ -286,15 +288,3 @@ class PET(PVPMembers):
         if student.checkpoint_dir is not None:
             raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
         student.updates(tuning, 1, student.model.hidden_size)  # which checks the rest
-
-
-def check_shows(who: str, template: Template, example: Example) -> None:
-    """Refuse an unlabelled example that a template can't show.
-
-    Raises:
-        PromptlabError: naming whose template it is.
-    """
-    try:
-        template.variants(example)
-    except PromptlabError as error:
-        raise type(error)(f"{who}, unlabelled text: {error}") from None

@@ -20,8 +20,8 @@ from promptlab.data.labels import label_type
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, SavedModelError, TuningError, UnknownNameError
 from promptlab.files import atomic_folder
-from promptlab.fitting import Labelled
 from promptlab.joint import JointClassifier
+from promptlab.labelled import Labelled
 from promptlab.member_jobs import load_member
 from promptlab.members import (
     Member,
@@ -86,7 +86,7 @@ class PVPEnsemble(PVPMembers):
             if self.weighting == "stacked" and (absent := sorted(set(classes) - set(dev.labels))):
                 raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
         with self._workspace() as workspace:
-            members = self._members(workspace, pairs, training.examples)
+            members = self._members(workspace, pairs, training.examples, [] if dev is None else dev.examples)
             fields = read_fields(members)
             train = workspace.put(reduced(training.examples, fields))
             held_out = dev and workspace.put(reduced(dev.examples, fields))
@@ -114,11 +114,29 @@ class PVPEnsemble(PVPMembers):
         self._weigh(members, dev or training, before)
         return self
 
-    def _check_settings(self, eval_set: Any) -> None:
-        super()._check_settings(eval_set)
+    def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
+        """Accuracy of each member and of the ensemble on labelled texts.
+
+        Args:
+            X, y: as for ``fit``; rows without a label don't count.
+
+        Raises:
+            DataError: if no row has a label.
+        """
+        self._ready()
+        data, targets = self._measured(X, y, [str(name) for name in self.classes_])
+        scores = self._scores(data.examples)
+        (ensemble,) = accuracies(self._merge(scores)[None], targets)
+        return [*zip(self.members_, accuracies(scores, targets)), ("ensemble", ensemble)]
+
+    def _check_values(self) -> None:
+        super()._check_values()
         for name, value, known in (("weighting", self.weighting, WEIGHTINGS), ("voting", self.voting, VOTINGS)):
             if value not in known:
                 raise UnknownNameError(name, value, known)
+
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
         if self.weighting in ("after", "stacked") and eval_set is None:
             raise TuningError(
                 f"weighting={self.weighting!r} is learnt on dev examples; pass eval_set (--dev on the command line)."
@@ -184,11 +202,15 @@ class PVPEnsemble(PVPMembers):
     def _joined(self) -> list[JointClassifier]:
         """Members that can share a batch, together."""
         if getattr(self, "_joint", (None,))[0] is not self.members_:
-            groups: dict[int, dict[str, PromptClassifier]] = {}
+            groups: list[tuple[Any, dict[str, PromptClassifier]]] = []
             for name, member in self.members_.items():
                 if _shares_most(member.model_):
-                    groups.setdefault(id(member.model_.backbone.memory), {})[name] = member
-            joined = [_joint_of(group, self._backbones) for group in groups.values() if len(group) > 1]
+                    alike = (id(member.model_.backbone.memory), member.model_.head.reading)
+                    group = next((group for key, group in groups if key == alike), None)
+                    if group is None:
+                        groups.append((alike, group := {}))
+                    group[name] = member
+            joined = [_joint_of(group, self._backbones) for _, group in groups if len(group) > 1]
             self._joint = self.members_, [joint for joint in joined if joint is not None]
         return self._joint[1]
 
@@ -226,23 +248,39 @@ class PVPEnsemble(PVPMembers):
         Args:
             model: the base model, or where to look for it; a list with one for each pair if they differ.
         """
-        path = saving.local(folder)
-        settings = saving.read_settings(path)
-        if settings["estimator"] != cls.__name__:
-            raise SavedModelError(
-                f"{str(folder)!r} holds a {settings['estimator']}, not a {cls.__name__}; load it with that class."
-            )
-        saving.check_parameters(cls, path, settings)
+        path, settings = saving.settings_for(cls, folder)
+        pvps, turns, stacking = _described(settings)
         names = list(settings["weights"])
-        turns = len(names) // len(settings["pvps"])
         folders = [path / f"member-{number}" for number in range(len(names))]
-        given = [base for base in model_of_each(model, len(settings["pvps"])) for _ in range(turns)]
+        given = [base for base in model_of_each(model, len(pvps)) for _ in range(turns)]
         bases = [saving.read_settings(f)["model"]["name"] if base is None else base for f, base in zip(folders, given)]
         backbones = dict(zip(names, load_each(bases)))
-        members = {
+        used = list(backbones.values())[::turns]
+        ensemble = cls(
+            pvps,
+            used[0] if len(set(map(model_key, used))) == 1 else used,
+            TUNINGS.from_dict(settings["tuning"]),
+            device=device,
+            **settings["parameters"],
+        )
+        ensemble.members_ = {
             name: PromptClassifier.from_pretrained(own, model=backbones[name], device=device)
             for name, own in zip(names, folders)
         }
+        ensemble._backbones, ensemble._described, ensemble.stacking_ = backbones, settings["pvps"], stacking
+        ensemble.weights_, ensemble.member_scores_ = settings["weights"], settings["member_scores"]
+        ensemble.agreement_ = np.array(settings["agreement"])
+        ensemble._set_classes(settings["classes"], whole=settings["label_type"] == "int")
+        return ensemble
+
+
+def _described(settings: saving.SavedSettings) -> tuple[list[PVP], int, Stacking | None]:
+    """The pairs of a saved ensemble, the members of each, and what merges them if that was learnt.
+
+    Raises:
+        SavedModelError: if the settings are damaged.
+    """
+    try:
         pvps = [
             PVP(
                 TEMPLATES.from_dict(p["template"]),
@@ -252,21 +290,15 @@ class PVPEnsemble(PVPMembers):
             )
             for p in settings["pvps"]
         ]
-        used = list(backbones.values())[::turns]
-        ensemble = cls(
-            pvps,
-            used[0] if len(set(map(model_key, used))) == 1 else used,
-            TUNINGS.from_dict(settings["tuning"]),
-            device=device,
-            **settings["parameters"],
-        )
-        ensemble.members_, ensemble._backbones, ensemble._described = members, backbones, settings["pvps"]
-        ensemble.weights_ = settings["weights"]
-        ensemble.member_scores_, ensemble.agreement_ = settings["member_scores"], np.array(settings["agreement"])
-        stacking = settings["stacking"]
-        ensemble.stacking_ = None if stacking is None else Stacking(*map(np.array, stacking))
-        ensemble._set_classes(settings["classes"], whole=settings["label_type"] == "int")
-        return ensemble
+        turns, rest = divmod(len(settings["weights"]), len(pvps))
+        if rest or not turns:
+            raise ValueError(f"{len(settings['weights'])} weights for {len(pvps)} pairs")
+        merging = settings["stacking"]
+        return pvps, turns, None if merging is None else Stacking(*map(np.array, merging))
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise SavedModelError(
+            f"{str(settings.file)!r} is damaged ({type(error).__name__}: {error}); save the model again."
+        ) from None
 
 
 def _shares_most(model: Any) -> bool:

@@ -82,6 +82,19 @@ def check_replaceable(path: str | Path, *, mark: str = "") -> Path:
     return target
 
 
+def check_savable(path: str | Path, *, mark: str = "") -> None:
+    """Refuse a folder that ``atomic_folder`` couldn't write, before the work whose result it is for.
+
+    Args:
+        mark: as for ``check_replaceable``.
+
+    Raises:
+        DataError: as ``atomic_folder`` does.
+    """
+    with _temporary_folder(check_replaceable(path, mark=mark)):
+        pass
+
+
 def _file_target(path: str | Path) -> Path:
     target = _whole_path(path)
     if target.exists() and not target.is_file():

@@ -11,110 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from promptlab.checkpoint import DevScore
-from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
-from promptlab.errors import DataError, UnknownNameError
 from promptlab.inference import average_variants, in_batches, predict_log_probs
+from promptlab.labelled import Training, dev_score
 from promptlab.model import PromptModel
 from promptlab.trainable import TrainableModel
 from promptlab.training import train
 from promptlab.training_settings import TrainingSettings
-from promptlab.types import Batch, Encoded, Example
-
-
-def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
-    """Accuracy and mean loss of class log-probabilities, (examples, classes)."""
-    accuracy = (log_probs.argmax(dim=-1) == targets).float().mean().item()
-    loss = -log_probs[torch.arange(len(targets)), targets].mean().item()
-    return DevScore(accuracy, loss, len(targets))
-
-
-class Labelled(NamedTuple):
-    """Examples, each with a label, and whether all labels came as whole numbers."""
-
-    examples: list[Example]
-    whole: bool
-
-    @property
-    def labels(self) -> list[str]:
-        return [str(example.label) for example in self.examples]
-
-    @property
-    def classes(self) -> list[str]:
-        """Those that occur, sorted."""
-        return sorted(set(self.labels))
-
-    @classmethod
-    def of(cls, X: Any, y: Any) -> Labelled:
-        """From texts and labels; without ``y`` from the labels that the examples carry.
-
-        Raises:
-            DataError: if there are no examples, or a label is missing.
-        """
-        given = y.tolist() if hasattr(y, "tolist") else y
-        examples = as_examples(X, given)
-        if not examples:
-            raise DataError("there are no examples; give at least one of each class.")
-        missing = [row for row, example in enumerate(examples, start=1) if example.label is None]
-        if missing:
-            raise DataError(f"row {missing[0]} has no label; pass y, or label every example.")
-        return cls(examples, given is not None and all(type(label) is int for label in given))
-
-    def targets(self, classes: Sequence[str]) -> Tensor:
-        """The position of each label among the classes.
-
-        Raises:
-            UnknownNameError: if a label is none of them.
-        """
-        position = {name: i for i, name in enumerate(classes)}
-        for label in self.labels:
-            if label not in position:
-                raise UnknownNameError("label", label, position)
-        return torch.tensor([position[label] for label in self.labels])
-
-    @property
-    def scorer(self) -> Callable[[Tensor, Tensor], DevScore]:
-        """How class log-probabilities (examples, classes) are scored by ``targets``."""
-        return dev_score
-
-
-class SoftLabelled(NamedTuple):
-    """Examples, each with a distribution over the classes, and whether labels are whole numbers.
-
-    Args:
-        log_probs: in nats, (examples, classes), in the order of ``classes``.
-    """
-
-    examples: list[Example]
-    classes: Sequence[str]
-    log_probs: Tensor
-    whole: bool = False
-
-    def targets(self, classes: Sequence[str]) -> Tensor:
-        """Log-probabilities (examples, classes) in another order of the classes."""
-        return self.log_probs[:, [list(self.classes).index(name) for name in classes]]
-
-    @property
-    def scorer(self) -> Callable[[Tensor, Tensor], DevScore]:
-        """As for labels: distributions are learnt from, never scored by."""
-        return dev_score
-
-
-Training = Labelled | SoftLabelled
-
-
-def several_classes(training: Training) -> Sequence[str]:
-    """The classes of a training set.
-
-    Raises:
-        DataError: if there is only one.
-    """
-    names = training.classes
-    if len(names) < 2:
-        count = len(training.examples)
-        raise DataError(f"all {count} labels are {names[0]!r}; a classifier needs examples of 2 classes or more.")
-    return names
-
+from promptlab.types import Batch, Encoded
 
 Objective = Callable[[PromptModel], TrainableModel]  # makes a model around the model, whose forward pass is the loss
 

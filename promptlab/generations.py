@@ -53,7 +53,7 @@ def draw_rows(
     pool = np.flatnonzero(log_probs.argmax(axis=1) == column)
     if whoever or not len(pool):
         pool = np.argsort(-own, kind="stable")[:most_likely]
-    pool = np.tile(pool, math.ceil(count / len(pool)))
+    turns, rest = divmod(count, len(pool))  # whole turns of the pool, and a draw
     weights = np.exp(own[pool] - own[pool].max()) + 1e-12  # so that a probability of 0 can be drawn where it must be
-    rows: list[int] = rng.choice(pool, count, replace=False, p=weights / weights.sum()).tolist()
-    return rows
+    rows: list[int] = rng.choice(pool, rest, replace=False, p=weights / weights.sum()).tolist()
+    return pool.tolist() * turns + rows

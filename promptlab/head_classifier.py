@@ -21,7 +21,8 @@ class HeadClassifier(TextClassifier):
     Args:
         model: as for ``PromptClassifier``.
         tuning: likewise.
-        fields: names of the fields that make up the input, in order.
+        fields: names of the fields that make up the input, in order; None is ``text_a`` alone, and of a student of
+            ``PET`` all fields that the members read.
         pooling: ``"mean"`` of the hidden states, the ``"first"`` or the ``"last"`` one.
         dropout: of the pooled features.
 
@@ -30,12 +31,12 @@ class HeadClassifier(TextClassifier):
 
     model: Any = None
     tuning: Any = "full"
-    fields: Sequence[str] = ("text_a",)
+    fields: Sequence[str] | None = None
     pooling: str = "mean"
     dropout: float = 0.1
 
     def _template(self) -> Template:
-        return InputTemplate(tuple(self.fields))
+        return InputTemplate() if self.fields is None else InputTemplate(tuple(self.fields))
 
     def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
         return LinearVerbalizer(tuple(names or ()), self.pooling, self.dropout)

@@ -12,8 +12,8 @@ from promptlab.backbones import catalog
 from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
 from promptlab.errors import VerbalizerError
-from promptlab.fitting import Labelled
 from promptlab.inference import average_variants, encode_untrained, in_batches
+from promptlab.labelled import Labelled
 from promptlab.parts import resolve_template
 from promptlab.types import Example, MaskStates
 from promptlab.verbalizers.independent import IndependentHead

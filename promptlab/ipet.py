@@ -13,10 +13,11 @@ import numpy as np
 from promptlab.annotation import Lesson, load_scores
 from promptlab.distillation import PET
 from promptlab.errors import TuningError
-from promptlab.fitting import Labelled
 from promptlab.generations import class_counts, draw_rows, draw_teachers, n_generations
 from promptlab.jobs import Job
+from promptlab.labelled import Labelled
 from promptlab.merging import merged, weights_of
+from promptlab.parts import resolve_tuning
 from promptlab.types import Example
 from promptlab.workspace import some_rows
 
@@ -51,6 +52,10 @@ class IPET(PET):
             raise TuningError(f"teacher_share={self.teacher_share!r} must be above 0 and at most 1, usually 0.25.")
         if self.n_most_likely < 1:
             raise TuningError(f"n_most_likely={self.n_most_likely!r} must be at least 1, usually 100.")
+        if not resolve_tuning(self.tuning).defaults.max_steps:
+            raise TuningError(
+                f"tuning={self.tuning!r} trains nothing, but members learn anew in each generation; use PET."
+            )
         if self.repetitions * len(self._pairs()) < 2:
             raise TuningError(
                 "iPET needs two members or more, which teach one another; give more pairs or repetitions."

@@ -90,11 +90,13 @@ def run(
 
 
 def work(job: Job, workspace: Workspace) -> None:
-    """Do one job.
+    """Do one job, unless somebody else has done it since.
 
     Raises:
         JobError: whatever went wrong, with the job's name.
     """
+    if is_finished(job, workspace):
+        return
     marker = workspace.folder / "running" / job.key
     try:
         _clear(marker, workspace.result(job.key))
@@ -162,15 +164,19 @@ def _ray(jobs: Sequence[Job], workspace: Workspace, workers: int) -> Iterator[No
     threads = max(1, (os.cpu_count() or 1) // workers)
     remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_work_on_ray)
     waiting = {remote.remote(job, workspace, threads): job for job in jobs}
-    while waiting:
-        (finished, *_), _ = ray.wait(list(waiting))
-        job = waiting.pop(finished)
-        try:
-            yield ray.get(finished)
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
-        except ray.exceptions.RayError as error:
-            raise _died([job], workspace, type(error).__name__) from error
+    try:
+        while waiting:
+            (finished, *_), _ = ray.wait(list(waiting))
+            job = waiting.pop(finished)
+            try:
+                yield ray.get(finished)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except ray.exceptions.RayError as error:
+                raise _died([job], workspace, type(error).__name__) from error
+    finally:  # after a failure nobody waits for the others
+        for unfinished in waiting:
+            ray.cancel(unfinished)
 
 
 EXECUTORS: Mapping[str, Callable[[Sequence[Job], Workspace, int], Iterator[None]]] = {

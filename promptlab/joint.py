@@ -18,9 +18,10 @@ from promptlab.data.readers import as_examples
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError, UnknownNameError, shown
 from promptlab.estimator import TrainedEstimator
-from promptlab.fitting import EncodedSet, Labelled, dev_score, train_model
+from promptlab.fitting import EncodedSet, train_model
 from promptlab.inference import BATCH, average_variants, predict_log_probs
 from promptlab.joint_model import JointModel, Row
+from promptlab.labelled import Labelled, dev_score
 from promptlab.model import PromptModel
 from promptlab.parts import resolve_tuning
 from promptlab.seeding import seeded

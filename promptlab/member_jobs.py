@@ -11,7 +11,9 @@ import numpy as np
 
 from promptlab import __version__
 from promptlab.classifier import PromptClassifier
-from promptlab.fitting import Labelled
+from promptlab.errors import DataError, SavedModelError
+from promptlab.files import sha256
+from promptlab.labelled import Labelled
 from promptlab.model import PromptModel
 from promptlab.objectives import WithMaskedWords
 from promptlab.parts import resolve_tuning
@@ -25,14 +27,18 @@ MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
 def settings_of(classifier: Any, workspace: Workspace) -> dict[str, Any]:
     """An unfitted classifier on a loaded backbone as plain JSON, from which ``classifier_of`` makes it again.
 
+    Files that its tuning starts from count by what they hold.
+
     Raises:
         SavedModelError: if a part of it holds a function.
     """
+    tuning = resolve_tuning(classifier.tuning)
     parts: dict[str, Any] = {
         "promptlab": __version__,
         "estimator": type(classifier).__name__,
         "parameters": parameters_of(classifier),
-        "tuning": TUNINGS.to_dict(resolve_tuning(classifier.tuning)),
+        "tuning": TUNINGS.to_dict(tuning),
+        "files": {name: sha256(value) for name, value in vars(tuning).items() if _is_file(value)},
         "model": {"name": classifier.model.name, "identity": workspace.identity(classifier.model)},
     }
     if isinstance(classifier, PromptClassifier):
@@ -40,6 +46,10 @@ def settings_of(classifier: Any, workspace: Workspace) -> dict[str, Any]:
         parts["verbalizer"] = VERBALIZERS.to_dict(classifier.verbalizer)
     whole: dict[str, Any] = json.loads(json.dumps(parts, default=plain))
     return whole
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, (str, Path)) and Path(value).is_file()
 
 
 def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:
@@ -102,5 +112,14 @@ def score_rows(settings: Mapping[str, Any], folder: Path, workspace: Workspace) 
 
 
 def load_member(folder: Path, model: Mapping[str, str], workspace: Workspace) -> PromptClassifier:
-    """A member that a job trained, on the workspace's backbone."""
-    return PromptClassifier.from_pretrained(folder / MODEL, model=workspace.backbone(model), device=workspace.device)
+    """A member that a job trained, on the workspace's backbone.
+
+    Raises:
+        DataError: if what was kept of it is damaged.
+    """
+    backbone = workspace.backbone(model)
+    try:
+        return PromptClassifier.from_pretrained(folder / MODEL, model=backbone, device=workspace.device)
+    except SavedModelError as error:
+        said = str(error).rstrip(".")
+        raise DataError(f"result {str(folder)!r} is damaged ({said}); delete it and run again.") from None

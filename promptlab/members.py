@@ -10,15 +10,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from promptlab.backbones.catalog import load_backbone
 from promptlab.checks import check_seed
 from promptlab.class_scorer import SingleLabel
 from promptlab.classifier import PromptClassifier
+from promptlab.devices import resolve_device
 from promptlab.errors import DataError, PromptlabError, TuningError, VerbalizerError, shown
 from promptlab.estimator import TrainedEstimator
-from promptlab.fitting import Labelled, several_classes
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.jobs import Job, run
+from promptlab.labelled import Labelled, several_classes, split_unlabelled
 from promptlab.member_jobs import RESULT, score_untrained, settings_of, train_member
 from promptlab.parts import has_whole_names, is_source, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
@@ -70,6 +73,7 @@ class PVPMembers(SingleLabel):
 
     def _check_settings(self, eval_set: Any) -> None:
         super()._check_settings(eval_set)
+        resolve_device(self.device)
         if self.repetitions < 1:
             raise TuningError(f"repetitions={self.repetitions} must be at least 1.")
         check_seed(self.seed + self.repetitions - 1, TuningError)
@@ -84,7 +88,7 @@ class PVPMembers(SingleLabel):
         models = self.model if isinstance(self.model, (list, tuple)) else [self.model]
         loaded = [model for model in models if isinstance(model, Backbone)]
         with tempfile.TemporaryDirectory() as temporary:
-            folder, passing = self.cache_dir or temporary, self.cache_dir is None
+            folder, passing = self.cache_dir or temporary, not self.cache_dir
             yield Workspace(folder, device=self.device, models=loaded, temporary=passing)
 
     def _pairs(self) -> list[Pair]:
@@ -116,12 +120,38 @@ class PVPMembers(SingleLabel):
                 )
         return pairs
 
-    def _members(self, workspace: Workspace, pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Member]:
+    def check(self, X: Any, y: Any = None) -> None:
+        """Refuse labelled texts to be measured on, before any training, if ``report`` would refuse them after it.
+
+        Args:
+            X, y: as for ``report``.
+
+        Raises:
+            DataError: if no row has a label.
+            UnknownNameError: if a label is no class.
+            PromptlabError: naming the member whose template can't show a text.
+        """
+        pairs = self._pairs()
+        data, _ = self._measured(X, y, pairs[0].verbalizer.classes)
+        for example in data.examples:
+            check_shows(templates_of(pairs, ()), example)
+
+    def _measured(self, X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled, np.ndarray]:
+        """The rows that have a label, and the position of each label among the classes."""
+        data, _ = split_unlabelled(X, y, classes)
+        if data is None:
+            raise DataError("no row has a label; pass labelled texts to report on.")
+        return data, data.targets(classes).numpy()
+
+    def _members(
+        self, workspace: Workspace, pairs: Sequence[Pair], examples: Sequence[Example], dev: Sequence[Example] = ()
+    ) -> list[Member]:
         """All members, whose pairs fit their models and the examples.
 
         Args:
             pairs: of ``_pairs``.
             examples: the labelled ones, which templates with demonstrations show.
+            dev: those to select on.
 
         Raises:
             PromptlabError: naming the member that doesn't.
@@ -139,7 +169,7 @@ class PVPMembers(SingleLabel):
             try:
                 template = tuning.edit(pair.template.bind(examples, pair.verbalizer))
                 pair.verbalizer.build(backbone, template.slot)
-                for example in examples:
+                for example in (*examples, *dev):
                     template.variants(example)
                 classifiers[0].updates(tuning, max(1, len(examples)), backbone.hidden_size)
             except PromptlabError as error:
@@ -186,6 +216,28 @@ class PVPMembers(SingleLabel):
 
     def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Any) -> list[Path]:
         return run(jobs, workspace, executor=self.executor, workers=self.workers, done=done)
+
+
+def templates_of(pairs: Sequence[Pair], shown: Sequence[Example]) -> dict[str, Template]:
+    """Who reads examples, and through which template.
+
+    Args:
+        shown: the labelled examples, which templates with demonstrations show.
+    """
+    return {f"member {pair.name!r}": pair.template.bind(shown, pair.verbalizer) for pair in pairs}
+
+
+def check_shows(templates: Mapping[str, Template], example: Example) -> None:
+    """Refuse an example that one of some templates can't show.
+
+    Raises:
+        PromptlabError: naming whose it is.
+    """
+    for who, template in templates.items():
+        try:
+            template.variants(example)
+        except PromptlabError as error:
+            raise type(error)(f"{who}: {error}") from None
 
 
 def model_key(model: Any) -> Any:

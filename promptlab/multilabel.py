@@ -13,9 +13,10 @@ from sklearn.metrics import accuracy_score
 from promptlab.data.labels import sorted_classes
 from promptlab.devices import resolve_device
 from promptlab.errors import SavedModelError, TemplateError, shown
-from promptlab.fitting import Labelled, Objective, Training
+from promptlab.fitting import Objective
 from promptlab.inference import in_batches
 from promptlab.interfaces import Template, Tuning, Verbalizer
+from promptlab.labelled import Labelled, Training
 from promptlab.model import PromptModel
 from promptlab.multilabel_model import MultiLabelled, MultiLabelModel
 from promptlab.parts import resolve_template, resolve_verbalizer

@@ -15,8 +15,8 @@ from promptlab.checkpoint import DevScore
 from promptlab.data.labels import label_list
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, UnknownNameError, VerbalizerError, shown
-from promptlab.fitting import Labelled
 from promptlab.interfaces import Template, Verbalizer
+from promptlab.labelled import Labelled
 from promptlab.model import PromptModel
 from promptlab.soft_tokens import SoftTokens
 from promptlab.thresholds import best_threshold, f1_scores

@@ -23,7 +23,7 @@ SETTINGS = "promptlab.json"
 WEIGHTS = "weights.safetensors"
 SHAPES = {
     "estimator": str, "parameters": dict, "tuning": dict, "model": dict, "template": dict, "verbalizer": dict,
-    "tags": list,
+    "tags": list, "pvps": list, "weights": dict, "member_scores": dict, "agreement": list,
 }  # fmt: skip
 NOT_SAVED = (
     "template", "verbalizer", "pvps", "model", "tuning", "checkpoint_dir", "cache_dir", "device", "executor", "workers",
@@ -88,13 +88,29 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     Raises:
         SavedModelError: if it is missing, damaged, of a newer schema, of another class or for another base model.
     """
+    path, settings = settings_for(cls, folder)
+    return _restore(cls, path, settings, model=model, device=device)
+
+
+def settings_for(cls: Any, folder: str | Path) -> tuple[Path, SavedSettings]:
+    """Where a classifier of a class is saved, and its settings.
+
+    Raises:
+        SavedModelError: as ``read_settings`` does, or if it is of another class or has settings that this one hasn't.
+    """
     path = local(folder)
     settings = read_settings(path)
     if settings["estimator"] != cls.__name__:
         raise SavedModelError(
             f"{str(folder)!r} holds a {settings['estimator']}, not a {cls.__name__}; load it with that class."
         )
-    return _restore(cls, path, settings, model=model, device=device)
+    unknown = set(settings["parameters"]) - (set(cls.__dataclass_fields__) - set(NOT_SAVED))
+    if unknown:
+        raise SavedModelError(
+            f"{str(path)!r} has the setting {min(unknown)!r}, which {cls.__name__} of promptlab {__version__} hasn't; "
+            "update promptlab."
+        )
+    return path, settings
 
 
 def load_any(folder: str | Path, *, device: str = "auto") -> Any:
@@ -110,7 +126,6 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
 
 
 def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
-    check_parameters(cls, path, settings)
     tuning = TUNINGS.from_dict(settings["tuning"])
     backbone = fresh_backbone(settings["model"]["name"] if model is None else model, device)
     if backbone.revision != settings["model"]["revision"]:
@@ -125,20 +140,6 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
     _fill(built.export(), path / WEIGHTS, elsewhere)
     estimator.take_model(built, settings)
     return estimator
-
-
-def check_parameters(cls: Any, path: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse settings that the class doesn't have.
-
-    Raises:
-        SavedModelError: naming one.
-    """
-    unknown = set(settings["parameters"]) - (set(cls.__dataclass_fields__) - set(NOT_SAVED))
-    if unknown:
-        raise SavedModelError(
-            f"{str(path)!r} has the setting {min(unknown)!r}, which {cls.__name__} of promptlab {__version__} hasn't; "
-            "update promptlab."
-        )
 
 
 class SavedSettings(dict[str, Any]):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from promptlab.class_scorer import SingleLabel
-from promptlab.fitting import Labelled, Objective, Training, several_classes
+from promptlab.fitting import Objective
+from promptlab.labelled import Labelled, Training, several_classes
 from promptlab.text_estimator import TextEstimator
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from promptlab.class_scorer import CHUNK
 from promptlab.devices import resolve_device
-from promptlab.fitting import EncodedSet, Labelled, Objective, Training, fit_model
+from promptlab.fitting import EncodedSet, Objective, fit_model
 from promptlab.inference import calibrate, predict_log_probs
 from promptlab.interfaces import Template, Tuning, Verbalizer
+from promptlab.labelled import Labelled, Training
 from promptlab.model import PromptModel
 from promptlab.parts import fresh_backbone, resolve_tuning
 from promptlab.saved_estimator import SavedTextEstimator

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from promptlab.errors import BackboneError, DataError
+from promptlab.errors import BackboneError, DataError, UnknownNameError
 from promptlab.files import atomic_file
 from promptlab.interfaces import Backbone
 from promptlab.types import Example
@@ -114,7 +114,13 @@ class Workspace:
 
         wanted = (model["name"], model["identity"])
         if wanted not in self._models:
-            loaded = load_backbone(model["name"])
+            try:
+                loaded = load_backbone(model["name"])
+            except (BackboneError, UnknownNameError) as error:
+                raise BackboneError(
+                    f"model {model['name']!r} was passed loaded and can't be loaded by its name in another process "
+                    f"({str(error).rstrip('.')}); pass the model by name, or use executor='serial'."
+                ) from None
             if self.identity(loaded) != model["identity"]:
                 raise BackboneError(
                     f"model {model['name']!r} was loaded with other weights than it was given with; pass the model by "

@@ -16,10 +16,10 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import promptlab
-from promptlab import IPET, PET, HeadClassifier, PromptClassifier
-from promptlab.annotation import Lesson, load_scores, split_unlabelled, stream
+from promptlab import IPET, PET, HeadClassifier, PromptClassifier, annotation
+from promptlab.annotation import Lesson, load_scores, stream
 from promptlab.errors import DataError, JobError, SavedModelError, TemplateError, TuningError, UnknownNameError
-from promptlab.fitting import Labelled
+from promptlab.labelled import Labelled, split_unlabelled
 from promptlab.saving import load_any
 from promptlab.types import Example
 from promptlab.verbalizers.strings import StringVerbalizer
@@ -106,6 +106,15 @@ def test_examples_carry_their_labels_or_none():
         split_unlabelled(TEXTS, ["a"] * 3, ["a"])
 
 
+def test_labels_that_were_forgotten_and_texts_that_were_are_told():
+    with pytest.raises(DataError, match="none of the 4 texts of X has a label; pass y"):
+        split_unlabelled(TEXTS, None, ["a"])
+    with pytest.raises(DataError, match="labels y, but no texts; pass X"):
+        split_unlabelled(None, ["a"], ["a"])
+    minus_ones = [Example({"text_a": text}, "-1") for text in TEXTS]
+    assert split_unlabelled(minus_ones, None, ["a"])[1] == minus_ones
+
+
 def test_unlabelled_texts_come_from_lists_files_and_iterators(tmp_path):
     (tmp_path / "rows.tsv").write_text("text_a\nin a file\n")
 
@@ -115,6 +124,7 @@ def test_unlabelled_texts_come_from_lists_files_and_iterators(tmp_path):
         tmp_path / "rows.tsv",
         iter(["from", "an iterator"]),
         fields=["text_a"],
+        check=lambda example: None,
     )
 
     assert [(example.fields["text_a"], example.label) for example in found] == [
@@ -126,11 +136,35 @@ def test_columns_that_nobody_reads_may_be_empty(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"text_a": "x", "label": null}\n{"text_a": "y", "label": "a"}\n')
     frame = pd.DataFrame({"text_a": ["z"], "label": [None], "day": [pd.NaT]})
 
-    found = list(stream(tmp_path / "rows.jsonl", frame, fields=["text_a"]))
+    found = list(stream(tmp_path / "rows.jsonl", frame, fields=["text_a"], check=lambda example: None))
 
     assert found == [Example({"text_a": text}) for text in "xyz"]
-    with pytest.raises(DataError, match="unlabelled row 2 has no value in text_a"):
-        list(stream([{"text_a": "x"}, {"text_b": "y"}], fields=["text_a"]))
+
+
+def test_an_unlabelled_row_that_cannot_be_shown_is_told_by_its_number_before_anything_is_trained(make, monkeypatch):
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    rows = [{"text_a": "x", "title": "t"}, {"text_a": "y", "title": "t"}, {"text_a": "z"}]
+    texts = [{"text_a": text, "title": "t"} for text in TEXTS]
+    pairs = [*PAIRS, ("{{ title }}: {{ text_a }} {{ mask }}", WORDS)]
+
+    with pytest.raises(TemplateError, match=r"unlabelled row 3: member '3': .* needs field 'title'"):
+        make(pvps=pairs).fit(texts, LABELS, unlabeled=rows)
+    with pytest.raises(TemplateError, match=r"member '3': .* needs field 'title'"):
+        make(pvps=pairs).fit(texts, LABELS, unlabeled=rows[:2], eval_set=([{"text_a": "z"}], ["positive"]))
+
+
+def test_a_data_set_on_disk_is_read_in_parts(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("promptlab.annotation.PART", 3)
+    rows = datasets.Dataset.from_dict({"text_a": [str(i) for i in range(8)]})
+    sizes = []
+    real = annotation.as_examples
+    monkeypatch.setattr(annotation, "as_examples", lambda X, **o: sizes.append(len(X)) or real(X, **o))
+
+    found = list(stream(rows, fields=["text_a"], check=lambda example: None))
+
+    assert [example.fields["text_a"] for example in found] == [str(i) for i in range(8)]
+    assert sizes == [3, 3, 2]
 
 
 class Endless:
@@ -148,7 +182,7 @@ def test_a_stream_is_read_in_parts(monkeypatch, kind):
     monkeypatch.setattr("promptlab.annotation.PART", 3)
     read = []
 
-    found = stream(kind(Endless(read)), fields=["text_a"])
+    found = stream(kind(Endless(read)), fields=["text_a"], check=lambda example: None)
 
     assert [next(found).fields["text_a"] for _ in range(4)] == ["0", "1", "2", "3"]
     assert len(read) == 6
@@ -364,6 +398,8 @@ def test_the_student_reads_all_fields_that_some_member_reads(make):
     pet = make(pvps=pairs).fit(rows, LABELS, unlabeled=[(text, "maybe") for text in UNLABELLED])
 
     assert list(pet.student_.fields) == ["text_a", "text_b"]
+    given = make(pvps=pairs, student=HeadClassifier(max_steps=1), **GIVEN)
+    assert list(given.fit(rows, LABELS, unlabeled=rows).student_.fields) == ["text_a", "text_b"]
     assert not np.allclose(pet.predict_proba(rows), pet.predict_proba([(text, "good story") for text in TEXTS]))
 
 
@@ -389,7 +425,7 @@ def test_the_student_reads_all_fields_that_some_member_reads(make):
             {"student": HeadClassifier(fields=("sentence",)), **GIVEN},
             {"unlabeled": UNLABELLED},
             TemplateError,
-            r"student, unlabelled text: .*sentence",
+            "unlabelled row 1: student: .*sentence",
         ),
         (
             {"pvps": [(PAIRS[0][0], WORDS), ("{{ text_b }} {{ mask }}", WORDS)]},
@@ -402,6 +438,8 @@ def test_the_student_reads_all_fields_that_some_member_reads(make):
         ({"cls": IPET, "teacher_share": 0.0}, {}, TuningError, "teacher_share=0.0"),
         ({"cls": IPET, "n_most_likely": 0}, {}, TuningError, "n_most_likely=0"),
         ({"cls": IPET, "pvps": PAIRS[:1]}, {}, TuningError, "two members or more"),
+        ({"cls": IPET, "tuning": "none"}, {}, TuningError, "tuning='none' trains nothing, .*; use PET"),
+        ({"device": "gpu"}, {}, TuningError, "device"),
     ],
 )
 def test_what_cannot_work_is_told_before_anything_is_trained(make, monkeypatch, settings, data, error, message):
@@ -415,7 +453,7 @@ def test_unlabelled_texts_that_a_template_cannot_show_are_told_before_anything_i
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
     pairs = [("{{ text_a }} {{ text_b }} {{ mask }}", WORDS)]
 
-    with pytest.raises(TemplateError, match=r"member '1', unlabelled text: .*text_b"):
+    with pytest.raises(TemplateError, match=r"unlabelled row 1: member '1': .*text_b"):
         make(pvps=pairs).fit([(text, "x") for text in TEXTS], LABELS, unlabeled=UNLABELLED)
 
 

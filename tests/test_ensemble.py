@@ -202,7 +202,7 @@ RULES = RuleVerbalizer({"positive": ["good", "film"], "negative": ["bad", "story
         (STRINGS[:2], 0),
         ([STRINGS[0], STRINGS[2]], 0),
         ([STRINGS[0], STRINGS[0]], 2),
-        ([MANUAL, ContextualVerbalizer(MANUAL), STRINGS[0]], 0),
+        ([MANUAL, ContextualVerbalizer(MANUAL), STRINGS[0]], 2),
         ([MANUAL, ContextualVerbalizer(MANUAL)], 2),
         ([MANUAL, RULES], 0),
     ],
@@ -216,6 +216,86 @@ def test_members_whose_heads_read_another_thing_answer_as_they_do_alone(make, ve
     alone = [member.predict_proba(TEXTS) for member in ensemble.members_.values()]
     assert np.allclose(ensemble.member_proba(TEXTS), alone, atol=1e-6)
     assert sum(len(joint.classifiers) for joint in ensemble._joined()) == n_joined
+
+
+def test_the_report_has_every_member_and_the_ensemble_and_leaves_rows_without_a_label_out(make):
+    ensemble = make(weighting="before").fit(TEXTS, LABELS)
+    known, truth = TEXTS[:2] + TEXTS[3:], LABELS[:2] + LABELS[3:]
+
+    found = ensemble.report(TEXTS, [*LABELS[:2], -1, *LABELS[3:]])
+
+    assert found == [
+        *((name, member.score(known, truth)) for name, member in ensemble.members_.items()),
+        ("ensemble", ensemble.score(known, truth)),
+    ]
+    with pytest.raises(DataError, match="no row has a label"):
+        ensemble.report(TEXTS, [-1] * len(TEXTS))
+
+
+def test_what_cannot_be_reported_on_is_told_without_any_training(make):
+    ensemble = make(pvps=[*PAIRS, ("{{ text_b }} {{ mask }}", WORDS)])
+
+    ensemble.check([(text, text) for text in TEXTS], LABELS)
+    with pytest.raises(UnknownNameError, match="unknown label 'neutral'"):
+        ensemble.check(TEXTS, ["neutral", *LABELS[1:]])
+    with pytest.raises(TemplateError, match=r"member '3': .* needs field 'text_b'"):
+        ensemble.check(TEXTS, LABELS)
+    with pytest.raises(DataError, match="no row has a label"):
+        ensemble.check(TEXTS, [-1] * len(TEXTS))
+
+
+def test_a_voting_that_is_set_after_fitting_is_checked(make):
+    ensemble = make().fit(TEXTS, LABELS).set_params(voting="mostly")
+
+    with pytest.raises(UnknownNameError, match="unknown voting 'mostly'"):
+        ensemble.predict(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"pvps": []},
+        {"pvps": [{"template": "x"}]},
+        {"pvps": ["x"]},
+        {"weights": {}},
+        {"weights": {"1": 1.0}},
+        {"weights": [1.0]},
+        {"stacking": 5},
+    ],
+)
+def test_damaged_settings_of_an_ensemble_are_told_with_their_file(make, tmp_path, damage):
+    make().fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
+    file = tmp_path / "out" / "promptlab.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | damage))
+
+    with pytest.raises(SavedModelError, match=r"promptlab\.json.*save the model again"):
+        PVPEnsemble.from_pretrained(tmp_path / "out")
+
+
+def test_a_damaged_member_in_the_cache_is_told_with_its_folder(make, tmp_path):
+    make(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+    weights = sorted((tmp_path / "cache" / "results").glob("*/model/weights.safetensors"))
+    weights[0].write_bytes(b"")
+
+    with pytest.raises(DataError, match=rf"result '{weights[0].parents[1]}' is damaged .*; delete it and run again"):
+        make(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+
+
+def test_a_member_that_starts_from_a_changed_file_is_trained_anew(make, bert, tmp_path):
+    def saved(label_texts):
+        start = PromptClassifier(*PAIRS[0], bert, PromptTuning(length=2), max_steps=1, device="cpu")
+        start.fit(label_texts, LABELS).save_prompt(tmp_path / "start.safetensors")
+
+    def fitted(cache):
+        settings = {"tuning": PromptTuning(length=2, start=str(tmp_path / "start.safetensors")), "cache_dir": cache}
+        return make(**settings).fit(TEXTS, LABELS).predict_proba(TEXTS)
+
+    saved(TEXTS)
+    first = fitted(tmp_path / "cache")
+    saved(TEXTS[::-1])
+
+    assert np.array_equal(fitted(tmp_path / "cache"), fitted(None))
+    assert not np.array_equal(fitted(tmp_path / "cache"), first)
 
 
 def test_members_with_weights_of_their_own_run_one_after_the_other(make):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from promptlab import HeadClassifier, InContextTemplate, PromptClassifier
-from promptlab.fitting import EncodedSet, dev_score
+from promptlab.fitting import EncodedSet
+from promptlab.labelled import dev_score
 from promptlab.types import Example
 from promptlab.verbalizers.linear import LinearVerbalizer
 

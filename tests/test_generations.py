@@ -60,10 +60,11 @@ def test_rows_are_drawn_in_proportion_to_their_probability():
         assert firsts[row] / 6000 == pytest.approx(PROBABILITIES[row, 0] / 2.3, abs=0.03)
 
 
-def test_where_there_are_too_few_rows_all_come_before_one_comes_more_often_than_the_pool_was_repeated():
-    rows = draw_rows(np.log(PROBABILITIES), 1, 6, rng(), most_likely=100, whoever=False)
+def test_where_there_are_too_few_rows_all_come_before_one_comes_twice():
+    for seed in range(20):
+        rows = draw_rows(np.log(PROBABILITIES), 1, 5, rng(seed), most_likely=100, whoever=False)
 
-    assert Counter(rows) == {3: 3, 4: 3}
+        assert sorted(Counter(rows).values()) == [2, 3] and set(rows) == {3, 4}
 
 
 def test_a_class_that_nobody_predicts_gets_the_rows_with_its_highest_scores():

@@ -21,7 +21,7 @@ LAYERS = (  # each imports what stands before it, never what stands after it
     ("library", "soft_tokens", "pvp", "thresholds"),
     PARTS,
     ("devices", "parts", "trainable", "model"),
-    ("checkpoint", "batching", "optimizers", "training", "inference", "fitting", "objectives", "saving"),
+    ("checkpoint", "batching", "optimizers", "training", "inference", "labelled", "fitting", "objectives", "saving"),
     (
         "estimator",
         "class_scorer",

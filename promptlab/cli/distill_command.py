@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
 from promptlab.cli.common import FILE, parse_pairs, quiet_libraries
-from promptlab.cli.pvp_options import pairs_of, print_scores, pvp_options, read_sets, settings_of
+from promptlab.cli.pvp_options import kept_work, pairs_of, print_scores, pvp_options, read_sets, settings_of
 
 
 @click.command("distill")
@@ -46,7 +45,8 @@ def command(
 ) -> None:
     """Let prompts trained on LABELLED label the rows of UNLABELLED, and save a classifier that learns from these.
 
-    UNLABELLED is read as it comes and may be larger than memory.
+    UNLABELLED is read as it comes and may be larger than memory. Rows of LABELLED whose label is -1 are unlabelled, too;
+    if all are, the prompts label without any training, and --test is needed for the table.
     """
     pairs = pairs_of(pvps, templates, verbalizers)
     given = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
@@ -55,18 +55,20 @@ def command(
         raise click.UsageError("--generations, --growth-factor and --teacher-share go with --method ipet.")
     from promptlab.data.readers import iter_examples
     from promptlab.distillation import PET
-    from promptlab.files import check_replaceable
+    from promptlab.files import check_savable
     from promptlab.ipet import IPET
 
     quiet_libraries()
-    check_replaceable(output, mark="promptlab.json")
+    check_savable(output, mark="promptlab.json")
     fields = parse_pairs(columns)
     sets = read_sets([labelled, dev, test], fields, label)
-    with tempfile.TemporaryDirectory() as temporary:
-        values = settings_of(**settings) | {"cache_dir": cache_dir or temporary, "student_steps": student_steps}
+    with kept_work(cache_dir, output) as folder:
+        values = settings_of(**settings) | {"cache_dir": folder, "student_steps": student_steps}
         pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
+        measured = sets[2] or sets[1] or sets[0]
+        pet.check(measured)
         unlabeled = iter_examples(unlabelled, columns=fields or {}, label=None)
         pet.fit(sets[0], unlabeled=unlabeled, eval_set=None if sets[1] is None else (sets[1], None))
         pet.save_pretrained(output)
-        rows = pet.report(sets[2] or sets[1] or sets[0])
+        rows = pet.report(measured)
     print_scores(output, test or dev or labelled, rows, as_json=as_json)

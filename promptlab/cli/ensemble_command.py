@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from promptlab.cli.common import FILE, parse_pairs, quiet_libraries
-from promptlab.cli.pvp_options import pairs_of, print_scores, pvp_options, read_sets, settings_of
+from promptlab.cli.pvp_options import kept_work, pairs_of, print_scores, pvp_options, read_sets, settings_of
 
 
 @click.command("ensemble")
@@ -27,6 +27,7 @@ def command(
     verbalizers: tuple[str, ...],
     dev: Path | None,
     test: Path | None,
+    cache_dir: Path | None,
     columns: tuple[str, ...],
     label: str,
     as_json: bool,
@@ -35,18 +36,16 @@ def command(
     """Train several prompts on the labelled rows of TRAIN and save them as one classifier."""
     pairs = pairs_of(pvps, templates, verbalizers)
     from promptlab.ensemble import PVPEnsemble
-    from promptlab.files import check_replaceable
-    from promptlab.fitting import Labelled
-    from promptlab.merging import accuracies
+    from promptlab.files import check_savable
 
     quiet_libraries()
-    check_replaceable(output, mark="promptlab.json")
+    check_savable(output, mark="promptlab.json")
     sets = read_sets([train, dev, test], parse_pairs(columns), label)
-    ensemble = PVPEnsemble(pairs, **settings_of(**settings))
-    ensemble.fit(sets[0], eval_set=None if sets[1] is None else (sets[1], None))
-    ensemble.save_pretrained(output)
-    examples: Any = sets[2] or sets[1] or sets[0]
-    targets = Labelled.of(examples, None).targets([str(name) for name in ensemble.classes_]).numpy()
-    rows = list(zip(ensemble.members_, accuracies(ensemble.member_proba(examples), targets)))
-    rows.append(("ensemble", ensemble.score(examples)))
+    measured = sets[2] or sets[1] or sets[0]
+    with kept_work(cache_dir, output) as folder:
+        ensemble = PVPEnsemble(pairs, cache_dir=folder, **settings_of(**settings))
+        ensemble.check(measured)
+        ensemble.fit(sets[0], eval_set=None if sets[1] is None else (sets[1], None))
+        ensemble.save_pretrained(output)
+        rows = ensemble.report(measured)
     print_scores(output, test or dev or train, rows, as_json=as_json)

@@ -134,14 +134,14 @@ def command(
         raise click.UsageError("give --template and --verbalizer, or --head, or --pvp.")
     from promptlab.classifier import PromptClassifier
     from promptlab.data.readers import read_examples
-    from promptlab.files import check_replaceable
+    from promptlab.files import check_savable
     from promptlab.head_classifier import HeadClassifier
     from promptlab.parts import resolve_verbalizer
     from promptlab.pvp import PVP, find_pvp
     from promptlab.tuning.settings import make_tuning
 
     quiet_libraries()
-    check_replaceable(output, mark="promptlab.json")  # before any work is done
+    check_savable(output, mark="promptlab.json")  # before any work is done
     fields = parse_pairs(columns)
     between = (SEPARATOR if separator is None else separator) if multi_label else None
     examples = read_examples(train, columns=fields, label=label, separator=between)

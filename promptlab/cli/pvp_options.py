@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--workers", type=int, help="Members at a time. [default: the number of cores]"),
     click.option(
         "--cache-dir", type=click.Path(path_type=Path),
-        help="Folder of finished work, from which an interrupted run goes on.",
+        help="Folder of finished work, from which an interrupted run goes on; it stays. [default: OUTPUT.unfinished]",
     ),
     click.option("--learning-rate", type=float, help="[default: the tuning method's own]"),
     click.option("--max-steps", type=int, help="[default: the tuning method's own, by the number of rows]"),
@@ -80,6 +82,23 @@ def read_sets(files: Sequence[Path | None], columns: Mapping[str, str] | None, l
     from promptlab.data.readers import read_examples
 
     return [None if file is None else read_examples(file, columns=columns, label=label) for file in files]
+
+
+@contextmanager
+def kept_work(cache_dir: Path | None, output: Path) -> Iterator[Path]:
+    """The folder of finished work: the one that was named, or one beside the output, which goes when all is done.
+
+    One that nothing was finished in goes, too.
+    """
+    folder = cache_dir or output.with_name(f"{output.name}.unfinished")
+    try:
+        yield folder
+    except BaseException:
+        if cache_dir is None and not any(folder.glob("results/*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if cache_dir is None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def print_scores(output: Path, file: Path, rows: Sequence[tuple[str, float]], *, as_json: bool) -> None:

@@ -16,8 +16,8 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.classifier import PromptClassifier
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError
-from promptlab.fitting import Labelled
 from promptlab.inference import mask_answers
+from promptlab.labelled import Labelled
 from promptlab.parts import fresh_backbone, resolve_template
 from promptlab.registry import WORD_SEARCHES
 from promptlab.search.expansion import words_of

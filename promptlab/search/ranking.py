@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 
 from promptlab.classifier import PromptClassifier
 from promptlab.errors import SearchError
-from promptlab.fitting import Labelled, dev_score
 from promptlab.inference import average_variants, mask_answers
 from promptlab.interfaces import Part
+from promptlab.labelled import Labelled, dev_score
 from promptlab.parts import resolve_template
 from promptlab.registry import TUNINGS
 from promptlab.search.journal import Journal, journal_of

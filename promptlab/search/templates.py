@@ -12,8 +12,8 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.checks import check_arguments, check_seed
 from promptlab.devices import resolve_device
 from promptlab.errors import SearchError, UnknownNameError, shown
-from promptlab.fitting import Labelled
 from promptlab.interfaces import Backbone
+from promptlab.labelled import Labelled
 from promptlab.parts import fresh_backbone, resolve_verbalizer
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATE_SEARCHES

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 
 import pytest
 from click.testing import CliRunner
 
-from promptlab import HeadClassifier, PVPEnsemble
+from promptlab import HeadClassifier, PromptClassifier, PVPEnsemble
 from promptlab.cli.main import main
 
 ROWS = [
@@ -84,6 +85,69 @@ def test_a_student_is_distilled_from_unlabelled_rows(base, train, unlabelled, tm
     assert "ensemble" in table and "%" in table
 
 
+def written(path, rows, columns=("text_a", "label")):
+    path.write_text("\n".join("\t".join(row) for row in [columns, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_the_table_is_of_the_test_file_and_columns_may_have_other_names(base, tmp_path):
+    train = written(tmp_path / "train.tsv", ROWS, ("sentence", "class"))
+    test = written(tmp_path / "test.tsv", ROWS[1:], ("sentence", "class"))
+    texts = written(tmp_path / "texts.tsv", [(text,) for text, _ in ROWS], ("sentence",))
+    common = ("-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK, "--test", test, "--json")
+    names = ("--column", "text_a=sentence", "--label", "class")
+
+    ensemble = run("ensemble", train, *common, *names)
+    student = run("distill", train, texts, *common, *names, "--student-steps", 2)
+
+    assert (ensemble.exit_code, student.exit_code) == (0, 0), (ensemble.output, student.output)
+    known = list(zip(*ROWS[1:], strict=True))
+    loaded = HeadClassifier.from_pretrained(tmp_path / "out", device="cpu")
+    report = json.loads(student.stdout)
+    assert report["file"] == json.loads(ensemble.stdout)["file"] == str(test)
+    assert report["scores"][-1] == {"name": "student", "accuracy": loaded.score(*known)}
+
+
+def test_rows_labelled_minus_one_are_unlabelled_and_prompts_may_label_without_any_training(base, tmp_path, unlabelled):
+    train = written(tmp_path / "train.tsv", [(text, "-1") for text, _ in ROWS])
+    test = written(tmp_path / "test.tsv", ROWS)
+    arguments = ("distill", train, unlabelled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
+
+    result = run(*arguments, "--student-steps", 2, "--test", test, "--json")
+
+    assert result.exit_code == 0, result.output
+    assert [row["name"] for row in json.loads(result.stdout)["scores"]][-2:] == ["ensemble", "student"]
+    assert "no row has a label" in run(*arguments).stderr
+
+
+@pytest.mark.parametrize("command", ["ensemble", "distill"])
+def test_work_that_is_finished_before_a_crash_is_kept_beside_the_output_until_all_is_done(
+    base, train, unlabelled, tmp_path, monkeypatch, command
+):
+    texts = (unlabelled,) if command == "distill" else ()
+    arguments = (command, train, *texts, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
+    place, kept = tmp_path / "out.unfinished", []
+    real = PromptClassifier.learn
+
+    def learn(self, *given, **settings):
+        if self.template.source == TEMPLATES[3]:
+            raise KeyboardInterrupt
+        kept.append(self.template.source)
+        return real(self, *given, **settings)
+
+    def started(learn):
+        monkeypatch.setattr(PromptClassifier, "learn", learn)
+        return run(*arguments, "--weighting", "uniform")
+
+    assert started(learn).exit_code != 0
+    assert len(list(place.glob("results/*/model"))) == 1
+
+    finished = started(lambda self, *given, **more: kept.append(self.template.source) or real(self, *given, **more))
+    assert finished.exit_code == 0, finished.output
+    assert kept == [TEMPLATES[1], TEMPLATES[3]]
+    assert not place.exists()
+
+
 def test_pairs_come_from_a_file(base, train, tmp_path):
     (tmp_path / "pvps.yaml").write_text(
         f"pvps:\n- name: plain\n  template: '{{{{ text_a }}}} {{{{ mask }}}}'\n  verbalizer: {WORDS}\n"
@@ -106,14 +170,33 @@ def test_pairs_come_from_a_file(base, train, tmp_path):
         (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--generations", 2), 2, "go with --method ipet"),
         (("distill", "{train}", "nowhere.tsv", "-o", "x", *TEMPLATES), 1, "no file 'nowhere.tsv'"),
         (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--temperature", 0), 1, "temperature=0"),
+        (
+            ("distill", "{train}", "{texts}", "-o", "x", *TEMPLATES),
+            1,
+            "needs field 'text_a', but the example has 'words'",
+        ),
+        (("distill", "{train}", "{train}", "-o", "{train}/x", *TEMPLATES), 1, "can't write to"),
+        (("ensemble", "{train}", "-o", "{train}/x", *TEMPLATES), 1, "can't write to"),
+        (("ensemble", "{train}", "-o", "x", *TEMPLATES, "--test", "{odd}"), 1, "unknown label 'neutral'"),
+        (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--test", "{odd}"), 1, "unknown label 'neutral'"),
+        (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--device", "gpu"), 1, "device 'gpu' can't be used"),
     ],
 )
 def test_bad_input_is_told_and_writes_nothing(base, train, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    files = {
+        "train": train,
+        "texts": written(tmp_path / "texts.tsv", [("a film",)], ("words",)),
+        "odd": written(tmp_path / "odd.tsv", [("a film", "neutral")]),
+    }
 
-    result = run(*(str(part).replace("{train}", str(train)) for part in arguments), "--model", base)
+    def filled(part):
+        return reduce(lambda text, name: text.replace(f"{{{name}}}", str(files[name])), files, str(part))
+
+    result = run(*map(filled, arguments), "--model", base)
 
     assert result.exit_code == code, result.output
     assert message in result.stderr
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / "x").exists()
+    assert not list(tmp_path.glob("x*"))
