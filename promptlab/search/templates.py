@@ -12,6 +12,7 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.checks import check_arguments, check_seed
 from promptlab.devices import resolve_device
 from promptlab.errors import SearchError, UnknownNameError, shown
+from promptlab.files import check_writable
 from promptlab.interfaces import Backbone
 from promptlab.labelled import Labelled
 from promptlab.parts import fresh_backbone, resolve_verbalizer
@@ -133,6 +134,8 @@ def search_templates(
     whole = SearchTask(given, given_dev, words, backbone, seed, max_length or limits.max_length)
     task, left_out = split(whole, dev=limits.dev, of_each_class=2 if searched_words else 1)
     folder = None if state is None else Path(state)
+    if folder is not None:
+        check_writable(folder / "found.json")  # before any work
     found, unusable = usable(_found(search, task, folder), task)
     file = folder and folder / "ranking.json"
     ranked = rank_templates(found, task, chosen, state=file)

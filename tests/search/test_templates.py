@@ -281,6 +281,16 @@ def test_dev_is_checked_before_the_engine_runs(tiny_backbone):
     assert not ASKED
 
 
+def test_a_state_that_cannot_be_written_is_told_before_the_engine_runs(tiny_backbone, tmp_path):
+    (tmp_path / "file").write_text("")
+    ASKED.clear()
+
+    with pytest.raises(DataError, match="can't write to"):
+        searched(tiny_backbone("bert"), dev=DEV, state=tmp_path / "file")
+
+    assert not ASKED
+
+
 def test_too_few_rows_for_a_dev_set_or_a_search_of_words_are_told(tiny_backbone):
     quick = {"verbalizer": WORDS, "model": tiny_backbone("bert"), "device": "cpu"}
 
