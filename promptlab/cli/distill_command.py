@@ -45,8 +45,8 @@ def command(
 ) -> None:
     """Let prompts trained on LABELLED label the rows of UNLABELLED, and save a classifier that learns from these.
 
-    UNLABELLED is read as it comes and may be larger than memory. Rows of LABELLED whose label is -1 are unlabelled, too;
-    if all are, the prompts label without any training, and --test is needed for the table.
+    UNLABELLED is read as it comes and may be larger than memory. Rows of LABELLED whose label is -1 are unlabelled,
+    too; if all are, the prompts label without any training, and --test is needed for the table.
     """
     pairs = pairs_of(pvps, templates, verbalizers)
     given = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
