@@ -65,6 +65,7 @@ def render_report(board: Leaderboard, *, examples: int = 6) -> str:
         about=board.about,
         best=board.best,
         n_found=len(board.ranked),
+        unusable=board.unusable,
         rounds=sorted({updates for one in board.ranked for updates in one.rounds}),
         bars=_bars(board.best),
         halving=_halving(board.ranked),

@@ -39,9 +39,10 @@ def board(backbone, *, rounds=True):
         ranked.append(RankedTemplate(found, results[0], trained, ("first", "round", "loss")[number]))
     about = {
         "engine": "ByHand", "settings": {"beam": 3}, "ranking": {"rounds": (10, 40)}, "budget": "small", "seed": 13,
-        "model": "tiny & nasty", "revision": "", "train": 4, "dev": 3, "dev_from_train": True,
+        "model": "tiny & nasty", "revision": "", "train": 4, "dev": 3, "dev_from_train": True, "dev_left_out": 1, "dev_unused": 20, "max_length": 64,
     }  # fmt: skip
-    return Leaderboard(ranked[:2], ranked, SearchTask(DEV, DEV, WORDS, backbone), about)
+    unusable = {"{{ text_b }} {{ mask }}": "needs field 'text_b'"}
+    return Leaderboard(ranked[:2], ranked, unusable, SearchTask(DEV, DEV, WORDS, backbone), about)
 
 
 @pytest.fixture
@@ -60,7 +61,10 @@ def test_the_leaderboard_tells_template_words_scores_and_source(page):
         ["1", "{{ text_a }} was {{ mask }}", words, "0.900", "0.100", "0.500", "40", "by-hand", "1.000", "first"],
         ["2", "{{ text_a }} <so> {{ mask }}", words, "0.400", "1.100", "0.700", "10", "by-hand", "-0.500", "round"],
     ]
-    assert "dev: half of each class of the given rows" in "".join(page.itertext())
+    said = "".join(page.itertext())
+    assert "3 dev examples (dev: half of each class of the given rows, drawn by seed), 1 more were training" in said
+    assert "20 more were left out for the budget; prompts of at most 64 tokens" in said
+    assert "3 templates found, 1 more don’t fit all examples" in said
 
 
 def test_plots_stand_where_the_numbers_say(page):
