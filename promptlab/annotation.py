@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from promptlab.data.readers import as_examples, iter_examples
-from promptlab.errors import DataError, PromptlabError
+from promptlab.errors import PromptlabError
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, SoftLabelled
-from promptlab.member_jobs import MODEL, SCORES, classifier_of, labelled, settings_of
+from promptlab.member_jobs import MODEL, SCORES, classifier_of, intact, labelled, settings_of
 from promptlab.members import Member, reduced
 from promptlab.merging import merged
 from promptlab.objectives import Distilled
@@ -45,24 +45,26 @@ class Lesson(NamedTuple):
     done: Any
 
 
-def stream(*sources: Any, fields: Sequence[str], check: Callable[[Example], None]) -> Iterator[Example]:
+def stream(
+    sources: Mapping[str, Any], *, fields: Sequence[str], check: Callable[[Sequence[Example]], None]
+) -> Iterator[Example]:
     """Unlabelled examples from lists and the like, paths of tables, and streams, one after the other.
 
     Args:
-        sources: what has no length (an iterator, a streamed data set) or lies on disk is read in parts; None is
-            nothing.
+        sources: by the name that errors call them; what has no length (an iterator, a streamed data set) or lies on
+            disk is read in parts; None is nothing.
         fields: those that are read; others may hold anything, or nothing.
-        check: refuses an example that can't be used, by a ``PromptlabError``.
+        check: refuses examples that can't be used, by a ``PromptlabError``.
 
     Raises:
         PromptlabError: as ``as_examples``, ``iter_examples`` and ``check`` do, naming the row.
     """
-    for source in sources:
+    for name, source in sources.items():
         for number, example in enumerate(itertools.chain.from_iterable(_parts(source)), start=1):
             try:
-                check(example)
+                check([example])
             except PromptlabError as error:
-                raise type(error)(f"unlabelled row {number}: {error}") from None
+                raise type(error)(f"unlabelled row {number} of {name}: {error}") from None
             yield from reduced([Example(example.fields)], fields)
 
 
@@ -71,9 +73,7 @@ def _parts(source: Any) -> Iterable[Iterable[Example]]:
         return []
     if isinstance(source, (str, Path)):
         return [iter_examples(source, columns={}, label=None)]
-    if hasattr(source, "features") and hasattr(
-        source, "select"
-    ):  # a data set of Hugging Face, which may be larger than memory
+    if hasattr(source, "features") and hasattr(source, "select"):  # of Hugging Face, on disk
         starts = range(0, len(source), PART)
         return (as_examples(source.select(range(i, min(i + PART, len(source)))), columns={}) for i in starts)
     if isinstance(source, Iterable) and not isinstance(source, Sized):
@@ -94,10 +94,8 @@ def load_scores(folders: Iterable[Path]) -> np.ndarray:
     """
     rows = []
     for folder in folders:
-        try:
+        with intact(folder):
             rows.append(np.load(folder / SCORES, allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"result {str(folder)!r} is damaged ({error}); delete it and run again.") from None
     return np.concatenate(rows)
 
 

@@ -20,8 +20,8 @@ from promptlab.errors import DataError, PromptlabError, TuningError, UnknownName
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, split_unlabelled
-from promptlab.member_jobs import MODEL, score_rows
-from promptlab.members import Member, PVPMembers, check_classes, check_shows, read_fields, reduced, templates_of
+from promptlab.member_jobs import MODEL, intact, score_rows
+from promptlab.members import Member, PVPMembers, Reader, check_classes, read_fields, reduced
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
 from promptlab.parts import resolve_tuning
@@ -85,16 +85,19 @@ class PET(PVPMembers):
         training, rest, dev = self._given(X, y, eval_set, pairs[0].verbalizer.classes)
         labelled, held_out = ([] if data is None else data.examples for data in (training, dev))
         with self._workspace() as workspace:
-            members = self._members(workspace, pairs, labelled, held_out)
+            backbones = self._loaded(workspace, pairs)
+            members = self._members(pairs, backbones, len(labelled))
             student = self._student(members, workspace, eval_set)
-            fields = read_fields(members, student._template().fields)
-            read_by = templates_of(pairs, labelled) | {"student": student._template()}
-            for example in held_out:
-                check_shows(read_by, example)
+            input_of = student._template()
+            readers = self._readers(pairs, backbones, labelled)
+            readers.append(Reader("student", lambda examples: [input_of.render(example) for example in examples]))
+            for reader in readers:
+                reader.check([*labelled, *held_out])
             for member in members if self.mlm_weight else ():
                 check_masked_words(member.classifier.model, self.mlm_weight)
-            found = stream(rest, unlabeled, fields=fields, check=partial(check_shows, read_by))
-            unlabelled = workspace.put_chunks(found)
+            fields = read_fields(members, input_of.fields)
+            sources = {"X": rest, "unlabeled": unlabeled}
+            unlabelled = workspace.put_chunks(stream(sources, fields=fields, check=partial(_check, readers)))
             if not unlabelled.total:
                 raise DataError(
                     f"{type(self).__name__} learns from unlabelled texts, but there are none; pass unlabeled=, or -1 "
@@ -123,7 +126,7 @@ class PET(PVPMembers):
             DataError: if no row has a label.
         """
         self._ready()
-        if self.cache_dir is None:
+        if not self.cache_dir:
             raise TuningError("members are only kept in a cache_dir; set one before fit.")
         data, targets = self._measured(X, y, sorted(map(str, self.classes_)))
         with self._workspace() as workspace:
@@ -251,7 +254,8 @@ class PET(PVPMembers):
         keys = [label.key for label in labels]
         job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
         (folder,) = self._run([job], lesson.workspace, lesson.done)
-        self.student_ = HeadClassifier.from_pretrained(folder / MODEL, model=student.model, device=self.device)
+        with intact(folder):
+            self.student_ = HeadClassifier.from_pretrained(folder / MODEL, model=student.model, device=self.device)
         self.classes_ = self.student_.classes_
         self.teachers_ = teachers
         self.weights_ = dict(zip([member.name for member in lesson.members], lesson.weights.tolist()))
@@ -288,3 +292,8 @@ class PET(PVPMembers):
         if student.checkpoint_dir is not None:
             raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
         student.updates(tuning, 1, student.model.hidden_size)  # which checks the rest
+
+
+def _check(readers: Sequence[Reader], examples: Sequence[Example]) -> None:
+    for reader in readers:
+        reader.check(examples)

@@ -86,7 +86,10 @@ class PVPEnsemble(PVPMembers):
             if self.weighting == "stacked" and (absent := sorted(set(classes) - set(dev.labels))):
                 raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
         with self._workspace() as workspace:
-            members = self._members(workspace, pairs, training.examples, [] if dev is None else dev.examples)
+            backbones = self._loaded(workspace, pairs)
+            for reader in self._readers(pairs, backbones, training.examples):
+                reader.check([*training.examples, *([] if dev is None else dev.examples)])
+            members = self._members(pairs, backbones, len(training.examples))
             fields = read_fields(members)
             train = workspace.put(reduced(training.examples, fields))
             held_out = dev and workspace.put(reduced(dev.examples, fields))
@@ -293,8 +296,12 @@ def _described(settings: saving.SavedSettings) -> tuple[list[PVP], int, Stacking
         turns, rest = divmod(len(settings["weights"]), len(pvps))
         if rest or not turns:
             raise ValueError(f"{len(settings['weights'])} weights for {len(pvps)} pairs")
+        numbers = [*settings["weights"].values(), *settings["member_scores"].values()]
+        if not all(isinstance(number, (int, float)) for number in numbers):
+            raise ValueError(f"weights and scores are numbers, not {numbers!r}")
+        np.array(settings["agreement"], dtype=float)
         merging = settings["stacking"]
-        return pvps, turns, None if merging is None else Stacking(*map(np.array, merging))
+        return pvps, turns, None if merging is None else Stacking(*(np.array(part, dtype=float) for part in merging))
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise SavedModelError(
             f"{str(settings.file)!r} is damaged ({type(error).__name__}: {error}); save the model again."

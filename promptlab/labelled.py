@@ -123,7 +123,7 @@ def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled |
     if all(unknown):
         if y is None and all(map(is_missing, labels)):
             raise DataError(
-                f"none of the {len(examples)} texts of X has a label; pass y, or, to use no labels, leave X out."
+                f"none of the {len(examples)} texts of X has a label; pass y, with -1 or None where there is none."
             )
         return None, rest
     known = [not is_unknown for is_unknown in unknown]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def settings_of(classifier: Any, workspace: Workspace) -> dict[str, Any]:
 
 
 def _is_file(value: Any) -> bool:
-    return isinstance(value, (str, Path)) and Path(value).is_file()
+    return isinstance(value, (str, Path)) and os.path.isfile(value)  # False for names that no file can have
 
 
 def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:
@@ -118,8 +120,29 @@ def load_member(folder: Path, model: Mapping[str, str], workspace: Workspace) ->
         DataError: if what was kept of it is damaged.
     """
     backbone = workspace.backbone(model)
-    try:
+    with intact(folder):
         return PromptClassifier.from_pretrained(folder / MODEL, model=backbone, device=workspace.device)
-    except SavedModelError as error:
+
+
+def load_accuracy(folder: Path) -> float:
+    """What ``score_untrained`` found.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    with intact(folder):
+        return float(json.loads((folder / RESULT).read_text())["accuracy"])
+
+
+@contextmanager
+def intact(folder: Path) -> Iterator[None]:
+    """Read a job's result; whatever is wrong with it, the remedy is the same.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    try:
+        yield
+    except (SavedModelError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
         said = str(error).rstrip(".")
         raise DataError(f"result {str(folder)!r} is damaged ({said}); delete it and run again.") from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +22,11 @@ from promptlab.estimator import TrainedEstimator
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.jobs import Job, run
 from promptlab.labelled import Labelled, several_classes, split_unlabelled
-from promptlab.member_jobs import RESULT, score_untrained, settings_of, train_member
+from promptlab.member_jobs import load_accuracy, score_untrained, settings_of, train_member
+from promptlab.model import PromptModel
 from promptlab.parts import has_whole_names, is_source, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
+from promptlab.seeding import seeded
 from promptlab.types import Example
 from promptlab.workspace import Workspace
 
@@ -44,6 +46,31 @@ class Member(NamedTuple):
 
     name: str
     classifier: PromptClassifier
+
+
+class Reader(NamedTuple):
+    """Who reads examples, before anything is trained, to refuse those that can't be read."""
+
+    who: str
+    encode: Callable[[Sequence[Example]], Any]
+
+    def check(self, examples: Sequence[Example]) -> None:
+        """Refuse examples that a template can't show, or that leave no room in the model.
+
+        Raises:
+            PromptlabError: naming who can't read one.
+        """
+        with named(self.who):
+            self.encode(examples)
+
+
+@contextmanager
+def named(who: str) -> Iterator[None]:
+    """Say in every error whose it is."""
+    try:
+        yield
+    except PromptlabError as error:
+        raise type(error)(f"{who}: {error}") from None
 
 
 @dataclass(eq=False, repr=False)
@@ -106,6 +133,8 @@ class PVPMembers(SingleLabel):
             if not isinstance(pvp, PVP) and not (isinstance(pvp, (tuple, list)) and len(pvp) == 2):
                 raise DataError(f"pair {number} is {shown(pvp)}; give a PVP, or a pair (template, verbalizer).")
             one = pvp if isinstance(pvp, PVP) else PVP(*pvp)
+            if not isinstance(one.origin, Mapping):
+                raise DataError(f"pair {number} has the origin {shown(one.origin)}; give names and values, or nothing.")
             name = one.name or _library_name(one.template) or str(number)
             while name in [pair.name for pair in pairs]:
                 name = f"{name} ({number})"
@@ -120,21 +149,22 @@ class PVPMembers(SingleLabel):
                 )
         return pairs
 
-    def check(self, X: Any, y: Any = None) -> None:
+    def check(self, X: Any, y: Any = None, *, shown: Sequence[Example] = ()) -> None:
         """Refuse labelled texts to be measured on, before any training, if ``report`` would refuse them after it.
 
         Args:
             X, y: as for ``report``.
+            shown: the labelled examples that templates with demonstrations will show.
 
         Raises:
             DataError: if no row has a label.
             UnknownNameError: if a label is no class.
-            PromptlabError: naming the member whose template can't show a text.
+            PromptlabError: naming the member that can't read a text.
         """
         pairs = self._pairs()
         data, _ = self._measured(X, y, pairs[0].verbalizer.classes)
-        for example in data.examples:
-            check_shows(templates_of(pairs, ()), example)
+        for reader in self._readers(pairs, load_each(model_of_each(self.model, len(pairs))), shown):
+            reader.check(data.examples)
 
     def _measured(self, X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled, np.ndarray]:
         """The rows that have a label, and the position of each label among the classes."""
@@ -143,39 +173,46 @@ class PVPMembers(SingleLabel):
             raise DataError("no row has a label; pass labelled texts to report on.")
         return data, data.targets(classes).numpy()
 
-    def _members(
-        self, workspace: Workspace, pairs: Sequence[Pair], examples: Sequence[Example], dev: Sequence[Example] = ()
-    ) -> list[Member]:
-        """All members, whose pairs fit their models and the examples.
+    def _loaded(self, workspace: Workspace, pairs: Sequence[Pair]) -> list[Any]:
+        """The backbone of each pair."""
+        return [workspace.keep(backbone) for backbone in load_each(model_of_each(self.model, len(pairs)))]
+
+    def _readers(self, pairs: Sequence[Pair], backbones: Sequence[Any], shown: Sequence[Example]) -> list[Reader]:
+        """The members of each pair, as they are before any training.
 
         Args:
-            pairs: of ``_pairs``.
-            examples: the labelled ones, which templates with demonstrations show.
-            dev: those to select on.
+            shown: the labelled examples, which templates with demonstrations show.
 
         Raises:
-            PromptlabError: naming the member that doesn't.
+            PromptlabError: naming the member whose pair doesn't fit its model.
         """
-        backbones = map(workspace.keep, load_each(model_of_each(self.model, len(pairs))))
+        tuning, readers = resolve_tuning(self.tuning), []
+        for pair, backbone in zip(pairs, backbones):
+            who = f"member {pair.name!r}"
+            with named(who), seeded(self.seed):
+                template = tuning.edit(pair.template.bind(shown, pair.verbalizer))
+                model = PromptModel.build(template, pair.verbalizer, backbone.copy(), tuning)
+            readers.append(Reader(who, partial(model.encode, max_length=self.max_length)))
+        return readers
+
+    def _members(self, pairs: Sequence[Pair], backbones: Sequence[Any], n_examples: int) -> list[Member]:
+        """All members.
+
+        Args:
+            n_examples: labelled ones.
+
+        Raises:
+            PromptlabError: naming the member whose settings can't work.
+        """
         shared = {f.name: getattr(self, f.name) for f in fields(TrainedEstimator) if f.name != "checkpoint_dir"}
         tuning, members = resolve_tuning(self.tuning), []
         for pair, backbone in zip(pairs, backbones):
-            classifiers = [
-                PromptClassifier(
-                    pair.template, pair.verbalizer, backbone, tuning, **{**shared, "seed": self.seed + turn}
-                )
-                for turn in range(self.repetitions)
-            ]
-            try:
-                template = tuning.edit(pair.template.bind(examples, pair.verbalizer))
-                pair.verbalizer.build(backbone, template.slot)
-                for example in (*examples, *dev):
-                    template.variants(example)
-                classifiers[0].updates(tuning, max(1, len(examples)), backbone.hidden_size)
-            except PromptlabError as error:
-                raise type(error)(f"member {pair.name!r}: {error}") from None
-            for number, classifier in enumerate(classifiers, start=1):
-                members.append(Member(f"{pair.name}/{number}" if len(classifiers) > 1 else pair.name, classifier))
+            parts = pair.template, pair.verbalizer, backbone, tuning
+            for turn in range(self.repetitions):
+                name = f"{pair.name}/{turn + 1}" if self.repetitions > 1 else pair.name
+                members.append(Member(name, PromptClassifier(*parts, **{**shared, "seed": self.seed + turn})))
+            with named(f"member {pair.name!r}"):
+                members[-1].classifier.updates(tuning, max(1, n_examples), backbone.hidden_size)
         return members
 
     def _untrained_accuracies(self, members: Sequence[Member], train: str, workspace: Workspace, done: Any) -> Any:
@@ -188,7 +225,7 @@ class PVPMembers(SingleLabel):
             )
             for member in members
         ]
-        return [json.loads((folder / RESULT).read_text())["accuracy"] for folder in self._run(jobs, workspace, done)]
+        return [load_accuracy(folder) for folder in self._run(jobs, workspace, done)]
 
     def _untrained(self, member: Member) -> PromptClassifier:
         """A member's prompt, nothing trained: all of a pair alike."""
@@ -216,28 +253,6 @@ class PVPMembers(SingleLabel):
 
     def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Any) -> list[Path]:
         return run(jobs, workspace, executor=self.executor, workers=self.workers, done=done)
-
-
-def templates_of(pairs: Sequence[Pair], shown: Sequence[Example]) -> dict[str, Template]:
-    """Who reads examples, and through which template.
-
-    Args:
-        shown: the labelled examples, which templates with demonstrations show.
-    """
-    return {f"member {pair.name!r}": pair.template.bind(shown, pair.verbalizer) for pair in pairs}
-
-
-def check_shows(templates: Mapping[str, Template], example: Example) -> None:
-    """Refuse an example that one of some templates can't show.
-
-    Raises:
-        PromptlabError: naming whose it is.
-    """
-    for who, template in templates.items():
-        try:
-            template.variants(example)
-        except PromptlabError as error:
-            raise type(error)(f"{who}: {error}") from None
 
 
 def model_key(model: Any) -> Any:

@@ -98,7 +98,7 @@ def _read(row: Any, number: int, path: str | Path) -> PVP:
         raise DataError(
             f"entry {number} of {str(path)!r} has origin {shown(origin)}; give names and values, such as seed: 13."
         )
-    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), dict(origin))
+    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), _plain(origin))
 
 
 def _dumper() -> Any:

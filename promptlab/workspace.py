@@ -118,8 +118,8 @@ class Workspace:
                 loaded = load_backbone(model["name"])
             except (BackboneError, UnknownNameError) as error:
                 raise BackboneError(
-                    f"model {model['name']!r} was passed loaded and can't be loaded by its name in another process "
-                    f"({str(error).rstrip('.')}); pass the model by name, or use executor='serial'."
+                    f"model {model['name']!r} can't be loaded by its name ({str(error).rstrip('.')}); if it was passed "
+                    "loaded, pass a name or a folder that other processes find, or use executor='serial'."
                 ) from None
             if self.identity(loaded) != model["identity"]:
                 raise BackboneError(

@@ -118,14 +118,13 @@ def test_labels_that_were_forgotten_and_texts_that_were_are_told():
 def test_unlabelled_texts_come_from_lists_files_and_iterators(tmp_path):
     (tmp_path / "rows.tsv").write_text("text_a\nin a file\n")
 
-    found = stream(
-        [Example({"text_a": "with a label"}, "a")],
-        None,
-        tmp_path / "rows.tsv",
-        iter(["from", "an iterator"]),
-        fields=["text_a"],
-        check=lambda example: None,
-    )
+    sources = {
+        "list": [Example({"text_a": "with a label"}, "a")],
+        "nothing": None,
+        "file": tmp_path / "rows.tsv",
+        "iterator": iter(["from", "an iterator"]),
+    }
+    found = stream(sources, fields=["text_a"], check=lambda examples: None)
 
     assert [(example.fields["text_a"], example.label) for example in found] == [
         ("with a label", None), ("in a file", None), ("from", None), ("an iterator", None),
@@ -136,7 +135,9 @@ def test_columns_that_nobody_reads_may_be_empty(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"text_a": "x", "label": null}\n{"text_a": "y", "label": "a"}\n')
     frame = pd.DataFrame({"text_a": ["z"], "label": [None], "day": [pd.NaT]})
 
-    found = list(stream(tmp_path / "rows.jsonl", frame, fields=["text_a"], check=lambda example: None))
+    found = list(
+        stream({"file": tmp_path / "rows.jsonl", "frame": frame}, fields=["text_a"], check=lambda examples: None)
+    )
 
     assert found == [Example({"text_a": text}) for text in "xyz"]
 
@@ -147,10 +148,20 @@ def test_an_unlabelled_row_that_cannot_be_shown_is_told_by_its_number_before_any
     texts = [{"text_a": text, "title": "t"} for text in TEXTS]
     pairs = [*PAIRS, ("{{ title }}: {{ text_a }} {{ mask }}", WORDS)]
 
-    with pytest.raises(TemplateError, match=r"unlabelled row 3: member '3': .* needs field 'title'"):
+    with pytest.raises(TemplateError, match=r"unlabelled row 3 of unlabeled: member '3': .* needs field 'title'"):
         make(pvps=pairs).fit(texts, LABELS, unlabeled=rows)
+    with pytest.raises(TemplateError, match=r"unlabelled row 1 of X: member '3': .* needs field 'title'"):
+        make(pvps=pairs).fit([*texts, {"text_a": "z"}], [*LABELS, -1], unlabeled=rows[:2])
     with pytest.raises(TemplateError, match=r"member '3': .* needs field 'title'"):
         make(pvps=pairs).fit(texts, LABELS, unlabeled=rows[:2], eval_set=([{"text_a": "z"}], ["positive"]))
+
+
+def test_an_unlabelled_text_that_leaves_no_room_is_told_before_anything_is_trained(make, monkeypatch):
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    pairs = [("{{ text_a | keep }} {{ mask }}", WORDS)]
+
+    with pytest.raises(TemplateError, match=r"unlabelled row 2 of unlabeled: member '1': .* of \d+ that fit"):
+        make(pvps=pairs).fit(TEXTS, LABELS, unlabeled=["a film", "a b c d e f g h " * 20])
 
 
 def test_a_data_set_on_disk_is_read_in_parts(monkeypatch):
@@ -161,7 +172,7 @@ def test_a_data_set_on_disk_is_read_in_parts(monkeypatch):
     real = annotation.as_examples
     monkeypatch.setattr(annotation, "as_examples", lambda X, **o: sizes.append(len(X)) or real(X, **o))
 
-    found = list(stream(rows, fields=["text_a"], check=lambda example: None))
+    found = list(stream({"rows": rows}, fields=["text_a"], check=lambda examples: None))
 
     assert [example.fields["text_a"] for example in found] == [str(i) for i in range(8)]
     assert sizes == [3, 3, 2]
@@ -182,7 +193,7 @@ def test_a_stream_is_read_in_parts(monkeypatch, kind):
     monkeypatch.setattr("promptlab.annotation.PART", 3)
     read = []
 
-    found = stream(kind(Endless(read)), fields=["text_a"], check=lambda example: None)
+    found = stream({"X": kind(Endless(read))}, fields=["text_a"], check=lambda examples: None)
 
     assert [next(found).fields["text_a"] for _ in range(4)] == ["0", "1", "2", "3"]
     assert len(read) == 6
@@ -425,7 +436,7 @@ def test_the_student_reads_all_fields_that_some_member_reads(make):
             {"student": HeadClassifier(fields=("sentence",)), **GIVEN},
             {"unlabeled": UNLABELLED},
             TemplateError,
-            "unlabelled row 1: student: .*sentence",
+            "student: .*sentence",
         ),
         (
             {"pvps": [(PAIRS[0][0], WORDS), ("{{ text_b }} {{ mask }}", WORDS)]},
@@ -453,7 +464,7 @@ def test_unlabelled_texts_that_a_template_cannot_show_are_told_before_anything_i
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
     pairs = [("{{ text_a }} {{ text_b }} {{ mask }}", WORDS)]
 
-    with pytest.raises(TemplateError, match=r"unlabelled row 1: member '1': .*text_b"):
+    with pytest.raises(TemplateError, match=r"unlabelled row 1 of unlabeled: member '1': .*text_b"):
         make(pvps=pairs).fit([(text, "x") for text in TEXTS], LABELS, unlabeled=UNLABELLED)
 
 
@@ -465,6 +476,25 @@ def test_a_damaged_result_is_told_with_its_folder(make):
     shutil.rmtree(student)
 
     with pytest.raises(JobError, match=rf"result '{scores}' is damaged .*; delete it"):
+        pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+
+@pytest.mark.parametrize("damage", ["weights.safetensors", "promptlab.json"])
+def test_a_damaged_student_is_told_with_its_folder(make, damage):
+    pet = make().fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    (student,) = [path for path in (pet.cache_dir / "results").iterdir() if "temperature" in settings_in(path)]
+    (student / "model" / damage).write_bytes(b"")
+
+    with pytest.raises(DataError, match=rf"result '{student}' is damaged .*; delete it"):
+        pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+
+def test_a_damaged_accuracy_is_told_with_its_folder(make):
+    pet = make(weighting="before").fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    (file, *_) = (pet.cache_dir / "results").glob("*/result.json")
+    file.write_text("")
+
+    with pytest.raises(DataError, match="is damaged .*; delete it and run again"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
 
@@ -518,7 +548,8 @@ def test_every_generation_learns_from_labelled_texts_and_balanced_draws_with_har
 def test_what_a_member_learns_from_does_not_depend_on_its_own_scores(make, tmp_path):
     ipet = make(IPET)
     with ipet._workspace() as workspace:
-        members = ipet._members(workspace, ipet._pairs(), [])
+        pairs = ipet._pairs()
+        members = ipet._members(pairs, ipet._loaded(workspace, pairs), 0)
         chunks = workspace.put_chunks(Example({"text_a": text}) for text in UNLABELLED)
         lesson = Lesson(workspace, members, Labelled.of(TEXTS, LABELS), False, None, chunks, np.ones(2), None)
         ipet.generations_ = []

@@ -9,7 +9,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from promptlab import PVP, PromptClassifier, PVPEnsemble, write_pvps
+from promptlab import PVP, Example, InContextTemplate, PromptClassifier, PVPEnsemble, write_pvps
 from promptlab.errors import (
     BackboneError,
     DataError,
@@ -242,6 +242,25 @@ def test_what_cannot_be_reported_on_is_told_without_any_training(make):
         ensemble.check(TEXTS, LABELS)
     with pytest.raises(DataError, match="no row has a label"):
         ensemble.check(TEXTS, [-1] * len(TEXTS))
+    with pytest.raises(TemplateError, match=r"member '1': .* of \d+ that fit"):
+        make(pvps=[("{{ text_a | keep }} {{ mask }}", WORDS)]).check(["a b c d e f g h " * 20], ["positive"])
+
+
+def test_templates_with_demonstrations_are_checked_with_those_that_they_will_show(make):
+    shown = [Example({"text_a": text}, label) for text, label in zip(TEXTS, LABELS, strict=True)]
+    ensemble = make(pvps=[(InContextTemplate("{{ text_a }} {{ mask }}", k=2), WORDS)])
+
+    ensemble.check(TEXTS, LABELS, shown=shown)
+    with pytest.raises(TemplateError, match="member '1': k=2 demonstrations are asked for"):
+        ensemble.check(TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("origin", [None, "a search", 5])
+def test_an_origin_that_is_no_mapping_is_told_before_anything_is_trained(make, monkeypatch, origin):
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+
+    with pytest.raises(DataError, match="pair 1 has the origin"):
+        make(pvps=[PVP(*PAIRS[0], "n", origin)]).fit(TEXTS, LABELS)
 
 
 def test_a_voting_that_is_set_after_fitting_is_checked(make):
@@ -260,6 +279,10 @@ def test_a_voting_that_is_set_after_fitting_is_checked(make):
         {"weights": {}},
         {"weights": {"1": 1.0}},
         {"weights": [1.0]},
+        {"weights": {"1": "x", "2": 1.0}},
+        {"agreement": [[1], [1, 2]]},
+        {"stacking": [[1], ["a"]]},
+        {"classes": 5},
         {"stacking": 5},
     ],
 )

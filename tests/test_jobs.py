@@ -246,7 +246,7 @@ def test_models_stay_in_their_process(tiny_backbone, tmp_path):
 
     assert workspace.backbone(name) is backbone
     assert len(pickle.dumps(workspace)) < 1000
-    with pytest.raises(BackboneError, match=r"'tiny-bert' was passed loaded and can't be loaded .*executor='serial'"):
+    with pytest.raises(BackboneError, match=r"'tiny-bert' can't be loaded by its name .*executor='serial'"):
         sent.backbone(name)
 
 

@@ -25,10 +25,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from promptlab import load_backbone, load_sample
+from promptlab import ManualTemplate, load_backbone, load_sample
 from promptlab.backbones.seq2seq import T5Backbone
 from promptlab.files import atomic_file
-from promptlab.search.generated import answered, encoded, layouts, vocabulary_of
+from promptlab.search.generated import answered, layouts, vocabulary_of
 from promptlab.search.generated_infill import T5Templates
 from promptlab.search.infilling import Infill, InfillReader
 from promptlab.search.joint_beam import CLOSE, State, joint_beam
@@ -142,7 +142,8 @@ def main() -> None:
     train, _ = sample.few_shot(13)
     task = SearchTask(train[: options.examples], [], WORDS, load_backbone("minilm"))
     rows, layout, vocabulary = answered(task, options.examples), layouts(task)[0], vocabulary_of(writer, task)
-    prompts = encoded(writer, layout.open(), [row.example for row in rows], None)
+    template = ManualTemplate(layout.open())
+    prompts = writer.encode([template.render(row.example) for row in rows], soft_ids={})
     infills = T5Templates().infills(writer, rows, prompts)
 
     def allowed(state: State) -> Tensor:

@@ -66,7 +66,7 @@ def command(
         values = settings_of(**settings) | {"cache_dir": folder, "student_steps": student_steps}
         pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
         measured = sets[2] or sets[1] or sets[0]
-        pet.check(measured)
+        pet.check(measured, shown=sets[0] or ())
         unlabeled = iter_examples(unlabelled, columns=fields or {}, label=None)
         pet.fit(sets[0], unlabeled=unlabeled, eval_set=None if sets[1] is None else (sets[1], None))
         pet.save_pretrained(output)

@@ -44,7 +44,7 @@ def command(
     measured = sets[2] or sets[1] or sets[0]
     with kept_work(cache_dir, output) as folder:
         ensemble = PVPEnsemble(pairs, cache_dir=folder, **settings_of(**settings))
-        ensemble.check(measured)
+        ensemble.check(measured, shown=sets[0] or ())
         ensemble.fit(sets[0], eval_set=None if sets[1] is None else (sets[1], None))
         ensemble.save_pretrained(output)
         rows = ensemble.report(measured)

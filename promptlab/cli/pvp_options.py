@@ -84,21 +84,37 @@ def read_sets(files: Sequence[Path | None], columns: Mapping[str, str] | None, l
     return [None if file is None else read_examples(file, columns=columns, label=label) for file in files]
 
 
+UNFINISHED = "unfinished.txt"
+SAID = "Finished work of promptlab, from which the same command goes on; it is removed when all is done.\n"
+
+
 @contextmanager
 def kept_work(cache_dir: Path | None, output: Path) -> Iterator[Path]:
     """The folder of finished work: the one that was named, or one beside the output, which goes when all is done.
 
-    One that nothing was finished in goes, too.
+    One in which no work was begun goes, too, if it wasn't there before.
+
+    Raises:
+        DataError: if a folder of that name holds something else.
     """
-    folder = cache_dir or output.with_name(f"{output.name}.unfinished")
+    if cache_dir is not None:
+        yield cache_dir
+        return
+    from promptlab.files import check_savable
+
+    whole = output.expanduser().resolve()
+    folder = whole.with_name(f"{whole.name}.unfinished")
+    check_savable(folder, mark=UNFINISHED)
+    is_new = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    (folder / UNFINISHED).write_text(SAID, encoding="utf-8")
     try:
         yield folder
     except BaseException:
-        if cache_dir is None and not any(folder.glob("results/*")):
+        if is_new and not (folder / "running").exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    if cache_dir is None:
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def print_scores(output: Path, file: Path, rows: Sequence[tuple[str, float]], *, as_json: bool) -> None:

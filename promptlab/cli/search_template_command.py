@@ -131,8 +131,9 @@ def _notes(board: Leaderboard, train: Path) -> Iterator[str]:
         yield f"no --dev: half of each class of {train}, drawn by seed {about['seed']}, was kept for it"
     if n := about["dev_left_out"]:
         yield f"dev rows left out since they are training rows, too: {n}"
-    if n := about["dev_unused"]:
-        yield f"dev rows left out since --budget {about['budget']} takes {about['dev']}: {n}"
+    for name in ("train", "dev"):
+        if n := about[f"{name}_unused"]:
+            yield f"{name} rows left out since --budget {about['budget']} takes {about[name]}: {n}"
     if board.unusable:
         template, reason = next(iter(board.unusable.items()))
         yield f"templates left out since they don't fit all rows: {len(board.unusable)}, such as {template!r}: {reason}"

@@ -71,6 +71,9 @@ class HeuristicSearch(TemplateSearch):
         if self.grammar is not None and not isinstance(self.grammar, Grammar):
             raise SearchError(f"grammar={shown(self.grammar)} must be a Grammar, or a mapping with rules and parts.")
 
+    def reads(self, task: SearchTask) -> Sequence[str]:
+        return task.fields if self.grammar is None else tuple(task.train[0].fields)
+
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         rng = random.Random(task.seed)
         of_rule: dict[str, list[str]] = {}
@@ -136,6 +139,9 @@ class ParaphraseSearch(TemplateSearch):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "words", "rounds", "beam", "keep", "examples")
+
+    def reads(self, task: SearchTask) -> Sequence[str]:
+        return tuple(task.train[0].fields)
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         start = self._start(task)

@@ -12,17 +12,26 @@ from promptlab.search.task import SearchTask, check_examples, drawn
 from promptlab.types import Example
 
 
-def split(given: SearchTask, *, dev: int | None, of_each_class: int) -> tuple[SearchTask, Mapping[str, int]]:
+def split(
+    given: SearchTask,
+    *,
+    reads: Sequence[str],
+    train: int | None = None,
+    dev: int | None = None,
+    of_each_class: int = 1,
+) -> tuple[SearchTask, Mapping[str, int]]:
     """A task ready to be searched.
 
     Args:
         given: with all labelled rows; without a dev set, half of each class of train is kept for it.
-        dev: examples of the dev set, at most; all if None.
+        reads: fields by which rows are told apart.
+        train: examples to learn from, at most; all if None.
+        dev: examples to choose by, likewise.
         of_each_class: training examples that the search needs.
 
     Returns:
-        The task, and how many dev rows were left out: ``dev_left_out``, because they are training rows, too, and
-        ``dev_unused``, because there are more than ``dev``.
+        The task, and how many rows were left out: ``dev_left_out``, because they are training rows, too, and
+        ``train_unused`` and ``dev_unused``, because there are more than are wanted.
 
     Raises:
         SearchError: if a row lacks a text or has a label without words.
@@ -35,10 +44,18 @@ def split(given: SearchTask, *, dev: int | None, of_each_class: int) -> tuple[Se
     else:
         task = _halved(given)
     _check_classes(task, of_each_class)
-    unseen = _unseen(task)
-    chosen = drawn(unseen, task, dev)
-    left_out = {"dev_left_out": len(task.dev) - len(unseen), "dev_unused": len(unseen) - len(chosen)}
-    return replace(task, dev=chosen if left_out["dev_unused"] else unseen), left_out
+    unseen = _unseen(task, reads)
+    some = replace(task, train=_at_most(train, task.train, task), dev=_at_most(dev, unseen, task))
+    return some, {
+        "dev_left_out": len(task.dev) - len(unseen),
+        "dev_unused": len(unseen) - len(some.dev),
+        "train_unused": len(task.train) - len(some.train),
+    }
+
+
+def _at_most(n: int | None, examples: Sequence[Example], task: SearchTask) -> Sequence[Example]:
+    """All examples as they are, or so many of them, drawn of all classes in turn."""
+    return examples if n is None or len(examples) <= n else drawn(examples, task, n)
 
 
 def _halved(given: SearchTask) -> SearchTask:
@@ -60,15 +77,14 @@ def _check_classes(task: SearchTask, of_each_class: int) -> None:
             )
 
 
-def _unseen(task: SearchTask) -> list[Example]:
-    """Dev examples whose texts and label no training example has, whatever their other fields."""
-    known = {_read(example, task) for example in task.train}
-    unseen = [example for example in task.dev if _read(example, task) not in known]
+def _unseen(task: SearchTask, reads: Sequence[str]) -> list[Example]:
+    """Dev examples whose label and fields that are read no training example has."""
+
+    def known_by(example: Example) -> str:
+        return digest_of([Example({name: example.fields.get(name) for name in reads}, str(example.label))])
+
+    known = set(map(known_by, task.train))
+    unseen = [example for example in task.dev if known_by(example) not in known]
     if not unseen:
         raise DataError(f"all {len(task.dev)} dev examples are training examples, too; choose by others, or by none.")
     return unseen
-
-
-def _read(example: Example, task: SearchTask) -> str:
-    names: Sequence[str] = task.fields or tuple(example.fields)
-    return digest_of([Example({name: example.fields.get(name) for name in names}, str(example.label))])

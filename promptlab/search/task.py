@@ -95,6 +95,10 @@ class TemplateSearch(Part):
                 raise SearchError(f"{cls.__name__} has no setting {name!r}{hint} Known: {', '.join(known) or 'none'}.")
         return cls(**{**cls.BUDGETS.get(budget, {}), **settings})
 
+    def reads(self, task: SearchTask) -> Sequence[str]:
+        """Fields of the examples that its templates may read; those of the task, unless they are a user's own."""
+        return task.fields
+
     @abstractmethod
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         """Templates, the best first by the engine's own score, none twice.

@@ -36,7 +36,7 @@ class Leaderboard:
 
     Args:
         best: those that were asked for, the best first.
-        ranked: all that were found.
+        ranked: all that were found and can be used.
         unusable: those that were found but don't fit all examples → why.
         task: what was searched for.
         about: engine with its settings, ranking, budget, seed, model and its revision, tokens of a prompt, sizes of
@@ -98,8 +98,9 @@ def search_templates(
         dev: texts and labels to choose by, or labelled examples; without them half of each class of ``X``, drawn by
             seed, is kept for it. Those that are training examples, too, tell nothing and are left out.
         model: as for ``PromptClassifier``.
-        budget: ``"small"`` (two minutes for a small model on two cores; of dev it takes at most 64 examples, of a
-            prompt 64 tokens), ``"medium"`` or ``"large"``: settings of engine and ranking, and the limits of both.
+        budget: ``"small"`` (two minutes for a small model on two cores; at most 1,024 training and 64 dev examples are
+            taken, and 64 tokens of a prompt), ``"medium"`` or ``"large"``: settings of engine and ranking, and the
+            limits of both.
         ranking: instead of the budget's.
         top: templates to return.
         diversity: how much these should differ from one another; see ``diversity.top_n``.
@@ -132,8 +133,14 @@ def search_templates(
     backbone = fresh_backbone(model, device).to(resolve_device(device))
     label_word_ids(words, backbone, AnswerSlot(1, at_start=False))
     whole = SearchTask(given, given_dev, words, backbone, seed, max_length or limits.max_length)
-    task, left_out = split(whole, dev=limits.dev, of_each_class=2 if searched_words else 1)
-    folder = None if state is None else Path(state)
+    task, left_out = split(
+        whole,
+        reads=search.reads(whole),
+        train=limits.train,
+        dev=limits.dev,
+        of_each_class=2 if searched_words else 1,
+    )
+    folder = None if state is None else Path(state).expanduser()
     if folder is not None:
         check_writable(folder / "found.json")  # before any work
     found, unusable = usable(_found(search, task, folder), task)

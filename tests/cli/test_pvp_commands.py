@@ -148,6 +148,40 @@ def test_work_that_is_finished_before_a_crash_is_kept_beside_the_output_until_al
     assert not place.exists()
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_folder_beside_the_output_that_holds_something_else_is_left_alone(base, train, tmp_path, device):
+    place = tmp_path / "out.unfinished"
+    place.mkdir()
+    (place / "notes.txt").write_text("mine")
+
+    result = run("ensemble", train, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK, "--device", device)
+
+    assert result.exit_code == 1 and "out.unfinished' holds other files" in result.stderr
+    assert (place / "notes.txt").read_text() == "mine"
+
+
+def test_finished_work_stays_where_a_later_command_fails_at_once(base, train, tmp_path):
+    place = tmp_path / "out.unfinished"
+    place.mkdir()
+    (place / "unfinished.txt").write_text("")
+
+    result = run("ensemble", train, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK, "--device", "gpu")
+
+    assert result.exit_code == 1
+    assert place.exists()
+
+
+def test_the_output_may_be_the_current_folder(base, train, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    result = run("ensemble", train, "-o", ".", *TEMPLATES, "--model", base, *QUICK)
+
+    assert result.exit_code == 0, result.output
+    assert PVPEnsemble.from_pretrained(tmp_path / "here", device="cpu").members_
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "train.tsv"]
+
+
 def test_pairs_come_from_a_file(base, train, tmp_path):
     (tmp_path / "pvps.yaml").write_text(
         f"pvps:\n- name: plain\n  template: '{{{{ text_a }}}} {{{{ mask }}}}'\n  verbalizer: {WORDS}\n"

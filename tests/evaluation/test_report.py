@@ -40,7 +40,7 @@ def board(backbone, *, rounds=True):
     about = {
         "engine": "ByHand", "settings": {"beam": 3}, "ranking": {"rounds": (10, 40)}, "budget": "small", "seed": 13,
         "model": "tiny & nasty", "revision": "", "train": 4, "dev": 3, "dev_from_train": True,
-        "dev_left_out": 1, "dev_unused": 20, "max_length": 64,
+        "dev_left_out": 1, "dev_unused": 20, "train_unused": 0, "max_length": 64,
     }  # fmt: skip
     unusable = {"{{ text_b }} {{ mask }}": "needs field 'text_b'"}
     return Leaderboard(ranked[:2], ranked, unusable, SearchTask(DEV, DEV, WORDS, backbone), about)

@@ -4,7 +4,7 @@ import pytest
 
 from promptlab import Example
 from promptlab.errors import DataError, SearchError
-from promptlab.search.splitting import split
+from promptlab.search import splitting
 from promptlab.search.task import SearchTask
 
 WORDS = {"p": ("good",), "n": ("bad",)}
@@ -19,6 +19,10 @@ def given(train, dev=(), seed=3):
     return SearchTask(train, dev, WORDS, None, seed)
 
 
+def split(task, **settings):
+    return splitting.split(task, reads=settings.pop("reads", ["text_a"]), **settings)
+
+
 def texts(examples):
     return [example.fields["text_a"] for example in examples]
 
@@ -29,7 +33,7 @@ def test_without_dev_half_of_each_class_is_kept_for_it():
     assert sorted(text[0] for text in texts(task.train)) == ["n", "p", "p"]
     assert sorted(text[0] for text in texts(task.dev)) == ["n", "p", "p"]
     assert sorted(texts([*task.train, *task.dev])) == ["n1", "n2", "p1", "p2", "p3", "p4"]
-    assert left_out == {"dev_left_out": 0, "dev_unused": 0}
+    assert left_out == {"dev_left_out": 0, "dev_unused": 0, "train_unused": 0}
 
 
 def test_a_dev_set_stays_in_its_order():
@@ -43,11 +47,28 @@ def test_of_a_large_dev_set_some_of_each_class_are_drawn_by_seed():
 
     def drawn(seed):
         task, left_out = split(given(rows("p1_", "n1"), dev, seed), dev=6, of_each_class=1)
-        assert left_out == {"dev_left_out": 0, "dev_unused": 46}
+        assert left_out == {"dev_left_out": 0, "dev_unused": 46, "train_unused": 0}
         return texts(task.dev)
 
     assert sorted(text[0] for text in drawn(3)) == ["n", "n", "p", "p", "p", "p"]
     assert drawn(3) == drawn(3) != drawn(4)
+
+
+def test_of_a_large_training_set_some_of_each_class_are_drawn():
+    train = rows(*(f"p{i}" for i in range(50)), "n1", "n2")
+
+    task, left_out = split(given(train, rows("p99", "n99")), train=4)
+
+    assert sorted(text[0] for text in texts(task.train)) == ["n", "n", "p", "p"]
+    assert left_out["train_unused"] == 48
+
+
+def test_rows_that_differ_in_a_field_that_is_read_are_no_copies():
+    train, dev = rows("p1", "n1", title="one"), rows("p1", "n1", title="other")
+
+    assert split(given(train, dev), reads=["title", "text_a"])[0].dev == dev
+    with pytest.raises(DataError, match="all 2 dev examples are training examples"):
+        split(given(train, dev))
 
 
 def test_a_copy_is_told_by_its_texts_and_label_whatever_else_a_row_has():
@@ -56,7 +77,7 @@ def test_a_copy_is_told_by_its_texts_and_label_whatever_else_a_row_has():
     task, left_out = split(given(rows("p1", "n1", id="1"), dev), dev=None, of_each_class=1)
 
     assert [(example.fields["text_a"], example.label) for example in task.dev] == [("p2", "p"), ("n1", "p")]
-    assert left_out == {"dev_left_out": 1, "dev_unused": 0}
+    assert left_out == {"dev_left_out": 1, "dev_unused": 0, "train_unused": 0}
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,29 @@ def test_the_model_that_is_passed_stays_in_its_mode(tiny_backbone):
     assert board.task.backbone.embedding_weight().data_ptr() == backbone.embedding_weight().data_ptr()
 
 
+@pytest.mark.parametrize(
+    ("engine", "settings"),
+    [
+        (
+            "heuristic",
+            {"grammar": {"rules": {"r": "{{ title }} {{ text_a }} <w> {{ mask }}"}, "parts": {"w": ["so", "was"]}}},
+        ),
+        ("paraphrase", {"template": "{{ title }} {{ text_a }} was {{ mask }}"}),
+        (
+            "autoprompt",
+            {"template": "{{ title }} {{ text_a }} {{ trigger(1) }} {{ mask }}", "start": "so", "iterations": 1},
+        ),
+    ],
+)
+def test_rows_that_differ_in_what_an_own_template_reads_are_no_copies(tiny_backbone, engine, settings):
+    rows = [{"text_a": "the film was", "title": text} for text in TEXTS]
+    options = {"verbalizer": WORDS, "model": tiny_backbone("bert"), "ranking": Ranking(rounds=()), "device": "cpu"}
+
+    board = search_templates(engine, rows, LABELS, settings=settings, **options)
+
+    assert board.about["dev_left_out"] == 0 and len(board.task.dev) == 2
+
+
 def test_one_template_that_an_odd_row_breaks_does_not_end_the_search(tiny_backbone):
     breaking = "was {{ mask }}{% if text_a | length > 30 %}{{ nothing }}{% endif %}"
     dev = ([*DEV[0], "good acting in a film that is very long"], [*DEV[1], "p"])
