@@ -494,7 +494,7 @@ def test_a_damaged_accuracy_is_told_with_its_folder(make):
     (file, *_) = (pet.cache_dir / "results").glob("*/result.json")
     file.write_text("")
 
-    with pytest.raises(DataError, match="is damaged .*; delete it and run again"):
+    with pytest.raises(DataError, match=r"is damaged .*; delete it and run again"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
 

@@ -221,12 +221,12 @@ def test_the_model_that_is_passed_stays_in_its_mode(tiny_backbone):
     [
         (
             "heuristic",
-            {"grammar": {"rules": {"r": "{{ title }} {{ text_a }} <w> {{ mask }}"}, "parts": {"w": ["so", "was"]}}},
+            {"grammar": {"rules": {"r": "{{ title }} {{ text_a }} <w> {{ mask }}"}, "parts": {"w": ["so"]}}},
         ),
         ("paraphrase", {"template": "{{ title }} {{ text_a }} was {{ mask }}"}),
         (
             "autoprompt",
-            {"template": "{{ title }} {{ text_a }} {{ trigger(1) }} {{ mask }}", "start": "so", "iterations": 1},
+            {"template": "{{ title }} {{ text_a }} {{ trigger(1) }} {{ mask }}", "iterations": 1},
         ),
     ],
 )
