@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,17 @@ from tqdm.auto import tqdm
 
 from promptlab.annotation import Lesson, load_scores, merge_scores, stream, student_job
 from promptlab.backbones.catalog import load_backbone
-from promptlab.errors import DataError, PromptlabError, TuningError, UnknownNameError
+from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.head_classifier import HeadClassifier
+from promptlab.interfaces import Template
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, split_unlabelled
 from promptlab.member_jobs import MODEL, intact, score_rows
-from promptlab.members import Member, PVPMembers, Reader, check_classes, read_fields, reduced
+from promptlab.members import Member, PVPMembers, Reader, check_classes, named, read_fields, reduced
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
 from promptlab.parts import resolve_tuning
-from promptlab.types import Example
+from promptlab.types import Example, Prompt
 from promptlab.workspace import Chunks, Workspace
 
 WEIGHTINGS = ("uniform", "before")
@@ -87,22 +88,15 @@ class PET(PVPMembers):
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
             members = self._members(pairs, backbones, len(labelled))
-            student = self._student(members, workspace, eval_set)
-            input_of = student._template()
-            readers = self._readers(pairs, backbones, labelled)
-            readers.append(Reader("student", lambda examples: [input_of.render(example) for example in examples]))
-            for reader in readers:
-                reader.check([*labelled, *held_out])
             for member in members if self.mlm_weight else ():
                 check_masked_words(member.classifier.model, self.mlm_weight)
-            fields = read_fields(members, input_of.fields)
-            sources = {"X": rest, "unlabeled": unlabeled}
-            unlabelled = workspace.put_chunks(stream(sources, fields=fields, check=partial(_check, readers)))
-            if not unlabelled.total:
-                raise DataError(
-                    f"{type(self).__name__} learns from unlabelled texts, but there are none; pass unlabeled=, or -1 "
-                    "or None as the labels of some rows of y. Without such texts use PVPEnsemble."
-                )
+            student = self._student(members, workspace, eval_set)
+            readers = self._readers(pairs, backbones, labelled)
+            _check(readers, labelled)
+            readers.append(Reader("student", partial(_shown, student._template())))
+            _check(readers, held_out)
+            fields = read_fields(members, student._template().fields)
+            unlabelled = self._unlabelled(workspace, {"X": rest, "unlabeled": unlabeled}, fields, readers)
             if training is not None:
                 training = training._replace(examples=reduced(labelled, fields))
             steps = self._n_jobs(members, training, unlabelled)
@@ -186,6 +180,23 @@ class PET(PVPMembers):
         if dev is not None:
             dev.targets(classes)
         return training, rest, dev
+
+    def _unlabelled(
+        self, workspace: Workspace, sources: Mapping[str, Any], fields: Sequence[str], readers: Sequence[Reader]
+    ) -> Chunks:
+        """The unlabelled texts, kept in parts.
+
+        Raises:
+            DataError: if there are none.
+            PromptlabError: if a member or the student can't read one, naming its row.
+        """
+        chunks = workspace.put_chunks(stream(sources, fields=fields, check=partial(_check, readers)))
+        if not chunks.total:
+            raise DataError(
+                f"{type(self).__name__} learns from unlabelled texts, but there are none; pass unlabeled=, or -1 "
+                "or None as the labels of some rows of y. Without such texts use PVPEnsemble."
+            )
+        return chunks
 
     def _n_jobs(self, members: Sequence[Member], training: Labelled | None, unlabelled: Chunks) -> int:
         parts = len(unlabelled.names)
@@ -276,10 +287,8 @@ class PET(PVPMembers):
             if student.fields is None:
                 student.set_params(fields=read_fields(members))
             student.set_params(model=model if student.model is None else workspace.keep(load_backbone(student.model)))
-        try:
+        with named("student"):
             self._check_student(student, eval_set)
-        except PromptlabError as error:
-            raise type(error)(f"student: {error}") from None
         return student
 
     def _check_student(self, student: HeadClassifier, eval_set: Any) -> None:
@@ -292,6 +301,10 @@ class PET(PVPMembers):
         if student.checkpoint_dir is not None:
             raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
         student.updates(tuning, 1, student.model.hidden_size)  # which checks the rest
+
+
+def _shown(template: Template, examples: Sequence[Example]) -> list[Prompt]:
+    return [template.render(example) for example in examples]
 
 
 def _check(readers: Sequence[Reader], examples: Sequence[Example]) -> None:
