@@ -25,6 +25,7 @@ from promptlab.labelled import Labelled
 from promptlab.member_jobs import load_member
 from promptlab.members import (
     Member,
+    Pair,
     PVPMembers,
     check_classes,
     load_each,
@@ -76,15 +77,9 @@ class PVPEnsemble(PVPMembers):
             JobError: if a member fails, naming it.
         """
         self._check_settings(eval_set)
-        training = Labelled.of(X, y)
-        dev = None if eval_set is None else Labelled.of(*eval_set)
         pairs = self._pairs()
         classes = pairs[0].verbalizer.classes
-        check_classes(training, classes)
-        if dev is not None:
-            dev.targets(classes)
-            if self.weighting == "stacked" and (absent := sorted(set(classes) - set(dev.labels))):
-                raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
+        training, dev = self._labelled(X, y, eval_set, classes)
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
             for reader in self._readers(pairs, backbones, training.examples):
@@ -104,18 +99,21 @@ class PVPEnsemble(PVPMembers):
                 for member, job, folder in zip(members, jobs, folders)
             }
             self._backbones = {member.name: member.classifier.model for member in members}
-        self._described = [
-            {
-                "name": p.name,
-                "template": TEMPLATES.to_dict(p.template),
-                "verbalizer": VERBALIZERS.to_dict(p.verbalizer),
-                "origin": dict(p.origin),
-            }
-            for p in pairs
-        ]
+        self._described = list(map(_plain, pairs))
         self._set_classes(classes, whole=training.whole)
         self._weigh(members, dev or training, before)
         return self
+
+    def _labelled(self, X: Any, y: Any, eval_set: Any, classes: Sequence[str]) -> tuple[Labelled, Labelled | None]:
+        """The training and the dev examples, whose labels are classes."""
+        training = Labelled.of(X, y)
+        dev = None if eval_set is None else Labelled.of(*eval_set)
+        check_classes(training, classes)
+        if dev is not None:
+            dev.targets(classes)
+            if self.weighting == "stacked" and (absent := sorted(set(classes) - set(dev.labels))):
+                raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
+        return training, dev
 
     def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
         """Accuracy of each member and of the ensemble on labelled texts.
@@ -275,6 +273,12 @@ class PVPEnsemble(PVPMembers):
         ensemble.agreement_ = np.array(settings["agreement"])
         ensemble._set_classes(settings["classes"], whole=settings["label_type"] == "int")
         return ensemble
+
+
+def _plain(pair: Pair) -> dict[str, Any]:
+    """A pair as it is saved."""
+    parts = {"template": TEMPLATES.to_dict(pair.template), "verbalizer": VERBALIZERS.to_dict(pair.verbalizer)}
+    return {"name": pair.name, **parts, "origin": dict(pair.origin)}
 
 
 def _described(settings: saving.SavedSettings) -> tuple[list[PVP], int, Stacking | None]:
