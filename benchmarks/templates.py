@@ -6,8 +6,8 @@
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
 and 16 dev examples a class and keeps what it finds; ``zero-shot`` chooses among it by dev and scores on test;
 ``fine-tuned`` trains with the template that was chosen so. With the ``pool``, all training sentences of SST-2 but 500,
-which choose, AutoPrompt finds label words for the library's template, triggers in place of its words, or first the one
-and then the other; the model stays frozen.
+which choose, AutoPrompt finds label words for the library's template, or triggers in place of its words; the model
+stays frozen.
 Finished runs are kept in results/templates.json; the tables go to results/templates.md.
 """
 
@@ -32,8 +32,8 @@ from promptlab.search.task import FoundTemplate, SearchTask
 
 TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
 ONE_WORD, ONE_WORD_POOL = "library, great / terrible", "autoprompt (pool), great / terrible"
-POOL_WORDS, POOL = "library, label words from the pool", "autoprompt: label words and triggers from the pool"
-ON_POOL = (ONE_WORD_POOL, POOL_WORDS, POOL)
+POOL_WORDS = "library, label words from the pool"
+ON_POOL = (ONE_WORD_POOL, POOL_WORDS)
 ON_SST2 = (ONE_WORD, *ON_POOL)  # what runs on SST-2 alone, not fine-tuned
 WORDS = (3, 10, 20)  # label words a class, of which dev chooses
 TRIGGERS = {  # in place of the words of the library's template
@@ -54,7 +54,6 @@ ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, s
     ONE_WORD: ("", {}),
     ONE_WORD_POOL: ("autoprompt", TRIGGERS),
     POOL_WORDS: ("", {}),
-    POOL: ("autoprompt", TRIGGERS),
 }
 MAX_LENGTH = 128
 STATES = RESULTS / "templates"  # from which an interrupted search goes on
@@ -71,7 +70,7 @@ def find(task: str, engine: str, seed: int, folder: Path, device: str, budget: s
     start = time.perf_counter()
     what, _ = task_of(task, engine, seed, folder, device)
     kind, settings = ENGINES[engine]
-    if engine in (POOL_WORDS, POOL):
+    if engine == POOL_WORDS:
         what = replace(what, label_words=words_of_pool(folder, device))
     if kind:
         search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **settings)
@@ -88,7 +87,7 @@ def words_of_pool(folder: Path, device: str) -> dict[str, tuple[str, ...]]:
     """AutoPrompt's label words for the library's template, as many a class as are best on dev; they are found once."""
     if run := stored("templates").get(f"find/sst2/{POOL_WORDS}/{SEEDS[0]}"):
         return run["words"]
-    what, _ = task_of("sst2", POOL, SEEDS[0], folder, device)
+    what, _ = task_of("sst2", POOL_WORDS, SEEDS[0], folder, device)
     template, place = template_entry("sst2").template, {"device": device, "seed": SEEDS[0]}
     settings: dict[str, Any] = {"engine": "autoprompt", "max_length": MAX_LENGTH, **place}
     found = [search_words(template, what.train, model=what.backbone, words=n, **settings)[0] for n in WORDS]
@@ -145,7 +144,7 @@ def write(results: Mapping[str, Any]) -> None:
         f"{', '.join(map(str, SEEDS))} that have run; 16 training and 16 dev examples a class, which also choose the "
         f"template, zero-shot; label words are the library's, five a class on SST-2; model {MODEL}, float32. Pool: "
         "6,420 training and 500 dev sentences, from which AutoPrompt finds label words for the library's template, "
-        "triggers in place of its words, or both; the model is frozen. "
+        "or triggers in place of its words; the model is frozen. "
         "masked-lm has a beam of 3 and gaps of 3 and 1 tokens. "
         f"What heuristic found for the splits 13, 21 and, of SST-2, 42 it found on {GPU}."
     )

@@ -61,7 +61,7 @@ def write(results: Mapping[str, Any]) -> None:
     note = (
         f"CPU seconds of one search by `--budget small`, model {MODEL} (lm writes with smollm2), seed 13, one thread, "
         f"on a machine with other work; the limit is {LIMIT}, two minutes of two cores. Of 872, 7,600 and 277 dev rows "
-        "64 are taken, and 64 tokens of a prompt."
+        "64 are taken, of more training rows 1,024, and of a prompt 64 tokens."
     )
     keep("small_budget", "Template search by the small budget", results, ["\n".join(lines)], note)
 
