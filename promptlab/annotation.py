@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from promptlab.data.readers import as_examples, iter_examples
-from promptlab.errors import PromptlabError
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, SoftLabelled
 from promptlab.member_jobs import MODEL, SCORES, classifier_of, intact, labelled, settings_of
-from promptlab.members import Member, reduced
+from promptlab.members import Member, named, reduced
 from promptlab.merging import merged
 from promptlab.objectives import Distilled
 from promptlab.types import Example
@@ -61,10 +60,8 @@ def stream(
     """
     for name, source in sources.items():
         for number, example in enumerate(itertools.chain.from_iterable(_parts(source)), start=1):
-            try:
+            with named(f"unlabelled row {number} of {name}"):
                 check([example])
-            except PromptlabError as error:
-                raise type(error)(f"unlabelled row {number} of {name}: {error}") from None
             yield from reduced([Example(example.fields)], fields)
 
 

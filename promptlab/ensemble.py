@@ -203,15 +203,12 @@ class PVPEnsemble(PVPMembers):
     def _joined(self) -> list[JointClassifier]:
         """Members that can share a batch, together."""
         if getattr(self, "_joint", (None,))[0] is not self.members_:
-            groups: list[tuple[Any, dict[str, PromptClassifier]]] = []
+            groups: dict[Any, dict[str, PromptClassifier]] = {}
             for name, member in self.members_.items():
                 if _shares_most(member.model_):
                     alike = (id(member.model_.backbone.memory), member.model_.head.reading)
-                    group = next((group for key, group in groups if key == alike), None)
-                    if group is None:
-                        groups.append((alike, group := {}))
-                    group[name] = member
-            joined = [_joint_of(group, self._backbones) for _, group in groups if len(group) > 1]
+                    groups.setdefault(alike, {})[name] = member
+            joined = [_joint_of(group, self._backbones) for group in groups.values() if len(group) > 1]
             self._joint = self.members_, [joint for joint in joined if joint is not None]
         return self._joint[1]
 

@@ -151,8 +151,8 @@ def drawn_examples(task: SearchTask, n: int) -> list[Example]:
     return drawn(task.train, task, n)
 
 
-def drawn(examples: Sequence[Example], task: SearchTask, n: int | None) -> list[Example]:
-    """So many of some examples (None: all), drawn by the task's seed, of all its classes in turn."""
+def drawn(examples: Sequence[Example], task: SearchTask, n: int) -> list[Example]:
+    """So many of some examples, drawn by the task's seed, of all its classes in turn."""
     rng = random.Random(task.seed)
     shuffled = rng.sample(list(examples), len(examples))
     of_class = [[example for example in shuffled if str(example.label) == name] for name in task.label_words]

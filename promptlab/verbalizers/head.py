@@ -32,7 +32,7 @@ class VerbalizerHead(nn.Module, ABC):
 
     @property
     def reading(self) -> tuple[Any, ...]:
-        """What must be equal for heads to share one pass of the model."""
+        """What must be equal for heads to share one pass of the model; hashable."""
         return type(self).read, self.reads_lm_head
 
     @abstractmethod

@@ -131,7 +131,7 @@ class StringHead(WordHead):
 
     @property
     def reading(self) -> tuple[Any, ...]:
-        return *super().reading, self.strings, self.decoding, self.margin
+        return *super().reading, tuple(map(tuple, self.strings)), self.decoding, self.margin
 
     def read(self, backbone: Backbone, batch: Batch) -> Tensor:
         """Log-probabilities, (batch, all answers)."""
