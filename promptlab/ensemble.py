@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,31 +12,14 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
-from promptlab import __version__, saving
 from promptlab.class_scorer import CHUNK
-from promptlab.classifier import PromptClassifier
-from promptlab.data.labels import label_type
 from promptlab.data.readers import as_examples
-from promptlab.errors import DataError, SavedModelError, TuningError, UnknownNameError
-from promptlab.files import atomic_folder
-from promptlab.joint import JointClassifier
+from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.labelled import Labelled
 from promptlab.member_jobs import load_member
-from promptlab.members import (
-    Member,
-    Pair,
-    PVPMembers,
-    check_classes,
-    load_each,
-    model_key,
-    model_of_each,
-    read_fields,
-    reduced,
-)
+from promptlab.members import Member, check_classes, read_fields, reduced
 from promptlab.merging import Stacking, accuracies, agreement, merged, votes, weights_of
-from promptlab.parts import resolve_tuning
-from promptlab.pvp import PVP
-from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
+from promptlab.saved_ensemble import SavedEnsemble, saved_pair
 from promptlab.types import Example
 
 WEIGHTINGS = ("uniform", "before", "after", "stacked")
@@ -45,7 +27,7 @@ VOTINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"soft":
 
 
 @dataclass(eq=False, repr=False)
-class PVPEnsemble(PVPMembers):
+class PVPEnsemble(SavedEnsemble):
     """Pattern-verbalizer pairs x seeds, trained one by one, that decide together.
 
     Members of one backbone that train little of it (soft prompts, prefixes, adapters, LoRA) share the memory of the
@@ -94,12 +76,12 @@ class PVPEnsemble(PVPMembers):
             with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:
                 before = self._untrained_accuracies(members, train, workspace, bar.update) if measured else ()
                 folders = self._run(jobs, workspace, bar.update)
-            self.members_ = {
+            trained = {
                 member.name: load_member(folder, job.settings["model"], workspace)
                 for member, job, folder in zip(members, jobs, folders)
             }
-            self._backbones = {member.name: member.classifier.model for member in members}
-        self._described = list(map(_plain, pairs))
+        loaded_on = {member.name: member.classifier.model for member in members}
+        self._take_members(trained, loaded_on, list(map(saved_pair, pairs)))
         self._set_classes(classes, whole=training.whole)
         self._weigh(members, dev or training, before)
         return self
@@ -187,137 +169,3 @@ class PVPEnsemble(PVPMembers):
         if self.stacking_ is not None:
             return self.stacking_(scores)
         return VOTINGS[self.voting](scores, np.array(list(self.weights_.values())))
-
-    def _scores(self, examples: Sequence[Example]) -> np.ndarray:
-        """Log-probabilities by each member, (members, examples, classes)."""
-        rows: dict[str, Any] = {}
-        for joint in self._joined():
-            names = [name for name in joint.classifiers for _ in examples]
-            found = np.array(joint.predict_log_proba(list(examples) * len(joint.classifiers), names))
-            rows |= dict(zip(joint.classifiers, found.reshape(len(joint.classifiers), len(examples), -1)))
-        for name, member in self.members_.items():
-            if name not in rows:
-                rows[name] = np.stack(list(member.iter_log_proba(examples)))
-        return np.stack([rows[name] for name in self.members_])
-
-    def _joined(self) -> list[JointClassifier]:
-        """Members that can share a batch, together."""
-        if getattr(self, "_joint", (None,))[0] is not self.members_:
-            groups: dict[Any, dict[str, PromptClassifier]] = {}
-            for name, member in self.members_.items():
-                if _shares_most(member.model_):
-                    alike = (id(member.model_.backbone.memory), member.model_.head.reading)
-                    groups.setdefault(alike, {})[name] = member
-            joined = [_joint_of(group, self._backbones) for group in groups.values() if len(group) > 1]
-            self._joint = self.members_, [joint for joint in joined if joint is not None]
-        return self._joint[1]
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Save all members, each in a folder of its own as its class saves it, and what they count."""
-        members = self._ready()
-        first = next(iter(members.values()))
-        settings = {
-            "schema": saving.SCHEMA,
-            "promptlab": __version__,
-            "estimator": type(self).__name__,
-            "parameters": saving.parameters_of(self),
-            "tuning": TUNINGS.to_dict(resolve_tuning(self.tuning)),
-            "model": {"name": first.model_.backbone.name, "revision": first.model_.backbone.revision},
-            "classes": list(first.model_.verbalizer.classes),
-            "label_type": label_type(self.classes_),
-            "pvps": self._described,
-            "weights": self.weights_,
-            "member_scores": self.member_scores_,
-            "agreement": self.agreement_.tolist(),
-            "stacking": self.stacking_ and [self.stacking_.coefficients.tolist(), self.stacking_.intercepts.tolist()],
-        }
-        content = json.dumps(settings, indent=2, ensure_ascii=False, default=saving.plain)
-        with atomic_folder(folder, mark=saving.SETTINGS) as new:
-            for number, member in enumerate(members.values()):
-                member.save_pretrained(new / f"member-{number}")
-            (new / saving.SETTINGS).write_text(content + "\n", encoding="utf-8")
-            card = saving.card(settings, self.trainable_parameters())
-            (new / "README.md").write_text(card, encoding="utf-8")
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
-        """Load a saved ensemble; members of one base model share its memory.
-
-        Args:
-            model: the base model, or where to look for it; a list with one for each pair if they differ.
-        """
-        path, settings = saving.settings_for(cls, folder)
-        pvps, turns, stacking = _described(settings)
-        names = list(settings["weights"])
-        folders = [path / f"member-{number}" for number in range(len(names))]
-        given = [base for base in model_of_each(model, len(pvps)) for _ in range(turns)]
-        bases = [saving.read_settings(f)["model"]["name"] if base is None else base for f, base in zip(folders, given)]
-        backbones = dict(zip(names, load_each(bases)))
-        used = list(backbones.values())[::turns]
-        ensemble = cls(
-            pvps,
-            used[0] if len(set(map(model_key, used))) == 1 else used,
-            TUNINGS.from_dict(settings["tuning"]),
-            device=device,
-            **settings["parameters"],
-        )
-        ensemble.members_ = {
-            name: PromptClassifier.from_pretrained(own, model=backbones[name], device=device)
-            for name, own in zip(names, folders)
-        }
-        ensemble._backbones, ensemble._described, ensemble.stacking_ = backbones, settings["pvps"], stacking
-        ensemble.weights_, ensemble.member_scores_ = settings["weights"], settings["member_scores"]
-        ensemble.agreement_ = np.array(settings["agreement"])
-        ensemble._set_classes(settings["classes"], whole=settings["label_type"] == "int")
-        return ensemble
-
-
-def _plain(pair: Pair) -> dict[str, Any]:
-    """A pair as it is saved."""
-    parts = {"template": TEMPLATES.to_dict(pair.template), "verbalizer": VERBALIZERS.to_dict(pair.verbalizer)}
-    return {"name": pair.name, **parts, "origin": dict(pair.origin)}
-
-
-def _described(settings: saving.SavedSettings) -> tuple[list[PVP], int, Stacking | None]:
-    """The pairs of a saved ensemble, the members of each, and what merges them if that was learnt.
-
-    Raises:
-        SavedModelError: if the settings are damaged.
-    """
-    try:
-        pvps = [
-            PVP(
-                TEMPLATES.from_dict(p["template"]),
-                VERBALIZERS.from_dict(p["verbalizer"]),
-                p["name"],
-                p.get("origin", {}),
-            )
-            for p in settings["pvps"]
-        ]
-        turns, rest = divmod(len(settings["weights"]), len(pvps))
-        if rest or not turns:
-            raise ValueError(f"{len(settings['weights'])} weights for {len(pvps)} pairs")
-        numbers = [*settings["weights"].values(), *settings["member_scores"].values()]
-        if not all(isinstance(number, (int, float)) for number in numbers):
-            raise ValueError(f"weights and scores are numbers, not {numbers!r}")
-        np.array(settings["agreement"], dtype=float)
-        merging = settings["stacking"]
-        return pvps, turns, None if merging is None else Stacking(*(np.array(part, dtype=float) for part in merging))
-    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise SavedModelError(
-            f"{str(settings.file)!r} is damaged ({type(error).__name__}: {error}); save the model again."
-        ) from None
-
-
-def _shares_most(model: Any) -> bool:
-    """Whether training left most of the language model's own weights as they were."""
-    sizes = [(weight.numel(), weight.requires_grad) for weight in model.backbone.parameters()]
-    return 2 * sum(size for size, trained in sizes if trained) < sum(size for size, _ in sizes)
-
-
-def _joint_of(members: Mapping[str, PromptClassifier], backbones: Mapping[str, Any]) -> JointClassifier | None:
-    """Classifiers of one backbone together, or None if what they changed belongs to no row of a batch."""
-    try:
-        return JointClassifier(members, backbones[next(iter(members))])
-    except TuningError:
-        return None

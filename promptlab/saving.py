@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from promptlab import __version__
 from promptlab.errors import SavedModelError, TuningError, shown
 from promptlab.files import atomic_folder
+from promptlab.interfaces import Backbone
 from promptlab.parts import fresh_backbone, resolve_tuning
 from promptlab.registry import ESTIMATORS, TUNINGS
 from promptlab.trainable import TrainableModel
@@ -40,24 +41,41 @@ def save(estimator: Any, folder: str | Path) -> None:
         NotFittedError: if the classifier is neither fitted nor able to classify zero-shot.
     """
     model = estimator._ready()
-    tuning = resolve_tuning(estimator.tuning)
-    settings = {
+    trained = list(model.trained_parameters())
+    files = written(described(estimator, model.backbone) | estimator.saved_parts(), sum(w.numel() for _, w in trained))
+    with atomic_folder(folder, mark=SETTINGS) as new:
+        elsewhere = {f"backbone.{name}" for name in resolve_tuning(estimator.tuning).save(model.backbone, new)}
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
+        save_file(weights, new / WEIGHTS)
+        put(files, new)
+
+
+def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
+    """What is saved of an estimator of any class, of one model or of several."""
+    return {
         "schema": SCHEMA,
         "promptlab": __version__,
         "estimator": type(estimator).__name__,
         "parameters": parameters_of(estimator),
-        "tuning": TUNINGS.to_dict(tuning),
-        "model": {"name": model.backbone.name, "revision": model.backbone.revision},
-        **estimator.saved_parts(),
+        "tuning": TUNINGS.to_dict(resolve_tuning(estimator.tuning)),
+        "model": {"name": backbone.name, "revision": backbone.revision},
     }
+
+
+def written(settings: dict[str, Any], n_trained: int) -> dict[str, str]:
+    """The settings and the model card, by the names of their files.
+
+    Raises:
+        SavedModelError: if a setting can't be written as JSON.
+    """
     content = json.dumps(settings, indent=2, ensure_ascii=False, default=plain)
-    with atomic_folder(folder, mark=SETTINGS) as new:
-        elsewhere = {f"backbone.{name}" for name in tuning.save(model.backbone, new)}
-        trained = list(model.trained_parameters())
-        weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
-        save_file(weights, new / WEIGHTS)
-        (new / SETTINGS).write_text(content + "\n", encoding="utf-8")
-        (new / "README.md").write_text(card(settings, sum(w.numel() for _, w in trained)), encoding="utf-8")
+    return {SETTINGS: content + "\n", "README.md": card(settings, n_trained)}
+
+
+def put(files: Mapping[str, str], folder: Path) -> None:
+    """Write files of text."""
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:

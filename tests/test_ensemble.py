@@ -149,7 +149,7 @@ def test_saving_replaces_a_whole_ensemble_or_nothing(make, tmp_path, monkeypatch
     ensemble = make().fit(TEXTS, LABELS)
     ensemble.save_pretrained(tmp_path / "out")
     before = sorted(path.name for path in tmp_path.rglob("*"))
-    monkeypatch.setattr("promptlab.saving.card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("promptlab.saving.put", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
 
     with pytest.raises(KeyboardInterrupt):
         ensemble.save_pretrained(tmp_path / "out")
@@ -178,7 +178,7 @@ def test_members_that_train_little_share_the_models_memory_and_a_batch(make, ber
     before = bert.embedding_weight().data_ptr()
     alone = [member.predict_proba(TEXTS) for member in ensemble.members_.values()]
 
-    (joint,) = ensemble._joined()
+    (joint,) = ensemble._scores.joint
 
     assert list(joint.classifiers) == list(ensemble.members_)
     for member in ensemble.members_.values():
@@ -215,7 +215,7 @@ def test_members_whose_heads_read_another_thing_answer_as_they_do_alone(make, ve
 
     alone = [member.predict_proba(TEXTS) for member in ensemble.members_.values()]
     assert np.allclose(ensemble.member_proba(TEXTS), alone, atol=1e-6)
-    assert sum(len(joint.classifiers) for joint in ensemble._joined()) == n_joined
+    assert sum(len(joint.classifiers) for joint in ensemble._scores.joint) == n_joined
 
 
 def test_the_report_has_every_member_and_the_ensemble_and_leaves_rows_without_a_label_out(make):
@@ -322,7 +322,7 @@ def test_a_member_that_starts_from_a_changed_file_is_trained_anew(make, bert, tm
 
 
 def test_members_with_weights_of_their_own_run_one_after_the_other(make):
-    assert make().fit(TEXTS, LABELS)._joined() == []
+    assert make().fit(TEXTS, LABELS)._scores.joint == []
 
 
 def test_pairs_may_have_models_of_their_own(make, bert, tiny_backbone):

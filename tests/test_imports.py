@@ -35,7 +35,16 @@ LAYERS = (  # each imports what stands before it, never what stands after it
     ),
     ("classifier", "head_classifier", "generator", "joint", "tagger", "multilabel"),
     ("pretraining", "inspection", "evaluation", "demo", "search", "workspace", "jobs", "merging", "generations"),
-    ("member_jobs", "members", "annotation", "ensemble", "distillation", "ipet"),
+    (
+        "member_jobs",
+        "members",
+        "member_scores",
+        "annotation",
+        "saved_ensemble",
+        "ensemble",
+        "distillation",
+        "ipet",
+    ),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

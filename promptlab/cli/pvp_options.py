@@ -69,12 +69,13 @@ def pairs_of(pvps: Path | None, templates: Sequence[str], verbalizers: Sequence[
 
 
 def settings_of(models: Sequence[str], tuning: str, tuning_args: Sequence[str], **settings: Any) -> dict[str, Any]:
-    """Settings of the estimators from the options."""
+    """Settings of the estimators from the options, the models loaded."""
+    from promptlab.members import load_each
     from promptlab.tuning.settings import make_tuning
 
     method = make_tuning(tuning, parse_pairs(tuning_args, "NAME=VALUE, such as rank=4") or {})
-    model = None if not models else models[0] if len(models) == 1 else list(models)
-    return {"model": model, "tuning": method, **settings}
+    loaded = load_each(models or [None])
+    return {"model": loaded[0] if len(loaded) == 1 else loaded, "tuning": method, **settings}
 
 
 def read_sets(files: Sequence[Path | None], columns: Mapping[str, str] | None, label: str) -> list[list[Any] | None]:
