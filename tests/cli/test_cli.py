@@ -6,10 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 from promptlab import PromptGenerator, TokenClassifier
-from promptlab.cli.main import COMMANDS, main
+from promptlab.cli.main import COMMANDS
 
 ROWS = [
     ("the film was great", "positive"),
@@ -23,19 +22,13 @@ FIT = ("fit", "{train}", "-o", "x")
 PROMPT = ("--template", TEMPLATE, "--verbalizer", WORDS)
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+@pytest.fixture
+def train_file(table):
+    return table("train.tsv", ROWS)
 
 
 @pytest.fixture
-def train_file(tmp_path):
-    path = tmp_path / "train.tsv"
-    path.write_text("text_a\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def fitted(base, train_file, tmp_path):
+def fitted(run, base, train_file, tmp_path):
     result = run(
         "fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base,
         "--max-steps", 3, "--dev", train_file, "--json",
@@ -53,7 +46,7 @@ def test_fit_saves_a_model_and_reports_it_as_json(fitted):
     assert report["trainable_parameters"] > 0
 
 
-def test_predict_writes_a_row_for_each_row(fitted, train_file):
+def test_predict_writes_a_row_for_each_row(run, fitted, train_file):
     result = run("predict", fitted[0], train_file, "--proba", "--json")
 
     rows = [json.loads(line) for line in result.stdout.splitlines()]
@@ -62,7 +55,7 @@ def test_predict_writes_a_row_for_each_row(fitted, train_file):
     assert all(row["probability"] == max(row["p(positive)"], row["p(negative)"]) for row in rows)
 
 
-def test_predict_writes_tsv_into_a_file(fitted, train_file, tmp_path):
+def test_predict_writes_tsv_into_a_file(run, fitted, train_file, tmp_path):
     result = run("predict", fitted[0], train_file, "-o", tmp_path / "answers.tsv")
 
     assert result.exit_code == 0
@@ -71,7 +64,7 @@ def test_predict_writes_tsv_into_a_file(fitted, train_file, tmp_path):
     assert len(lines) == 5
 
 
-def test_evaluate_counts_what_predict_gets_right(fitted, train_file):
+def test_evaluate_counts_what_predict_gets_right(run, fitted, train_file):
     answers = run("predict", fitted[0], train_file, "--json").stdout.splitlines()
     right = sum(json.loads(line)["label"] == label for line, (_, label) in zip(answers, ROWS, strict=True))
 
@@ -82,7 +75,7 @@ def test_evaluate_counts_what_predict_gets_right(fitted, train_file):
     assert {name: row["support"] for name, row in report["classes"].items()} == {"negative": 2, "positive": 2}
 
 
-def test_a_head_is_fitted_without_template(base, train_file, tmp_path):
+def test_a_head_is_fitted_without_template(run, base, train_file, tmp_path):
     result = run(
         "fit", train_file, "-o", tmp_path / "h", "--head", "--tuning", "frozen", "--model", base, "--max-steps", 3
     )
@@ -91,7 +84,7 @@ def test_a_head_is_fitted_without_template(base, train_file, tmp_path):
     assert json.loads((tmp_path / "h" / "promptlab.json").read_text())["estimator"] == "HeadClassifier"
 
 
-def test_tuning_settings_reach_the_method(base, train_file, tmp_path):
+def test_tuning_settings_reach_the_method(run, base, train_file, tmp_path):
     run(
         "fit", train_file, "-o", tmp_path / "t", "--head", "--model", base, "--max-steps", 2,
         "--tuning", "top-layers", "--tuning-arg", "n=1",
@@ -100,7 +93,7 @@ def test_tuning_settings_reach_the_method(base, train_file, tmp_path):
     assert json.loads((tmp_path / "t" / "promptlab.json").read_text())["tuning"] == {"kind": "top-layers", "n": 1}
 
 
-def test_training_settings_reach_the_estimator(base, train_file, tmp_path):
+def test_training_settings_reach_the_estimator(run, base, train_file, tmp_path):
     result = run(
         "fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, "--max-steps", 1,
         "--optimizer", "adafactor", "--schedule", "constant", "--gradient-checkpointing",
@@ -111,7 +104,7 @@ def test_training_settings_reach_the_estimator(base, train_file, tmp_path):
     assert (saved["optimizer"], saved["schedule"], saved["gradient_checkpointing"]) == ("adafactor", "constant", True)
 
 
-def test_export_writes_a_model_that_transformers_opens(fitted, tmp_path):
+def test_export_writes_a_model_that_transformers_opens(run, fitted, tmp_path):
     from transformers import AutoModelForMaskedLM
 
     result = run("export", str(fitted[0]), "-o", str(tmp_path / "plain"))
@@ -120,7 +113,7 @@ def test_export_writes_a_model_that_transformers_opens(fitted, tmp_path):
     AutoModelForMaskedLM.from_pretrained(tmp_path / "plain")
 
 
-def test_a_prompt_is_pretrained_and_few_shot_tuning_starts_from_it(base, train_file, tmp_path):
+def test_a_prompt_is_pretrained_and_few_shot_tuning_starts_from_it(run, base, train_file, tmp_path):
     corpus, prompt = tmp_path / "corpus.txt", tmp_path / "prompt.safetensors"
     lines = ["the film was great .", "a good story .", "a dull mess .", "the acting was bad .", "just awful ."]
     corpus.write_text("\n\n".join("\n".join(f"{line} {doc}" for line in lines) for doc in range(4)))
@@ -139,7 +132,7 @@ def test_a_prompt_is_pretrained_and_few_shot_tuning_starts_from_it(base, train_f
     assert result.exit_code == 0, result.output
 
 
-def test_predict_writes_what_a_generator_writes(saved_model, train_file, tmp_path):
+def test_predict_writes_what_a_generator_writes(run, saved_model, train_file, tmp_path):
     generator = PromptGenerator(TEMPLATE, saved_model("llama"), max_steps=1, max_new_tokens=24, device="cpu")
     generator.fit([text for text, _ in ROWS], [label for _, label in ROWS]).save_pretrained(tmp_path / "out")
 
@@ -150,7 +143,7 @@ def test_predict_writes_what_a_generator_writes(saved_model, train_file, tmp_pat
     assert [row["text"] for row in rows] == generator.predict([text for text, _ in ROWS]).tolist()
 
 
-def test_predict_and_evaluate_say_what_they_cannot_read(base, train_file, tmp_path):
+def test_predict_and_evaluate_say_what_they_cannot_read(run, base, train_file, tmp_path):
     tagger = TokenClassifier(base, "frozen", max_steps=1, device="cpu")
     tagger.fit([["a", "film"]], [["O", "B-x"]]).save_pretrained(tmp_path / "tagger")
 
@@ -160,7 +153,7 @@ def test_predict_and_evaluate_say_what_they_cannot_read(base, train_file, tmp_pa
         assert "holds a TokenClassifier" in result.stderr
 
 
-def test_columns_of_other_names_are_mapped(base, tmp_path):
+def test_columns_of_other_names_are_mapped(run, base, tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("sentence,class\n" + "".join(f"{text},{label}\n" for text, label in ROWS), encoding="utf-8")
 
@@ -172,7 +165,7 @@ def test_columns_of_other_names_are_mapped(base, tmp_path):
     assert result.exit_code == 0, result.output
 
 
-def test_show_prints_segments_tokens_and_words(base):
+def test_show_prints_segments_tokens_and_words(run, base):
     report = json.loads(
         run("show", TEMPLATE, "--text", "the [MASK] film", "--model", base, "--top-k", 3, "--json").stdout
     )
@@ -184,7 +177,7 @@ def test_show_prints_segments_tokens_and_words(base):
     assert len(report["masks"][0]) == 3
 
 
-def test_show_tells_what_truncation_cut(base):
+def test_show_tells_what_truncation_cut(run, base):
     long, short = (
         json.loads(run("show", TEMPLATE, "--text", "a " * n, "--model", base, "--max-length", 20, "--json").stdout)
         for n in (50, 5)
@@ -194,15 +187,14 @@ def test_show_tells_what_truncation_cut(base):
     assert short["n_cut"] == 0
 
 
-def test_show_marks_soft_tokens(base):
+def test_show_marks_soft_tokens(run, base):
     report = json.loads(run("show", "{{ soft(2) }}" + TEMPLATE, "--text", "a", "--model", base, "--json").stdout)
 
     assert report["tokens"].count("<soft>") == 2
 
 
-def test_sample_draws_k_of_each_class(tmp_path):
-    path = tmp_path / "pool.tsv"
-    path.write_text("text_a\tlabel\n" + "".join(f"text {i}\t{'ab'[i % 2]}\n" for i in range(20)), encoding="utf-8")
+def test_sample_draws_k_of_each_class(run, table, tmp_path):
+    path = table("pool.tsv", [(f"text {i}", "ab"[i % 2]) for i in range(20)])
 
     result = run("sample", path, "-o", tmp_path / "shots", "-k", 3, "--seed", 1)
 
@@ -223,7 +215,7 @@ def test_sample_draws_k_of_each_class(tmp_path):
         ({"text_a": "\ud800", "label": "x"}, "half of a character"),
     ],
 )
-def test_sample_writes_no_row_that_a_table_cannot_hold(tmp_path, row, message):
+def test_sample_writes_no_row_that_a_table_cannot_hold(run, tmp_path, row, message):
     path = tmp_path / "pool.jsonl"
     path.write_text(json.dumps({"text_a": "b", "label": "x"}) + "\n" + json.dumps(row) + "\n", encoding="utf-8")
 
@@ -236,7 +228,7 @@ def test_sample_writes_no_row_that_a_table_cannot_hold(tmp_path, row, message):
 
 
 @pytest.mark.parametrize("kind", ["tasks", "templates", "verbalizers", "tunings", "models", "families", "samples"])
-def test_list_prints_names(kind):
+def test_list_prints_names(run, kind):
     names = json.loads(run("list", kind, "--json").stdout)
 
     assert names
@@ -291,7 +283,7 @@ def test_list_prints_names(kind):
     ],
 )
 def test_bad_input_is_one_clear_line_and_writes_nothing(
-    base, train_file, tmp_path, monkeypatch, arguments, code, message
+    run, base, train_file, tmp_path, monkeypatch, arguments, code, message
 ):
     monkeypatch.chdir(tmp_path)
     before = train_file.read_text()
@@ -321,7 +313,7 @@ def test_help_names_every_command_and_loads_no_torch():
     assert not {"torch", "transformers", "sklearn", "pandas", "rich"} & set(modules)
 
 
-def test_every_command_has_help():
+def test_every_command_has_help(run):
     for name in COMMANDS:
         assert run(name, "--help").exit_code == 0
 
@@ -344,7 +336,7 @@ def test_importing_promptlab_loads_no_torch():
         ("--answers", "strings", "--calibrate", "contextual"),
     ],
 )
-def test_fit_takes_demonstrations_and_calibration(base, train_file, tmp_path, options):
+def test_fit_takes_demonstrations_and_calibration(run, base, train_file, tmp_path, options):
     options = [str(option).format(train=train_file) for option in options]
 
     result = run("fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, "--tuning", "none", *options)
@@ -366,14 +358,14 @@ def test_fit_takes_demonstrations_and_calibration(base, train_file, tmp_path, op
         ((*PROMPT, "--patience", 2), "--patience goes with --dev"),
     ],
 )
-def test_options_that_do_not_go_together_are_wrong_usage(train_file, tmp_path, options, message):
+def test_options_that_do_not_go_together_are_wrong_usage(run, train_file, tmp_path, options, message):
     result = run("fit", train_file, "-o", tmp_path / "out", *options)
 
     assert result.exit_code == 2
     assert message in result.output
 
 
-def test_more_demonstrations_than_rows_are_one_line_and_nothing_is_written(base, train_file, tmp_path):
+def test_more_demonstrations_than_rows_are_one_line_and_nothing_is_written(run, base, train_file, tmp_path):
     result = run("fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, "--demonstrations", 9)
 
     assert result.exit_code == 1
@@ -381,14 +373,14 @@ def test_more_demonstrations_than_rows_are_one_line_and_nothing_is_written(base,
     assert not (tmp_path / "out").exists()
 
 
-def test_downloading_an_unknown_model_names_the_known_ones():
+def test_downloading_an_unknown_model_names_the_known_ones(run):
     result = run("download", "smollm3")
 
     assert result.exit_code == 1
     assert "did you mean 'smollm2'" in result.output
 
 
-def test_the_folder_of_a_model_is_not_replaced(base, fitted, train_file):
+def test_the_folder_of_a_model_is_not_replaced(run, base, fitted, train_file):
     for arguments in (
         ("fit", train_file, "-o", base, *PROMPT, "--model", base, "--max-steps", 1),
         ("export", fitted[0], "-o", fitted[0]),
@@ -399,7 +391,7 @@ def test_the_folder_of_a_model_is_not_replaced(base, fitted, train_file):
         assert "holds other files, which saving would delete" in result.output
 
 
-def test_predict_replaces_no_pipe(fitted, train_file, tmp_path):
+def test_predict_replaces_no_pipe(run, fitted, train_file, tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
     result = run("predict", fitted[0], train_file, "-o", tmp_path / "pipe")
@@ -408,7 +400,7 @@ def test_predict_replaces_no_pipe(fitted, train_file, tmp_path):
     assert "is a device or pipe" in result.output
 
 
-def test_a_folder_with_other_files_is_not_replaced(base, train_file, tmp_path):
+def test_a_folder_with_other_files_is_not_replaced(run, base, train_file):
     result = run("fit", train_file, "-o", train_file.parent, *PROMPT, "--model", base, "--max-steps", 1)
 
     assert result.exit_code == 1
@@ -416,7 +408,7 @@ def test_a_folder_with_other_files_is_not_replaced(base, train_file, tmp_path):
     assert train_file.is_file()
 
 
-def test_the_current_folder_may_be_the_output_if_it_is_empty(base, train_file, tmp_path, monkeypatch):
+def test_the_current_folder_may_be_the_output_if_it_is_empty(run, base, train_file, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
 
@@ -426,7 +418,7 @@ def test_the_current_folder_may_be_the_output_if_it_is_empty(base, train_file, t
     assert (tmp_path / "empty" / "promptlab.json").is_file()
 
 
-def test_a_verbalizer_file_that_is_not_utf8_is_one_line(base, train_file, tmp_path):
+def test_a_verbalizer_file_that_is_not_utf8_is_one_line(run, base, train_file, tmp_path):
     (tmp_path / "words.json").write_bytes(b'{"positive": "\xff"}')
 
     result = run(
@@ -438,7 +430,7 @@ def test_a_verbalizer_file_that_is_not_utf8_is_one_line(base, train_file, tmp_pa
 
 
 def test_a_template_that_the_model_cannot_answer_is_told_by_fit_even_without_training(
-    tiny_backbone, train_file, tmp_path
+    run, tiny_backbone, train_file, tmp_path
 ):
     backbone = tiny_backbone("gpt2")
     backbone.model.save_pretrained(tmp_path / "gpt")
@@ -456,11 +448,10 @@ def test_a_template_that_the_model_cannot_answer_is_told_by_fit_even_without_tra
 
 
 @pytest.mark.minilm
-def test_label_words_are_refined_and_written_for_fit(tmp_path):
-    words, support = tmp_path / "words.txt", tmp_path / "support.tsv"
+def test_label_words_are_refined_and_written_for_fit(run, table, tmp_path):
+    words = tmp_path / "words.txt"
     words.write_text("bad,dull,film,awful mess\ngood,great,film,wonderful\n", encoding="utf-8")
-    texts = ["a good film", "a dull film", "great fun", "boring"]
-    support.write_text("text_a\n" + "".join(f"{text}\n" for text in texts), encoding="utf-8")
+    support = table("support.tsv", [("a good film",), ("a dull film",), ("great fun",), ("boring",)], ("text_a",))
     options = ("--template", "{{ text_a }} It was {{ mask }}.", "--support", support, "--class", "n", "--class", "p")
 
     result = run("expand-verbalizer", words, *options, "-o", tmp_path / "out.json", "--json")
@@ -472,19 +463,18 @@ def test_label_words_are_refined_and_written_for_fit(tmp_path):
 
 
 @pytest.mark.minilm
-def test_label_words_are_searched_and_written_for_fit(tmp_path):
-    rows = ["a good film\tp", "great fun\tp", "a dull film\tn", "boring\tn"]
-    (tmp_path / "train.tsv").write_text("text_a\tlabel\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+def test_label_words_are_searched_and_written_for_fit(run, table, tmp_path):
+    train = table("train.tsv", [("a good film", "p"), ("great fun", "p"), ("a dull film", "n"), ("boring", "n")])
     options = ("--template", "{{ text_a }} It was {{ mask }}.", "--engine", "petal", "--words", 2, "--candidates", 500)
 
-    result = run("search-verbalizer", tmp_path / "train.tsv", *options, "-o", tmp_path / "out.json", "--json")
+    result = run("search-verbalizer", train, *options, "-o", tmp_path / "out.json", "--json")
 
     best = json.loads(result.output)[0]["label_words"]
     assert json.loads((tmp_path / "out.json").read_text()) == best
     assert sorted(best) == ["n", "p"]
 
 
-def test_words_a_class_are_not_for_the_search_that_gives_one():
+def test_words_a_class_are_not_for_the_search_that_gives_one(run):
     result = run("search-verbalizer", "none.tsv", "--template", "{{ text_a }} {{ mask }}", "--words", 2)
 
     assert result.exit_code == 2
@@ -492,7 +482,7 @@ def test_words_a_class_are_not_for_the_search_that_gives_one():
 
 
 @pytest.mark.minilm
-def test_show_tells_which_words_drive_the_decision():
+def test_show_tells_which_words_drive_the_decision(run):
     result = run(
         "show", "sst2", "--text", "a dull film", "--verbalizer", '{"n": ["dull", "bad"], "p": ["good"]}', "--json"
     )

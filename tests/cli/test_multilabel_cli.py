@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from click.testing import CliRunner
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from promptlab import PromptClassifier
-from promptlab.cli.main import main
 from promptlab.data.readers import read_examples
 from promptlab.saving import load_any
 
@@ -20,19 +18,13 @@ PROMPT = ("--template", "{{ text_a }} {{ mask }}", "--verbalizer", WORDS)
 SEVERAL = ("--multi-label", "--separator", ";")
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+@pytest.fixture
+def train_file(table):
+    return table("train.tsv", ROWS)
 
 
 @pytest.fixture
-def train_file(tmp_path):
-    path = tmp_path / "train.tsv"
-    path.write_text("text_a\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def fitted(base, train_file, tmp_path):
+def fitted(run, base, train_file, tmp_path):
     result = run(
         "fit", train_file, "-o", tmp_path / "out", *PROMPT, *SEVERAL, "--threshold", "per-class",
         "--model", base, "--max-steps", 3, "--dev", train_file, "--json",
@@ -49,7 +41,7 @@ def test_fit_reads_several_labels_and_saves_the_threshold_of_each_class(fitted):
     assert classifier.classes_.tolist() == ["good", "sport"]
 
 
-def test_predict_writes_all_labels_that_hold(fitted, train_file):
+def test_predict_writes_all_labels_that_hold(run, fitted, train_file):
     expected = load_any(fitted).predict_labels(read_examples(train_file, separator=";"))
 
     as_json = [json.loads(line) for line in run("predict", fitted, train_file, "--json", "--proba").stdout.splitlines()]
@@ -62,7 +54,7 @@ def test_predict_writes_all_labels_that_hold(fitted, train_file):
     assert [row[1] for row in other[1:]] == [";".join(row) for row in expected]
 
 
-def test_evaluate_prints_micro_and_macro_f1(fitted, train_file):
+def test_evaluate_prints_micro_and_macro_f1(run, fitted, train_file):
     examples = read_examples(train_file, separator=";")
     binarizer = MultiLabelBinarizer(classes=["good", "sport"]).fit([])
     truth, said = binarizer.transform([e.labels for e in examples]), load_any(fitted).predict(examples)
@@ -78,7 +70,7 @@ def test_evaluate_prints_micro_and_macro_f1(fitted, train_file):
     assert report["rows"] == 4 and report["classes"]["good"]["support"] == 2
 
 
-def test_json_lists_need_no_separator(base, tmp_path):
+def test_json_lists_need_no_separator(run, base, tmp_path):
     path = tmp_path / "train.jsonl"
     rows = [{"text_a": text, "label": label.split(";") if label else []} for text, label in ROWS]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -104,7 +96,7 @@ def test_json_lists_need_no_separator(base, tmp_path):
     ],
 )
 def test_options_that_do_not_fit_are_told_in_one_line_and_write_nothing(
-    train_file, base, tmp_path, options, code, message
+    run, train_file, base, tmp_path, options, code, message
 ):
     result = run("fit", train_file, "-o", tmp_path / "out", "--model", base, *options)
 
@@ -113,7 +105,7 @@ def test_options_that_do_not_fit_are_told_in_one_line_and_write_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_separator_is_not_for_one_label_a_row(base, train_file, tmp_path):
+def test_a_separator_is_not_for_one_label_a_row(run, base, train_file, tmp_path):
     texts = ["great film", "dull"]
     words = {"good": ["good"], "bad": ["bad"]}
     PromptClassifier("{{ text_a }} {{ mask }}", words, base, "none", device="cpu").fit(
@@ -126,7 +118,7 @@ def test_a_separator_is_not_for_one_label_a_row(base, train_file, tmp_path):
         assert "--separator is for several labels a row" in result.stderr
 
 
-def test_an_unknown_label_is_told_by_evaluate(fitted, train_file):
+def test_an_unknown_label_is_told_by_evaluate(run, fitted, train_file):
     result = run("evaluate", fitted, train_file, "--separator", "|")
 
     assert result.exit_code == 1

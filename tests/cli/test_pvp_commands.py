@@ -4,10 +4,8 @@ import json
 from functools import reduce
 
 import pytest
-from click.testing import CliRunner
 
 from promptlab import HeadClassifier, PromptClassifier, PVPEnsemble
-from promptlab.cli.main import main
 
 ROWS = [
     ("the film was great", "positive"),
@@ -20,15 +18,9 @@ TEMPLATES = ("--template", "{{ text_a }} {{ mask }}", "--template", "{{ mask }} 
 QUICK = ("--max-steps", 2, "--repetitions", 1, "--device", "cpu")
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
 @pytest.fixture
-def train(tmp_path):
-    path = tmp_path / "train.tsv"
-    path.write_text("text_a\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in ROWS), encoding="utf-8")
-    return path
+def train(table):
+    return table("train.tsv", ROWS)
 
 
 @pytest.fixture
@@ -38,7 +30,7 @@ def unlabelled(tmp_path):
     return path
 
 
-def test_an_ensemble_is_trained_saved_and_measured(base, train, tmp_path):
+def test_an_ensemble_is_trained_saved_and_measured(run, base, train, tmp_path):
     result = run(
         "ensemble", train, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK, "--dev", train,
         "--weighting", "stacked", "--json",
@@ -53,7 +45,7 @@ def test_an_ensemble_is_trained_saved_and_measured(base, train, tmp_path):
     assert ensemble.weighting == "stacked" and ensemble.max_steps == 2
 
 
-def test_a_saved_ensemble_predicts_and_is_evaluated_like_any_classifier(base, train, tmp_path):
+def test_a_saved_ensemble_predicts_and_is_evaluated_like_any_classifier(run, base, train, tmp_path):
     run("ensemble", train, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
 
     rows = run("predict", tmp_path / "out", train, "--json").stdout.splitlines()
@@ -65,7 +57,7 @@ def test_a_saved_ensemble_predicts_and_is_evaluated_like_any_classifier(base, tr
 
 
 @pytest.mark.parametrize("method", ["pet", "ipet"])
-def test_a_student_is_distilled_from_unlabelled_rows(base, train, unlabelled, tmp_path, method):
+def test_a_student_is_distilled_from_unlabelled_rows(run, base, train, unlabelled, tmp_path, method):
     arguments = (
         "distill", "--method", method, train, unlabelled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK,
         "--student-steps", 2, "--cache-dir", tmp_path / "cache",
@@ -85,15 +77,10 @@ def test_a_student_is_distilled_from_unlabelled_rows(base, train, unlabelled, tm
     assert "ensemble" in table and "%" in table
 
 
-def written(path, rows, columns=("text_a", "label")):
-    path.write_text("\n".join("\t".join(row) for row in [columns, *rows]) + "\n", encoding="utf-8")
-    return path
-
-
-def test_the_table_is_of_the_test_file_and_columns_may_have_other_names(base, tmp_path):
-    train = written(tmp_path / "train.tsv", ROWS, ("sentence", "class"))
-    test = written(tmp_path / "test.tsv", ROWS[1:], ("sentence", "class"))
-    texts = written(tmp_path / "texts.tsv", [(text,) for text, _ in ROWS], ("sentence",))
+def test_the_table_is_of_the_test_file_and_columns_may_have_other_names(run, table, base, tmp_path):
+    train = table("train.tsv", ROWS, ("sentence", "class"))
+    test = table("test.tsv", ROWS[1:], ("sentence", "class"))
+    texts = table("texts.tsv", [(text,) for text, _ in ROWS], ("sentence",))
     common = ("-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK, "--test", test, "--json")
     names = ("--column", "text_a=sentence", "--label", "class")
 
@@ -108,9 +95,11 @@ def test_the_table_is_of_the_test_file_and_columns_may_have_other_names(base, tm
     assert report["scores"][-1] == {"name": "student", "accuracy": loaded.score(*known)}
 
 
-def test_rows_labelled_minus_one_are_unlabelled_and_prompts_may_label_without_any_training(base, tmp_path, unlabelled):
-    train = written(tmp_path / "train.tsv", [(text, "-1") for text, _ in ROWS])
-    test = written(tmp_path / "test.tsv", ROWS)
+def test_rows_labelled_minus_one_are_unlabelled_and_prompts_may_label_without_any_training(
+    table, run, base, tmp_path, unlabelled
+):
+    train = table("train.tsv", [(text, "-1") for text, _ in ROWS])
+    test = table("test.tsv", ROWS)
     arguments = ("distill", train, unlabelled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
 
     result = run(*arguments, "--student-steps", 2, "--test", test, "--json")
@@ -122,7 +111,7 @@ def test_rows_labelled_minus_one_are_unlabelled_and_prompts_may_label_without_an
 
 @pytest.mark.parametrize("command", ["ensemble", "distill"])
 def test_work_that_is_finished_before_a_crash_is_kept_beside_the_output_until_all_is_done(
-    base, train, unlabelled, tmp_path, monkeypatch, command
+    run, base, train, unlabelled, tmp_path, monkeypatch, command
 ):
     texts = (unlabelled,) if command == "distill" else ()
     arguments = (command, train, *texts, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
@@ -149,7 +138,7 @@ def test_work_that_is_finished_before_a_crash_is_kept_beside_the_output_until_al
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
-def test_a_folder_beside_the_output_that_holds_something_else_is_left_alone(base, train, tmp_path, device):
+def test_a_folder_beside_the_output_that_holds_something_else_is_left_alone(run, base, train, tmp_path, device):
     place = tmp_path / "out.unfinished"
     place.mkdir()
     (place / "notes.txt").write_text("mine")
@@ -160,7 +149,7 @@ def test_a_folder_beside_the_output_that_holds_something_else_is_left_alone(base
     assert (place / "notes.txt").read_text() == "mine"
 
 
-def test_finished_work_stays_where_a_later_command_fails_at_once(base, train, tmp_path):
+def test_finished_work_stays_where_a_later_command_fails_at_once(run, base, train, tmp_path):
     place = tmp_path / "out.unfinished"
     place.mkdir()
     (place / "unfinished.txt").write_text("")
@@ -171,7 +160,7 @@ def test_finished_work_stays_where_a_later_command_fails_at_once(base, train, tm
     assert place.exists()
 
 
-def test_the_output_may_be_the_current_folder(base, train, tmp_path, monkeypatch):
+def test_the_output_may_be_the_current_folder(run, base, train, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
@@ -182,7 +171,7 @@ def test_the_output_may_be_the_current_folder(base, train, tmp_path, monkeypatch
     assert not list(tmp_path.glob("*.unfinished"))
 
 
-def test_pairs_come_from_a_file(base, train, tmp_path):
+def test_pairs_come_from_a_file(run, base, train, tmp_path):
     (tmp_path / "pvps.yaml").write_text(
         f"pvps:\n- name: plain\n  template: '{{{{ text_a }}}} {{{{ mask }}}}'\n  verbalizer: {WORDS}\n"
     )
@@ -216,13 +205,13 @@ def test_pairs_come_from_a_file(base, train, tmp_path):
         (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--device", "gpu"), 1, "device 'gpu' can't be used"),
     ],
 )
-def test_bad_input_is_told_and_writes_nothing(base, train, tmp_path, monkeypatch, arguments, code, message):
+def test_bad_input_is_told_and_writes_nothing(run, table, base, train, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
     files = {
         "train": train,
-        "texts": written(tmp_path / "texts.tsv", [("a film",)], ("words",)),
-        "odd": written(tmp_path / "odd.tsv", [("a film", "neutral")]),
+        "texts": table("texts.tsv", [("a film",)], ("words",)),
+        "odd": table("odd.tsv", [("a film", "neutral")]),
     }
 
     def filled(part):

@@ -4,10 +4,8 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner
 
 from promptlab import PromptClassifier, load_sample, read_pvps
-from promptlab.cli.main import main
 
 TEXTS = {
     "p": ["the film was great", "a good story", "great acting", "good news", "a great opera"],
@@ -16,29 +14,23 @@ TEXTS = {
 WORDS = '{"p": ["good"], "n": ["bad"]}'
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def write(path, rows):
-    path.write_text("text_a\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
-    return path
+@pytest.fixture
+def train_file(table):
+    return table("train.tsv", [(text, label) for label, row in TEXTS.items() for text in row])
 
 
 @pytest.fixture
-def train_file(tmp_path):
-    return write(tmp_path / "train.tsv", [(text, label) for label, row in TEXTS.items() for text in row])
-
-
-def search(train, base, *more):
+def search(run):
     """Options that are given twice have the later value."""
-    return run("search-template", train, "--verbalizer", WORDS, "--model", base, "--top", 2, *more)
+    return lambda train, base, *more: run(
+        "search-template", train, "--verbalizer", WORDS, "--model", base, "--top", 2, *more
+    )
 
 
 QUICK = ("--engine-arg", "candidates=4", "--engine-arg", "keep=3")
 
 
-def test_what_is_found_is_printed_written_and_taken_by_fit(base, train_file, tmp_path):
+def test_what_is_found_is_printed_written_and_taken_by_fit(search, run, base, train_file, tmp_path):
     files = {name: tmp_path / name for name in ("best.yaml", "report.html", "state")}
 
     result = search(
@@ -63,7 +55,7 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(base, train_file, tmp
     assert PromptClassifier.from_pretrained(tmp_path / "m", device="cpu").origin == pvps[1].origin
 
 
-def test_the_table_shows_templates_as_they_are(base, train_file, monkeypatch):
+def test_the_table_shows_templates_as_they_are(search, base, train_file, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     rules = {"r": "[topic] {{ text_a }} :smile: \\\\ {{ mask }}<end>"}
     grammar = json.dumps({"rules": rules, "parts": {"end": ["", "!"]}})
@@ -75,23 +67,23 @@ def test_the_table_shows_templates_as_they_are(base, train_file, monkeypatch):
     assert "zero-shot" in result.stdout and "heuristic" in result.stdout
 
 
-def test_searched_label_words_are_told_apart_in_json_and_in_the_table(base, train_file, monkeypatch):
+def test_searched_label_words_are_told_apart_in_json_and_in_the_table(search, base, train_file, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     options = (*QUICK, "--zero-shot", "--label-words", 2, "--top", 3)
 
     rows = json.loads(search(train_file, base, *options, "--json").stdout)
-    table = search(train_file, base, *options).stdout
+    printed = search(train_file, base, *options).stdout
 
     searched = [row for row in rows if "words_engine" in row]
     assert searched and all(set(row["label_words"]) == {"p", "n"} for row in rows)
     assert all(row["label_words"] != {"p": ["good"], "n": ["bad"]} for row in searched)
-    assert "label words" in table and "label words" not in search(train_file, base, *QUICK, "--zero-shot").stdout
+    assert "label words" in printed and "label words" not in search(train_file, base, *QUICK, "--zero-shot").stdout
     for row in rows:
         listed = [f"{name}: {words[0]}" for name, words in row["label_words"].items()]
-        assert "; ".join(listed) in table
+        assert "; ".join(listed) in printed
 
 
-def test_more_iterations_go_on_in_the_folder_of_fewer(base, train_file, tmp_path):
+def test_more_iterations_go_on_in_the_folder_of_fewer(search, base, train_file, tmp_path):
     few = ("--engine", "autoprompt", "--engine-arg", "candidates=2", "--zero-shot", "--json", "--state", tmp_path / "s")
 
     results = [search(train_file, base, *few, "--engine-arg", f"iterations={n}") for n in (3, 4)]
@@ -112,7 +104,7 @@ def test_more_iterations_go_on_in_the_folder_of_fewer(base, train_file, tmp_path
         (("--verbalizer", '{"p": "good"}'), "label words are given for 1 class"),
     ],
 )
-def test_what_cannot_be_searched_is_told_in_one_line(base, train_file, more, message):
+def test_what_cannot_be_searched_is_told_in_one_line(search, base, train_file, more, message):
     result = search(train_file, base, *more)
 
     assert result.exit_code == 1
@@ -120,12 +112,12 @@ def test_what_cannot_be_searched_is_told_in_one_line(base, train_file, more, mes
     assert "Traceback" not in result.stderr
 
 
-def test_what_was_left_out_is_told_after_the_search(base, train_file, tmp_path):
+def test_what_was_left_out_is_told_after_the_search(search, table, base, train_file):
     rows = [*(("great acting, again", "p") for _ in range(70)), ("awful", "n"), ("a most lifeless film", "n")]
     grammar = {"rules": {"r": "<w> {{ text_a }}<end> {{ mask }}"}, "parts": {"w": ["So", "Well"], "end": ["", ODD]}}
 
     result = search(
-        train_file, base, *QUICK, "--zero-shot", "--dev", write(tmp_path / "dev.tsv", rows),
+        train_file, base, *QUICK, "--zero-shot", "--dev", table("dev.tsv", rows),
         "--engine-arg", f"grammar={json.dumps(grammar)}",
     )  # fmt: skip
 
@@ -140,7 +132,7 @@ ODD = "{% if text_a | length > 19 %}{{ nothing }}{% endif %}"  # breaks on one d
 
 
 @pytest.mark.parametrize("option", ["--out", "--report"])
-def test_a_place_that_cannot_be_written_is_told_before_the_search(base, train_file, tmp_path, option):
+def test_a_place_that_cannot_be_written_is_told_before_the_search(search, base, train_file, tmp_path, option):
     state = tmp_path / "state"
 
     result = search(train_file, base, *QUICK, "--state", state, option, train_file / "best")
@@ -151,7 +143,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_search(base, train_fi
 
 
 @pytest.mark.parametrize("other", ["train", "out"])
-def test_results_are_never_written_over_one_another_or_the_data(base, train_file, tmp_path, other):
+def test_results_are_never_written_over_one_another_or_the_data(search, base, train_file, tmp_path, other):
     before = train_file.read_text()
     out = {"train": train_file, "out": tmp_path / "best"}[other]
 
@@ -163,8 +155,8 @@ def test_results_are_never_written_over_one_another_or_the_data(base, train_file
     assert not (tmp_path / "best").exists()
 
 
-def test_one_row_of_a_class_makes_no_dev_set(base, tmp_path):
-    few = write(tmp_path / "few.tsv", [("good", "p"), ("great", "p"), ("bad", "n")])
+def test_one_row_of_a_class_makes_no_dev_set(search, table, base):
+    few = table("few.tsv", [("good", "p"), ("great", "p"), ("bad", "n")])
 
     result = search(few, base)
 
@@ -181,7 +173,7 @@ def test_one_row_of_a_class_makes_no_dev_set(base, tmp_path):
         ((), "give --template and --verbalizer, or --head, or --pvp"),
     ],
 )
-def test_fit_says_what_pairs_it_takes(base, train_file, tmp_path, options, message):
+def test_fit_says_what_pairs_it_takes(run, base, train_file, tmp_path, options, message):
     result = run("fit", train_file, "-o", tmp_path / "m", "--model", base, *options)
 
     assert result.exit_code != 0
@@ -189,7 +181,7 @@ def test_fit_says_what_pairs_it_takes(base, train_file, tmp_path, options, messa
 
 
 @pytest.mark.minilm
-def test_found_templates_classify_real_reviews_as_well_as_is_said(tmp_path):
+def test_found_templates_classify_real_reviews_as_well_as_is_said(run, tmp_path):
     train, dev = load_sample("sst2").few_shot(13)
     files = [tmp_path / "train.jsonl", tmp_path / "dev.jsonl"]
     for path, rows in zip(files, (train, dev), strict=True):
