@@ -14,7 +14,7 @@ from promptlab.data.readers import as_examples, iter_examples
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, SoftLabelled
-from promptlab.member_jobs import MODEL, SCORES, classifier_of, intact, labelled, settings_of
+from promptlab.member_jobs import MODEL, SCORES, classifier_of, classifier_settings, intact, labelled_set
 from promptlab.members import Member, named, reduced
 from promptlab.merging import merged
 from promptlab.objectives import Distilled
@@ -27,8 +27,8 @@ class Lesson(NamedTuple):
 
     Args:
         training: the labelled examples; None if there are none.
+        dev: the dev examples, or None.
         whole: whether classes are whole numbers.
-        dev: hash of the dev examples.
         unlabelled: the hashes of the parts of the unlabelled set.
         weights: of the members.
         done: told of every finished job.
@@ -37,8 +37,8 @@ class Lesson(NamedTuple):
     workspace: Workspace
     members: Sequence[Member]
     training: Labelled | None
+    dev: Labelled | None
     whole: bool
-    dev: str | None
     unlabelled: Chunks
     weights: np.ndarray
     done: Any
@@ -116,6 +116,7 @@ def student_job(
         labels: keys of the jobs that merged the members' scores of each part.
         at_most: rows to learn from.
     """
+    workspace, dev = lesson.workspace, lesson.dev
     settings = {
         "chunks": lesson.unlabelled.names,
         "total": lesson.unlabelled.total,
@@ -124,9 +125,9 @@ def student_job(
         "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
         "whole": lesson.whole,
         "temperature": temperature,
-        "dev": lesson.dev,
+        "dev": dev and workspace.put(reduced(dev.examples, student._template().fields)),
     }
-    return Job.of("student", train_student, settings_of(student, lesson.workspace) | settings)
+    return Job.of("student", train_student, classifier_settings(student, workspace) | settings)
 
 
 def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
@@ -135,9 +136,9 @@ def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspac
     Source: PET, arXiv:2001.07676, section 3.3.
 
     Args:
-        settings: of ``settings_of``; the hashes of the unlabelled ``chunks`` and how many rows there are (``total``),
-            how many to learn from ``at_most``; the keys of their ``labels``, whose columns are ``classes``; whether
-            labels are ``whole`` numbers; ``temperature``; and the hash of the ``dev`` set, or None.
+        settings: of ``classifier_settings``; the hashes of the unlabelled ``chunks`` and how many rows there are
+            (``total``), how many to learn from ``at_most``; the keys of their ``labels``, whose columns are
+            ``classes``; whether labels are ``whole`` numbers; ``temperature``; and the hash of the ``dev`` set or None.
     """
     student = classifier_of(settings, workspace)
     rows = drawn_rows(settings["total"], settings["at_most"], seed=student.seed)
@@ -145,6 +146,6 @@ def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspac
     training = SoftLabelled(
         some_rows(workspace, settings["chunks"], rows), settings["classes"], torch.from_numpy(labels), settings["whole"]
     )
-    dev = labelled(settings["dev"], settings, workspace)
+    dev = labelled_set(settings["dev"], settings, workspace)
     student.learn(training, dev, objective=lambda model: Distilled(model, temperature=settings["temperature"]))
     student.save_pretrained(folder / MODEL)

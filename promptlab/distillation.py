@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -16,20 +16,19 @@ from tqdm.auto import tqdm
 
 from promptlab.annotation import Lesson, load_scores, merge_scores, stream, student_job
 from promptlab.backbones.catalog import load_backbone
-from promptlab.errors import DataError, TuningError, UnknownNameError
+from promptlab.errors import DataError, TuningError
 from promptlab.head_classifier import HeadClassifier
-from promptlab.interfaces import Template
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, split_unlabelled
 from promptlab.member_jobs import MODEL, intact, score_rows
-from promptlab.members import Member, PVPMembers, Reader, check_classes, named, read_fields, reduced
+from promptlab.members import Member, PVPMembers, Reader, check_classes, named, own_rows, read_fields, reduced
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
 from promptlab.parts import resolve_tuning
-from promptlab.types import Example, Prompt
+from promptlab.registry import ESTIMATORS
+from promptlab.types import Example
 from promptlab.workspace import Chunks, Workspace
 
-WEIGHTINGS = ("uniform", "before")
 STUDENT_STEPS = 5000  # at most, where the user says nothing; the paper's
 
 
@@ -57,6 +56,8 @@ class PET(PVPMembers):
         student_steps: updates of that one; None as for ``HeadClassifier``, at most 5,000 (the paper's).
         max_distilled: unlabelled texts that the student learns from, drawn at random where there are more.
     """
+
+    weightings: ClassVar[tuple[str, ...]] = ("uniform", "before")
 
     temperature: float = 2.0
     mlm_weight: float = 1e-4
@@ -88,23 +89,20 @@ class PET(PVPMembers):
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
             members = self._members(pairs, backbones, len(labelled))
-            for member in members if self.mlm_weight else ():
+            for member in members if self.mlm_weight and labelled else ():
                 check_masked_words(member.classifier.model, self.mlm_weight)
             student = self._student(members, workspace, eval_set)
-            readers = self._readers(pairs, backbones, labelled)
+            readers = self._readers(pairs, members, labelled)
             _check(readers, labelled)
-            readers.append(Reader("student", partial(_shown, student._template())))
+            readers.append(Reader.of("student", student, pairs[0].verbalizer.classes, labelled))
             _check(readers, held_out)
             fields = read_fields(members, student._template().fields)
             unlabelled = self._unlabelled(workspace, {"X": rest, "unlabeled": unlabeled}, fields, readers)
-            if training is not None:
-                training = training._replace(examples=reduced(labelled, fields))
             steps = self._n_jobs(members, training, unlabelled)
             with tqdm(total=steps, desc=type(self).__name__, unit="job", leave=False, disable=None) as bar:
                 weights = self._weights(members, training, workspace, bar.update)
-                chosen_by = dev and workspace.put(reduced(held_out, fields))
                 whole = pairs[0].whole if training is None else training.whole
-                lesson = Lesson(workspace, members, training, whole, chosen_by, unlabelled, weights, bar.update)
+                lesson = Lesson(workspace, members, training, dev, whole, unlabelled, weights, bar.update)
                 self._distil(lesson, self._teach(lesson), student)
         self.fields_ = fields
         return self
@@ -125,9 +123,9 @@ class PET(PVPMembers):
         data, targets = self._measured(X, y, sorted(map(str, self.classes_)))
         with self._workspace() as workspace:
             chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
-            parts = self._score(self.teachers_, chunks, workspace, lambda n: None)
+            parts = self._score(list(self.teachers_.values()), chunks, workspace, lambda n: None)
             scores = np.stack([load_scores(folders) for folders in parts])
-        rows = list(zip([job.name.removeprefix("member ") for job in self.teachers_], accuracies(scores, targets)))
+        rows = list(zip(self.teachers_, accuracies(scores, targets)))
         (ensemble,) = accuracies(merged(scores, np.array(list(self.weights_.values())))[None], targets)
         return [*rows, ("ensemble", ensemble), ("student", self.score(data.examples))]
 
@@ -153,8 +151,6 @@ class PET(PVPMembers):
 
     def _check_settings(self, eval_set: Any) -> None:
         super()._check_settings(eval_set)
-        if self.weighting not in WEIGHTINGS:
-            raise UnknownNameError("weighting", self.weighting, WEIGHTINGS)
         if not 0 < self.temperature < math.inf:
             raise TuningError(f"temperature={self.temperature!r} must be above 0, usually 2.")
         if not 0 <= self.mlm_weight <= 1:
@@ -166,6 +162,11 @@ class PET(PVPMembers):
                 raise TuningError(f"{name}={getattr(self, name)!r} must be at least 1.")
         if self.student is not None and not isinstance(self.student, HeadClassifier):
             raise TuningError(f"student is a {type(self.student).__name__}; pass an unfitted HeadClassifier, or None.")
+        if self.student is not None and not ESTIMATORS.knows(self.student):
+            raise TuningError(
+                f"student is a {type(self.student).__name__}, which isn't registered; add it to "
+                "promptlab.registry.ESTIMATORS, under its name, so that jobs can make it."
+            )
         if self.student is not None and self.student_steps is not None:
             raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
 
@@ -212,25 +213,26 @@ class PET(PVPMembers):
     ) -> np.ndarray:
         if training is None or self.weighting == "uniform":
             return np.ones(len(members))
-        train = workspace.put(training.examples)
-        return weights_of(self._untrained_accuracies(members, train, workspace, done))
+        trains = [own_rows(workspace, member, training.examples) for member in members]
+        return weights_of(self._untrained_accuracies(members, trains, workspace, done))
 
-    def _teach(self, lesson: Lesson) -> list[Job]:
-        """Train the members that label; returns their jobs."""
+    def _teach(self, lesson: Lesson) -> dict[str, Job]:
+        """Train the members that label; returns their jobs by their names."""
         if lesson.training is None:
             untrained = [member._replace(classifier=self._untrained(member)) for member in lesson.members]
             return self._train_members(lesson, untrained, [None] * len(untrained))
-        train = lesson.workspace.put(lesson.training.examples)
-        return self._train_members(lesson, lesson.members, [train] * len(lesson.members))
+        examples = lesson.training.examples
+        trains = [own_rows(lesson.workspace, member, examples) for member in lesson.members]
+        return self._train_members(lesson, lesson.members, trains)
 
-    def _train_members(self, lesson: Lesson, members: Sequence[Member], trains: Sequence[str | None]) -> list[Job]:
+    def _train_members(self, lesson: Lesson, members: Sequence[Member], trains: Sequence[str | None]) -> dict[str, Job]:
         words = None
         if self.mlm_weight:
             chunks = lesson.unlabelled
             words = {"chunks": chunks.names, "total": chunks.total, "weight": self.mlm_weight, "ratio": self.mlm_ratio}
-        jobs = self._jobs(members, trains, lesson.workspace, dev=lesson.dev, whole=lesson.whole, words=words)
+        jobs = self._jobs(members, trains, lesson.dev, lesson.workspace, whole=lesson.whole, words=words)
         self._run(jobs, lesson.workspace, lesson.done)
-        return jobs
+        return dict(zip([member.name for member in members], jobs))
 
     def _score(self, teachers: Sequence[Job], chunks: Chunks, workspace: Workspace, done: Any) -> list[list[Path]]:
         """Let members score a set; returns the folders of the results, a list of parts for each member."""
@@ -246,9 +248,9 @@ class PET(PVPMembers):
         folders = self._run(jobs, workspace, done)
         return [folders[i : i + len(chunks.names)] for i in range(0, len(folders), len(chunks.names))]
 
-    def _distil(self, lesson: Lesson, teachers: list[Job], student: HeadClassifier) -> None:
+    def _distil(self, lesson: Lesson, teachers: dict[str, Job], student: HeadClassifier) -> None:
         """Merge the members' scores and let the student learn from them."""
-        scored = self._score(teachers, lesson.unlabelled, lesson.workspace, lesson.done)
+        scored = self._score(list(teachers.values()), lesson.unlabelled, lesson.workspace, lesson.done)
         labels = [
             Job.of(
                 f"soft labels, part {number}",
@@ -266,7 +268,7 @@ class PET(PVPMembers):
         job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
         (folder,) = self._run([job], lesson.workspace, lesson.done)
         with intact(folder):
-            self.student_ = HeadClassifier.from_pretrained(folder / MODEL, model=student.model, device=self.device)
+            self.student_ = type(student).from_pretrained(folder / MODEL, model=student.model, device=self.device)
         self.classes_ = self.student_.classes_
         self.teachers_ = teachers
         self.weights_ = dict(zip([member.name for member in lesson.members], lesson.weights.tolist()))
@@ -301,10 +303,6 @@ class PET(PVPMembers):
         if student.checkpoint_dir is not None:
             raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
         student.updates(tuning, 1, student.model.hidden_size)  # which checks the rest
-
-
-def _shown(template: Template, examples: Sequence[Example]) -> list[Prompt]:
-    return [template.render(example) for example in examples]
 
 
 def _check(readers: Sequence[Reader], examples: Sequence[Example]) -> None:

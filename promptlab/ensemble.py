@@ -6,28 +6,29 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
+from promptlab import saved_ensemble
 from promptlab.class_scorer import CHUNK
+from promptlab.classifier import PromptClassifier
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.labelled import Labelled
 from promptlab.member_jobs import load_member
-from promptlab.members import Member, check_classes, read_fields, reduced
+from promptlab.member_scores import MemberScores
+from promptlab.members import PVPMembers, check_classes, own_rows
 from promptlab.merging import Stacking, accuracies, agreement, merged, votes, weights_of
-from promptlab.saved_ensemble import SavedEnsemble, saved_pair
 from promptlab.types import Example
 
-WEIGHTINGS = ("uniform", "before", "after", "stacked")
 VOTINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"soft": merged, "hard": votes}
 
 
 @dataclass(eq=False, repr=False)
-class PVPEnsemble(SavedEnsemble):
+class PVPEnsemble(PVPMembers):
     """Pattern-verbalizer pairs x seeds, trained one by one, that decide together.
 
     Members of one backbone that train little of it (soft prompts, prefixes, adapters, LoRA) share the memory of the
@@ -49,6 +50,8 @@ class PVPEnsemble(SavedEnsemble):
     The other settings are those of ``PVPMembers`` and ``PromptClassifier``.
     """
 
+    weightings: ClassVar[tuple[str, ...]] = ("uniform", "before", "after", "stacked")
+
     voting: str = "soft"
 
     def fit(self, X: Any, y: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
@@ -64,26 +67,23 @@ class PVPEnsemble(SavedEnsemble):
         training, dev = self._labelled(X, y, eval_set, classes)
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
-            for reader in self._readers(pairs, backbones, training.examples):
-                reader.check([*training.examples, *([] if dev is None else dev.examples)])
             members = self._members(pairs, backbones, len(training.examples))
-            fields = read_fields(members)
-            train = workspace.put(reduced(training.examples, fields))
-            held_out = dev and workspace.put(reduced(dev.examples, fields))
-            trains = [train] * len(members)
-            jobs = self._jobs(members, trains, workspace, dev=held_out, whole=training.whole, words=None)
+            for reader in self._readers(pairs, members, training.examples):
+                reader.check([*training.examples, *([] if dev is None else dev.examples)])
+            trains = [own_rows(workspace, member, training.examples) for member in members]
+            jobs = self._jobs(members, trains, dev, workspace, whole=training.whole, words=None)
             measured = len(jobs) if self.weighting == "before" else 0
             with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:
-                before = self._untrained_accuracies(members, train, workspace, bar.update) if measured else ()
+                before = self._untrained_accuracies(members, trains, workspace, bar.update) if measured else ()
                 folders = self._run(jobs, workspace, bar.update)
             trained = {
                 member.name: load_member(folder, job.settings["model"], workspace)
                 for member, job, folder in zip(members, jobs, folders)
             }
         loaded_on = {member.name: member.classifier.model for member in members}
-        self._take_members(trained, loaded_on, list(map(saved_pair, pairs)))
+        self.take_members(trained, loaded_on, list(map(saved_ensemble.saved_pair, pairs)))
         self._set_classes(classes, whole=training.whole)
-        self._weigh(members, dev or training, before)
+        self._weigh(dev or training, before)
         return self
 
     def _labelled(self, X: Any, y: Any, eval_set: Any, classes: Sequence[str]) -> tuple[Labelled, Labelled | None]:
@@ -114,9 +114,8 @@ class PVPEnsemble(SavedEnsemble):
 
     def _check_values(self) -> None:
         super()._check_values()
-        for name, value, known in (("weighting", self.weighting, WEIGHTINGS), ("voting", self.voting, VOTINGS)):
-            if value not in known:
-                raise UnknownNameError(name, value, known)
+        if self.voting not in VOTINGS:
+            raise UnknownNameError("voting", self.voting, VOTINGS)
 
     def _check_settings(self, eval_set: Any) -> None:
         super()._check_settings(eval_set)
@@ -127,7 +126,7 @@ class PVPEnsemble(SavedEnsemble):
         if self.weighting == "stacked" and self.voting != "soft":
             raise TuningError(f"voting={self.voting!r} has no use with weighting='stacked', which learns how to merge.")
 
-    def _weigh(self, members: Sequence[Member], data: Labelled, before: Sequence[float]) -> None:
+    def _weigh(self, data: Labelled, before: Sequence[float]) -> None:
         """Measure the members and say what each counts."""
         names = [str(name) for name in self.classes_]
         targets = data.targets(names).numpy()
@@ -160,6 +159,31 @@ class PVPEnsemble(SavedEnsemble):
         examples = as_examples(X)
         shape = len(self._ready()), len(examples), len(self.classes_)
         return np.exp(self._scores(examples)) if examples else np.zeros(shape)
+
+    def take_members(
+        self, members: Mapping[str, PromptClassifier], backbones: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Become the ensemble of fitted members.
+
+        Args:
+            backbones: by the members' names, what each was loaded on.
+            pairs: as they are saved.
+        """
+        self.members_, self.saved_pairs_ = dict(members), pairs
+        self._scores = MemberScores(members, backbones)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save all members, each in a folder of its own as its class saves it, and what they count."""
+        saved_ensemble.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
+        """Load a saved ensemble; members of one base model share its memory.
+
+        Args:
+            model: the base model, or where to look for it; a list with one for each pair if they differ.
+        """
+        return saved_ensemble.load(cls, folder, model=model, device=device)
 
     def export_model(self, folder: str | Path) -> None:
         """Refused: an ensemble isn't one language model."""

@@ -153,8 +153,11 @@ class TrainedEstimator(BaseEstimator):
         """Updates that a ``fit`` on so many examples would take.
 
         Raises:
-            TuningError: if a setting of the training is out of range.
+            TuningError: if a setting of the training is out of range, or has no use where nothing is trained.
         """
+        if tuning.defaults.max_steps == 0:
+            self._check_untrained()
+            return 0
         return self._training_settings(tuning, n_examples, hidden_size).max_steps
 
     def rows_seen(self, tuning: Tuning, n_examples: int, hidden_size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -125,8 +126,19 @@ def _temporary_folder(target: Path) -> Iterator[Path]:
         raise DataError(f"can't write to {str(target)!r}: {error.strerror or error}; choose another place.") from None
     try:
         yield folder
+    except Exception as error:
+        if _is_full(error):
+            raise DataError(f"can't write to {str(target)!r}: no space is left; make room and try again.") from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is full, as Python, safetensors and NumPy tell it."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(
+        said in str(error) for said in ("os error 28", "requested and 0 written")
+    )
 
 
 def sha256(path: str | Path) -> str:

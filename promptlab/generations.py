@@ -10,14 +10,31 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from promptlab.errors import TuningError
+
 ENOUGH = 1000  # examples that the last generation learns from
 FIRST = 10  # examples that the first generation learns from if there are no labelled ones
+MOST = 1_000_000  # examples that the last generation may learn from
 
 
 def n_generations(n_labelled: int, growth: float) -> int:
     """Generations after which a set that grows so has about 1,000 examples, at least 1."""
     start, before = (n_labelled, 0) if n_labelled else (FIRST, 1)
     return max(1, before + math.ceil(math.log(ENOUGH / start, growth) - 1e-9))
+
+
+def check_growth(n_labelled: int, growth: float, generations: int) -> None:
+    """Refuse a training set that grows beyond all measure.
+
+    Raises:
+        TuningError: if the last generation's has more than a million examples.
+    """
+    start, times = (n_labelled, generations) if n_labelled else (FIRST, generations - 1)
+    if math.log(start) + times * math.log(growth) > math.log(MOST):
+        raise TuningError(
+            f"{start} examples that grow {times} times by growth_factor={growth!r} are more than {MOST:,}; set fewer "
+            "generations, or a smaller growth_factor (usually about 1,000 examples are enough)."
+        )
 
 
 def class_counts(labelled: Mapping[str, int], classes: Sequence[str], generation: int, growth: float) -> dict[str, int]:

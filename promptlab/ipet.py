@@ -13,9 +13,10 @@ import numpy as np
 from promptlab.annotation import Lesson, load_scores
 from promptlab.distillation import PET
 from promptlab.errors import TuningError
-from promptlab.generations import class_counts, draw_rows, draw_teachers, n_generations
+from promptlab.generations import check_growth, class_counts, draw_rows, draw_teachers, n_generations
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled
+from promptlab.members import own_rows
 from promptlab.merging import merged, weights_of
 from promptlab.parts import resolve_tuning
 from promptlab.types import Example
@@ -62,15 +63,17 @@ class IPET(PET):
             )
 
     def _n_generations(self, training: Labelled | None) -> int:
-        if self.generations is not None:
-            return self.generations
-        return n_generations(0 if training is None else len(training.examples), self.growth_factor)
+        known = 0 if training is None else len(training.examples)
+        if self.generations is None:
+            return n_generations(known, self.growth_factor)
+        check_growth(known, self.growth_factor, self.generations)
+        return self.generations
 
-    def _teach(self, lesson: Lesson) -> list[Job]:
+    def _teach(self, lesson: Lesson) -> dict[str, Job]:
         teachers = super()._teach(lesson)
         self.generations_: list[dict[str, Any]] = []
         for generation in range(1, self._n_generations(lesson.training) + 1):
-            scored = self._score(teachers, lesson.unlabelled, lesson.workspace, lesson.done)
+            scored = self._score(list(teachers.values()), lesson.unlabelled, lesson.workspace, lesson.done)
             members = [m._replace(name=f"{m.name}, generation {generation}") for m in lesson.members]
             trains = [self._grown(lesson, scored, generation, learner) for learner in range(len(members))]
             teachers = self._train_members(lesson, members, trains)
@@ -100,4 +103,4 @@ class IPET(PET):
             drawn += [Example(example.fields, name) for example in texts]
         record = {"generation": generation, "member": lesson.members[learner].name, "counts": counts}
         self.generations_.append(record | {"teachers": [lesson.members[t].name for t in teachers]})
-        return lesson.workspace.put([*(known.examples if known else ()), *drawn])
+        return own_rows(lesson.workspace, lesson.members[learner], [*(known.examples if known else ()), *drawn])

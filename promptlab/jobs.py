@@ -45,9 +45,26 @@ class Job:
 
     @property
     def key(self) -> str:
-        """The hash of task and settings."""
-        text = json.dumps([self.task, self.settings], sort_keys=True)
+        """The hash of task and settings, in their order, which can matter: soft tokens may start from the classes'."""
+        text = json.dumps([self.task, self.settings])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def check_workers(executor: str, workers: int | None) -> None:
+    """Refuse what ``run`` can't work with.
+
+    Raises:
+        JobError: if there can't be so many workers.
+        UnknownNameError: if there is no such executor.
+    """
+    if executor not in EXECUTORS:
+        raise UnknownNameError("executor", executor, EXECUTORS)
+    if workers is not None and workers < 1:
+        raise JobError(f"workers={workers} must be at least 1, or None for one for each core.")
+    if workers is not None and workers > 1 and executor == "serial":
+        raise JobError(
+            f"workers={workers} has no use with executor 'serial'; choose 'joblib' or 'ray', or leave it out."
+        )
 
 
 def is_finished(job: Job, workspace: Workspace) -> bool:
@@ -74,13 +91,10 @@ def run(
 
     Raises:
         JobError: if a job fails or its worker dies, naming it; what is finished is kept. If joblib's backend has
-            threads.
+            threads. As ``check_workers`` does.
         UnknownNameError: if there is no such executor.
     """
-    if executor not in EXECUTORS:
-        raise UnknownNameError("executor", executor, EXECUTORS)
-    if workers is not None and workers < 1:
-        raise JobError(f"workers={workers} must be at least 1, or None for one for each core.")
+    check_workers(executor, workers)
     by_key = {job.key: job for job in jobs}
     waiting = [job for job in by_key.values() if not is_finished(job, workspace)]
     done(len(jobs) - len(waiting))

@@ -188,11 +188,9 @@ class JointClassifier:
         return first
 
     def _build(self, classifier: TextClassifier, data: Labelled) -> PromptModel:
-        tuning = resolve_tuning(classifier.tuning)
         verbalizer = classifier._verbalizer(sorted(set(data.labels)))
         with seeded(classifier.seed):
-            template = tuning.edit(classifier._template().bind(data.examples, verbalizer))
-            return PromptModel.build(template, verbalizer, self.origin.copy(), tuning)
+            return classifier.build(verbalizer, data.examples, self.origin.copy())
 
     def _join(self, fitted: Mapping[str, TextClassifier]) -> None:
         members = [classifier._ready() for classifier in fitted.values()]

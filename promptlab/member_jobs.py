@@ -21,26 +21,28 @@ from promptlab.objectives import WithMaskedWords
 from promptlab.parts import resolve_tuning
 from promptlab.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.saving import parameters_of, plain
+from promptlab.soft_tokens import STARTS
 from promptlab.workspace import Workspace, drawn_rows, some_rows
 
 MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
 
 
-def settings_of(classifier: Any, workspace: Workspace) -> dict[str, Any]:
+def classifier_settings(classifier: Any, workspace: Workspace) -> dict[str, Any]:
     """An unfitted classifier on a loaded backbone as plain JSON, from which ``classifier_of`` makes it again.
 
-    Files that its tuning starts from count by what they hold.
+    Files that its soft tokens start from count by what they hold.
 
     Raises:
         SavedModelError: if a part of it holds a function.
     """
     tuning = resolve_tuning(classifier.tuning)
+    starts = {slot.start for slot in tuning.edit(classifier._template()).soft_slots} - set(STARTS)
     parts: dict[str, Any] = {
         "promptlab": __version__,
         "estimator": type(classifier).__name__,
         "parameters": parameters_of(classifier),
         "tuning": TUNINGS.to_dict(tuning),
-        "files": {name: sha256(value) for name, value in vars(tuning).items() if _is_file(value)},
+        "files": {str(start): sha256(start) for start in sorted(starts) if os.path.isfile(start)},
         "model": {"name": classifier.model.name, "identity": workspace.identity(classifier.model)},
     }
     if isinstance(classifier, PromptClassifier):
@@ -50,12 +52,8 @@ def settings_of(classifier: Any, workspace: Workspace) -> dict[str, Any]:
     return whole
 
 
-def _is_file(value: Any) -> bool:
-    return isinstance(value, (str, Path)) and os.path.isfile(value)  # False for names that no file can have
-
-
 def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:
-    """The unfitted classifier that ``settings_of`` described, its model loaded."""
+    """The unfitted classifier that ``classifier_settings`` told of, its model loaded."""
     parts = {"template": TEMPLATES, "verbalizer": VERBALIZERS, "tuning": TUNINGS}
     made = {name: registry.from_dict(settings[name]) for name, registry in parts.items() if name in settings}
     model = workspace.backbone(settings["model"])
@@ -66,13 +64,13 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     """The job that trains a member, or saves it untrained if it has nothing to train on.
 
     Args:
-        settings: of ``settings_of``, and the hashes of ``train`` and ``dev`` (None for none), whether labels are
-            ``whole`` numbers, and ``words``: None, or for ``WithMaskedWords`` the hashes of the unlabelled ``chunks``,
-            how many rows there are (``total``), ``weight`` and ``ratio``.
+        settings: of ``classifier_settings``, and the hashes of ``train`` and ``dev`` (None for none), whether labels
+            are ``whole`` numbers, and ``words``: None, or for ``WithMaskedWords`` the hashes of the unlabelled
+            ``chunks``, how many rows there are (``total``), ``weight`` and ``ratio``.
     """
     classifier = classifier_of(settings, workspace)
     if settings["train"] is not None:
-        train, dev = (labelled(settings[name], settings, workspace) for name in ("train", "dev"))
+        train, dev = (labelled_set(settings[name], settings, workspace) for name in ("train", "dev"))
         words = settings["words"]
 
         def around(model: PromptModel) -> WithMaskedWords:
@@ -87,13 +85,13 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     classifier.save_pretrained(folder / MODEL)
 
 
-def labelled(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
+def labelled_set(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
     """The labelled set of that hash, None for none."""
     return None if name is None else Labelled(workspace.examples(name), settings["whole"])
 
 
 def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
-    """The job that measures an untrained member: ``settings_of``, and the hash of ``train``."""
+    """The job that measures an untrained member: ``classifier_settings``, and the hash of ``train``."""
     train = workspace.examples(settings["train"])
     result = {"accuracy": classifier_of(settings, workspace).learn(Labelled(train, False)).score(train)}
     (folder / RESULT).write_text(json.dumps(result))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -17,16 +18,17 @@ from promptlab.checks import check_seed
 from promptlab.class_scorer import SingleLabel
 from promptlab.classifier import PromptClassifier
 from promptlab.devices import resolve_device
-from promptlab.errors import DataError, PromptlabError, TuningError, VerbalizerError, shown
+from promptlab.errors import DataError, PromptlabError, TuningError, UnknownNameError, VerbalizerError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.interfaces import Backbone, Template, Verbalizer
-from promptlab.jobs import Job, run
+from promptlab.jobs import Job, check_workers, run
 from promptlab.labelled import Labelled, several_classes, split_unlabelled
-from promptlab.member_jobs import load_accuracy, score_untrained, settings_of, train_member
-from promptlab.model import PromptModel
+from promptlab.member_jobs import classifier_settings, load_accuracy, score_untrained, train_member
 from promptlab.parts import has_whole_names, is_source, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
+from promptlab.saving import plain
 from promptlab.seeding import seeded
+from promptlab.text_classifier import TextClassifier
 from promptlab.types import Example
 from promptlab.workspace import Workspace
 
@@ -54,6 +56,20 @@ class Reader(NamedTuple):
     who: str
     encode: Callable[[Sequence[Example]], Any]
 
+    @classmethod
+    def of(cls, who: str, classifier: TextClassifier, classes: Sequence[str], examples: Sequence[Example]) -> Self:
+        """An unfitted classifier on a loaded backbone, as it is before any training.
+
+        Args:
+            examples: the labelled ones, which templates with demonstrations show.
+
+        Raises:
+            PromptlabError: naming whose parts don't fit one another.
+        """
+        with named(who), seeded(classifier.seed):
+            model = classifier.build(classifier._verbalizer(classes), examples, classifier.model.copy())
+        return cls(who, partial(model.encode, max_length=classifier.max_length))
+
     def check(self, examples: Sequence[Example]) -> None:
         """Refuse examples that a template can't show, or that leave no room in the model.
 
@@ -70,7 +86,8 @@ def named(who: str) -> Iterator[None]:
     try:
         yield
     except PromptlabError as error:
-        raise type(error)(f"{who}: {error}") from None
+        error.args = (f"{who}: {error}",)
+        raise
 
 
 @dataclass(eq=False, repr=False)
@@ -85,9 +102,11 @@ class PVPMembers(SingleLabel):
         weighting: how much a member counts; see the subclasses.
         repetitions: members of each pair, with the seeds ``seed``, ``seed + 1``, …
         executor: where members are trained: ``"serial"``, ``"joblib"`` or ``"ray"``; see ``jobs.run``.
-        workers: members at a time; None for as many as there are cores.
+        workers: members at a time, where they aren't trained here; None for as many as there are cores.
         cache_dir: folder of finished members, from which an interrupted ``fit`` goes on; None for a temporary one.
     """
+
+    weightings: ClassVar[tuple[str, ...]]
 
     pvps: Any = None
     model: Any = None
@@ -98,8 +117,14 @@ class PVPMembers(SingleLabel):
     workers: int | None = None
     cache_dir: str | Path | None = None
 
+    def _check_values(self) -> None:
+        super()._check_values()
+        if self.weighting not in self.weightings:
+            raise UnknownNameError("weighting", self.weighting, self.weightings)
+
     def _check_settings(self, eval_set: Any) -> None:
         super()._check_settings(eval_set)
+        check_workers(self.executor, self.workers)
         resolve_device(self.device)
         if self.repetitions < 1:
             raise TuningError(f"repetitions={self.repetitions} must be at least 1.")
@@ -135,6 +160,8 @@ class PVPMembers(SingleLabel):
             one = pvp if isinstance(pvp, PVP) else PVP(*pvp)
             if not isinstance(one.origin, Mapping):
                 raise DataError(f"pair {number} has the origin {shown(one.origin)}; give names and values, or nothing.")
+            with named(f"origin of pair {number}"):
+                json.dumps(dict(one.origin), default=plain)
             name = one.name or _library_name(one.template) or str(number)
             while name in [pair.name for pair in pairs]:
                 name = f"{name} ({number})"
@@ -163,7 +190,8 @@ class PVPMembers(SingleLabel):
         """
         pairs = self._pairs()
         data, _ = self._measured(X, y, pairs[0].verbalizer.classes)
-        for reader in self._readers(pairs, load_each(model_of_each(self.model, len(pairs))), shown):
+        members = self._members(pairs, load_each(model_of_each(self.model, len(pairs))), len(shown))
+        for reader in self._readers(pairs, members, shown):
             reader.check(data.examples)
 
     def _measured(self, X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled, np.ndarray]:
@@ -177,8 +205,8 @@ class PVPMembers(SingleLabel):
         """The backbone of each pair."""
         return [workspace.keep(backbone) for backbone in load_each(model_of_each(self.model, len(pairs)))]
 
-    def _readers(self, pairs: Sequence[Pair], backbones: Sequence[Any], shown: Sequence[Example]) -> list[Reader]:
-        """The members of each pair, as they are before any training.
+    def _readers(self, pairs: Sequence[Pair], members: Sequence[Member], shown: Sequence[Example]) -> list[Reader]:
+        """The first member of each pair, as it is before any training.
 
         Args:
             shown: the labelled examples, which templates with demonstrations show.
@@ -186,14 +214,10 @@ class PVPMembers(SingleLabel):
         Raises:
             PromptlabError: naming the member whose pair doesn't fit its model.
         """
-        tuning, readers = resolve_tuning(self.tuning), []
-        for pair, backbone in zip(pairs, backbones):
-            who = f"member {pair.name!r}"
-            with named(who), seeded(self.seed):
-                template = tuning.edit(pair.template.bind(shown, pair.verbalizer))
-                model = PromptModel.build(template, pair.verbalizer, backbone.copy(), tuning)
-            readers.append(Reader(who, partial(model.encode, max_length=self.max_length)))
-        return readers
+        return [
+            Reader.of(f"member {pair.name!r}", member.classifier, pair.verbalizer.classes, shown)
+            for pair, member in zip(pairs, members[:: self.repetitions])
+        ]
 
     def _members(self, pairs: Sequence[Pair], backbones: Sequence[Any], n_examples: int) -> list[Member]:
         """All members.
@@ -215,15 +239,17 @@ class PVPMembers(SingleLabel):
                 members[-1].classifier.updates(tuning, max(1, n_examples), backbone.hidden_size)
         return members
 
-    def _untrained_accuracies(self, members: Sequence[Member], train: str, workspace: Workspace, done: Any) -> Any:
-        """Accuracy of each member's pair before any training, on the training set."""
+    def _untrained_accuracies(
+        self, members: Sequence[Member], trains: Sequence[str], workspace: Workspace, done: Any
+    ) -> Sequence[float]:
+        """Accuracy of each member's pair before any training, on its training set."""
         jobs = [
             Job.of(
                 f"untrained {member.name}",
                 score_untrained,
-                settings_of(self._untrained(member), workspace) | {"train": train},
+                classifier_settings(self._untrained(member), workspace) | {"train": train},
             )
-            for member in members
+            for member, train in zip(members, trains)
         ]
         return [load_accuracy(folder) for folder in self._run(jobs, workspace, done)]
 
@@ -234,21 +260,28 @@ class PVPMembers(SingleLabel):
         return PromptClassifier(prompt.template, prompt.verbalizer, prompt.model, "none", **settings)
 
     def _jobs(
-        self, members: Sequence[Member], trains: Sequence[str | None], workspace: Workspace, **settings: Any
+        self,
+        members: Sequence[Member],
+        trains: Sequence[str | None],
+        dev: Labelled | None,
+        workspace: Workspace,
+        **settings: Any,
     ) -> list[Job]:
         """The jobs that train members.
 
         Args:
             trains: hash of each member's training set, or None to leave it untrained.
-            settings: ``dev``, ``whole`` and ``words``, as ``train_member`` takes them.
+            settings: ``whole`` and ``words``, as ``train_member`` takes them.
         """
-        return [
-            Job.of(
-                f"member {member.name}",
-                train_member,
-                settings_of(member.classifier, workspace) | {"train": train} | settings,
-            )
+        data = [
+            {"train": None, "dev": None, **settings, "words": None}
+            if train is None
+            else {"train": train, "dev": dev and own_rows(workspace, member, dev.examples), **settings}
             for member, train in zip(members, trains)
+        ]
+        return [
+            Job.of(f"member {member.name}", train_member, classifier_settings(member.classifier, workspace) | own)
+            for member, own in zip(members, data)
         ]
 
     def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Any) -> list[Path]:
@@ -299,6 +332,11 @@ def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[st
     """The fields that members' templates read, in order, and some more."""
     own = (member.classifier.template.fields for member in members)
     return tuple(dict.fromkeys(name for names in (*own, more) for name in names))
+
+
+def own_rows(workspace: Workspace, member: Member, examples: Iterable[Example]) -> str:
+    """Keep examples, of which a member needs the fields that its template reads; returns their hash."""
+    return workspace.put(reduced(examples, member.classifier.template.fields))
 
 
 def reduced(examples: Iterable[Example], fields: Iterable[str]) -> list[Example]:

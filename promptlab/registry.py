@@ -21,6 +21,12 @@ class Registry:
     def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
         self.kind = kind
         self.entries = dict(entries)
+        self._shipped = dict(entries)
+
+    @property
+    def added(self) -> dict[str, str]:
+        """Entries that promptlab doesn't come with."""
+        return {name: entry for name, entry in self.entries.items() if self._shipped.get(name) != entry}
 
     @property
     def names(self) -> list[str]:
@@ -42,12 +48,18 @@ class Registry:
         module, attribute = self.entries[name].split(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def knows(self, part: Any) -> bool:
+        """Whether the class of a part is in the table."""
+        return _location(part) in self.entries.values()
+
     def to_dict(self, part: Any) -> dict[str, Any]:
         """A part's settings as plain JSON, its registered name under ``kind``."""
-        location = f"{type(part).__module__}:{type(part).__qualname__}"
-        names = [name for name, entry in self.entries.items() if entry == location]
+        names = [name for name, entry in self.entries.items() if entry == _location(part)]
         if not names:
-            raise UnknownNameError(self.kind, location, self.entries.values())
+            raise SavedModelError(
+                f"{_location(part)} is no registered {self.kind}, by whose name it could be made again; add one to "
+                f"the table of {self.kind}s in promptlab.registry, such as TABLE.entries['mine'] = {_location(part)!r}."
+            )
         values = {field.name: _plain(getattr(part, field.name)) for field in dataclasses.fields(part)}
         return {"kind": names[0], **values}
 
@@ -181,16 +193,20 @@ TEMPLATE_SEARCHES = Registry(
     },
 )
 
+MADE_BY_JOBS = (TEMPLATES, FILTERS, VERBALIZERS, TUNINGS, BACKBONES, ESTIMATORS)
 NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings
+
+
+def _location(part: Any) -> str:
+    return f"{type(part).__module__}:{type(part).__qualname__}"
 
 
 def _plain(value: Any) -> Any:
     """A setting as plain JSON; a wrapped part under a key that says which registry knows it."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-    location = f"{type(value).__module__}:{type(value).__qualname__}"
     for key, registry in NESTED.items():
-        if location in registry.entries.values():
+        if registry.knows(value):
             return {key: registry.to_dict(value)}
     return dataclasses.asdict(value)
 

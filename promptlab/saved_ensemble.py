@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -14,79 +12,71 @@ from promptlab.classifier import PromptClassifier
 from promptlab.data.labels import label_type
 from promptlab.errors import SavedModelError
 from promptlab.files import atomic_folder
-from promptlab.member_scores import MemberScores
-from promptlab.members import Pair, PVPMembers, load_each, model_key, model_of_each
+from promptlab.members import Pair, load_each, model_key, model_of_each
 from promptlab.merging import Stacking
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATES, TUNINGS, VERBALIZERS
 
 
-@dataclass(eq=False, repr=False)
-class SavedEnsemble(PVPMembers):
-    """Members as their own class saves them; their pairs and what each counts as plain JSON."""
+def save(ensemble: Any, folder: str | Path) -> None:
+    """Write all members of a fitted ``PVPEnsemble``, each in a folder of its own, and what they count.
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Save all members, each in a folder of its own as its class saves it, and what they count."""
-        members = list(self._ready().values())
-        settings = {
-            **saving.described(self, members[0].model_.backbone),
-            "classes": list(members[0].model_.verbalizer.classes),
-            "label_type": label_type(self.classes_),
-            "pvps": self._saved_pairs,
-            "weights": self.weights_,
-            "member_scores": self.member_scores_,
-            "agreement": self.agreement_.tolist(),
-            "stacking": self.stacking_ and [self.stacking_.coefficients.tolist(), self.stacking_.intercepts.tolist()],
-        }
-        files = saving.written(settings, self.trainable_parameters())
-        with atomic_folder(folder, mark=saving.SETTINGS) as new:
-            for number, member in enumerate(members):
-                member.save_pretrained(new / f"member-{number}")
-            saving.put(files, new)
+    Raises:
+        DataError: if the folder can't be written.
+        SavedModelError: if a part of it can't be written as JSON.
+        NotFittedError: if it isn't fitted.
+    """
+    members, learnt = list(ensemble._ready().values()), ensemble.stacking_
+    settings = {
+        **saving.described(ensemble, members[0].model_.backbone),
+        "classes": list(members[0].model_.verbalizer.classes),
+        "label_type": label_type(ensemble.classes_),
+        "pvps": ensemble.saved_pairs_,
+        "weights": ensemble.weights_,
+        "member_scores": ensemble.member_scores_,
+        "agreement": ensemble.agreement_.tolist(),
+        "stacking": learnt and [learnt.coefficients.tolist(), learnt.intercepts.tolist()],
+    }
+    files = saving.written(settings, ensemble.trainable_parameters())
+    with atomic_folder(folder, mark=saving.SETTINGS) as new:
+        for number, member in enumerate(members):
+            member.save_pretrained(new / f"member-{number}")
+        saving.put(files, new)
 
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
-        """Load a saved ensemble; members of one base model share its memory.
 
-        Args:
-            model: the base model, or where to look for it; a list with one for each pair if they differ.
-        """
-        path, settings = saving.settings_for(cls, folder)
-        pvps, turns, stacking = _restored(settings)
-        names = list(settings["weights"])
-        folders = [path / f"member-{number}" for number in range(len(names))]
-        given = [base for base in model_of_each(model, len(pvps)) for _ in range(turns)]
-        bases = [saving.read_settings(f)["model"]["name"] if base is None else base for f, base in zip(folders, given)]
-        backbones = dict(zip(names, load_each(bases)))
-        used = list(backbones.values())[::turns]
-        ensemble = cls(
-            pvps,
-            used[0] if len(set(map(model_key, used))) == 1 else used,
-            TUNINGS.from_dict(settings["tuning"]),
-            device=device,
-            **settings["parameters"],
-        )
-        members = {
-            name: PromptClassifier.from_pretrained(own, model=backbones[name], device=device)
-            for name, own in zip(names, folders)
-        }
-        ensemble._take_members(members, backbones, settings["pvps"])
-        ensemble.weights_, ensemble.member_scores_ = settings["weights"], settings["member_scores"]
-        ensemble.agreement_, ensemble.stacking_ = np.array(settings["agreement"]), stacking
-        ensemble._set_classes(settings["classes"], whole=settings["label_type"] == "int")
-        return ensemble
+def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
+    """Read an ensemble that ``save`` wrote; members of one base model share its memory.
 
-    def _take_members(
-        self, members: Mapping[str, PromptClassifier], backbones: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Become the ensemble of fitted members.
+    Args:
+        model: as for ``PVPEnsemble.from_pretrained``.
 
-        Args:
-            backbones: what each member was loaded on.
-            pairs: as they are saved.
-        """
-        self.members_, self._saved_pairs = dict(members), pairs
-        self._scores = MemberScores(members, backbones)
+    Raises:
+        SavedModelError: as ``saving.load`` does.
+    """
+    path, settings = saving.settings_for(cls, folder)
+    pvps, turns, stacking = _restored(settings)
+    names = list(settings["weights"])
+    folders = [path / f"member-{number}" for number in range(len(names))]
+    given = [base for base in model_of_each(model, len(pvps)) for _ in range(turns)]
+    bases = [saving.read_settings(f)["model"]["name"] if base is None else base for f, base in zip(folders, given)]
+    backbones = dict(zip(names, load_each(bases)))
+    used = list(backbones.values())[::turns]
+    ensemble = cls(
+        pvps,
+        used[0] if len(set(map(model_key, used))) == 1 else used,
+        TUNINGS.from_dict(settings["tuning"]),
+        device=device,
+        **settings["parameters"],
+    )
+    members = {
+        name: PromptClassifier.from_pretrained(own, model=backbones[name], device=device)
+        for name, own in zip(names, folders)
+    }
+    ensemble.take_members(members, backbones, settings["pvps"])
+    ensemble.weights_, ensemble.member_scores_ = settings["weights"], settings["member_scores"]
+    ensemble.agreement_, ensemble.stacking_ = np.array(settings["agreement"]), stacking
+    ensemble._set_classes(settings["classes"], whole=settings["label_type"] == "int")
+    return ensemble
 
 
 def saved_pair(pair: Pair) -> dict[str, Any]:

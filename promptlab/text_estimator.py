@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -39,10 +39,23 @@ class TextEstimator(SavedTextEstimator):
         """Build and train a model, and become fitted with it."""
         tuning = resolve_tuning(self.tuning)
         with seeded(self.seed):
-            template = tuning.edit(self._template().bind(training.examples, verbalizer))
-            model = self.model_class.build(template, verbalizer, fresh_backbone(self.model, self.device), tuning)
+            model = self.build(verbalizer, training.examples, fresh_backbone(self.model, self.device))
             history = self._train(model, tuning, training, dev, objective)
         return self.become(model, whole=training.whole, history=history)
+
+    def build(self, verbalizer: Verbalizer, examples: Sequence[Example], backbone: Any) -> PromptModel:
+        """The model before any training; what is random in it comes from torch's generator.
+
+        Args:
+            examples: labelled ones, which templates with demonstrations show.
+            backbone: that may be changed.
+
+        Raises:
+            PromptlabError: if the parts don't fit one another.
+        """
+        tuning = resolve_tuning(self.tuning)
+        template = tuning.edit(self._template().bind(examples, verbalizer))
+        return self.model_class.build(template, verbalizer, backbone, tuning)
 
     def become(self, model: PromptModel, *, whole: bool, history: list[dict[str, float]]) -> Self:
         """Take a trained model: what only training needs is dropped, the head measures its prior.

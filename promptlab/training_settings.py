@@ -9,6 +9,7 @@ from promptlab.errors import TuningError, UnknownNameError
 
 OPTIMIZERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant")
+PRECISIONS = ("no", "bf16", "fp16", "auto")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class TrainingSettings:
             raise TuningError(f"weight_decay={self.weight_decay!r} must be 0 (none) or above, usually 0.01.")
         if not self.max_grad_norm > 0:
             raise TuningError(f"max_grad_norm={self.max_grad_norm!r} must be above 0; infinity leaves gradients alone.")
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise UnknownNameError(name, getattr(self, name), known)
 

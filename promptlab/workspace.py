@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from promptlab.errors import BackboneError, DataError, UnknownNameError
+from promptlab.errors import BackboneError, DataError, UnknownNameError, shown
 from promptlab.files import atomic_file
 from promptlab.interfaces import Backbone
+from promptlab.registry import MADE_BY_JOBS
 from promptlab.types import Example
 
 PART = 4096  # rows of a part of a large set
+ELSEWHERE = ("_name_or_path", "transformers_version")  # settings of a model that say where it comes from
 
 
 class Chunks(NamedTuple):
@@ -30,7 +32,8 @@ class Chunks(NamedTuple):
 class Workspace:
     """Examples by the hash of what they hold, results by the hash of the job that made them, and loaded models.
 
-    It can be sent to another process; models stay where they are and are loaded there by name.
+    It can be sent to another process; models stay where they are and are loaded there by name. What was added to the
+    registries goes with it.
 
     Args:
         folder: for all of it; on several machines, one that all of them see.
@@ -47,7 +50,13 @@ class Workspace:
         self._models = {(model.name, self.identity(model)): model for model in models}
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_models": {}, "_identities": {}}
+        added = [registry.added for registry in MADE_BY_JOBS]
+        return vars(self) | {"_models": {}, "_identities": {}, "_added": added}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for registry, added in zip(MADE_BY_JOBS, state.pop("_added")):
+            registry.entries.update(added)
+        vars(self).update(state)
 
     @property
     def advice(self) -> str:
@@ -57,33 +66,36 @@ class Workspace:
         return f"What is finished is kept in {str(self.folder)!r}; run again to go on."
 
     def identity(self, model: Backbone) -> str:
-        """The hash of a backbone's weights, which are the same as long as the workspace is used."""
+        """The hash of a backbone, which stays as it is as long as the workspace is used."""
         if id(model) not in self._identities:
             self._identities[id(model)] = identity(model), model
         return self._identities[id(model)][0]
 
-    def put(self, examples: Iterable[Example]) -> str:
+    def put(self, examples: Iterable[Example], *, first: int = 1) -> str:
         """Keep examples; returns the hash by which ``examples`` finds them.
 
+        Args:
+            first: number of the first row, which errors tell.
+
         Raises:
-            DataError: if a value isn't plain JSON, or the folder can't be written.
+            DataError: if a value would come back as another, or the folder can't be written.
         """
-        lines = "".join(f"{_line(example)}\n" for example in examples)
+        lines = "".join(f"{_line(example, number)}\n" for number, example in enumerate(examples, start=first))
         name = hashlib.sha256(lines.encode()).hexdigest()[:32]
         path = self._data(name)
         try:
             if not path.exists():
                 with atomic_file(path) as file:
                     file.write_text(lines, encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"can't write {str(path)!r}: {error.strerror or error}; make room. {self.advice}") from None
+        except (DataError, OSError) as error:
+            raise DataError(f"can't keep data: {str(error).rstrip('.')}. {self.advice}") from None
         return name
 
     def put_chunks(self, examples: Iterable[Example]) -> Chunks:
         """Keep a set that may be larger than memory, as parts of ``PART`` rows."""
         source, names, total = iter(examples), [], 0
         while chunk := list(itertools.islice(source, PART)):
-            names.append(self.put(chunk))
+            names.append(self.put(chunk, first=total + 1))
             total += len(chunk)
         return Chunks(names, total)
 
@@ -98,7 +110,7 @@ class Workspace:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
             return [Example(row["fields"], row["label"]) for row in rows]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"data {str(path)!r} can't be read ({error}); delete {str(self.folder)!r}.") from None
+            raise DataError(f"data {str(path)!r} can't be read ({error}); delete this file and run again.") from None
 
     def result(self, key: str) -> Path:
         """The folder of a job's result."""
@@ -138,16 +150,24 @@ class Workspace:
 
 
 def identity(model: Backbone) -> str:
-    """The hash of a backbone's weights, but for those of a head that is random.
+    """The hash of a backbone: its weights, but for those of a head that is random, its configuration, its tokenizer.
 
-    A revision says where weights come from, not that nobody has changed them since.
+    A revision says where these come from, not that nobody has changed them since.
     """
-    digest = hashlib.sha256()
     network: Any = model.model if model.has_lm_head else model.model.base_model
+    settings = {name: value for name, value in network.config.to_dict().items() if name not in ELSEWHERE}
+    digest = hashlib.sha256(json.dumps([settings, _tokenizer(model.tokenizer)], sort_keys=True, default=str).encode())
     for name, weight in network.state_dict().items():
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:32]
+
+
+def _tokenizer(tokenizer: Any) -> dict[str, Any]:
+    """What decides which ids a text has; how the last call cut and padded doesn't."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    rules |= {"truncation": None, "padding": None, "max_length": tokenizer.model_max_length}
+    return rules | {"special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()}}
 
 
 def some_rows(workspace: Workspace, chunks: Sequence[str], rows: Iterable[int]) -> list[Example]:
@@ -170,16 +190,24 @@ def drawn_rows(total: int, at_most: int, *, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).choice(total, at_most, replace=False).tolist())
 
 
-def _line(example: Example) -> str:
-    try:
-        row = {"fields": dict(example.fields), "label": example.label}
-        return json.dumps(row, sort_keys=True, default=_plain)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"example {example.fields!r} holds what JSON doesn't know ({error}); pass texts.") from None
+def _line(example: Example, number: int) -> str:
+    for name, value in example.fields.items():
+        try:
+            same = str(json.loads(json.dumps(value, default=_plain))) == str(value)
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise DataError(
+                f"field {name!r} of row {number} is {shown(value)}, of type {type(value).__name__}, which can't be "
+                "kept as it is; pass it as a text."
+            )
+    return json.dumps({"fields": dict(example.fields), "label": example.label}, sort_keys=True, default=_plain)
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's."""
-    if hasattr(value, "item"):
+    """A number of NumPy's as Python's that prints alike."""
+    if isinstance(value, np.floating):
+        return float(str(value))
+    if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"a {type(value).__name__}")

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from collections import Counter
 from pathlib import Path
 
@@ -18,8 +19,17 @@ from sklearn.exceptions import NotFittedError
 import promptlab
 from promptlab import IPET, PET, HeadClassifier, PromptClassifier, annotation
 from promptlab.annotation import Lesson, load_scores, stream
-from promptlab.errors import DataError, JobError, SavedModelError, TemplateError, TuningError, UnknownNameError
+from promptlab.errors import (
+    DataError,
+    JobError,
+    PromptlabError,
+    SavedModelError,
+    TemplateError,
+    TuningError,
+    UnknownNameError,
+)
 from promptlab.labelled import Labelled, split_unlabelled
+from promptlab.registry import ESTIMATORS
 from promptlab.saving import load_any
 from promptlab.types import Example
 from promptlab.verbalizers.strings import StringVerbalizer
@@ -34,6 +44,10 @@ UNLABELLED = [f"the {noun} was {word}" for noun in ("film", "story") for word in
 
 
 GIVEN = {"student_steps": None}  # where a student is given
+
+
+class OwnHead(HeadClassifier):
+    """Somebody's own student."""
 
 
 @pytest.fixture
@@ -204,7 +218,7 @@ def test_the_student_learns_the_members_merged_scores(make):
     pet = make(mlm_weight=0, student_steps=150, student=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
     workspace = Workspace(pet.cache_dir)
     scores = []
-    for job in pet.teachers_:
+    for job in pet.teachers_.values():
         member = PromptClassifier.from_pretrained(workspace.result(job.key) / "model", model=pet.model, device="cpu")
         scores.append(np.log(member.predict_proba(UNLABELLED)))
     mean = np.average(scores, axis=0, weights=list(pet.weights_.values()))
@@ -257,7 +271,7 @@ def test_the_report_has_every_member_the_ensemble_and_the_student(make, tmp_path
 
     assert list(report) == ["1/1", "1/2", "2/1", "2/2", "ensemble", "student"]
     assert report["student"] == pet.score(TEXTS, LABELS)
-    first = Workspace(pet.cache_dir).result(pet.teachers_[0].key) / "model"
+    first = Workspace(pet.cache_dir).result(next(iter(pet.teachers_.values())).key) / "model"
     member = PromptClassifier.from_pretrained(first, model=pet.model, device="cpu")
     assert report["1/1"] == member.score(TEXTS, LABELS)
     assert dict(pet.report([*TEXTS, "a story"], [*LABELS, -1])) == report
@@ -384,6 +398,15 @@ def test_a_student_has_the_settings_it_was_given(make, tiny_backbone):
     assert not hasattr(student, "model_")
 
 
+def test_a_student_may_be_of_a_class_of_its_own(make, monkeypatch):
+    monkeypatch.setitem(ESTIMATORS.entries, "OwnHead", f"{__name__}:OwnHead")
+    monkeypatch.setitem(sys.modules, __name__, types.SimpleNamespace(OwnHead=OwnHead))
+
+    pet = make(student=OwnHead(max_steps=2), **GIVEN).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    assert type(pet.student_) is OwnHead and pet.student_.max_steps == 2
+
+
 def test_without_labelled_texts_the_members_stay_untrained(make, bert):
     pet = make(repetitions=2).fit(unlabeled=UNLABELLED)
 
@@ -443,6 +466,23 @@ def test_the_student_reads_all_fields_that_some_member_reads(make):
             {"unlabeled": UNLABELLED},
             TemplateError,
             "member '2': .*text_b",
+        ),
+        ({"student": HeadClassifier(pooling="max"), **GIVEN}, {}, PromptlabError, "student: .*'max'"),
+        ({"student": HeadClassifier(precision="float16"), **GIVEN}, {}, UnknownNameError, "student: .*'float16'"),
+        ({"student": HeadClassifier(tuning="p-tuning"), **GIVEN}, {}, TuningError, "student: P-Tuning trains the soft"),
+        ({"student": HeadClassifier(optimizer="sgd"), **GIVEN}, {}, UnknownNameError, "student: .*'sgd'"),
+        (
+            {"student": HeadClassifier(max_length=1), **GIVEN},
+            {"unlabeled": UNLABELLED},
+            TemplateError,
+            "unlabelled row 1 of unlabeled: student: .* of 0 that fit",
+        ),
+        ({"student": OwnHead(), **GIVEN}, {}, TuningError, "student is a OwnHead, which isn't registered"),
+        (
+            {"cls": IPET, "generations": 10},
+            {"unlabeled": UNLABELLED},
+            TuningError,
+            "4 examples that grow 10 times by growth_factor=5.0 are more than 1,000,000",
         ),
         ({"cls": IPET, "generations": 0}, {}, TuningError, "generations=0"),
         ({"cls": IPET, "growth_factor": 1.0}, {}, TuningError, "growth_factor=1.0"),
@@ -509,6 +549,17 @@ def test_masked_words_are_refused_for_a_causal_model(make, tiny_backbone):
     assert pet.predict_proba(TEXTS).shape == (4, 2)
 
 
+def test_members_that_are_not_trained_need_no_masked_words_and_their_settings_repeat_no_work(
+    make, tiny_backbone, monkeypatch
+):
+    pairs = [("{{ text_a }} was {{ mask }}", StringVerbalizer({"negative": "bad", "positive": "good"}))]
+    causal = tiny_backbone("gpt2")
+    make(pvps=pairs, model=causal).fit(unlabeled=UNLABELLED)
+    monkeypatch.setattr(HeadClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+
+    make(pvps=pairs, model=causal, mlm_ratio=5).fit(unlabeled=UNLABELLED)
+
+
 def test_it_clones_and_is_not_fitted_before_fit(make):
     ipet = make(IPET, teacher_share=0.5)
 
@@ -542,30 +593,63 @@ def test_every_generation_learns_from_labelled_texts_and_balanced_draws_with_har
     assert [row["generation"] for row in ipet.generations_] == [1, 1, 2, 2]
     assert [row["member"] for row in ipet.generations_] == ["1", "2", "1", "2"]
     assert [row["teachers"] for row in ipet.generations_] == [["2"], ["1"]] * 2
-    assert [job.name for job in ipet.teachers_] == ["member 1, generation 2", "member 2, generation 2"]
+    assert list(ipet.teachers_) == ["1, generation 2", "2, generation 2"]
 
 
-def test_what_a_member_learns_from_does_not_depend_on_its_own_scores(make, tmp_path):
-    ipet = make(IPET)
-    with ipet._workspace() as workspace:
-        pairs = ipet._pairs()
-        members = ipet._members(pairs, ipet._loaded(workspace, pairs), 0)
-        chunks = workspace.put_chunks(Example({"text_a": text}) for text in UNLABELLED)
-        lesson = Lesson(workspace, members, Labelled.of(TEXTS, LABELS), False, None, chunks, np.ones(2), None)
+@pytest.fixture
+def grown(make, tmp_path):
+    """A function: the examples that a member of iPET learns from in a generation, if the members score rows so."""
+
+    def examples(scores, learner, *, generation=1, labelled=(TEXTS, LABELS), weights=None, **settings):
+        ipet = make(IPET, pvps=[PAIRS[n % 2] for n in range(len(scores))], **settings)
         ipet.generations_ = []
-
-        def learnt(learner, *scores):
-            folders = [tmp_path / str(number) for number in range(2)]
-            for folder, rows in zip(folders, scores, strict=True):
+        with ipet._workspace() as workspace:
+            pairs = ipet._pairs()
+            members = ipet._members(pairs, ipet._loaded(workspace, pairs), 0)
+            chunks = workspace.put_chunks(Example({"text_a": f"row {row}"}) for row in range(len(scores[0])))
+            training = labelled and Labelled.of(*labelled)
+            counted = np.ones(len(scores)) if weights is None else np.array(weights, dtype=float)
+            lesson = Lesson(workspace, members, training, None, False, chunks, counted, None)
+            folders = [[tmp_path / str(number)] for number in range(len(scores))]
+            for (folder,), rows in zip(folders, scores, strict=True):
                 folder.mkdir(exist_ok=True)
                 np.save(folder / "scores.npy", np.log(rows))
-            return texts(workspace.examples(ipet._grown(lesson, [[folder] for folder in folders], 1, learner)))
+            return workspace.examples(ipet._grown(lesson, folders, generation, learner))
 
-        one, other = np.array([[0.9, 0.1]] * 5 + [[0.2, 0.8]] * 5), np.array([[0.3, 0.7]] * 5 + [[0.6, 0.4]] * 5)
+    return examples
 
-        assert learnt(0, one, one) == learnt(0, other, one)
-        assert learnt(0, one, one) != learnt(0, one, other)
-        assert learnt(1, one, one) == learnt(1, one, other)
+
+ONE, OTHER = np.array([[0.9, 0.1]] * 5 + [[0.2, 0.8]] * 5), np.array([[0.3, 0.7]] * 5 + [[0.6, 0.4]] * 5)
+
+
+def test_what_a_member_learns_from_does_not_depend_on_its_own_scores(grown):
+    assert grown([ONE, ONE], 0) == grown([OTHER, ONE], 0)
+    assert grown([ONE, ONE], 0) != grown([ONE, OTHER], 0)
+    assert grown([ONE, ONE], 1) == grown([ONE, OTHER], 1)
+
+
+def test_teachers_count_by_their_accuracy_before_training(grown):
+    def learnt(*scores, weights=(1, 1, 0)):
+        return grown([ONE, *scores], 0, weights=weights, teacher_share=1.0)
+
+    assert learnt(ONE, OTHER) == learnt(ONE, ONE) == learnt(ONE, ONE, weights=(0, 1, 3))
+    assert learnt(ONE, OTHER) != learnt(OTHER, ONE)
+    assert learnt(ONE, OTHER) != learnt(ONE, OTHER, weights=(1, 0, 1))
+
+
+def test_where_nothing_was_trained_a_class_is_learnt_from_its_best_hundred_whatever_they_say(grown):
+    sure = np.concatenate([[0.9], np.linspace(0.4, 0.2, 299)])  # of "negative", as only the first row is said to be
+    scores = [np.stack([sure, 1 - sure], axis=1)] * 2
+
+    def rows(generation, seed):
+        examples = grown(scores, 0, generation=generation, labelled=None, seed=seed)
+        return [int(e.fields["text_a"].split()[1]) for e in examples if e.label == "negative"]
+
+    drawn = [rows(1, seed) for seed in range(40)]
+
+    assert all(len(set(own)) == 5 for own in drawn)
+    assert 50 < max(map(max, drawn)) < 100
+    assert set(rows(2, 0)) == {0}  # trained members say what they mean
 
 
 def test_untrained_members_teach_with_their_best_hundred_and_nobody_hangs_on_a_class_that_is_never_said(make, bert):
@@ -685,7 +769,7 @@ def test_a_full_disk_leaves_what_is_finished(make, monkeypatch, tmp_path):
 
     monkeypatch.setattr("promptlab.member_jobs.np.save", full_at_the_second)
     pet = make()
-    with pytest.raises(JobError, match=r"scores of member 2, part 1 failed: OSError: .*No space left"):
+    with pytest.raises(JobError, match=r"scores of member 2, part 1 failed: .*no space is left"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
     finished = {path.name: path.stat().st_ino for path in (pet.cache_dir / "results").iterdir()}
 

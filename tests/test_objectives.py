@@ -10,7 +10,14 @@ from promptlab import PromptClassifier
 from promptlab.errors import DataError, TuningError
 from promptlab.labelled import Labelled, SoftLabelled
 from promptlab.model import PromptModel
-from promptlab.objectives import NOT_PREDICTED, Distilled, WithMaskedWords, distillation_loss, mask_words
+from promptlab.objectives import (
+    NOT_PREDICTED,
+    Distilled,
+    WithMaskedWords,
+    distillation_loss,
+    mask_words,
+    masked_words_loss,
+)
 from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded
 from promptlab.templates.manual import ManualTemplate
@@ -104,15 +111,21 @@ def test_the_loss_is_shared_between_classification_and_masked_words(tiny_backbon
         return gradient(model, WithMaskedWords(model, unlabelled, weight=weight)(batch_of(model, labels)))
 
     alone, none = gradient(model, model(batch_of(model, labels))), grown(1e-9)
-    words, both = grown(1.0), grown(0.25)
+    torch.manual_seed(0)
+    rows = torch.randint(len(unlabelled), (3 * len(labels),)).tolist()
+    words = gradient(model, masked_words_loss(model.backbone, model.backbone.collate([unlabelled[i] for i in rows])))
+    both = grown(0.25)
 
     name = "backbone.model.bert.encoder.layer.0.attention.self.value.weight"
     assert words[name].abs().max() > 0
     assert alone.keys() <= none.keys()
+    for other, found in grown(1.0).items():
+        torch.testing.assert_close(found, words.get(other, torch.zeros_like(found)), atol=1e-7, rtol=1e-5)
     for other, found in none.items():
         torch.testing.assert_close(found, alone.get(other, torch.zeros_like(found)), atol=1e-7, rtol=1e-5)
     for name, found in both.items():
-        expected = 0.75 * alone.get(name, torch.zeros_like(found)) + 0.25 * words[name]
+        nothing = torch.zeros_like(found)
+        expected = 0.75 * alone.get(name, nothing) + 0.25 * words.get(name, nothing)
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
 

@@ -253,8 +253,8 @@ class PromptEncoder:
         fixed = total - sum(lengths)
         if fixed >= room:
             raise TemplateError(
-                f"template {str(prompt)!r} takes {fixed} tokens besides what may be shortened, of {room} that fit; "
-                "raise max_length, shorten the template or drop a | keep."
+                f"template {str(prompt)!r} takes {fixed} tokens besides what may be shortened, of {max(room, 0)} that "
+                "fit; raise max_length, shorten the template or drop a | keep."
             )
         shares = _shares(lengths, room - fixed)
         dropped = {(i, place) for (i, places), share in zip(fields, shares) for place in places[share:].tolist()}

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from promptlab.cli.common import FILE, parse_pairs, quiet_libraries
-from promptlab.cli.pvp_options import kept_work, pairs_of, print_scores, pvp_options, read_sets, settings_of
+from promptlab.cli.pvp_options import kept_work, pairs_of, print_scores, pvp_options, read_sets, settings_of, trained
 
 
 @click.command("distill")
@@ -65,10 +65,5 @@ def command(
     with kept_work(cache_dir, output) as folder:
         values = settings_of(**settings) | {"cache_dir": folder, "student_steps": student_steps}
         pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
-        measured = sets[2] or sets[1] or sets[0]
-        pet.check(measured, shown=sets[0] or ())
-        unlabeled = iter_examples(unlabelled, columns=fields or {}, label=None)
-        pet.fit(sets[0], unlabeled=unlabeled, eval_set=None if sets[1] is None else (sets[1], None))
-        pet.save_pretrained(output)
-        rows = pet.report(measured)
+        rows = trained(pet, sets, output, unlabeled=iter_examples(unlabelled, columns=fields or {}, label=None))
     print_scores(output, test or dev or labelled, rows, as_json=as_json)

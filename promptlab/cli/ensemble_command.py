@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from promptlab.cli.common import FILE, parse_pairs, quiet_libraries
-from promptlab.cli.pvp_options import kept_work, pairs_of, print_scores, pvp_options, read_sets, settings_of
+from promptlab.cli.pvp_options import kept_work, pairs_of, print_scores, pvp_options, read_sets, settings_of, trained
 
 
 @click.command("ensemble")
@@ -41,11 +41,7 @@ def command(
     quiet_libraries()
     check_savable(output, mark="promptlab.json")
     sets = read_sets([train, dev, test], parse_pairs(columns), label)
-    measured = sets[2] or sets[1] or sets[0]
     with kept_work(cache_dir, output) as folder:
         ensemble = PVPEnsemble(pairs, cache_dir=folder, **settings_of(**settings))
-        ensemble.check(measured, shown=sets[0] or ())
-        ensemble.fit(sets[0], eval_set=None if sets[1] is None else (sets[1], None))
-        ensemble.save_pretrained(output)
-        rows = ensemble.report(measured)
+        rows = trained(ensemble, sets, output)
     print_scores(output, test or dev or train, rows, as_json=as_json)

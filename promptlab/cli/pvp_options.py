@@ -29,14 +29,14 @@ OPTIONS: list[Callable[[Any], Any]] = [
         "--executor", type=click.Choice(["serial", "joblib", "ray"]), default="serial", show_default=True,
         help="Where members are trained: here, in processes of this machine, or on a Ray cluster.",
     ),
-    click.option("--workers", type=int, help="Members at a time. [default: the number of cores]"),
+    click.option("--workers", type=int, help="Members at a time, for joblib and ray. [default: the number of cores]"),
     click.option(
         "--cache-dir", type=click.Path(path_type=Path),
         help="Folder of finished work, from which an interrupted run goes on; it stays. [default: OUTPUT.unfinished]",
     ),
-    click.option("--learning-rate", type=float, help="[default: the tuning method's own]"),
-    click.option("--max-steps", type=int, help="[default: the tuning method's own, by the number of rows]"),
-    click.option("--batch-size", type=int, default=8, show_default=True),
+    click.option("--learning-rate", type=float, help="Of the members. [default: the tuning method's own]"),
+    click.option("--max-steps", type=int, help="Of a member. [default: the tuning method's own, by the rows' number]"),
+    click.option("--batch-size", type=int, default=8, show_default=True, help="Of the members."),
     click.option("--max-length", type=int, help="Tokens of a prompt. [default: the model's limit]"),
     click.option("--device", default="auto", show_default=True),
     click.option("--seed", type=int, default=0, show_default=True),
@@ -96,19 +96,26 @@ def kept_work(cache_dir: Path | None, output: Path) -> Iterator[Path]:
     One in which no work was begun goes, too, if it wasn't there before.
 
     Raises:
-        DataError: if a folder of that name holds something else.
+        DataError: if a folder of that name holds something else, or lies in the output.
     """
-    if cache_dir is not None:
-        yield cache_dir
-        return
-    from promptlab.files import check_savable
+    from promptlab.errors import DataError
+    from promptlab.files import atomic_file, check_savable
 
     whole = output.expanduser().resolve()
+    if cache_dir is not None:
+        if cache_dir.expanduser().resolve().is_relative_to(whole):
+            raise DataError(
+                f"cache-dir {str(cache_dir)!r} lies in the output {str(output)!r}, which is replaced as a whole; "
+                "choose a folder outside."
+            )
+        yield cache_dir
+        return
     folder = whole.with_name(f"{whole.name}.unfinished")
     check_savable(folder, mark=UNFINISHED)
     is_new = not folder.exists()
     folder.mkdir(exist_ok=True)
-    (folder / UNFINISHED).write_text(SAID, encoding="utf-8")
+    with atomic_file(folder / UNFINISHED) as file:
+        file.write_text(SAID, encoding="utf-8")
     try:
         yield folder
     except BaseException:
@@ -116,6 +123,22 @@ def kept_work(cache_dir: Path | None, output: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def trained(estimator: Any, sets: Sequence[Any], output: Path, **more: Any) -> list[tuple[str, float]]:
+    """Train on the first set, select on the second, save; returns the scores on the last that there is.
+
+    Args:
+        sets: the labelled examples, and those for selection and for the final table, or None.
+        more: arguments of ``fit``.
+    """
+    train, dev, test = sets
+    measured = test or dev or train
+    estimator.check(measured, shown=train)
+    estimator.fit(train, eval_set=None if dev is None else (dev, None), **more)
+    estimator.save_pretrained(output)
+    rows: list[tuple[str, float]] = estimator.report(measured)
+    return rows
 
 
 def print_scores(output: Path, file: Path, rows: Sequence[tuple[str, float]], *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from functools import reduce
 
 import pytest
 
-from promptlab import HeadClassifier, PromptClassifier, PVPEnsemble
+from promptlab import HeadClassifier, PromptClassifier, PVPEnsemble, saving
 
 ROWS = [
     ("the film was great", "positive"),
@@ -158,6 +158,34 @@ def test_finished_work_stays_where_a_later_command_fails_at_once(run, base, trai
 
     assert result.exit_code == 1
     assert place.exists()
+
+
+def test_a_cache_inside_the_output_is_refused_at_once(run, base, train, tmp_path):
+    places = ("-o", tmp_path / "out", "--cache-dir", tmp_path / "out" / "cache")
+
+    result = run("ensemble", train, *places, *TEMPLATES, "--model", base, *QUICK)
+
+    assert result.exit_code == 1
+    assert "lies in the output" in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_one_line_and_what_is_finished_is_kept(run, base, train, tmp_path, monkeypatch):
+    put = saving.put
+
+    def full(files, folder):
+        if (folder / "member-0").exists():
+            raise OSError(28, "No space left on device")
+        put(files, folder)
+
+    arguments = ("ensemble", train, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
+    with monkeypatch.context() as patched:
+        patched.setattr("promptlab.saving.put", full)
+        failed = run(*arguments)
+    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+
+    assert failed.exit_code == 1 and failed.stderr.count("\n") == 1
+    assert "no space is left; make room" in failed.stderr
+    assert run(*arguments).exit_code == 0
 
 
 def test_the_output_may_be_the_current_folder(run, base, train, tmp_path, monkeypatch):
