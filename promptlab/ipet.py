@@ -74,6 +74,8 @@ class IPET(PET):
         self.generations_: list[dict[str, Any]] = []
         for generation in range(1, self._n_generations(lesson.training) + 1):
             scored = self._score(list(teachers.values()), lesson.unlabelled, lesson.workspace, lesson.done)
+            for job in teachers.values():
+                lesson.workspace.spent(job.key)
             members = [m._replace(name=f"{m.name}, generation {generation}") for m in lesson.members]
             trains = [self._grown(lesson, scored, generation, learner) for learner in range(len(members))]
             teachers = self._train_members(lesson, members, trains)

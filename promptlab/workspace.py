@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,6 +116,11 @@ class Workspace:
     def result(self, key: str) -> Path:
         """The folder of a job's result."""
         return self.folder / "results" / key
+
+    def spent(self, key: str) -> None:
+        """Remove a result that this run needs no more, unless the folder stays, where it may serve another run."""
+        if self.temporary:
+            shutil.rmtree(self.result(key), ignore_errors=True)
 
     def backbone(self, model: Mapping[str, str]) -> Any:
         """The model of that name and identity, loaded once in a process.

@@ -29,6 +29,7 @@ from promptlab.errors import (
     UnknownNameError,
 )
 from promptlab.labelled import Labelled, split_unlabelled
+from promptlab.member_jobs import classifier_of
 from promptlab.registry import ESTIMATORS
 from promptlab.saving import load_any
 from promptlab.types import Example
@@ -682,6 +683,21 @@ def test_teachers_that_were_never_right_before_training_count_alike(make, bert):
 
     assert list(ipet.weights_.values()) == [1.0, 0.0]
     assert sorted(one["teachers"] for one in ipet.generations_) == [["1"], ["2"]]
+
+
+@pytest.mark.parametrize(("kept", "n_models"), [(False, 2), (True, 6)])
+def test_models_of_earlier_generations_take_no_room_in_a_temporary_folder(make, tmp_path, monkeypatch, kept, n_models):
+    seen = []
+
+    def count(settings, workspace):
+        seen.append(len(list(workspace.folder.glob("results/*/model"))))
+        return classifier_of(settings, workspace)
+
+    monkeypatch.setattr(annotation, "classifier_of", count)
+
+    make(IPET, generations=2, cache_dir=tmp_path / "kept" if kept else None).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    assert seen == [n_models]
 
 
 def test_settings_may_be_numbers_of_numpy(make):
