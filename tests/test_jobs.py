@@ -185,10 +185,11 @@ def test_ray_is_asked_for_where_it_is_missing(workspace):
 )
 def test_ray_begins_a_job_again_whose_worker_was_killed(workspace, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    monkeypatch.setitem(TEMPLATES.entries, "mine", "job_tasks:Mine")
 
-    folders = run([job("a"), job("b", "die_once"), job("c")], workspace, executor="ray", workers=2)
+    *folders, last = run([job("a"), job("b", "die_once"), job("n", "names")], workspace, executor="ray", workers=2)
 
-    assert texts(folders) == ["a", "b", "c"]
+    assert texts(folders) == ["a", "b"] and "mine" in (last / "names").read_text().split()
     with pytest.raises(JobError, match=r"a worker process died .* at work on job d"):
         run([job("d", "die")], workspace, executor="ray", workers=2)
 
