@@ -15,9 +15,10 @@ from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, SoftLabelled
 from promptlab.member_jobs import MODEL, SCORES, classifier_of, classifier_settings, intact, labelled_set
-from promptlab.members import Member, named, reduced
+from promptlab.members import Member
 from promptlab.merging import merged
 from promptlab.objectives import Distilled
+from promptlab.reading import named, reduced
 from promptlab.types import Example
 from promptlab.workspace import PART, Chunks, Workspace, drawn_rows, some_rows
 

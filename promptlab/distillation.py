@@ -21,10 +21,11 @@ from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, split_unlabelled
 from promptlab.member_jobs import MODEL, intact, score_rows
-from promptlab.members import Member, PVPMembers, Reader, check_classes, named, own_rows, read_fields, reduced
+from promptlab.members import Member, PVPMembers, check_classes, own_rows, read_fields
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
 from promptlab.parts import resolve_tuning
+from promptlab.reading import Reader, named, reduced
 from promptlab.registry import ESTIMATORS
 from promptlab.types import Example
 from promptlab.workspace import Chunks, Workspace

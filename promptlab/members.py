@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from promptlab.checks import check_seed
 from promptlab.class_scorer import SingleLabel
 from promptlab.classifier import PromptClassifier
 from promptlab.devices import resolve_device
-from promptlab.errors import DataError, PromptlabError, TuningError, UnknownNameError, VerbalizerError, shown
+from promptlab.errors import DataError, TuningError, UnknownNameError, VerbalizerError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.jobs import Job, check_workers, run
@@ -26,9 +25,8 @@ from promptlab.labelled import Labelled, several_classes, split_unlabelled
 from promptlab.member_jobs import classifier_settings, load_accuracy, score_untrained, train_member
 from promptlab.parts import has_whole_names, is_source, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
+from promptlab.reading import Reader, named, reduced
 from promptlab.saving import plain
-from promptlab.seeding import seeded
-from promptlab.text_classifier import TextClassifier
 from promptlab.types import Example
 from promptlab.workspace import Workspace
 
@@ -50,46 +48,6 @@ class Member(NamedTuple):
     classifier: PromptClassifier
 
 
-class Reader(NamedTuple):
-    """Who reads examples, before anything is trained, to refuse those that can't be read."""
-
-    who: str
-    encode: Callable[[Sequence[Example]], Any]
-
-    @classmethod
-    def of(cls, who: str, classifier: TextClassifier, classes: Sequence[str], examples: Sequence[Example]) -> Self:
-        """An unfitted classifier on a loaded backbone, as it is before any training.
-
-        Args:
-            examples: the labelled ones, which templates with demonstrations show.
-
-        Raises:
-            PromptlabError: naming whose parts don't fit one another.
-        """
-        with named(who), seeded(classifier.seed):
-            model = classifier.build(classifier._verbalizer(classes), examples, classifier.model.copy())
-        return cls(who, partial(model.encode, max_length=classifier.max_length))
-
-    def check(self, examples: Sequence[Example]) -> None:
-        """Refuse examples that a template can't show, or that leave no room in the model.
-
-        Raises:
-            PromptlabError: naming who can't read one.
-        """
-        with named(self.who):
-            self.encode(examples)
-
-
-@contextmanager
-def named(who: str) -> Iterator[None]:
-    """Say in every error whose it is."""
-    try:
-        yield
-    except PromptlabError as error:
-        error.args = (f"{who}: {error}",)
-        raise
-
-
 @dataclass(eq=False, repr=False)
 class PVPMembers(SingleLabel):
     """What all estimators of several pattern-verbalizer pairs share.
@@ -102,7 +60,7 @@ class PVPMembers(SingleLabel):
         weighting: how much a member counts; see the subclasses.
         repetitions: members of each pair, with the seeds ``seed``, ``seed + 1``, …
         executor: where members are trained: ``"serial"``, ``"joblib"`` or ``"ray"``; see ``jobs.run``.
-        workers: members at a time, where they aren't trained here; None for as many as there are cores.
+        workers: members at a time, by joblib or Ray; None for as many as there are cores.
         cache_dir: folder of finished members, from which an interrupted ``fit`` goes on; None for a temporary one.
     """
 
@@ -337,15 +295,6 @@ def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[st
 def own_rows(workspace: Workspace, member: Member, examples: Iterable[Example]) -> str:
     """Keep examples, of which a member needs the fields that its template reads; returns their hash."""
     return workspace.put(reduced(examples, member.classifier.template.fields))
-
-
-def reduced(examples: Iterable[Example], fields: Iterable[str]) -> list[Example]:
-    """Examples without the fields that nobody reads, which may hold anything."""
-    names = list(fields)
-    return [
-        Example({name: example.fields[name] for name in names if name in example.fields}, example.label)
-        for example in examples
-    ]
 
 
 def _library_name(template: Any) -> str:
