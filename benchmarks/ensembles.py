@@ -154,9 +154,10 @@ def table(results: Mapping[str, Any]) -> str:
     lines.append("|---" * (len(columns) + 1) + "|")
     for name in ROWS:
         cells = []
-        for task, size in columns:
+        for (task, size), some in zip(columns, draws):
             rows = [row["accuracies"] for key, row in results.items() if _of(key, task, size)]
-            cells.append(mean([100 * row[name] for row in rows if name in row]))
+            found = [100 * row[name] for row in rows if name in row]
+            cells.append(mean(found) + (f" [{len(found)}]" if 0 < len(found) < len(some) else ""))
         if any(cell != mean([]) for cell in cells):
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -169,7 +170,7 @@ def _of(key: str, task: str, size: int) -> bool:
 def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in %, mean (standard deviation) over those of the draws {', '.join(map(str, SEEDS))} that have "
-        "run, in this order (of one draw there is no deviation); columns "
+        "run, in this order (of one draw there is no deviation; [n]: n draws only); columns "
         f"say how many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; three "
         f"patterns, one verbalizer and one seed each, {MEMBER['max_steps']} updates of {MEMBER['batch_size']}; "
         f"students {STUDENT['max_steps']} of {STUDENT['batch_size']}; heads alone as many as HeadClassifier takes; "
