@@ -124,7 +124,7 @@ class PET(PVPMembers):
         data, targets = self._measured(X, y, sorted(map(str, self.classes_)))
         with self._workspace() as workspace:
             chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
-            parts = self._score(list(self.teachers_.values()), chunks, workspace, lambda n: None)
+            parts = self._score(self.teachers_.values(), chunks, workspace, lambda n: None)
             scores = np.stack([load_scores(folders) for folders in parts])
         rows = list(zip(self.teachers_, accuracies(scores, targets)))
         (ensemble,) = accuracies(merged(scores, np.array(list(self.weights_.values())))[None], targets)
@@ -214,7 +214,7 @@ class PET(PVPMembers):
     ) -> np.ndarray:
         if training is None or self.weighting == "uniform":
             return np.ones(len(members))
-        trains = [own_rows(workspace, member, training.examples) for member in members]
+        trains = own_rows(workspace, members, training.examples)
         return weights_of(self._untrained_accuracies(members, trains, workspace, done))
 
     def _teach(self, lesson: Lesson) -> dict[str, Job]:
@@ -222,8 +222,7 @@ class PET(PVPMembers):
         if lesson.training is None:
             untrained = [member._replace(classifier=self._untrained(member)) for member in lesson.members]
             return self._train_members(lesson, untrained, [None] * len(untrained))
-        examples = lesson.training.examples
-        trains = [own_rows(lesson.workspace, member, examples) for member in lesson.members]
+        trains = own_rows(lesson.workspace, lesson.members, lesson.training.examples)
         return self._train_members(lesson, lesson.members, trains)
 
     def _train_members(self, lesson: Lesson, members: Sequence[Member], trains: Sequence[str | None]) -> dict[str, Job]:
@@ -235,7 +234,7 @@ class PET(PVPMembers):
         self._run(jobs, lesson.workspace, lesson.done)
         return dict(zip([member.name for member in members], jobs))
 
-    def _score(self, teachers: Sequence[Job], chunks: Chunks, workspace: Workspace, done: Any) -> list[list[Path]]:
+    def _score(self, teachers: Iterable[Job], chunks: Chunks, workspace: Workspace, done: Any) -> list[list[Path]]:
         """Let members score a set; returns the folders of the results, a list of parts for each member."""
         jobs = [
             Job.of(
@@ -251,7 +250,7 @@ class PET(PVPMembers):
 
     def _distil(self, lesson: Lesson, teachers: dict[str, Job], student: HeadClassifier) -> None:
         """Merge the members' scores and let the student learn from them."""
-        scored = self._score(list(teachers.values()), lesson.unlabelled, lesson.workspace, lesson.done)
+        scored = self._score(teachers.values(), lesson.unlabelled, lesson.workspace, lesson.done)
         labels = [
             Job.of(
                 f"soft labels, part {number}",

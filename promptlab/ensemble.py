@@ -70,7 +70,7 @@ class PVPEnsemble(PVPMembers):
             members = self._members(pairs, backbones, len(training.examples))
             for reader in self._readers(pairs, members, training.examples):
                 reader.check([*training.examples, *([] if dev is None else dev.examples)])
-            trains = [own_rows(workspace, member, training.examples) for member in members]
+            trains = own_rows(workspace, members, training.examples)
             jobs = self._jobs(members, trains, dev, workspace, whole=training.whole, words=None)
             measured = len(jobs) if self.weighting == "before" else 0
             with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:

@@ -155,10 +155,11 @@ class TrainedEstimator(BaseEstimator):
         Raises:
             TuningError: if a setting of the training is out of range, or has no use where nothing is trained.
         """
+        steps = self._training_settings(tuning, n_examples, hidden_size).max_steps
         if tuning.defaults.max_steps == 0:
             self._check_untrained()
             return 0
-        return self._training_settings(tuning, n_examples, hidden_size).max_steps
+        return steps
 
     def rows_seen(self, tuning: Tuning, n_examples: int, hidden_size: int) -> int:
         """Rows in all batches that a ``fit`` on so many examples would take, those that come again included."""

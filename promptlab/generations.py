@@ -19,7 +19,7 @@ MOST = 1_000_000  # examples that the last generation may learn from
 
 def n_generations(n_labelled: int, growth: float) -> int:
     """Generations after which a set that grows so has about 1,000 examples, at least 1."""
-    start, before = (n_labelled, 0) if n_labelled else (FIRST, 1)
+    start, before = _start(n_labelled)
     return max(1, before + math.ceil(math.log(ENOUGH / start, growth) - 1e-9))
 
 
@@ -29,12 +29,18 @@ def check_growth(n_labelled: int, growth: float, generations: int) -> None:
     Raises:
         TuningError: if the last generation's has more than a million examples.
     """
-    start, times = (n_labelled, generations) if n_labelled else (FIRST, generations - 1)
+    start, before = _start(n_labelled)
+    times = generations - before
     if math.log(start) + times * math.log(growth) > math.log(MOST):
         raise TuningError(
             f"{start} examples that grow {times} times by growth_factor={growth!r} are more than {MOST:,}; set fewer "
             "generations, or a smaller growth_factor (usually about 1,000 examples are enough)."
         )
+
+
+def _start(n_labelled: int) -> tuple[int, int]:
+    """Examples that growth starts from, and the generations before it."""
+    return (n_labelled, 0) if n_labelled else (FIRST, 1)
 
 
 def class_counts(labelled: Mapping[str, int], classes: Sequence[str], generation: int, growth: float) -> dict[str, int]:

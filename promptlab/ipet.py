@@ -73,7 +73,7 @@ class IPET(PET):
         teachers = super()._teach(lesson)
         self.generations_: list[dict[str, Any]] = []
         for generation in range(1, self._n_generations(lesson.training) + 1):
-            scored = self._score(list(teachers.values()), lesson.unlabelled, lesson.workspace, lesson.done)
+            scored = self._score(teachers.values(), lesson.unlabelled, lesson.workspace, lesson.done)
             for job in teachers.values():
                 lesson.workspace.spent(job.key)
             members = [m._replace(name=f"{m.name}, generation {generation}") for m in lesson.members]
@@ -105,4 +105,6 @@ class IPET(PET):
             drawn += [Example(example.fields, name) for example in texts]
         record = {"generation": generation, "member": lesson.members[learner].name, "counts": counts}
         self.generations_.append(record | {"teachers": [lesson.members[t].name for t in teachers]})
-        return own_rows(lesson.workspace, lesson.members[learner], [*(known.examples if known else ()), *drawn])
+        examples = [*(known.examples if known else ()), *drawn]
+        (train,) = own_rows(lesson.workspace, [lesson.members[learner]], examples)
+        return train

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -231,11 +231,12 @@ class PVPMembers(SingleLabel):
             trains: hash of each member's training set, or None to leave it untrained.
             settings: ``whole`` and ``words``, as ``train_member`` takes them.
         """
+        devs = [None] * len(members) if dev is None else own_rows(workspace, members, dev.examples)
         data = [
             {"train": None, "dev": None, **settings, "words": None}
             if train is None
-            else {"train": train, "dev": dev and own_rows(workspace, member, dev.examples), **settings}
-            for member, train in zip(members, trains)
+            else {"train": train, "dev": held_out, **settings}
+            for train, held_out in zip(trains, devs)
         ]
         return [
             Job.of(f"member {member.name}", train_member, classifier_settings(member.classifier, workspace) | own)
@@ -292,9 +293,11 @@ def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[st
     return tuple(dict.fromkeys(name for names in (*own, more) for name in names))
 
 
-def own_rows(workspace: Workspace, member: Member, examples: Iterable[Example]) -> str:
-    """Keep examples, of which a member needs the fields that its template reads; returns their hash."""
-    return workspace.put(reduced(examples, member.classifier.template.fields))
+def own_rows(workspace: Workspace, members: Sequence[Member], examples: Sequence[Example]) -> list[str]:
+    """Keep examples, of which each member needs the fields that its template reads; returns the hash of each."""
+    fields = [tuple(member.classifier.template.fields) for member in members]
+    kept = {names: workspace.put(reduced(examples, names)) for names in dict.fromkeys(fields)}
+    return [kept[names] for names in fields]
 
 
 def _library_name(template: Any) -> str:
