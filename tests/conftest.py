@@ -13,6 +13,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
+from promptlab import PET, PVPEnsemble
 from promptlab.backbones.base import end_of_text
 from promptlab.registry import BACKBONES
 from promptlab.seeding import seeded
@@ -264,3 +265,31 @@ def prefix_of() -> Callable[[Any, Any], Any]:
         return torch.cat([part[0].permute(1, 0, 2).flatten(1) for part in parts], dim=1)  # (length, heads * width)
 
     return rows
+
+
+WORDS = {"positive": ["good", "great"], "negative": ["bad", "dull"]}
+OTHER_WORDS = {"negative": ["terrible"], "positive": ["great"]}
+
+
+@pytest.fixture
+def bert(tiny_backbone) -> Any:
+    return tiny_backbone("bert")
+
+
+@pytest.fixture
+def make_ensemble(bert) -> Callable[..., PVPEnsemble]:
+    """A function that makes an unfitted ensemble of two pairs."""
+    pairs = [("{{ text_a }} . it was {{ mask }}", WORDS), ("{{ mask }} : {{ text_a }}", OTHER_WORDS)]
+    common = {"repetitions": 1, "weighting": "uniform", "max_steps": 3, "learning_rate": 1e-3, "device": "cpu"}
+    return lambda pvps=pairs, model=bert, **settings: PVPEnsemble(pvps, model, **{**common, **settings})
+
+
+@pytest.fixture
+def make_pet(bert, tmp_path) -> Callable[..., PET]:
+    """A function that makes an unfitted PET of two members, or iPET."""
+    pairs = [(source, WORDS) for source in ("{{ text_a }} . it was {{ mask }}", "{{ mask }} : {{ text_a }}")]
+    common = {
+        "repetitions": 1, "max_steps": 2, "learning_rate": 1e-3, "student_steps": 2, "device": "cpu",
+        "cache_dir": tmp_path / "cache",
+    }  # fmt: skip
+    return lambda cls=PET, pvps=pairs, model=bert, **settings: cls(pvps, model, **{**common, **settings})
