@@ -15,7 +15,7 @@ from typing import Any
 
 from promptlab.errors import JobError, PromptlabError, UnknownNameError
 from promptlab.files import atomic_file, atomic_folder
-from promptlab.saving import plain
+from promptlab.saving import to_json
 from promptlab.workspace import Workspace
 
 MARK = "job.json"
@@ -39,9 +39,12 @@ class Job:
 
     @classmethod
     def of(cls, name: str, function: Callable[..., None], settings: Mapping[str, Any]) -> Job:
-        """The job that a function of a module does."""
-        plain_settings = json.loads(json.dumps(settings, default=plain))
-        return cls(name, f"{function.__module__}:{function.__name__}", plain_settings)
+        """The job that a function of a module does.
+
+        Raises:
+            SavedModelError: if a setting can't be written as JSON.
+        """
+        return cls(name, f"{function.__module__}:{function.__name__}", json.loads(to_json(settings)))
 
     @property
     def key(self) -> str:

@@ -20,7 +20,7 @@ from promptlab.model import PromptModel
 from promptlab.objectives import WithMaskedWords
 from promptlab.parts import resolve_tuning
 from promptlab.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
-from promptlab.saving import parameters_of, plain
+from promptlab.saving import parameters_of
 from promptlab.soft_tokens import STARTS
 from promptlab.workspace import Workspace, drawn_rows, some_rows
 
@@ -28,16 +28,13 @@ MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
 
 
 def classifier_settings(classifier: Any, workspace: Workspace) -> dict[str, Any]:
-    """An unfitted classifier on a loaded backbone as plain JSON, from which ``classifier_of`` makes it again.
+    """Settings of jobs that tell of an unfitted classifier on a loaded backbone; ``classifier_of`` makes it again.
 
     Files that its soft tokens start from count by what they hold.
-
-    Raises:
-        SavedModelError: if a part of it holds a function.
     """
     tuning = resolve_tuning(classifier.tuning)
     starts = {slot.start for slot in tuning.edit(classifier._template()).soft_slots} - set(STARTS)
-    parts: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "promptlab": __version__,
         "estimator": type(classifier).__name__,
         "parameters": parameters_of(classifier),
@@ -46,10 +43,9 @@ def classifier_settings(classifier: Any, workspace: Workspace) -> dict[str, Any]
         "model": {"name": classifier.model.name, "identity": workspace.identity(classifier.model)},
     }
     if isinstance(classifier, PromptClassifier):
-        parts["template"] = TEMPLATES.to_dict(classifier.template)
-        parts["verbalizer"] = VERBALIZERS.to_dict(classifier.verbalizer)
-    whole: dict[str, Any] = json.loads(json.dumps(parts, default=plain))
-    return whole
+        settings["template"] = TEMPLATES.to_dict(classifier.template)
+        settings["verbalizer"] = VERBALIZERS.to_dict(classifier.verbalizer)
+    return settings
 
 
 def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from promptlab.member_jobs import classifier_settings, load_accuracy, score_untr
 from promptlab.parts import has_whole_names, is_source, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
 from promptlab.reading import Reader, named, reduced
-from promptlab.saving import plain
+from promptlab.saving import to_json
 from promptlab.types import Example
 from promptlab.workspace import Workspace
 
@@ -119,7 +118,7 @@ class PVPMembers(SingleLabel):
             if not isinstance(one.origin, Mapping):
                 raise DataError(f"pair {number} has the origin {shown(one.origin)}; give names and values, or nothing.")
             with named(f"origin of pair {number}"):
-                json.dumps(dict(one.origin), default=plain)
+                to_json(dict(one.origin))
             name = one.name or _library_name(one.template) or str(number)
             while name in [pair.name for pair in pairs]:
                 name = f"{name} ({number})"

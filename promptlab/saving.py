@@ -68,8 +68,7 @@ def written(settings: dict[str, Any], n_trained: int) -> dict[str, str]:
     Raises:
         SavedModelError: if a setting can't be written as JSON.
     """
-    content = json.dumps(settings, indent=2, ensure_ascii=False, default=plain)
-    return {SETTINGS: content + "\n", "README.md": card(settings, n_trained)}
+    return {SETTINGS: to_json(settings, indent=2, ensure_ascii=False) + "\n", "README.md": card(settings, n_trained)}
 
 
 def put(files: Mapping[str, str], folder: Path) -> None:
@@ -241,7 +240,22 @@ def _fill(model: TrainableModel, path: Path, elsewhere: Set[str]) -> None:
             weight.copy_(weights[name])
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any, **layout: Any) -> str:
+    """A value as JSON.
+
+    Args:
+        layout: arguments of ``json.dumps``.
+
+    Raises:
+        SavedModelError: if a part of it is a function, has a key that is no text, or holds itself.
+    """
+    try:
+        return json.dumps(value, default=_plain, **layout)
+    except (TypeError, ValueError) as error:
+        raise SavedModelError(f"JSON can't hold a setting: {error}; give names, texts and numbers.") from None
+
+
+def _plain(value: Any) -> Any:
     """What JSON doesn't know: numbers of NumPy, and values that are used as text anyway."""
     if hasattr(value, "item"):
         return value.item()

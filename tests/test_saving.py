@@ -242,6 +242,9 @@ def test_a_part_that_holds_a_function_cannot_be_saved(base, tmp_path):
     with pytest.raises(SavedModelError, match=r"function .* can't be saved"):
         classifier.save_pretrained(tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    odd = PromptClassifier("{{ text_a }} {{ mask }}", WORDS, base, device="cpu", origin={"seeds": {("a", 1): 2}})
+    with pytest.raises(SavedModelError, match=r"JSON can't hold a setting: keys must be"):
+        odd.save_pretrained(tmp_path / "out")
 
 
 def test_a_folder_with_other_files_is_not_replaced(saved, tmp_path):
