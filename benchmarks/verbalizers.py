@@ -258,7 +258,8 @@ def tables(results: Mapping[str, Any]) -> list[str]:
             for task, k in order:
                 keys = [f"few-shot/{task}/{k}/{name}/{seed}" for seed in SEEDS]
                 cells.append(mean([100 * results[key]["accuracy"] for key in keys if key in results]))
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            if any(cell != mean([]) for cell in cells):
+                lines.append(f"| {name} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     if "time/cached" in results and "time/uncached" in results:
         ratio = results["time/uncached"]["seconds"] / results["time/cached"]["seconds"]
