@@ -247,7 +247,7 @@ def to_json(value: Any, **layout: Any) -> str:
         layout: arguments of ``json.dumps``.
 
     Raises:
-        SavedModelError: if a part of it is a function, has a key that is no text, or holds itself.
+        SavedModelError: if a part of it is a function, has a key that is no text or number, or holds itself.
     """
     try:
         return json.dumps(value, default=_plain, **layout)

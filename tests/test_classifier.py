@@ -22,11 +22,6 @@ TEMPLATE = "{{ text_a }} . it was {{ mask }}"
 
 
 @pytest.fixture
-def bert(tiny_backbone):
-    return tiny_backbone("bert")
-
-
-@pytest.fixture
 def prompt(bert):
     return PromptClassifier(TEMPLATE, WORDS, bert, learning_rate=1e-3, max_steps=6, device="cpu")
 

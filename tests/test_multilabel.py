@@ -43,11 +43,6 @@ VERBALIZERS = {
 
 
 @pytest.fixture
-def bert(tiny_backbone):
-    return tiny_backbone("bert")
-
-
-@pytest.fixture
 def make(bert):
     def make(verbalizer=WORDS, tuning="full", template=TEMPLATE, **changes):
         settings = {"max_steps": 3, "learning_rate": 1e-3, "device": "cpu", **changes}

@@ -92,11 +92,6 @@ def search(request, grammar, bart):
     return TEMPLATE_SEARCHES.get(request.param)(generator=writer, beam=8, longest=8)
 
 
-@pytest.fixture
-def bert(tiny_backbone):
-    return tiny_backbone("bert")
-
-
 def task(backbone, rows, words=WORDS, **more):
     return SearchTask(rows, [], words, backbone, **more)
 
