@@ -40,9 +40,16 @@ class LengthBatches:
             yield from batches
 
 
-def endless(loader: Any, batches: LengthBatches, *, start: int) -> Iterator[Any]:
-    """Batches of epoch after epoch, the first ``start`` of them left out."""
-    for epoch in itertools.count(start // len(loader)):
+def endless(loader: Any, batches: LengthBatches, *, size: int, start: int) -> Iterator[tuple[Any, ...]]:
+    """The batches of each update, epoch after epoch: ``size`` of them, or what is left of an epoch at its end.
+
+    Args:
+        start: updates to leave out.
+    """
+    per_epoch = math.ceil(len(loader) / size)
+    for epoch in itertools.count(start // per_epoch):
         batches.epoch = epoch
-        skip = start - epoch * len(loader)
-        yield from itertools.islice(loader, max(skip, 0), None)
+        skip = max(0, start - epoch * per_epoch)
+        rest = itertools.islice(loader, skip * size, None)
+        while some := tuple(itertools.islice(rest, size)):
+            yield some

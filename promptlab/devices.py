@@ -40,7 +40,6 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     """
     from accelerate import Accelerator  # slow to import, and not needed to predict
     from accelerate.state import AcceleratorState
-    from accelerate.utils import GradientAccumulationPlugin
 
     precision = settings.precision
     if precision == "auto":
@@ -48,13 +47,11 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
         precision = "bf16" if wants_gpu and torch.cuda.is_bf16_supported() else "no"
     if not torch.distributed.is_initialized():
         AcceleratorState._reset_state(reset_partial_state=True)  # else the last run's precision and device hold
-    steps = settings.gradient_accumulation_steps
     try:
         return Accelerator(
             mixed_precision=precision,
             cpu=settings.device == "cpu",
             device_placement=False,  # model and batches are where they should be
-            gradient_accumulation_plugin=GradientAccumulationPlugin(steps, sync_with_dataloader=False),
         )
     except ValueError as error:
         raise TuningError(f"precision={settings.precision!r}, device={settings.device!r}: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +13,7 @@ from promptlab import saving
 from promptlab.checks import check_seed, check_types
 from promptlab.errors import DataError, TuningError, shown
 from promptlab.interfaces import Tuning
-from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for
+from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for, updates_per_epoch
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -24,8 +23,10 @@ class TrainedEstimator(BaseEstimator):
     Args:
         learning_rate: of the model's weights; None takes the tuning method's own.
         head_learning_rate: of heads and soft tokens; the same as ``learning_rate`` if that alone is given.
-        max_steps: updates, or give ``epochs``; None takes the tuning method's own, more for more examples
+        max_steps: updates; None takes the tuning method's own, more for more examples
             (``training_settings.default_steps``).
+        epochs: instead of ``max_steps``: how often every prompt is seen. A template with several demonstration sets
+            makes as many prompts of each example.
         max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
         eval_every: updates between dev evaluations; None is a tenth of the steps.
         patience: dev evaluations without improvement before training stops early.
@@ -131,15 +132,21 @@ class TrainedEstimator(BaseEstimator):
             raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
         return self.model_
 
-    def _training_settings(self, tuning: Tuning, n_examples: int, hidden_size: int) -> TrainingSettings:
-        """What ``fit`` trains with: the user's settings, and the tuning method's own where there are none."""
+    def _training_settings(
+        self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1
+    ) -> TrainingSettings:
+        """What ``fit`` trains with: the user's settings, and the tuning method's own where there are none.
+
+        Args:
+            n_variants: prompts that the template makes of each example.
+        """
         defaults = tuning.defaults
         rate, head_rate = self.learning_rate, self.head_learning_rate
         if rate is None:
             rate = defaults.learning_rate
             rate = learning_rate_for(rate, hidden_size) if defaults.scale_with_width else rate
             head_rate = defaults.head_learning_rate if head_rate is None else head_rate
-        steps = self._steps(defaults.max_steps, n_examples)
+        steps = self._steps(defaults.max_steps, n_examples, n_variants)
         given = {field.name: getattr(self, field.name, None) for field in fields(TrainingSettings)}
         chosen: dict[str, Any] = {
             "learning_rate": rate,
@@ -149,28 +156,35 @@ class TrainedEstimator(BaseEstimator):
         }
         return TrainingSettings(**{**given, **chosen})
 
-    def updates(self, tuning: Tuning, n_examples: int, hidden_size: int) -> int:
+    def updates(self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1) -> int:
         """Updates that a ``fit`` on so many examples would take.
 
         Raises:
             TuningError: if a setting of the training is out of range, or has no use where nothing is trained.
         """
-        steps = self._training_settings(tuning, n_examples, hidden_size).max_steps
+        steps = self._training_settings(tuning, n_examples, hidden_size, n_variants=n_variants).max_steps
         if tuning.defaults.max_steps == 0:
             self._check_untrained()
             return 0
         return steps
 
-    def rows_seen(self, tuning: Tuning, n_examples: int, hidden_size: int) -> int:
-        """Rows in all batches that a ``fit`` on so many examples would take, those that come again included."""
-        return self.updates(tuning, n_examples, hidden_size) * self.batch_size * self.gradient_accumulation_steps
+    def rows_seen(self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1) -> int:
+        """Prompts in all batches that a ``fit`` on so many examples takes at most, those that come again included."""
+        n_prompts = n_examples * n_variants
+        updates = self.updates(tuning, n_examples, hidden_size, n_variants=n_variants)
+        epochs, rest = divmod(updates, self._updates_per_epoch(n_prompts))
+        return epochs * n_prompts + min(n_prompts, rest * self.batch_size * self.gradient_accumulation_steps)
 
-    def _steps(self, base: int, n_examples: int) -> int:
+    def _steps(self, base: int, n_examples: int, n_variants: int) -> int:
         if self.epochs is not None and self.max_steps is not None:
             raise TuningError(f"max_steps={self.max_steps} and epochs={self.epochs} are both given; give one.")
         if self.max_steps is not None:
             return self.max_steps
         if self.epochs is not None and self.epochs < 1:
             raise TuningError(f"epochs={self.epochs} must be at least 1.")
-        per_epoch = math.ceil(n_examples / max(1, self.batch_size * self.gradient_accumulation_steps))
-        return default_steps(base, per_epoch) if self.epochs is None else self.epochs * per_epoch
+        if self.epochs is not None:
+            return self.epochs * self._updates_per_epoch(n_examples * n_variants)
+        return default_steps(base, self._updates_per_epoch(n_examples))  # more prompts of one example tell little more
+
+    def _updates_per_epoch(self, n_prompts: int) -> int:
+        return updates_per_epoch(n_prompts, self.batch_size, self.gradient_accumulation_steps)

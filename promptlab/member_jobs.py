@@ -70,10 +70,9 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
         words = settings["words"]
 
         def around(model: PromptModel) -> WithMaskedWords:
-            seen = words["ratio"] * classifier.rows_seen(
-                classifier.tuning, len(train.examples), model.backbone.hidden_size
-            )
-            rows = drawn_rows(words["total"], seen, seed=classifier.seed)
+            width, n_variants = model.backbone.hidden_size, model.template.n_variants
+            seen = classifier.rows_seen(classifier.tuning, len(train.examples), width, n_variants=n_variants)
+            rows = drawn_rows(words["total"], words["ratio"] * seen, seed=classifier.seed)
             encoded = model.encode(some_rows(workspace, words["chunks"], rows), max_length=classifier.max_length)
             return WithMaskedWords(model, encoded, weight=words["weight"], ratio=words["ratio"])
 

@@ -91,7 +91,9 @@ class TextEstimator(SavedTextEstimator):
             model,
             EncodedSet.of(training, model, self.max_length),
             held_out,
-            self._training_settings(tuning, len(training.examples), model.backbone.hidden_size),
+            self._training_settings(
+                tuning, len(training.examples), model.backbone.hidden_size, n_variants=model.template.n_variants
+            ),
             checkpoint=self.checkpoint_dir,
             objective=objective,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ def train(
     evaluate: Callable[[], DevScore] | None = None,
     checkpoint: Path | None = None,
     separate: Sequence[nn.Module] = (),
+    terms: Callable[[Any], int] | None = None,
 ) -> list[dict[str, float]]:
     """Train ``model``, whose forward pass returns the loss, and leave it with its best weights by dev score.
 
@@ -42,6 +44,7 @@ def train(
         evaluate: scores the model as it is; without it the last weights are kept.
         checkpoint: a folder to resume from, written at every evaluation.
         separate: parts that share no trained weight; each one's gradient is clipped by itself.
+        terms: of how many terms a batch's loss is the mean, by which batches of one update count; None for its rows.
 
     Returns:
         One record per evaluation: step, loss since the last one, and the dev score if there is one.
@@ -51,32 +54,27 @@ def train(
     loader: Any = DataLoader(
         rows,  # type: ignore[arg-type]
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=lambda some: (batch := collate(some), len(some) if terms is None else terms(batch)),
         generator=torch.Generator(),  # the global one must not depend on how often an epoch was begun
     )
     loader = accelerator.prepare(loader)
     optimizer = make_optimizer(model, settings)
     network, fast_optimizer = accelerator.prepare(model, optimizer)
+    accelerator.sync_gradients = True  # each step of the optimizer is an update
     state = Checkpoint(model, optimizer, {**asdict(settings), "rows": len(rows)}, path=checkpoint)
     step = state.load()
     bar = tqdm(total=settings.max_steps, initial=step, desc="training", unit="step", leave=False, disable=None)
     losses: list[Tensor] = []
     network.train()
-    for batch in endless(loader, batches, start=step * settings.gradient_accumulation_steps):
-        if step >= settings.max_steps:
+    for some in endless(loader, batches, size=settings.gradient_accumulation_steps, start=step):
+        if step >= settings.max_steps or (settings.patience is not None and state.stale >= settings.patience):
             break
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate_factor(step, settings)
-        with accelerator.accumulate(network):
-            loss = network(batch)
-            accelerator.backward(loss)
-            if accelerator.sync_gradients:
-                _clip(accelerator, network, separate, settings.max_grad_norm)
-            fast_optimizer.step()
-            fast_optimizer.zero_grad()
-        losses.append(loss.detach())
-        if not accelerator.sync_gradients:
-            continue
+        losses.append(_backward(accelerator, network, some))
+        _clip(accelerator, network, separate, settings.max_grad_norm)
+        fast_optimizer.step()
+        fast_optimizer.zero_grad()
         step += 1
         bar.update()
         if step % settings.eval_every == 0 or step == settings.max_steps:
@@ -87,13 +85,22 @@ def train(
             losses.clear()
             if accelerator.is_main_process:
                 state.save(step)
-            if settings.patience is not None and state.stale >= settings.patience:
-                break
     bar.close()
     accelerator.unwrap_model(network, keep_fp32_wrapper=False)
     vars(model).pop("forward", None)  # accelerate's, under which the model would go on in the training's precision
     state.restore_best()
     return state.history
+
+
+def _backward(accelerator: Accelerator, network: Any, batches: Sequence[tuple[Any, int]]) -> Tensor:
+    """The loss of an update, whose gradient is added up batch by batch: the mean over the terms of all of them."""
+    total, losses = sum(n_terms for _, n_terms in batches), []
+    for number, (batch, n_terms) in enumerate(batches, start=1):
+        with nullcontext() if number == len(batches) else accelerator.no_sync(network):
+            loss = network(batch) * (n_terms / max(1, total))
+            accelerator.backward(loss)
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def _mean_loss(losses: Sequence[Tensor], step: int, settings: TrainingSettings) -> float:

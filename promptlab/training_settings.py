@@ -19,7 +19,7 @@ class TrainingSettings:
     Args:
         learning_rate: of the backbone; rises over ``warmup_ratio`` of the steps, then follows ``schedule``.
         head_learning_rate: of heads and soft tokens.
-        max_steps: updates; ``batch_size`` × ``gradient_accumulation_steps`` examples each.
+        max_steps: updates; ``batch_size`` × ``gradient_accumulation_steps`` prompts each, fewer at an epoch's end.
         weight_decay: decoupled, on matrices only.
         max_grad_norm: larger gradients are scaled down to it.
         optimizer: ``adamw``, or ``adafactor`` without parameter scaling (prompt tuning's, arXiv:2104.08691, section 3).
@@ -75,6 +75,11 @@ def learning_rate_for(base: float, hidden_size: int) -> float:
     1e-4 at 384, where minilm was measured.
     """
     return base * (768 / hidden_size) ** 2
+
+
+def updates_per_epoch(n_prompts: int, batch_size: int, gradient_accumulation_steps: int) -> int:
+    """Updates in which every prompt is seen once; the last one takes what is left."""
+    return math.ceil(n_prompts / max(1, batch_size * gradient_accumulation_steps))
 
 
 def default_steps(base: int, steps_per_epoch: int) -> int:

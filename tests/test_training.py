@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers.optimization import Adafactor
 
-from promptlab.checkpoint import DevScore
+from promptlab.checkpoint import Checkpoint, DevScore
 from promptlab.errors import DataError, SavedModelError, TuningError
 from promptlab.optimizers import make_optimizer
 from promptlab.training import train
@@ -142,7 +142,7 @@ def test_training_goes_on_in_training_mode_after_an_evaluation():
     ("optimizer", "more"),
     [
         (torch.optim.AdamW, {}),
-        (torch.optim.AdamW, {"gradient_accumulation_steps": 2}),  # 3 batches an epoch: an update reaches into the next
+        (torch.optim.AdamW, {"gradient_accumulation_steps": 2}),  # 3 batches an epoch: its second update has one
         (Adafactor, {"optimizer": "adafactor"}),
     ],
 )
@@ -191,6 +191,52 @@ def test_an_interrupted_run_remembers_its_best_weights_its_record_and_how_long_d
         (5, 0.5), (10, 0.9), (15, 0.1), (20, 0.1), (25, 0.1),
     ]  # fmt: skip
     assert [model.head.weight.item()] == best
+
+
+def weights_of(model):
+    return [weight.tolist() for weight in model.parameters()]
+
+
+@pytest.mark.parametrize("patience", [2, None])
+def test_a_run_that_ended_trains_no_further_when_repeated(tmp_path, patience):
+    def worse_and_worse():
+        accuracies = iter(range(90, 0, -10))
+        return lambda: DevScore(next(accuracies) / 100, 1.0, 100)
+
+    ended, again, third = Line(), Line(), Line()
+    history = fit(ended, worse_and_worse(), checkpoint=tmp_path / "run", patience=patience)
+
+    assert history[-1]["step"] == (15 if patience else 40)
+    for model in (again, third):
+        assert fit(model, worse_and_worse(), checkpoint=tmp_path / "run", patience=patience) == history
+        assert weights_of(model) == weights_of(ended)
+
+
+@pytest.mark.parametrize("n_saves", [1, 2, 3])  # with a patience of 2 the run ends after the third
+def test_a_run_that_is_killed_right_after_a_save_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch, n_saves):
+    accuracies = [0.9, 0.5, 0.4, 0.3, 0.2, 0.1]
+
+    def scores(done=0):
+        rest = iter(accuracies[done:])
+        return lambda: DevScore(next(rest), 1.0, 100)
+
+    whole, killed, rest, saves = Line(), Line(), Line(), []
+    history = fit(whole, scores(), patience=2)
+    save = Checkpoint.save
+
+    def saving(self, step):
+        save(self, step)
+        saves.append(step)
+        if len(saves) == n_saves:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", saving)
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, scores(), checkpoint=tmp_path / "run", patience=2)
+    monkeypatch.setattr(Checkpoint, "save", save)
+
+    assert fit(rest, scores(n_saves), checkpoint=tmp_path / "run", patience=2) == history
+    assert weights_of(rest) == weights_of(whole)
 
 
 @pytest.mark.parametrize("names", [[], ["config.json"]])
@@ -247,6 +293,56 @@ def test_accumulated_small_batches_are_one_large_batch(limit):
     fit(large, batch_size=9, max_steps=4, max_grad_norm=limit)
 
     assert small.head.weight.item() == pytest.approx(large.head.weight.item(), abs=1e-6)
+
+
+def test_small_batches_of_different_sizes_are_one_large_batch():
+    small, large = Line().eval(), Line().eval()
+    small.train = large.train = lambda mode=True: None  # no dropout
+
+    history = fit(small, batch_size=4, gradient_accumulation_steps=3, max_steps=4, eval_every=1)  # 4, 4 and 1 rows
+    fit(large, batch_size=9, max_steps=4)
+
+    assert small.head.weight.item() == pytest.approx(large.head.weight.item(), abs=1e-6)
+    assert history[0]["loss"] == pytest.approx(sum((2 * x + 1) ** 2 for x in range(-4, 5)) / 9)
+
+
+def test_batches_of_one_update_count_by_the_terms_that_their_losses_are_means_of():
+    class Terms(nn.Module):
+        """A row of the value n has n terms, each with the gradient n."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(1, 1, bias=False)
+            nn.init.zeros_(self.head.weight)
+
+        def forward(self, batch):
+            return self.head.weight.sum() * float(batch[0])
+
+    def plain_sgd(model, settings):
+        return torch.optim.SGD([{"params": list(model.parameters()), "lr": 1.0, "peak": 1.0}])
+
+    model, plan = Terms(), settings(batch_size=1, gradient_accumulation_steps=3, max_steps=1, warmup_ratio=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("promptlab.training.make_optimizer", plain_sgd)
+        patch.setattr("promptlab.training._clip", lambda *_: None)
+        train(model, [2, 15, 3], lambda rows: rows, [1] * 3, plan, terms=lambda batch: batch[0])
+
+    assert -model.head.weight.item() == pytest.approx((2 * 2 + 15 * 15 + 3 * 3) / (2 + 15 + 3))
+
+
+@pytest.mark.parametrize("accumulation", [1, 2, 3, 4])
+def test_an_epoch_shows_every_row_once_however_many_batches_make_an_update(accumulation):
+    seen, per_epoch = [], -(-5 // accumulation)  # 9 rows in batches of 2
+
+    def noting(rows):
+        seen.append(rows)
+        return collate(rows)
+
+    plan = settings(batch_size=2, gradient_accumulation_steps=accumulation, max_steps=3 * per_epoch)
+    train(Line(), range(9), noting, [1] * 9, plan)
+
+    for epoch in range(3):
+        assert sorted(row for rows in seen[5 * epoch : 5 * (epoch + 1)] for row in rows) == list(range(9))
 
 
 def test_gradients_above_the_limit_are_scaled_down():
