@@ -60,7 +60,6 @@ def train_model(
     evaluate: Callable[[], DevScore] | None,
     checkpoint: str | Path | None,
     separate: Sequence[nn.Module] = (),
-    terms: Callable[[Any], int] | None = None,
 ) -> list[dict[str, float]]:
     """Train what is trainable of a model, on the device of the settings; see ``training.train``.
 
@@ -81,7 +80,6 @@ def train_model(
         evaluate=evaluate,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         separate=separate,
-        terms=terms,
     )
 
 

@@ -35,6 +35,9 @@ class PairBatch:
     def to(self, device: Any) -> PairBatch:
         return PairBatch(self.batch.to(device), self.targets.to(device), self.lengths.to(device))
 
+    def __len__(self) -> int:
+        return len(self.lengths)
+
     @property
     def counts(self) -> Tensor:
         """Which target tokens aren't padding, (batch, longest)."""
@@ -104,6 +107,9 @@ class GeneratorModel(TrainableModel):
         logits = self.backbone.target_logits(pairs.batch, pairs.targets, pairs.lengths)
         losses = -_of(logits.log_softmax(dim=-1), pairs.targets)[pairs.counts]
         return losses.mean() if self.reduction == "token" else losses.sum() / len(pairs.lengths)
+
+    def loss_weights(self, batch: PairBatch) -> Tensor:
+        return batch.lengths.sum().float() if self.reduction == "token" else super().loss_weights(batch)
 
     def score(self, pairs: PairBatch) -> tuple[Tensor, Tensor]:
         """Loss of each target token, and whether the model would have chosen it, (tokens,) both."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from promptlab.backbones.mixing import RowGroups, mix
 from promptlab.errors import TuningError
@@ -84,8 +84,12 @@ class JointModel(TrainableModel):
         batch.labels = torch.tensor(labels) if min(labels) >= 0 else None
         return JointBatch(batch, [counts[number] for number in range(len(self.members))])
 
+    def loss_weights(self, batch: JointBatch) -> Tensor:
+        """Of each model that has rows in the batch."""
+        return torch.tensor([float(size) for size in batch.sizes if size])
+
     def forward(self, joint: JointBatch) -> Any:
-        """The sum of the models' losses if the batch has labels, else log-probabilities (rows, classes) of each."""
+        """The losses of the models if the batch has labels, else log-probabilities (rows, classes) of each."""
         self.groups.sizes = joint.sizes
         first: Any = self.members[0]
         answer = first.head.read(self.backbone, joint.batch)
@@ -97,7 +101,7 @@ class JointModel(TrainableModel):
                 labels = None if joint.batch.labels is None else joint.batch.labels[rows]
                 results.append(score(member.head, _part(answer, rows, member), labels))
             start += size
-        return results if joint.batch.labels is None else torch.stack(results).sum()
+        return results if joint.batch.labels is None else torch.stack(results)
 
 
 def _part(answer: Any, rows: slice, member: Any) -> Any:

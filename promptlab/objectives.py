@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,9 @@ class AroundModel(TrainableModel):
         super().__init__()
         self.model = model
         self.backbone = model.backbone
+
+    def loss_weights(self, batch: Any) -> Tensor:
+        return self.model.loss_weights(batch)
 
 
 class Distilled(AroundModel):
@@ -63,6 +66,15 @@ def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float) -
     return F.kl_div(soft_student, soft_teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
+@dataclass(slots=True)
+class BatchAndWords:
+    """Labelled prompts, and unlabelled ones with words hidden; ``targets`` are the words, see ``mask_words``."""
+
+    batch: Batch
+    unlabelled: Batch
+    targets: Tensor  # (unlabelled, length)
+
+
 class WithMaskedWords(AroundModel):
     """Also predicts masked words of unlabelled prompts, so that few labelled ones don't make the model forget language.
 
@@ -84,12 +96,21 @@ class WithMaskedWords(AroundModel):
             raise DataError("the loss on masked words needs unlabelled texts; give some, or set mlm_weight=0.")
         self.unlabelled, self.weight, self.ratio = unlabelled, weight, ratio
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The loss of a batch, and of unlabelled prompts that are drawn anew each time."""
-        drawn = torch.randint(len(self.unlabelled), (self.ratio * len(batch.input_ids),)).tolist()
+    def prepare(self, batch: Batch) -> BatchAndWords:
+        """The batch with unlabelled prompts, which are drawn anew each time, as are the words to predict."""
+        drawn = torch.randint(len(self.unlabelled), (self.ratio * len(batch),)).tolist()
         unlabelled = self.backbone.collate([self.unlabelled[row] for row in drawn]).to(batch.input_ids.device)
-        words = masked_words_loss(self.backbone, unlabelled)
-        return (1 - self.weight) * self.model(batch) + self.weight * words
+        hidden_ids, targets = mask_words(unlabelled.input_ids, self.backbone.tokenizer, self.backbone.vocabulary)
+        return BatchAndWords(batch, replace(unlabelled, input_ids=hidden_ids), targets)
+
+    def loss_weights(self, batch: BatchAndWords) -> Tensor:
+        n_words = (batch.targets != NOT_PREDICTED).sum().float()
+        return torch.stack([self.model.loss_weights(batch.batch).to(n_words.device), n_words])
+
+    def forward(self, both: BatchAndWords) -> Tensor:
+        """What both losses contribute, (2,)."""
+        words = masked_words_loss(self.backbone, both.unlabelled, both.targets)
+        return torch.stack([(1 - self.weight) * self.model(both.batch), self.weight * words])
 
 
 def check_masked_words(backbone: Any, weight: float) -> None:
@@ -107,11 +128,10 @@ def check_masked_words(backbone: Any, weight: float) -> None:
         )
 
 
-def masked_words_loss(backbone: Any, batch: Batch) -> Tensor:
-    """Mean loss, in nats, of 15 % of a batch's words: 80 % of them masked, 10 % replaced, 10 % as they are."""
-    hidden_ids, targets = mask_words(batch.input_ids, backbone.tokenizer, backbone.vocabulary)
+def masked_words_loss(backbone: Any, batch: Batch, targets: Tensor) -> Tensor:
+    """Mean loss, in nats, of the words of a batch that are to be predicted (see ``mask_words``); 0 if none is."""
     chosen = targets != NOT_PREDICTED
-    hidden = backbone.hidden_states(replace(batch, input_ids=hidden_ids))[chosen]  # (words, hidden)
+    hidden = backbone.hidden_states(batch)[chosen]  # (words, hidden)
     logits = backbone.project(backbone.transform(hidden))
     return F.cross_entropy(logits, targets[chosen], reduction="sum") / max(1, len(logits))
 
@@ -119,7 +139,8 @@ def masked_words_loss(backbone: Any, batch: Batch) -> Tensor:
 def mask_words(input_ids: Tensor, tokenizer: Any, vocabulary: int) -> tuple[Tensor, Tensor]:
     """Ids with words hidden, and the words to predict, ``NOT_PREDICTED`` elsewhere: both (batch, length).
 
-    Special tokens, padding and soft tokens stay as they are. Source: BERT, arXiv:1810.04805, section 3.1.
+    15 % of the words are to be predicted: 80 % of them are masked, 10 % replaced, 10 % stay as they are. Special
+    tokens, padding and soft tokens are never predicted. Source: BERT, arXiv:1810.04805, section 3.1.
     """
     device = input_ids.device
     special = torch.tensor(tokenizer.all_special_ids, device=device)

@@ -72,6 +72,10 @@ class TaggerModel(TrainableModel):
             return log_probs
         return F.nll_loss(log_probs.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
 
+    def loss_weights(self, batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        return (batch.labels != IGNORED).sum().float()
+
     def windows(
         self, sentences: Sequence[Sequence[str]], targets: Sequence[Sequence[int]] | None, max_length: int | None
     ) -> list[Window]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from promptlab.errors import TuningError
 from promptlab.interfaces import Backbone, Tuning
@@ -15,6 +16,18 @@ class TrainableModel(nn.Module):
     """A language model with something on it, of which a part is trained."""
 
     backbone: Any
+
+    def prepare(self, batch: Any) -> Any:
+        """What ``forward`` takes in training: the batch, with what its loss draws at random, drawn once."""
+        return batch
+
+    def loss_weights(self, batch: Any) -> Tensor:
+        """The total weight behind the mean that ``forward`` returns for a labelled batch, () or one a term (terms,).
+
+        It is the number of rows where these count alike, of words or tokens where the mean is over them, and the sum of
+        the rows' weights where they have such. Known without a forward pass.
+        """
+        return torch.tensor(float(len(batch)))
 
     def export(self) -> Self:
         """Drop what only training needs, such as the MLP that makes a prefix; the model answers as before."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +17,13 @@ from promptlab.checkpoint import Checkpoint, DevScore
 from promptlab.devices import make_accelerator
 from promptlab.errors import TuningError
 from promptlab.optimizers import make_optimizer
+from promptlab.trainable import TrainableModel
 from promptlab.training_settings import TrainingSettings, rate_factor
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from promptlab.updates import update
 
 
 def train(
-    model: nn.Module,
+    model: TrainableModel,
     rows: Sequence[Any],
     collate: Callable[[list[Any]], Any],
     lengths: Sequence[int],
@@ -34,9 +32,10 @@ def train(
     evaluate: Callable[[], DevScore] | None = None,
     checkpoint: Path | None = None,
     separate: Sequence[nn.Module] = (),
-    terms: Callable[[Any], int] | None = None,
 ) -> list[dict[str, float]]:
     """Train ``model``, whose forward pass returns the loss, and leave it with its best weights by dev score.
+
+    The loss of an update is the weighted mean over all that it sees, in one batch or several; see ``updates.update``.
 
     Args:
         rows: what ``collate`` makes batches of.
@@ -44,7 +43,6 @@ def train(
         evaluate: scores the model as it is; without it the last weights are kept.
         checkpoint: a folder to resume from, written at every evaluation.
         separate: parts that share no trained weight; each one's gradient is clipped by itself.
-        terms: of how many terms a batch's loss is the mean, by which batches of one update count; None for its rows.
 
     Returns:
         One record per evaluation: step, loss since the last one, and the dev score if there is one.
@@ -54,7 +52,7 @@ def train(
     loader: Any = DataLoader(
         rows,  # type: ignore[arg-type]
         batch_sampler=batches,
-        collate_fn=lambda some: (batch := collate(some), len(some) if terms is None else terms(batch)),
+        collate_fn=collate,
         generator=torch.Generator(),  # the global one must not depend on how often an epoch was begun
     )
     loader = accelerator.prepare(loader)
@@ -71,10 +69,10 @@ def train(
             break
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate_factor(step, settings)
-        losses.append(_backward(accelerator, network, some))
-        _clip(accelerator, network, separate, settings.max_grad_norm)
-        fast_optimizer.step()
-        fast_optimizer.zero_grad()
+        seen = [model.prepare(batch) for batch in some]
+        losses.append(
+            update(accelerator, model, network, fast_optimizer, seen, limit=settings.max_grad_norm, separate=separate)
+        )
         step += 1
         bar.update()
         if step % settings.eval_every == 0 or step == settings.max_steps:
@@ -92,17 +90,6 @@ def train(
     return state.history
 
 
-def _backward(accelerator: Accelerator, network: Any, batches: Sequence[tuple[Any, int]]) -> Tensor:
-    """The loss of an update, whose gradient is added up batch by batch: the mean over the terms of all of them."""
-    total, losses = sum(n_terms for _, n_terms in batches), []
-    for number, (batch, n_terms) in enumerate(batches, start=1):
-        with nullcontext() if number == len(batches) else accelerator.no_sync(network):
-            loss = network(batch) * (n_terms / max(1, total))
-            accelerator.backward(loss)
-        losses.append(loss.detach())
-    return torch.stack(losses).sum()
-
-
 def _mean_loss(losses: Sequence[Tensor], step: int, settings: TrainingSettings) -> float:
     """Mean since the last evaluation; a run in which every loss is NaN has lost its weights and can't recover."""
     loss = torch.stack(list(losses))
@@ -112,12 +99,3 @@ def _mean_loss(losses: Sequence[Tensor], step: int, settings: TrainingSettings) 
             "try precision='no'."
         )
     return loss.mean().item()
-
-
-def _clip(accelerator: Accelerator, network: Any, separate: Sequence[nn.Module], limit: float) -> None:
-    if not separate:
-        accelerator.clip_grad_norm_(network.parameters(), limit)
-        return
-    accelerator.unscale_gradients()  # once, where accelerate's own clipping would do it for each part
-    for part in separate:
-        nn.utils.clip_grad_norm_(part.parameters(), limit)

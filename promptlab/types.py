@@ -141,6 +141,9 @@ class Batch:
             labels=None if self.labels is None else self.labels.to(device),
         )
 
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
 
 class LMHead(Protocol):
     """Turns hidden states into logits of the whole vocabulary, or of ``token_ids`` only."""

@@ -112,7 +112,7 @@ def test_each_model_gets_the_gradient_it_would_get_alone(tiny_backbone, mixture)
         members = [member(origin, tuning, seed=seed) for seed, tuning in enumerate(MIXTURES[mixture])]
         joint = JointModel(origin, members).eval()
         rows = [row._replace(target=i // len(members) % 2) for i, row in enumerate(rows_of(members))]
-        joint(joint.collate(rows)).backward()
+        joint(joint.collate(rows)).sum().backward()
         found = [{n: w.grad for n, w in model.trained_parameters()} for model in members]
 
         for number, model in enumerate(members):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -108,12 +109,15 @@ def test_the_loss_is_shared_between_classification_and_masked_words(tiny_backbon
 
     def grown(weight):
         torch.manual_seed(0)
-        return gradient(model, WithMaskedWords(model, unlabelled, weight=weight)(batch_of(model, labels)))
+        around = WithMaskedWords(model, unlabelled, weight=weight)
+        return gradient(model, around(around.prepare(batch_of(model, labels))).sum())
 
     alone, none = gradient(model, model(batch_of(model, labels))), grown(1e-9)
     torch.manual_seed(0)
     rows = torch.randint(len(unlabelled), (3 * len(labels),)).tolist()
-    words = gradient(model, masked_words_loss(model.backbone, model.backbone.collate([unlabelled[i] for i in rows])))
+    batch = model.backbone.collate([unlabelled[i] for i in rows])
+    hidden_ids, targets = mask_words(batch.input_ids, model.backbone.tokenizer, model.backbone.vocabulary)
+    words = gradient(model, masked_words_loss(model.backbone, replace(batch, input_ids=hidden_ids), targets))
     both = grown(0.25)
 
     name = "backbone.model.bert.encoder.layer.0.attention.self.value.weight"
@@ -129,19 +133,26 @@ def test_the_loss_is_shared_between_classification_and_masked_words(tiny_backbon
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_unlabelled_prompts_are_drawn_anew_and_as_many_as_the_ratio_says(tiny_backbone, monkeypatch):
+def test_unlabelled_prompts_are_drawn_anew_and_as_many_as_the_ratio_says(tiny_backbone):
     model = model_of(tiny_backbone()).eval()
     around = WithMaskedWords(model, model.encode(EXAMPLES), weight=0.5, ratio=2)
-    seen = []
-    monkeypatch.setattr(
-        "promptlab.objectives.masked_words_loss", lambda _, batch: seen.append(batch.input_ids) or torch.tensor(1.0)
-    )
 
-    for _ in range(2):
-        around(batch_of(model, torch.tensor([0, 1, 0, 1])))
+    seen = [around.prepare(batch_of(model, torch.tensor([0, 1, 0, 1]))) for _ in range(2)]
 
-    assert [len(ids) for ids in seen] == [8, 8]
-    assert seen[0].tolist() != seen[1].tolist()
+    ids = [batch.unlabelled.input_ids for batch in seen]
+    assert [len(rows) for rows in ids] == [8, 8]
+    assert ids[0].tolist() != ids[1].tolist()
+
+
+def test_each_of_both_losses_weighs_as_much_as_it_is_a_mean_over(tiny_backbone):
+    model = model_of(tiny_backbone()).eval()
+    around = WithMaskedWords(model, model.encode(EXAMPLES), weight=0.5)
+
+    batch = around.prepare(batch_of(model, torch.tensor([0, 1, 0, 1])))
+
+    n_words = sum(target != NOT_PREDICTED for row in batch.targets.tolist() for target in row)
+    assert n_words > 0
+    assert around.loss_weights(batch).tolist() == [4, n_words]
 
 
 def test_words_are_hidden_in_berts_proportions_and_the_slots_mask_is_never_predicted(tiny_backbone):

@@ -10,11 +10,12 @@ from transformers.optimization import Adafactor
 from promptlab.checkpoint import Checkpoint, DevScore
 from promptlab.errors import DataError, SavedModelError, TuningError
 from promptlab.optimizers import make_optimizer
+from promptlab.trainable import TrainableModel
 from promptlab.training import train
 from promptlab.training_settings import TrainingSettings
 
 
-class Line(nn.Module):
+class Line(TrainableModel):
     """Squared error of y = w x + b, with dropout so that random state matters."""
 
     def __init__(self) -> None:
@@ -28,8 +29,11 @@ class Line(nn.Module):
         x, y = batch
         return (self.head(self.dropout(x)) - y).square().mean()
 
+    def loss_weights(self, batch):
+        return torch.tensor(float(len(batch[0])))
 
-class Slope(nn.Module):
+
+class Slope(TrainableModel):
     """A loss with the same gradient everywhere, so that AdamW moves each weight by its rate at that step."""
 
     def __init__(self, gradient: float = -1.0) -> None:
@@ -306,28 +310,41 @@ def test_small_batches_of_different_sizes_are_one_large_batch():
     assert history[0]["loss"] == pytest.approx(sum((2 * x + 1) ** 2 for x in range(-4, 5)) / 9)
 
 
-def test_batches_of_one_update_count_by_the_terms_that_their_losses_are_means_of():
-    class Terms(nn.Module):
-        """A row of the value n has n terms, each with the gradient n."""
+class Pulled(TrainableModel):
+    """Two sums of weighted means: pulls ``a`` towards the rows' values, and ``b`` towards twice some of them."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(1, 1, bias=False)
-            nn.init.zeros_(self.head.weight)
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(-1.0))
 
-        def forward(self, batch):
-            return self.head.weight.sum() * float(batch[0])
+    def forward(self, rows):
+        first, second = rows.square(), (rows > 2).float()
+        losses = torch.stack([(self.a - rows).square(), (self.b - 2 * rows).square()])
+        weights = torch.stack([first, second])
+        return (losses * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
 
-    def plain_sgd(model, settings):
-        return torch.optim.SGD([{"params": list(model.parameters()), "lr": 1.0, "peak": 1.0}])
+    def loss_weights(self, rows):
+        return torch.stack([rows.square().sum(), (rows > 2).float().sum()])
 
-    model, plan = Terms(), settings(batch_size=1, gradient_accumulation_steps=3, max_steps=1, warmup_ratio=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("promptlab.training.make_optimizer", plain_sgd)
-        patch.setattr("promptlab.training._clip", lambda *_: None)
-        train(model, [2, 15, 3], lambda rows: rows, [1] * 3, plan, terms=lambda batch: batch[0])
 
-    assert -model.head.weight.item() == pytest.approx((2 * 2 + 15 * 15 + 3 * 3) / (2 + 15 + 3))
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5])  # 5, 3, 2, 2 and 1 batches an update, the last ones smaller
+def test_an_update_is_the_weighted_mean_over_all_of_its_batches(monkeypatch, batch_size):
+    model, values = Pulled(), [0.0, 1.0, 2.0, 3.0, 5.0]  # the first batch of an update may weigh nothing
+    seen = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self, *a: seen.append((model.a.grad, model.b.grad)) or step(self, *a)
+    )
+    n = -(-5 // batch_size)
+    once = settings(max_steps=1, batch_size=batch_size, gradient_accumulation_steps=n, max_grad_norm=1e9)
+
+    (record,) = train(model, range(5), lambda rows: torch.tensor([values[row] for row in rows]), [1] * 5, once)
+
+    # sums over 0, 1, 2, 3, 5: of squares 39, of cubes 161, of fourth powers 723; 3 and 5 pull b
+    a, b = 2 * (1 - 161 / 39), ((-1 - 6) * 2 + (-1 - 10) * 2) / 2
+    assert [grad.item() for grad in seen[-1]] == pytest.approx([a, b], rel=1e-5)
+    loss = sum(v * v * (1 - v) ** 2 for v in values) / 39 + ((-1 - 6) ** 2 + (-1 - 10) ** 2) / 2
+    assert record["loss"] == pytest.approx(loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 3, 4])
