@@ -101,6 +101,7 @@ class WithMaskedWords(AroundModel):
         drawn = torch.randint(len(self.unlabelled), (self.ratio * len(batch),)).tolist()
         unlabelled = self.backbone.collate([self.unlabelled[row] for row in drawn]).to(batch.input_ids.device)
         hidden_ids, targets = mask_words(unlabelled.input_ids, self.backbone.tokenizer, self.backbone.vocabulary)
+        targets.masked_fill_(unlabelled.attention_mask == 0, NOT_PREDICTED)  # a model may pad with an ordinary id
         return BatchAndWords(batch, replace(unlabelled, input_ids=hidden_ids), targets)
 
     def loss_weights(self, batch: BatchAndWords) -> Tensor:

@@ -20,6 +20,7 @@ from promptlab.backbones.attention_prefix import OwnAttention, attach_prefixes, 
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.families import FAMILIES, Family
 from promptlab.backbones.soft_embedding import SoftEmbedding
+from promptlab.backbones.tokenization import end_of_text, padding_id
 from promptlab.errors import TemplateError, TuningError
 from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
@@ -34,6 +35,9 @@ class TransformerBackbone(nn.Module, Backbone):
         name: where it came from: a catalogue name, hub id or folder.
         revision: which version of it; the hub's commit or a hash of the weights.
         has_lm_head: whether the weights had a head, or it is random.
+
+    Raises:
+        BackboneError: if the tokenizer has no fast version, or tokens that the model's embedding table hasn't.
     """
 
     auto_class: str  # of transformers, which loads such models
@@ -60,6 +64,8 @@ class TransformerBackbone(nn.Module, Backbone):
         self.own_names = frozenset(name for name, _ in model.named_parameters())
         self.vocabulary = model.get_input_embeddings().num_embeddings
         self.encoder = self.make_encoder()
+        self.encoder.check_table(tokenizer, self.vocabulary, name)
+        self.pad_id = padding_id(tokenizer, self.vocabulary)
         self.hidden_size = int(model.config.hidden_size)
         self.max_length = _positions(model, tokenizer)
 
@@ -106,7 +112,7 @@ class TransformerBackbone(nn.Module, Backbone):
                 "give every branch of the template the same number."
             )
         length = max(len(row.input_ids) for row in encoded)
-        input_ids = np.full((len(encoded), length), self.tokenizer.pad_token_id or 0, dtype=np.int64)
+        input_ids = np.full((len(encoded), length), self.pad_id, dtype=np.int64)
         attention_mask, segment_ids = np.zeros_like(input_ids), np.zeros_like(input_ids)
         for i, row in enumerate(encoded):
             n = len(row.input_ids)
@@ -146,7 +152,8 @@ class TransformerBackbone(nn.Module, Backbone):
 
     @property
     def end_id(self) -> int | None:
-        return end_of_text(self.tokenizer)
+        end = end_of_text(self.tokenizer)
+        return None if end is None or end >= self.vocabulary else end
 
     def embedding_weight(self) -> Tensor:
         return self.model.get_input_embeddings().weight
@@ -167,7 +174,8 @@ class TransformerBackbone(nn.Module, Backbone):
                 weight.requires_grad_(False)
 
     def common_word_ids(self, limit: int) -> list[int]:
-        pieces = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+        known = min(len(self.tokenizer), self.vocabulary)
+        pieces = self.tokenizer.convert_ids_to_tokens(list(range(known)))
         mark = next((m for m in ("\u0120", "\u2581") if any(piece.startswith(m) for piece in pieces)), "")
         marked = ((i, piece) for i, piece in enumerate(pieces) if piece.startswith(mark) and len(piece) > len(mark))
         read = self.tokenizer.convert_tokens_to_string
@@ -248,16 +256,6 @@ class TransformerBackbone(nn.Module, Backbone):
         return self.model.base_model
 
 
-def followed_by(ids: Tensor, lengths: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of ids, of which ``lengths`` count, each followed by its row of ``more``.
-
-    Returns:
-        The ids (batch, length + k), and the positions of the new ones (batch, k).
-    """
-    places = lengths[:, None] + torch.arange(more.shape[1], device=ids.device)
-    return F.pad(ids, (0, more.shape[1])).scatter(1, places, more), places
-
-
 def written_in(batch: Batch, places: Tensor, tokens: Tensor) -> Batch:
     """Every prompt with every row of tokens (rows, k) at its places (batch, k), prompt by prompt."""
     times, count = len(tokens), len(places)
@@ -268,28 +266,6 @@ def written_in(batch: Batch, places: Tensor, tokens: Tensor) -> Batch:
         batch.segment_ids.repeat_interleave(times, dim=0),
         batch.mask_index.repeat_interleave(times, dim=0),
     )
-
-
-def generate(model: Any, tokenizer: Any, inputs: dict[str, Any], options: dict[str, Any]) -> list[list[int]]:
-    """transformers' ``generate``, its errors as ours."""
-    end = end_of_text(tokenizer)
-    pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    forced = {"forced_bos_token_id": None, "forced_eos_token_id": None}  # BART's, for texts that begin with nothing
-    settings = {"pad_token_id": pad, "eos_token_id": end, **forced, **options}
-    try:
-        return model.generate(**inputs, **settings).tolist()
-    except (ValueError, TypeError) as error:
-        said = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise TuningError(f"generate doesn't take {said}: {_one_line(error)}") from None
-
-
-def end_of_text(tokenizer: Any) -> int | None:
-    """Id of the token that ends a text."""
-    return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _recomputed(layer: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,11 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from promptlab.backbones.base import TransformerBackbone, by_length, followed_by, generate, written_in
-from promptlab.backbones.encoding import PromptEncoder, Run, Special
+from promptlab.backbones.base import TransformerBackbone, by_length, written_in
+from promptlab.backbones.encoding import PromptEncoder
+from promptlab.backbones.runs import Run, Special
+from promptlab.backbones.tokenization import Frame
+from promptlab.backbones.writing import followed_by, generate
 from promptlab.errors import TemplateError, TuningError
 from promptlab.generative import GenerativeBackbone
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
@@ -27,8 +31,15 @@ SMALLEST_GROUP = 4  # prompts, likewise
 class CausalEncoder(PromptEncoder):
     """The mask takes no token: the answer is read from the last position before it.
 
-    White space before the mask belongs to the answer's first token, so it is taken off the prompt.
+    White space before the mask belongs to the answer's first token, so it is taken off the prompt. The answer follows,
+    whatever the tokenizer ends texts with; a prompt without an answer is a whole text.
     """
+
+    def frame_of(self, prompt: Prompt) -> Frame:
+        return replace(self.frame, between=(), after=()) if prompt.n_masks else self.frame
+
+    def special_ids(self) -> set[int]:
+        return super().special_ids() - {self.mask_id}
 
     def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
         return ()
@@ -145,7 +156,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
         source = (torch.arange(length, device=batch.input_ids.device) - n_pads) % length  # pads go to the left
         ids, mask = batch.input_ids.gather(1, source), batch.attention_mask.gather(1, source)
         embedded = self.model.get_input_embeddings()(ids)  # generate knows no soft tokens, but their vectors
-        return generate(self.model, self.tokenizer, {"inputs_embeds": embedded, "attention_mask": mask}, options)
+        return generate(self, {"inputs_embeds": embedded, "attention_mask": mask}, options)
 
     def _go_on(self, batch: Batch, cache: Any, first: Tensor, strings: Sequence[Sequence[int]]) -> Tensor:
         """Log-probabilities (batch, strings) of strings of one length after prompts that were read already."""

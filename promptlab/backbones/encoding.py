@@ -9,45 +9,24 @@ text is a row of characters like any other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from promptlab.backbones.tokenization import Frame, plain_tokenizers
+from promptlab.backbones.runs import Run, Special, joined, stripped
+from promptlab.backbones.shortening import field_tokens, shares
+from promptlab.backbones.tokenization import Frame, plain_tokenizers, text_tokens
 from promptlab.errors import BackboneError, TemplateError
 from promptlab.types import Encoded, Prompt, Segment
-
-SPACES = (
-    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
-)
-
-
-class Run(NamedTuple):
-    """Text and field segments that touch, as one string."""
-
-    text: str
-    segments: tuple[Segment, ...]
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether it is the template's own text, which every example repeats."""
-        return all(segment.kind == "text" for segment in self.segments)
-
-
-class Special(NamedTuple):
-    """Ids that stand for themselves: separators, masks, soft tokens."""
-
-    kind: str
-    ids: tuple[int, ...]
 
 
 class PromptEncoder:
     """Encodes batches of prompts for one tokenizer.
 
-    A family that answers elsewhere than at its mask tokens overrides ``answer_tokens`` and what follows it.
+    What stands where is decided in the methods ``frame_of`` to ``strips``, which a family that doesn't answer at mask
+    tokens overrides.
 
     Args:
         tokenizer: a fast tokenizer.
@@ -67,6 +46,33 @@ class PromptEncoder:
         self.start_id: int | None = tokenizer.bos_token_id
         self.first, self.later = plain_tokenizers(tokenizer)
         self.constants: dict[tuple[bool, str], list[int]] = {}  # ids of templates' own texts, at the start or later
+
+    def frame_of(self, prompt: Prompt) -> Frame:
+        """What stands before, inside and after a prompt besides its own text."""
+        return self.frame
+
+    def special_ids(self) -> set[int]:
+        """Ids that a prompt may have besides those of its texts and its soft tokens."""
+        frame, mask = self.frame, () if self.mask_id is None else (self.mask_id,)
+        return {*frame.before, *frame.between, *frame.after, *mask}
+
+    def check_table(self, tokenizer: PreTrainedTokenizerBase, n_rows: int, name: str) -> None:
+        """Refuse a tokenizer that can put ids into prompts of which the model's embedding table has no row.
+
+        Raises:
+            BackboneError: if it can.
+        """
+        special = ((token, str(tokenizer.convert_ids_to_tokens(token))) for token in self.special_ids())
+        beyond = sorted({pair for pair in (*special, *text_tokens(tokenizer, self.first)) if pair[0] >= n_rows})
+        if beyond:
+            token, piece = beyond[0]
+            raise BackboneError(
+                f"the tokenizer of {name or 'this model'!r} gives {piece!r} the id {token}, but the model's embedding "
+                f"table has {n_rows} rows ({len(beyond)} such token(s)); call model.resize_token_embeddings"
+                f"({beyond[-1][0] + 1}) and save the model again, or take the tokenizer that it was trained with."
+            )
+        if self.start_id is not None and self.start_id >= n_rows:
+            self.start_id = None
 
     def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
         """Ids that a slot of so many masks takes, for answers of up to ``answer_length`` tokens."""
@@ -98,18 +104,18 @@ class PromptEncoder:
         answer_length: int = 1,
     ) -> list[Encoded]:
         """See ``Backbone.encode``. Demonstrations that don't fit are left out whole, before any field is shortened."""
-        room = max_length - len(self.frame.before) - len(self.frame.after) - self.reserved(answer_length)
+        limit = max_length - self.reserved(answer_length)
         rows = [self._parts(prompt, soft_ids, answer_length) for prompt in prompts]
         pieces = self._tokenized(rows)
-        encoded = [self._assembled(*row, room=room) for row in zip(prompts, rows, pieces)]
+        encoded = [self._assembled(*row, limit=limit) for row in zip(prompts, rows, pieces)]
         for i, row in enumerate(encoded):
             if row.n_cut and prompts[i].n_demonstrations:  # nothing was shortened yet
-                fewer = self._with_fewer(prompts[i], soft_ids, room, answer_length)
+                fewer = self._with_fewer(prompts[i], soft_ids, limit, answer_length)
                 encoded[i] = fewer._replace(n_cut=len(row.input_ids) - len(fewer.input_ids))
         return encoded
 
     def _with_fewer(
-        self, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]], room: int, answer_length: int
+        self, prompt: Prompt, soft_ids: Mapping[str, Sequence[int]], limit: int, answer_length: int
     ) -> Encoded:
         """The prompt with as many demonstrations as fit, found by halving."""
         fits, too_many, best = 0, prompt.n_demonstrations, None
@@ -117,7 +123,7 @@ class PromptEncoder:
             number = 0 if best is None else (fits + too_many) // 2
             some = prompt.with_demonstrations(number)
             parts = self._parts(some, soft_ids, answer_length)
-            row = self._assembled(some, parts, self._tokenized([parts])[0], room=room)
+            row = self._assembled(some, parts, self._tokenized([parts])[0], limit=limit)
             if number == 0 or not row.n_cut:
                 fits, best = number, row
             else:
@@ -180,11 +186,11 @@ class PromptEncoder:
                 run.append(segment)
                 continue
             if run:
-                parts.append(_run(run))
+                parts.append(joined(run))
                 run = []
             parts.append(self._special(segment, prompt, soft_ids, answer_length))
         if run:
-            parts.append(_run(run))
+            parts.append(joined(run))
         self.check(prompt, parts)
         self._strip_around_masks(parts)
         return parts
@@ -195,9 +201,10 @@ class PromptEncoder:
         if segment.kind == "soft":
             return Special("soft", tuple(soft_ids[segment.key]))
         if segment.kind == "sep":
-            if not self.frame.between:
+            between = self.frame_of(prompt).between
+            if not between:
                 raise TemplateError(f"template {str(prompt)!r} has {{{{ sep }}}}, but this model has no separator.")
-            return Special("sep", self.frame.between)
+            return Special("sep", between)
         if segment.kind == "trigger":
             raise TemplateError(f"template {str(prompt)!r} has trigger slots that no search has filled yet.")
         return Special("mask", self.answer_tokens(prompt, segment.n, answer_length))
@@ -210,21 +217,23 @@ class PromptEncoder:
             before, after = (parts[i - 1] if i else None), (parts[i + 1] if i + 1 < len(parts) else None)
             if isinstance(part, Run):
                 if self.strips(right=True) and isinstance(after, Special) and after.kind == "mask":
-                    part = _stripped(part, right=True)
+                    part = stripped(part, right=True)
                 if self.strips(right=False) and isinstance(before, Special) and before.kind == "mask":
-                    part = _stripped(part, right=False)
+                    part = stripped(part, right=False)
                 parts[i] = part
 
     def _assembled(
-        self, prompt: Prompt, parts: list[Run | Special], ids: dict[int, list[int]], *, room: int
+        self, prompt: Prompt, parts: list[Run | Special], ids: dict[int, list[int]], *, limit: int
     ) -> Encoded:
+        frame = self.frame_of(prompt)
+        room = limit - len(frame.before) - len(frame.after)
         pieces: list[Sequence[int]] = [
             part.ids if isinstance(part, Special) else ids[i] for i, part in enumerate(parts)
         ]
         excess = sum(map(len, pieces)) - room
         if excess > 0 and not prompt.n_demonstrations:
             pieces = self._shortened(prompt, parts, room)
-        flat: list[int] = list(self.frame.before)
+        flat: list[int] = list(frame.before)
         masks: list[int] = []
         switch = None
         for part, piece in zip(parts, pieces):
@@ -233,21 +242,21 @@ class PromptEncoder:
             flat += piece
             if isinstance(part, Special) and part.kind == "sep" and switch is None:
                 switch = len(flat)
-        flat += self.frame.after
+        flat += frame.after
         if masks and masks[0] < 0:  # read from before the first token
             if self.start_id is None:
                 raise TemplateError(f"prompt {str(prompt)!r} has nothing before its mask, where the model starts from.")
             flat, masks = [self.start_id, *flat], [place + 1 for place in masks]
         segment_ids = np.zeros(len(flat), dtype=np.int64)
         if switch is not None:
-            segment_ids[switch:] = self.frame.second_type
+            segment_ids[switch:] = frame.second_type
         return Encoded(np.array(flat, np.int64), segment_ids, np.array(masks, np.int64), max(excess, 0))
 
     def _shortened(self, prompt: Prompt, parts: list[Run | Special], room: int) -> list[Sequence[int]]:
         """The pieces of a prompt that is too long, tokens cut from the ends of its longest fields."""
         runs = {i: part for i, part in enumerate(parts) if isinstance(part, Run)}
         encodings = {i: self._tokens(i, run) for i, run in runs.items()}
-        fields = [(i, places) for i, run in runs.items() for places in _field_tokens(run, encodings[i])]
+        fields = [(i, places) for i, run in runs.items() for places in field_tokens(run, encodings[i])]
         lengths = [len(places) for _, places in fields]
         total = sum(len(part.ids) if isinstance(part, Special) else len(encodings[i]) for i, part in enumerate(parts))
         fixed = total - sum(lengths)
@@ -256,8 +265,8 @@ class PromptEncoder:
                 f"template {str(prompt)!r} takes {fixed} tokens besides what may be shortened, of {max(room, 0)} that "
                 "fit; raise max_length, shorten the template or drop a | keep."
             )
-        shares = _shares(lengths, room - fixed)
-        dropped = {(i, place) for (i, places), share in zip(fields, shares) for place in places[share:].tolist()}
+        kept = shares(lengths, room - fixed)
+        dropped = {(i, place) for (i, places), share in zip(fields, kept) for place in places[share:].tolist()}
         return [
             part.ids
             if isinstance(part, Special)
@@ -268,60 +277,3 @@ class PromptEncoder:
     def _tokens(self, place: int, run: Run) -> Any:
         tokenizer = self.first if place == 0 else self.later
         return tokenizer.encode(run.text, add_special_tokens=False)
-
-
-def _run(segments: list[Segment]) -> Run:
-    text = "".join(segment.text for segment in segments)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        near = text[max(error.start - 20, 0) : error.end]
-        raise TemplateError(f"text {near!r} ends in half of a character (a lone surrogate); mend the data.") from None
-    return Run(text, tuple(segments))
-
-
-def _stripped(run: Run, *, right: bool) -> Run:
-    """The run without the white space at its end (or start); segments that become empty stay as empty ones."""
-    segments = list(run.segments)
-    for i in reversed(range(len(segments))) if right else range(len(segments)):
-        text = segments[i].text.rstrip(SPACES) if right else segments[i].text.lstrip(SPACES)
-        segments[i] = segments[i]._replace(text=text)
-        if text:
-            break
-    return _run(segments)
-
-
-def _field_tokens(run: Run, encoding: Any) -> list[np.ndarray]:
-    """Positions of the tokens that lie wholly inside each shortenable field of a run.
-
-    Many tokenizers join the space before a word to it, so that the first token of a field begins one character early.
-    """
-    offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-    spans, start = [], 0
-    for segment in run.segments:
-        if segment.shortenable:
-            early = start - run.text[max(start - 1, 0) : start].isspace()
-            spans.append((early, start, start + len(segment.text)))
-        start += len(segment.text)
-    starts, stops = offsets[:, 0], offsets[:, 1]
-    return [np.flatnonzero((starts >= early) & (stops > start) & (stops <= stop)) for early, start, stop in spans]
-
-
-def _shares(lengths: Sequence[int], room: int) -> list[int]:
-    """Tokens that each field keeps when the longest is always cut first; of equal ones the last is cut first.
-
-    The same as removing one token at a time, without the loop over tokens.
-    """
-    kept, left, order = [0] * len(lengths), room, sorted(range(len(lengths)), key=lambda i: lengths[i])
-    for rank, i in enumerate(order):
-        share = left // (len(order) - rank)
-        if lengths[i] <= share:
-            kept[i] = lengths[i]
-            left -= lengths[i]
-        else:  # all that remain are cut to the same length; the first ones get what is left over
-            rest = sorted(order[rank:])
-            extra = left - share * len(rest)
-            for place, j in enumerate(rest):
-                kept[j] = share + (place < extra)
-            break
-    return kept

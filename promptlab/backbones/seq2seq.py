@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from promptlab.backbones.base import TransformerBackbone, followed_by, generate
+from promptlab.backbones.base import TransformerBackbone
 from promptlab.backbones.encoding import PromptEncoder
+from promptlab.backbones.writing import followed_by, generate
 from promptlab.errors import BackboneError, TemplateError
 from promptlab.generative import GenerativeBackbone
 from promptlab.types import AnswerSlot, Batch, MaskStates, Prompt
@@ -82,7 +83,7 @@ class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
                 "attention_mask": batch.attention_mask[rows],
                 "decoder_input_ids": ids[rows, :length],
             }
-            for row, text in zip(rows.tolist(), generate(self.model, self.tokenizer, inputs, options), strict=True):
+            for row, text in zip(rows.tolist(), generate(self, inputs, options), strict=True):
                 written[row] = text[length:]
         return written
 

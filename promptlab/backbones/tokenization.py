@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
+
+HIDDEN = "\ufdd0"  # what the random names of special tokens begin with; no character
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tok
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     settings |= {"truncation": None, "padding": None, "post_processor": None}
     unknown = settings["model"].get("unk_token")
-    names = {t["content"]: f"\ufdd0{secrets.token_hex(16)}\ufdd0" for t in settings["added_tokens"] if t["special"]}
+    names = {t["content"]: f"{HIDDEN}{secrets.token_hex(16)}{HIDDEN}" for t in settings["added_tokens"] if t["special"]}
     names.pop(unknown, None)
     settings["added_tokens"] = [
         {**token, "content": names.get(token["content"], token["content"])}
@@ -62,6 +65,33 @@ def plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tok
     later = Tokenizer.from_str(json.dumps(_without_first_mark(settings)))
     same = first.to_str() == later.to_str()
     return first, first if same else later
+
+
+def text_tokens(tokenizer: PreTrainedTokenizerBase, plain: Tokenizer) -> Iterator[tuple[int, str]]:
+    """Ids and names of the tokens that a text may have.
+
+    Args:
+        plain: a copy of the tokenizer, as ``plain_tokenizers`` makes them.
+    """
+    for piece, token in plain.get_vocab(with_added_tokens=True).items():
+        if not piece.startswith(HIDDEN):
+            yield token, piece
+    if isinstance(plain.model, models.Unigram) and tokenizer.unk_token_id is not None:  # it is told by its number there
+        yield tokenizer.unk_token_id, str(tokenizer.unk_token)
+
+
+def end_of_text(tokenizer: Any) -> int | None:
+    """Id of the token that ends a text."""
+    return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+
+
+def padding_id(tokenizer: PreTrainedTokenizerBase, n_rows: int) -> int:
+    """An id to fill rows up with: the tokenizer's own, or another that the embedding table of ``n_rows`` has.
+
+    Nothing is read where it stands, so that any row would do; a special token is taken if there is one.
+    """
+    likely = (tokenizer.pad_token_id, end_of_text(tokenizer), *tokenizer.all_special_ids)
+    return next((token for token in likely if token is not None and token < n_rows), 0)
 
 
 def _without_first_mark(settings: Any) -> Any:

@@ -193,7 +193,7 @@ def allowed_tokens(backbone: Backbone, words: Sequence[str]) -> Tensor:
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     taken = {word.strip().lower() for word in words}
     allowed = torch.zeros(len(backbone.embedding_weight()), dtype=torch.bool)
-    for token, piece in enumerate(pieces):
+    for token, piece in enumerate(pieces[: len(allowed)]):
         text = tokenizer.convert_tokens_to_string([piece]).strip()
         word = text.removeprefix("##")  # WordPiece's mark of a piece inside a word
         is_text = bool(word) and "\ufffd" not in word

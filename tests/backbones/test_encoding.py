@@ -8,7 +8,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from promptlab.backbones.encoding import PromptEncoder, _shares
+from promptlab.backbones.encoding import PromptEncoder
+from promptlab.backbones.shortening import shares
 from promptlab.errors import TemplateError
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
@@ -161,7 +162,7 @@ def one_at_a_time(lengths, room):
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=5), st.integers(0, 60))
 def test_the_longest_field_is_cut_first(lengths, room):
-    assert _shares(lengths, room) == one_at_a_time(lengths, room)
+    assert shares(lengths, room) == one_at_a_time(lengths, room)
 
 
 CUT_SOURCE = "{{ text_a }} It was {{ mask }}, {{ text_b }}{{ sep }} {{ text_c | keep }}"
