@@ -75,15 +75,16 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on standard output; the first column is text, the others are numbers."""
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, n_text: int = 1) -> None:
+    """A table on standard output; the first ``n_text`` columns are text, the others are numbers."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
+        is_text = number < n_text
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))  # as it is: no markup, no emoji
     Console().print(table)

@@ -23,6 +23,8 @@ from promptlab.registry import TEMPLATE_SEARCHES
 if TYPE_CHECKING:
     from promptlab.search.templates import Leaderboard
 
+LONGEST = 70  # signs of a template in the table
+
 
 @click.command("search-template")
 @click.argument("train", type=FILE)
@@ -112,16 +114,35 @@ def command(
     if as_json:
         print_json([{"template": p.template, "label_words": p.verbalizer, **p.origin} for p in board.pvps()])
         return
+    print_table(_title(board), *_table(board, with_words=bool(label_words)), n_text=3 if label_words else 2)
+
+
+def _title(board: Leaderboard) -> str:
+    names = board.names()
+    said = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    return f"{said} of {len(board.ranked)} templates, by accuracy on the {board.about['dev']} dev rows that chose them"
+
+
+def _table(board: Leaderboard, *, with_words: bool) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Columns and rows; without label words if all have the same."""
+    estimates = [board.estimate(place) for place in range(len(board.best))]
     table = {
-        "template": [one.found.template for one in board.best],
+        "#": [str(rank) for rank in range(1, len(board.best) + 1)],
+        "template": [_short(one.found.template) for one in board.best],
         "label words": [_listed(one.found.label_words) for one in board.best],
-        "dev accuracy": [f"{one.result.accuracy:.3f}" for one in board.best],
+        "dev (chose)": [f"{one.result.accuracy:.3f}" for one in board.best],
+        "estimate": ["–" if one is None else f"{one.accuracy:.3f}" for one in estimates],
         "zero-shot": [f"{one.zero_shot.accuracy:.3f}" for one in board.best],
-        "source": [one.found.engine for one in board.best],
+        "updates": [one.training for one in board.best],
     }
-    if not label_words:  # all have the same
+    if not with_words:
         del table["label words"]
-    print_table(f"{len(board.ranked)} templates", list(table), list(zip(*table.values())))
+    return list(table), list(zip(*table.values()))
+
+
+def _short(template: str) -> str:
+    """A template whose middle is left out if it is long; whole ones are in JSON and YAML."""
+    return template if len(template) <= LONGEST else f"{template[: LONGEST - 25]} … {template[-22:]}"
 
 
 def _notes(board: Leaderboard, train: Path) -> Iterator[str]:
@@ -130,13 +151,36 @@ def _notes(board: Leaderboard, train: Path) -> Iterator[str]:
     if about["dev_from_train"]:
         yield f"no --dev: half of each class of {train}, drawn by seed {about['seed']}, was kept for it"
     if n := about["dev_left_out"]:
-        yield f"dev rows left out since they are training rows, too: {n}"
+        yield f"dev rows left out since their texts are training rows', too: {n}"
     for name in ("train", "dev"):
         if n := about[f"{name}_unused"]:
-            yield f"{name} rows left out since --budget {about['budget']} takes {about[name]}: {n}"
+            yield (
+                f"{name} rows left out since --budget {about['budget']} takes {about[name]}, in proportion to the "
+                f"classes: {n}"
+            )
     if board.unusable:
         template, reason = next(iter(board.unusable.items()))
         yield f"templates left out since they don't fit all rows: {len(board.unusable)}, such as {template!r}: {reason}"
+    yield _expected(board)
+    if any(one.rounds for one in board.best):
+        yield "updates: with how many a template is best on dev; in brackets what more of them came to"
+    if not board.best[0].updates and board.best[0].rounds:
+        yield "the first is best untrained: fit it with --tuning none, or look at those that training helped"
+
+
+def _expected(board: Leaderboard) -> str:
+    """What the accuracies on dev are worth."""
+    about, estimate = board.about, board.estimate(0)
+    said = (
+        f"dev accuracy is the highest of {len(board.ranked)} on the {about['dev']} rows that chose it, of which one is "
+        f"worth {100 / about['dev']:.1f} points: too high for new text."
+    )
+    if estimate is None:
+        return f"{said} There are too few dev rows for an estimate; give at least 4."
+    return (
+        f"{said} Expect {estimate.accuracy:.3f} ± {estimate.standard_error:.3f} of the first: chosen by all but one of "
+        f"{about['estimate']['folds']} parts of dev, on that part."
+    )
 
 
 def _listed(label_words: Mapping[str, Sequence[str]]) -> str:

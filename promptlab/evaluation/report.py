@@ -63,12 +63,14 @@ def render_report(board: Leaderboard, *, examples: int = 6) -> str:
     some = list(islice(in_turn(of_class), examples))
     return environment.get_template("search_report.html.j2").render(
         about=board.about,
-        best=board.best,
+        best=list(zip(board.names(), board.best, map(board.estimate, range(len(board.best))))),
+        estimate=board.estimate(0),
         n_found=len(board.ranked),
         unusable=board.unusable,
         rounds=sorted({updates for one in board.ranked for updates in one.rounds}),
         bars=_bars(board.best),
         halving=_halving(board.ranked),
+        ends=_ends(board.ranked),
         scatter=_scatter(board.ranked),
         ticks=[(share, _across(share), _up(share)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)],
         frame={"width": WIDTH, "height": HEIGHT, "margin": MARGIN},
@@ -87,12 +89,13 @@ def _up(share: float) -> float:
 
 
 def _bars(best: Sequence[RankedTemplate]) -> list[dict[str, Any]]:
-    """For each of the best a bar of its accuracy on dev, and the place of its zero-shot accuracy."""
+    """For each of the best a bar of its accuracy on dev, and where its zero-shot accuracy and the number stand."""
     return [
         {
             "number": number,
             "end": _across(one.result.accuracy),
             "mark": _across(one.zero_shot.accuracy),
+            "text": _across(max(one.result.accuracy, one.zero_shot.accuracy)) + 8,
             "accuracy": one.result.accuracy,
         }
         for number, one in enumerate(best, start=1)
@@ -105,11 +108,20 @@ def _halving(ranked: Sequence[RankedTemplate]) -> list[list[Point]]:
     return [
         [
             Point(_across(updates / last), _up(result.accuracy), f"{updates} updates: {result.accuracy:.3f}")
-            for updates, result in {0: one.zero_shot, **one.rounds}.items()
+            for updates, result in one.results.items()
         ]
         for one in ranked
         if one.rounds
     ]
+
+
+def _ends(ranked: Sequence[RankedTemplate]) -> list[Point]:
+    """Where the lines of fine-tuning end, with the ranks of the templates whose lines end there."""
+    numbers = [number for number, one in enumerate(ranked, start=1) if one.rounds]
+    ends: dict[tuple[float, float], list[str]] = {}
+    for number, line in zip(numbers, _halving(ranked)):
+        ends.setdefault(line[-1][:2], []).append(str(number))
+    return [Point(x, y, ", ".join(names)) for (x, y), names in ends.items()]
 
 
 def _scatter(ranked: Sequence[RankedTemplate]) -> list[Point]:

@@ -10,19 +10,15 @@ from typing import Any
 from promptlab.errors import SearchError
 from promptlab.search.likelihood import text_words
 from promptlab.search.ranking import RankedTemplate, placing, rank
-from promptlab.search.task import SearchTask
 
 
-def top_n(
-    ranked: Sequence[RankedTemplate], task: SearchTask, n: int, *, diversity: float = 0.0
-) -> list[RankedTemplate]:
+def top_n(ranked: Sequence[RankedTemplate], n: int, *, diversity: float = 0.0) -> list[RankedTemplate]:
     """The best templates, or the best that also differ from one another, for an ensemble.
 
     One after the other the template is taken whose accuracy on dev less ``diversity`` times its likeness to the most
     alike of those taken so far is highest; ties go to the better ranked. Likeness, from 0 to 1, is the mean of two
     shares: of the errors on dev that either makes, those that both make (an ensemble gains by errors that don't
-    coincide); and of the words that either template has, those that both have. Only templates of the last round
-    compete, as long as there are any.
+    coincide); and of the words that either template has, those that both have.
 
     Source: double fault, Giacinto and Roli 2001, doi:10.1016/S0262-8856(01)00045-2; greedy choice: maximal marginal
     relevance, Carbonell and Goldstein 1998, doi:10.1145/290941.291025.
@@ -40,16 +36,14 @@ def top_n(
     check_choice(n, diversity)
     if diversity == 0:
         return list(ranked[:n])
-    truth = [str(example.label) for example in task.dev]
     left = list(ranked)
     chosen: list[RankedTemplate] = []
     while left and len(chosen) < n:
-        group = [one for one in left if len(one.rounds) == len(left[0].rounds)]
         gains = [
-            one.result.accuracy - diversity * max((likeness(one, other, truth) for other in chosen), default=0.0)
-            for one in group
+            one.result.accuracy - diversity * max((likeness(one, other) for other in chosen), default=0.0)
+            for one in left
         ]
-        best = group[gains.index(max(gains))]
+        best = left[gains.index(max(gains))]
         chosen.append(best)
         left.remove(best)
     return [replace(one, placed_by=_reason(before, one)) for before, one in zip([None, *chosen], chosen)]
@@ -73,12 +67,12 @@ def check_choice(n: int, diversity: float) -> None:
         raise SearchError(f"diversity={diversity!r} must be 0 (the best as they are) or above, usually 0.05 to 0.5.")
 
 
-def likeness(one: RankedTemplate, other: RankedTemplate, truth: Sequence[str]) -> float:
+def likeness(one: RankedTemplate, other: RankedTemplate) -> float:
     """How much two templates are alike, from 0 to 1; see ``top_n``."""
     wrong: list[set[int]] = []
     words: list[set[str]] = []
     for ranked in (one, other):
-        wrong.append({i for i, name in enumerate(ranked.result.predictions) if name != truth[i]})
+        wrong.append({row for row, is_right in enumerate(ranked.result.right) if not is_right})
         own = {word for row in ranked.found.label_words.values() for word in row}
         words.append({pieces[place].lower() for pieces, place in text_words(ranked.found.template)} | own)
     return (_overlap(*wrong) + _overlap(*words)) / 2

@@ -14,22 +14,41 @@ from tqdm.auto import tqdm
 
 from promptlab.backbones.catalog import load_backbone
 from promptlab.classifier import PromptClassifier
+from promptlab.data.overlap import texts_of
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError
 from promptlab.inference import mask_answers
 from promptlab.labelled import Labelled
 from promptlab.parts import fresh_backbone, resolve_template
 from promptlab.registry import WORD_SEARCHES
+from promptlab.search.cross_validation import Estimate, cross_validated
 from promptlab.search.expansion import words_of
 from promptlab.verbalizers.label_words import check_one_mask
 
 
+TRAIN_ACCURACY, LIKELIHOOD_RATIO, DEV_ACCURACY = "train accuracy", "likelihood ratio", "dev accuracy"
+MEANINGS = {  # of scores, none of which says what new text will give
+    TRAIN_ACCURACY: "accuracy of the untrained model on the training rows, which found the words: too high for new text",
+    LIKELIHOOD_RATIO: "mean log-odds by which the words go with their class in the training rows; no accuracy",
+    DEV_ACCURACY: "accuracy after fine-tuning on the dev rows, which chose among the words: too high for new text",
+}
+
+
 @dataclass(frozen=True)
 class Found:
-    """Label words that a search found, and how good it thinks they are; what the score means is the search's matter."""
+    """Label words that a search found.
+
+    Args:
+        label_words: class → words.
+        score: how good they are, higher is better.
+        measure: what the score is, one of ``MEANINGS``.
+        estimate: where dev chose, what new text may be expected to give: the accuracy of words chosen by a part of dev, on the other part.
+    """
 
     label_words: Mapping[str, tuple[str, ...]]
     score: float
+    measure: str
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -137,20 +156,49 @@ def rank_by_training(
 ) -> list[Found]:
     """The same label words by their accuracy on dev after fine-tuning with each, the best first; ties keep their order.
 
+    Training is scored once, at its end, so that dev chooses among the words only. The highest of these accuracies is
+    too high for new text; each place has an estimate besides (see ``cross_validation``).
+
     Source: LM-BFF, arXiv:2012.15723, section 5.1 (re-ranking).
 
     Args:
         train: labelled texts, a pair (X, y).
-        dev: likewise.
+        dev: likewise; those whose texts are training texts, whatever their labels, are left out.
         settings: of ``PromptClassifier``.
+
+    Raises:
+        DataError: if no dev row is left.
     """
-    backbone, held_out = load_backbone(model), Labelled.of(*dev)
-    scored = []
+    backbone, held_out = load_backbone(model), _unseen(template, train, dev)
+    labels = np.array(held_out.labels)
+    rights: list[list[bool]] = []
     for one in tqdm(found, desc="label words", unit="set", leave=False, disable=None):
-        classifier = PromptClassifier(template, one.label_words, backbone, **settings).fit(*train, eval_set=dev)
-        right = classifier.predict(held_out.examples).astype(str) == np.array(held_out.labels)
-        scored.append(Found(one.label_words, float(right.mean())))
-    return sorted(scored, key=lambda one: -one.score)
+        classifier = PromptClassifier(template, one.label_words, backbone, **settings).fit(*train)
+        rights.append((classifier.predict(held_out.examples).astype(str) == labels).tolist())
+
+    def order(rows: Sequence[int]) -> list[int]:
+        return sorted(range(len(found)), key=lambda number: -sum(rights[number][row] for row in rows))
+
+    seed = settings.get("seed", 0)
+    estimates = cross_validated(
+        labels.tolist(), lambda rows: [rights[number] for number in order(rows)], folds=4, repeats=10, seed=seed
+    )
+    best = order(range(len(labels)))
+    return [
+        Found(found[number].label_words, sum(rights[number]) / len(labels), DEV_ACCURACY, estimate)
+        for number, estimate in itertools.zip_longest(best, estimates)
+    ]
+
+
+def _unseen(template: Any, train: Any, dev: Any) -> Labelled:
+    """The dev rows whose texts aren't training texts."""
+    fields = resolve_template(template).fields
+    given, known = Labelled.of(*dev), set(texts_of(Labelled.of(*train).examples, fields))
+    texts = texts_of(given.examples, fields)
+    kept = [example for example, text in zip(given.examples, texts) if text not in known]
+    if not kept:
+        raise DataError(f"all {len(texts)} dev rows are training rows, too; choose by others, or by none.")
+    return given._replace(examples=kept)
 
 
 def _candidates(backbone: Any, slot: Any, limit: int) -> list[int]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -17,11 +18,10 @@ from promptlab.classifier import PromptClassifier
 from promptlab.errors import SearchError
 from promptlab.inference import average_variants, mask_answers
 from promptlab.interfaces import Part
-from promptlab.labelled import Labelled, dev_score
+from promptlab.labelled import Labelled
 from promptlab.parts import resolve_template
 from promptlab.registry import TUNINGS
-from promptlab.search.journal import Journal, journal_of
-from promptlab.search.label_words import search_words
+from promptlab.search.journal import journal_of
 from promptlab.search.task import FoundTemplate, SearchTask
 from promptlab.verbalizers.manual import ManualVerbalizer
 
@@ -30,7 +30,8 @@ from promptlab.verbalizers.manual import ManualVerbalizer
 class Ranking(Part):
     """How templates are compared: all of them zero-shot, the best of these by fine-tuning.
 
-    Round by round the better half is trained anew with more updates, so that many candidates cost little.
+    Round by round the better half is trained anew with more updates, so that many candidates cost little. A template
+    stands where the best that it did puts it: one that training ruined by what it does untrained.
 
     Source: LM-BFF, arXiv:2012.15723, section 5.2 (fine-tuning, scored on dev); successive halving: arXiv:1502.07943.
 
@@ -39,6 +40,8 @@ class Ranking(Part):
         entrants: templates of the first round, the best zero-shot.
         tuning: name of the tuning method.
         batch_size: examples of an update.
+        folds: parts of dev for the estimate of what was chosen, see ``cross_validation``; below 2 there is none. What
+            a part of dev ranks otherwise is trained, too: at four folds about as much again.
 
     Raises:
         SearchError: if a number is out of range.
@@ -51,6 +54,7 @@ class Ranking(Part):
     entrants: int = 32
     tuning: str = "full"
     batch_size: int = 8
+    folds: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,16 +64,42 @@ class Ranking(Part):
         for name in ("entrants", "batch_size"):
             if getattr(self, name) < 1:
                 raise SearchError(f"{name}={getattr(self, name)!r} must be at least 1.")
+        if self.folds < 0:
+            raise SearchError(f"folds={self.folds!r} must be 0 (no estimate) or above, usually 4.")
         TUNINGS.get(self.tuning)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a template does on dev: accuracy, mean loss in nats, and the class that it gives each example."""
+    """What a template does on each of some dev rows.
 
-    accuracy: float
-    loss: float
+    Args:
+        right: whether it is right.
+        losses: in nats.
+        predictions: the class that it gives.
+    """
+
+    right: Sequence[bool]
+    losses: Sequence[float]
     predictions: Sequence[str]
+
+    @property
+    def accuracy(self) -> float:
+        return sum(self.right) / len(self.right)
+
+    @property
+    def loss(self) -> float:
+        return math.fsum(self.losses) / len(self.losses)
+
+    @property
+    def standing(self) -> tuple[float, float]:
+        """Lower is better."""
+        return -self.accuracy, self.loss
+
+    def on(self, rows: Sequence[int]) -> Result:
+        """The same on some of the rows."""
+        right, losses = [self.right[row] for row in rows], [self.losses[row] for row in rows]
+        return Result(right, losses, [self.predictions[row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -80,8 +110,8 @@ class RankedTemplate:
         found: template and label words.
         zero_shot: with the untrained model.
         rounds: updates → result after fine-tuning with so many.
-        placed_by: what puts it behind the one before it: ``round`` (it was trained less), ``accuracy``, ``loss``,
-            ``score`` (the engine's), ``diversity``, ``order`` (they are equal in all), or ``first``.
+        placed_by: what puts it behind the one before it: ``accuracy``, ``loss``, ``score`` (the engine's),
+            ``diversity``, ``order`` (they are equal in all), or ``first``.
     """
 
     found: FoundTemplate
@@ -90,28 +120,115 @@ class RankedTemplate:
     placed_by: str = ""
 
     @property
+    def results(self) -> dict[int, Result]:
+        """Updates → result, from 0, the untrained model's."""
+        return {0: self.zero_shot, **self.rounds}
+
+    @property
+    def updates(self) -> int:
+        """With so many it is best on dev; of equals the fewest. Training may ruin a template that is good without."""
+        return min(self.results, key=lambda updates: (self.results[updates].standing, updates))
+
+    @property
     def result(self) -> Result:
-        """After the most training that it got."""
-        return self.rounds[max(self.rounds)] if self.rounds else self.zero_shot
+        """The best."""
+        return self.results[self.updates]
+
+    @property
+    def training(self) -> str:
+        """With how many updates it is best, and what more of them came to, for tables."""
+        last = max(self.results)
+        return str(self.updates) + (f" ({last}: {self.results[last].accuracy:.3f})" if last != self.updates else "")
 
     @property
     def standing(self) -> dict[str, float]:
         """What it is ranked by, in this order, lower is better."""
-        return {
-            "round": -len(self.rounds),
-            "accuracy": -self.result.accuracy,
-            "loss": self.result.loss,
-            "score": -self.found.score,
-        }
+        return {"accuracy": -self.result.accuracy, "loss": self.result.loss, "score": -self.found.score}
+
+
+class Contest:
+    """Templates against one another on dev.
+
+    Each is run once on all rows, whatever rows decide, so that ranking anew by other rows costs only the training of
+    what wasn't trained yet.
+
+    Args:
+        ranking: ``Ranking()`` if None.
+        state: JSON file that keeps the result of each candidate; with it, an interrupted ranking goes on.
+
+    Raises:
+        SearchError: if the file belongs to another task.
+    """
+
+    def __init__(self, task: SearchTask, ranking: Ranking | None = None, *, state: Path | None = None) -> None:
+        self.task, self.ranking = task, ranking or Ranking()
+        settings = {"tuning": self.ranking.tuning, "batch_size": self.ranking.batch_size}
+        self.journal = journal_of(state, task, **settings)
+        self.labels = [str(example.label) for example in task.dev]
+
+    def ranked(self, found: Sequence[FoundTemplate], rows: Sequence[int] | None = None) -> list[RankedTemplate]:
+        """Templates by the best that each does on dev, accuracy, then loss, and by the engine's score.
+
+        Args:
+            rows: numbers of the dev rows that decide; all if None.
+
+        Raises:
+            SearchError: if there are no templates.
+            VerbalizerError: if label words don't fit the model.
+        """
+        if not found:
+            raise SearchError("there are no templates to rank; every candidate was filtered out.")
+        rows = range(len(self.task.dev)) if rows is None else rows
+        untrained = zip(found, self._untrained(found))
+        ranked = in_order([RankedTemplate(one, result.on(rows), {}) for one, result in untrained])
+        alive = ranked[: self.ranking.entrants]
+        rest = ranked[len(alive) :]
+        for number, updates in enumerate(self.ranking.rounds):
+            count = len(alive) if number == 0 else math.ceil(len(alive) / 2)
+            rest, alive = [*alive[count:], *rest], self._round(alive[:count], updates, rows)
+        return in_order([*alive, *rest])
+
+    def right(self, one: RankedTemplate) -> Sequence[bool]:
+        """Whether a ranked template, trained as is best for it, is right on each of all dev rows."""
+        return self._results(one.found, one.updates).right
+
+    def _round(self, alive: Sequence[RankedTemplate], updates: int, rows: Sequence[int]) -> list[RankedTemplate]:
+        """Templates trained anew, those first that are the better for it."""
+        done: list[RankedTemplate] = []
+        bar = tqdm(alive, desc=f"{updates} updates", unit="template", leave=False, disable=None)
+        for one in bar:
+            result = self._results(one.found, updates).on(rows)
+            done.append(replace(one, rounds={**one.rounds, updates: result}))
+            bar.set_postfix(best=f"{max(other.rounds[updates].accuracy for other in done):.3f}")
+        return sorted(done, key=lambda one: (*one.rounds[updates].standing, -one.found.score))
+
+    def _results(self, found: FoundTemplate, updates: int) -> Result:
+        key = _key(updates, found)
+        if not updates:
+            return Result(**self.journal.results[key])  # every one is read before any is trained
+        return Result(**self.journal.once(key, _fine_tuned, found, self.task, self.ranking, updates))
+
+    def _untrained(self, found: Sequence[FoundTemplate]) -> list[Result]:
+        """All templates with the untrained model, which runs once for those that differ in label words only."""
+        of_template: dict[str, list[FoundTemplate]] = {}
+        for one in found:
+            if _key(0, one) not in self.journal.results:
+                of_template.setdefault(one.template, []).append(one)
+        for source, new in tqdm(of_template.items(), desc="zero-shot", unit="template", leave=False, disable=None):
+            results = _zero_shot(source, [_listed(one.label_words) for one in new], self.task)
+            for one, result in zip(new, results):
+                self.journal.put(_key(0, one), result)
+        return [self._results(one, 0) for one in found]
 
 
 def rank_templates(
     found: Sequence[FoundTemplate], task: SearchTask, ranking: Ranking | None = None, *, state: Path | None = None
 ) -> list[RankedTemplate]:
-    """Templates by the rounds that they came through, accuracy on dev, loss on dev and the engine's score.
+    """Templates by the best that each does on dev, untrained or after the rounds that it came through.
 
     The untrained model reads dev once for each template, whatever the number of its label words. Fine-tuning is scored
-    once, at its end: the highest of several scores on few examples is mostly luck.
+    once, at its end: the highest of several scores on few examples is mostly luck. So is the accuracy of the first of
+    many templates: see ``cross_validation``.
 
     Args:
         ranking: ``Ranking()`` if None.
@@ -121,24 +238,7 @@ def rank_templates(
         SearchError: if there are no templates, or the file belongs to another task.
         VerbalizerError: if label words don't fit the model.
     """
-    if not found:
-        raise SearchError("there are no templates to rank; every candidate was filtered out.")
-    ranking = ranking or Ranking()
-    journal = journal_of(state, task, tuning=ranking.tuning, batch_size=ranking.batch_size)
-    ranked = in_order(_untrained(found, task, journal))
-    alive = ranked[: ranking.entrants]
-    for number, updates in enumerate(ranking.rounds):
-        alive = alive if number == 0 else alive[: math.ceil(len(alive) / 2)]
-        done = []
-        bar = tqdm(alive, desc=f"{updates} updates", unit="template", leave=False, disable=None)
-        for one in bar:
-            key = json.dumps([updates, one.found.template, _listed(one.found.label_words)])
-            result = Result(**journal.once(key, _fine_tuned, one.found, task, ranking, updates))
-            done.append(replace(one, rounds={**one.rounds, updates: result}))
-            bar.set_postfix(best=f"{max(other.result.accuracy for other in done):.3f}")
-        alive = in_order(done)
-        ranked = in_order([*alive, *ranked[len(alive) :]])
-    return ranked
+    return Contest(task, ranking, state=state).ranked(found)
 
 
 def in_order(ranked: Iterable[RankedTemplate]) -> list[RankedTemplate]:
@@ -159,17 +259,8 @@ def placing(before: RankedTemplate | None, one: RankedTemplate) -> str:
     return next((name for name, value in one.standing.items() if value != before.standing[name]), "order")
 
 
-def _untrained(found: Sequence[FoundTemplate], task: SearchTask, journal: Journal) -> list[RankedTemplate]:
-    """All templates on dev with the untrained model, which runs once for those that differ in label words only."""
-    of_template: dict[str, list[FoundTemplate]] = {}
-    for one in found:
-        of_template.setdefault(one.template, []).append(one)
-    ranked = []
-    for source, rows in tqdm(of_template.items(), desc="zero-shot", unit="template", leave=False, disable=None):
-        words = [_listed(one.label_words) for one in rows]
-        results = journal.once(json.dumps([0, source, words]), _zero_shot, source, words, task)
-        ranked += [RankedTemplate(one, Result(**result), {}) for one, result in zip(rows, results)]
-    return ranked
+def _key(updates: int, found: FoundTemplate) -> str:
+    return json.dumps(["rows", updates, found.template, _listed(found.label_words)])
 
 
 @torch.inference_mode()
@@ -197,55 +288,16 @@ def _fine_tuned(found: FoundTemplate, task: SearchTask, ranking: Ranking, update
         seed=task.seed,
     ).fit(task.train)
     dev = Labelled.of(task.dev, None)
-    log_probs = torch.from_numpy(classifier.predict_proba(dev.examples)).clamp(min=1e-12).log()
+    log_probs = torch.from_numpy(np.stack(list(classifier.iter_log_proba(dev.examples))))
     return _result(log_probs, dev, [str(name) for name in classifier.classes_])
 
 
 def _result(log_probs: Tensor, dev: Labelled, classes: Sequence[str]) -> dict[str, Any]:
-    score = dev_score(log_probs, dev.targets(classes))
-    predictions = [classes[i] for i in log_probs.argmax(dim=-1).tolist()]
-    return asdict(Result(score.accuracy, score.loss, predictions))
+    targets = dev.targets(classes)
+    chosen = log_probs.argmax(dim=-1)
+    losses = -log_probs[torch.arange(len(targets)), targets]
+    return asdict(Result((chosen == targets).tolist(), losses.tolist(), [classes[i] for i in chosen.tolist()]))
 
 
 def _listed(label_words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {name: list(words) for name, words in label_words.items()}
-
-
-def with_searched_words(
-    ranked: Sequence[RankedTemplate], task: SearchTask, *, templates: int = 10, assignments: int = 10
-) -> list[FoundTemplate]:
-    """The best templates, each with its own label words and with those that a search finds for it.
-
-    Source: LM-BFF, arXiv:2012.15723, section 5 ("auto T + L").
-
-    Args:
-        templates: so many of the best.
-        assignments: label words to find for each.
-
-    Raises:
-        SearchError: if a number is below 1.
-        DataError: if a class has fewer than 2 training examples.
-    """
-    for name, value in {"templates": templates, "assignments": assignments}.items():
-        if value < 1:
-            raise SearchError(f"{name}={value!r} must be at least 1.")
-    pairs = []
-    device = str(next(task.backbone.parameters()).device)
-    for one in tqdm(ranked[:templates], desc="label words", unit="template", leave=False, disable=None):
-        words = search_words(
-            one.found.template,
-            task.train,
-            model=task.backbone,
-            n=assignments,
-            max_length=task.max_length,
-            device=device,
-            seed=task.seed,
-        )
-        searched = [{"words_engine": "lm-bff", "words_train_accuracy": row.score} for row in words]
-        pairs.append(one.found)
-        pairs += [
-            replace(one.found, label_words=row.label_words, origin={**one.found.origin, **about})
-            for row, about in zip(words, searched)
-            if row.label_words != one.found.label_words
-        ]
-    return pairs

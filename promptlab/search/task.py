@@ -147,14 +147,9 @@ def check_positive(search: Any, *names: str) -> None:
 
 
 def drawn_examples(task: SearchTask, n: int) -> list[Example]:
-    """So many training examples, drawn by seed, of all classes in turn."""
-    return drawn(task.train, task, n)
-
-
-def drawn(examples: Sequence[Example], task: SearchTask, n: int) -> list[Example]:
-    """So many of some examples, drawn by the task's seed, of all its classes in turn."""
+    """So many training examples, drawn by the task's seed, of all classes in turn."""
     rng = random.Random(task.seed)
-    shuffled = rng.sample(list(examples), len(examples))
+    shuffled = rng.sample(list(task.train), len(task.train))
     of_class = [[example for example in shuffled if str(example.label) == name] for name in task.label_words]
     return list(itertools.islice(in_turn(of_class), n))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from promptlab.parts import fresh_backbone, resolve_verbalizer
 from promptlab.pvp import PVP
 from promptlab.registry import TEMPLATE_SEARCHES
 from promptlab.search.budgets import BUDGETS
+from promptlab.search.cross_validation import Estimate, cross_validated
 from promptlab.search.diversity import check_choice, top_n
 from promptlab.search.journal import journal_of, plain_settings
-from promptlab.search.ranking import RankedTemplate, Ranking, rank_templates, with_searched_words
+from promptlab.search.ranking import Contest, RankedTemplate, Ranking
+from promptlab.search.searched_words import SearchedWords
 from promptlab.search.splitting import split
 from promptlab.search.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch
 from promptlab.search.usable import usable
@@ -29,18 +32,26 @@ from promptlab.types import AnswerSlot, Example
 from promptlab.verbalizers.label_words import label_word_ids
 from promptlab.verbalizers.manual import ManualVerbalizer
 
+REPEATS = 10  # times that dev is parted for the estimate where no template is trained, which costs nothing then
+CHOSEN_BY = "the rows that chose it, too high for new text"
+
 
 @dataclass(frozen=True)
 class Leaderboard:
     """What a template search found.
+
+    The accuracy on dev of what was chosen by dev is the highest of many, so it is too high. The estimate is that of
+    templates chosen in the same way by a part of dev, on the other part.
 
     Args:
         best: those that were asked for, the best first.
         ranked: all that were found and can be used.
         unusable: those that were found but don't fit all examples → why.
         task: what was searched for.
+        estimates: for each place of ``best`` the accuracy to expect of what is chosen for it; none if dev has fewer
+            than 4 rows, or the ranking no folds.
         about: engine with its settings, ranking, budget, seed, model and its revision, tokens of a prompt, sizes of
-            train and dev, and the dev rows that were left out (see ``splitting.split``).
+            train and dev, the dev rows that were left out (see ``splitting.split``), and how often dev was parted.
     """
 
     best: Sequence[RankedTemplate]
@@ -48,12 +59,22 @@ class Leaderboard:
     unusable: Mapping[str, str]
     task: SearchTask
     about: Mapping[str, Any]
+    estimates: Sequence[Estimate] = ()
+
+    def names(self) -> list[str]:
+        """What the best are called in files and tables."""
+        return [f"{one.found.engine}-{number}" for number, one in enumerate(self.best, start=1)]
+
+    def estimate(self, place: int) -> Estimate | None:
+        """Of what stands at a place, counted from 0."""
+        return self.estimates[place] if place < len(self.estimates) else None
 
     def pvps(self) -> list[PVP]:
         """The best as pairs with their origin, which ``write_pvps`` keeps."""
-        return [self._pvp(one, number) for number, one in enumerate(self.best, start=1)]
+        return [self._pvp(place, name) for place, name in enumerate(self.names())]
 
-    def _pvp(self, one: RankedTemplate, number: int) -> PVP:
+    def _pvp(self, place: int, name: str) -> PVP:
+        one, estimate = self.best[place], self.estimate(place)
         found = one.found
         origin = {
             **{name: self.about[name] for name in ("seed", "model", "revision", "budget", "max_length")},
@@ -61,12 +82,18 @@ class Leaderboard:
             "engine_score": found.score,
             **found.origin,
             "dev_accuracy": one.result.accuracy,
+            "dev_accuracy_is_of": CHOSEN_BY,
+            "dev_rows": len(self.task.dev),
+            "estimated_accuracy": None if estimate is None else estimate.accuracy,
+            "estimated_standard_error": None if estimate is None else estimate.standard_error,
             "dev_loss": one.result.loss,
             "zero_shot_accuracy": one.zero_shot.accuracy,
-            "updates": max(one.rounds, default=0),
+            "updates": one.updates,
+            "accuracy_by_updates": {str(updates): result.accuracy for updates, result in one.results.items()},
+            "rank": place + 1,
             "placed_by": one.placed_by,
         }
-        return PVP(found.template, found.label_words, f"{found.engine}-{number}", origin)
+        return PVP(found.template, found.label_words, name, origin)
 
 
 def search_templates(
@@ -96,11 +123,11 @@ def search_templates(
         y: their labels.
         verbalizer: label words of one token each: class → words, a name of the task library, or a ``ManualVerbalizer``.
         dev: texts and labels to choose by, or labelled examples; without them half of each class of ``X``, drawn by
-            seed, is kept for it. Those that are training examples, too, tell nothing and are left out.
+            seed, is kept for it. Those whose texts are a training example's, whatever their labels, are left out.
         model: as for ``PromptClassifier``.
         budget: ``"small"`` (two minutes for a small model on two cores; at most 1,024 training and 64 dev examples are
-            taken, and 64 tokens of a prompt), ``"medium"`` or ``"large"``: settings of engine and ranking, and the
-            limits of both.
+            taken, in proportion to the classes, and 64 tokens of a prompt), ``"medium"`` or ``"large"``: settings of
+            engine and ranking, and the limits of both.
         ranking: instead of the budget's.
         top: templates to return.
         diversity: how much these should differ from one another; see ``diversity.top_n``.
@@ -129,10 +156,10 @@ def search_templates(
     search, limits = _engine(engine, budget, settings or {}), BUDGETS[budget]
     chosen = limits.ranking if ranking is None else ranking
     given, given_dev = Labelled.of(X, y).examples, [] if dev is None else _labelled(dev)
-    words = _label_words(verbalizer)
+    label_words = _label_words(verbalizer)
     backbone = fresh_backbone(model, device).to(resolve_device(device))
-    label_word_ids(words, backbone, AnswerSlot(1, at_start=False))
-    whole = SearchTask(given, given_dev, words, backbone, seed, max_length or limits.max_length)
+    label_word_ids(label_words, backbone, AnswerSlot(1, at_start=False))
+    whole = SearchTask(given, given_dev, label_words, backbone, seed, max_length or limits.max_length)
     task, left_out = split(
         whole,
         reads=search.reads(whole),
@@ -144,12 +171,18 @@ def search_templates(
     if folder is not None:
         check_writable(folder / "found.json")  # before any work
     found, unusable = usable(_found(search, task, folder), task)
-    file = folder and folder / "ranking.json"
-    ranked = rank_templates(found, task, chosen, state=file)
-    if searched_words:
-        pairs = with_searched_words(ranked, task, templates=top, assignments=searched_words)
-        rest = [one.found for one in ranked[top:]]
-        ranked = rank_templates([*pairs, *rest], task, chosen, state=file)
+    contest = Contest(task, chosen, state=folder and folder / "ranking.json")
+    words = SearchedWords(task, templates=top, assignments=searched_words) if searched_words else None
+    select = partial(_selected, contest, found, words)
+    ranked = select(None)
+    repeats = 1 if chosen.rounds else REPEATS
+    estimates = cross_validated(
+        contest.labels,
+        lambda rows: [contest.right(one) for one in top_n(select(rows), top, diversity=diversity)],
+        folds=chosen.folds,
+        repeats=repeats,
+        seed=seed,
+    )
     about = {
         "engine": type(search).__name__,
         "settings": _plain(search),
@@ -163,8 +196,19 @@ def search_templates(
         "dev": len(task.dev),
         "dev_from_train": dev is None,
         **left_out,
+        "estimate": {"folds": chosen.folds, "repeats": repeats} if estimates else None,
     }
-    return Leaderboard(top_n(ranked, task, top, diversity=diversity), ranked, unusable, task, about)
+    return Leaderboard(top_n(ranked, top, diversity=diversity), ranked, unusable, task, about, estimates)
+
+
+def _selected(
+    contest: Contest, found: Sequence[FoundTemplate], words: SearchedWords | None, rows: Sequence[int] | None
+) -> list[RankedTemplate]:
+    """All templates by some dev rows, the best of them with searched label words, too."""
+    ranked = contest.ranked(found, rows)
+    if words is None:
+        return ranked
+    return contest.ranked([*words(ranked), *(one.found for one in ranked[words.templates :])], rows)
 
 
 def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, Any]) -> TemplateSearch:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from promptlab.errors import TuningError, VerbalizerError
-from promptlab.search.label_words import Evidence, Found
+from promptlab.search.label_words import LIKELIHOOD_RATIO, TRAIN_ACCURACY, Evidence, Found
 
 AT_ONCE = 20_000_000  # scores that are held at once
 STRENGTHS = tuple(10 ** (-i / 4) for i in range(17))  # 1 to 0.0001, of the penalty on weights, for each example
@@ -51,7 +51,7 @@ def lm_bff(evidence: Evidence, *, per_class: int = 100, assignments: int = 1_000
             )
     order = accuracy.argsort(descending=True, stable=True)[:1000]
     return [
-        Found({name: (evidence.words[i],) for name, i in zip(evidence.classes, row)}, score)
+        Found({name: (evidence.words[i],) for name, i in zip(evidence.classes, row)}, score, TRAIN_ACCURACY)
         for row, score in zip(words[order].tolist(), accuracy[order].tolist())
     ]
 
@@ -101,7 +101,7 @@ def petal(evidence: Evidence, *, words: int = 10, candidates: int = 1000, normal
         best = ratio.topk(min(words, len(likely)))
         found[name] = [evidence.words[i] for i in likely[best.indices].tolist()]
         total += best.values.mean().item()
-    return [Found(_once(found), total / len(found))]
+    return [Found(_once(found), total / len(found), LIKELIHOOD_RATIO)]
 
 
 def autoprompt(evidence: Evidence, *, words: int = 3) -> list[Found]:
@@ -128,7 +128,7 @@ def autoprompt(evidence: Evidence, *, words: int = 3) -> list[Found]:
             problem = error
             continue
         if label_words not in [one.label_words for one in found]:
-            found.append(Found(label_words, _accuracy(evidence, label_words)))
+            found.append(Found(label_words, _accuracy(evidence, label_words), TRAIN_ACCURACY))
     if problem and not found:
         raise problem
     return sorted(found, key=lambda one: -one.score)

@@ -41,7 +41,11 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(search, run, base, tr
     assert result.exit_code == 0, result.output
     rows, pvps = json.loads(result.stdout), read_pvps(files["best.yaml"])
     assert [(row["template"], row["label_words"]) for row in rows] == [(p.template, p.verbalizer) for p in pvps]
-    assert rows[0]["engine"] == "heuristic" and rows[0]["seed"] == 13 and rows[0]["updates"] == 20
+    assert (
+        rows[0]["engine"] == "heuristic"
+        and rows[0]["seed"] == 13
+        and set(rows[0]["accuracy_by_updates"]) == {"0", "10", "20"}
+    )
     assert "half of each class of" in result.stderr
     assert ElementTree.parse(files["report.html"]).getroot().tag == "html"
     assert sorted(path.name for path in files["state"].iterdir()) == ["engine", "found.json", "ranking.json"]
@@ -65,6 +69,44 @@ def test_the_table_shows_templates_as_they_are(search, base, train_file, monkeyp
     assert result.exit_code == 0, result.output
     assert result.stdout.count("[topic] {{ text_a }} :smile: \\\\ {{ mask }}") == 2
     assert "zero-shot" in result.stdout and "heuristic" in result.stdout
+
+
+def test_the_accuracy_that_chose_is_called_so_and_an_estimate_stands_beside_it(search, base, train_file, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    options = (*QUICK, "--zero-shot")
+
+    printed = search(train_file, base, *options)
+    rows = json.loads(search(train_file, base, *options, "--json").stdout)
+
+    assert "by accuracy on the 4 dev rows that chose them" in printed.stdout
+    assert "dev (chose)" in printed.stdout and "estimate" in printed.stdout
+    assert "which one is worth 25.0 points: too high for new text. Expect 0." in printed.stderr
+    assert [row["rank"] for row in rows] == [1, 2]
+    for row in rows:
+        assert row["dev_accuracy_is_of"] == "the rows that chose it, too high for new text" and row["dev_rows"] == 4
+        assert 0 <= row["estimated_accuracy"] <= 1 and row["estimated_standard_error"] >= 0
+        assert f"{row['estimated_accuracy']:.3f}" in printed.stdout
+
+
+def test_too_few_dev_rows_for_an_estimate_are_told(search, table, base, train_file):
+    result = search(
+        train_file, base, *QUICK, "--zero-shot", "--dev", table("dev.tsv", [("good acting", "p"), ("bad", "n")])
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "There are too few dev rows for an estimate; give at least 4." in result.stderr
+
+
+def test_long_templates_are_shortened_in_the_table_only(search, base, train_file, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    long = "{{ text_a }} " + "so good a story " * 6 + "{{ mask }}"
+    options = (*QUICK, "--zero-shot", "--engine-arg", f"grammar={json.dumps({'rules': {'r': long}, 'parts': {}})}")
+
+    rows = json.loads(search(train_file, base, *options, "--json").stdout)
+    printed = search(train_file, base, *options).stdout
+
+    assert rows[0]["template"] == long
+    assert long not in printed and "…" in printed and "{{ text_a }} so good" in printed and "{{ mask }}" in printed
 
 
 def test_searched_label_words_are_told_apart_in_json_and_in_the_table(search, base, train_file, monkeypatch):
@@ -122,8 +164,8 @@ def test_what_was_left_out_is_told_after_the_search(search, table, base, train_f
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output
-    assert "dev rows left out since they are training rows, too: 1\n" in result.stderr
-    assert "dev rows left out since --budget small takes 64: 7\n" in result.stderr and "train rows" not in result.stderr
+    assert "dev rows left out since their texts are training rows', too: 1\n" in result.stderr
+    assert "takes 64, in proportion to the classes: 7\n" in result.stderr and "train rows" not in result.stderr
     assert "templates left out since they don't fit all rows: 1, such as" in result.stderr
     assert "half of each class" not in result.stderr
 

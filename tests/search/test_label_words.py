@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from promptlab import PromptClassifier, load_sample
 from promptlab.errors import DataError, TuningError, UnknownNameError, VerbalizerError
+from promptlab.search.cross_validation import parted
 from promptlab.search.label_words import rank_by_training, search_words
 
 
@@ -23,19 +25,56 @@ def test_found_words_classify_real_reviews(engine):
     assert len(found) == 1
 
 
-def test_ranking_by_training_scores_on_dev(tiny_backbone):
-    texts, labels = ["good film", "great story", "dull mess", "awful acting"], ["p", "p", "n", "n"]
-    backbone = tiny_backbone("bert")
-    found = search_words("{{ text_a }} {{ mask }}", texts, labels, backbone, n=2, device="cpu")
+TEXTS, LABELS = ["good film", "great story", "dull mess", "awful acting"], ["p", "p", "n", "n"]
+DEV = (["good story", "great film", "dull acting", "awful mess", "a good film", "a dull mess"], list("ppnnpn"))
+TEMPLATE = "{{ text_a }} {{ mask }}"
 
-    ranked = rank_by_training(
-        found, "{{ text_a }} {{ mask }}", (texts, labels), (texts, labels), backbone, max_steps=3, device="cpu"
-    )
+
+def test_ranking_by_training_scores_on_dev_what_was_trained_without_it(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    found = search_words(TEMPLATE, TEXTS, LABELS, backbone, n=3, device="cpu")
+
+    ranked = rank_by_training(found, TEMPLATE, (TEXTS, LABELS), DEV, backbone, max_steps=3, device="cpu")
 
     assert {str(one.label_words) for one in ranked} == {str(one.label_words) for one in found}
-    assert ranked[0].score >= ranked[1].score
-    first = PromptClassifier("{{ text_a }} {{ mask }}", ranked[0].label_words, backbone, max_steps=3, device="cpu")
-    assert first.fit(texts, labels, eval_set=(texts, labels)).score(texts, labels) == ranked[0].score
+    assert [one.measure for one in (*found, *ranked)] == ["train accuracy"] * 3 + ["dev accuracy"] * 3
+    rights = []
+    for one in ranked:
+        classifier = PromptClassifier(TEMPLATE, one.label_words, backbone, max_steps=3, device="cpu")
+        rights.append((classifier.fit(TEXTS, LABELS).predict(DEV[0]) == np.array(DEV[1])).tolist())
+    assert [one.score for one in ranked] == [sum(right) / 6 for right in rights]
+    assert [one.score for one in ranked] == sorted([one.score for one in ranked], reverse=True)
+    hits = []
+    for repeat in range(10):
+        for fold in parted(DEV[1], 3, seed=repeat):
+            rest = [row for row in range(6) if row not in fold]
+            number = {str(one.label_words): i for i, one in enumerate(ranked)}
+            best = max((number[str(one.label_words)] for one in found), key=lambda i: sum(rights[i][r] for r in rest))
+            hits += [rights[best][row] for row in fold]
+    assert ranked[0].estimate.accuracy == pytest.approx(sum(hits) / 60)
+
+
+def test_dev_rows_whose_texts_are_training_rows_choose_nothing(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    found = search_words(TEMPLATE, TEXTS, LABELS, backbone, n=2, device="cpu")
+    settings = {"max_steps": 2, "device": "cpu"}
+
+    more = ([*DEV[0], TEXTS[0], TEXTS[2]], [*DEV[1], "n", "n"])
+    ranked = rank_by_training(found, TEMPLATE, (TEXTS, LABELS), more, backbone, **settings)
+
+    assert ranked == rank_by_training(found, TEMPLATE, (TEXTS, LABELS), DEV, backbone, **settings)
+    with pytest.raises(DataError, match="all 4 dev rows are training rows"):
+        rank_by_training(found, TEMPLATE, (TEXTS, LABELS), (TEXTS, LABELS), backbone, **settings)
+
+
+@pytest.mark.parametrize("engine", ["lm-bff", "autoprompt"])
+def test_a_score_that_is_called_train_accuracy_is_that_of_the_untrained_model(tiny_backbone, engine):
+    backbone = tiny_backbone("bert")
+
+    for one in search_words(TEMPLATE, TEXTS, LABELS, backbone, engine=engine, n=3, device="cpu"):
+        classifier = PromptClassifier(TEMPLATE, one.label_words, backbone, "none", device="cpu")
+        assert one.measure == "train accuracy"
+        assert one.score == pytest.approx(np.mean(classifier.predict(TEXTS) == np.array(LABELS)))
 
 
 @pytest.mark.parametrize(

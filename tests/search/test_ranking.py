@@ -8,8 +8,7 @@ import pytest
 from promptlab import Example, PromptClassifier
 from promptlab.errors import SearchError, UnknownNameError
 from promptlab.search import ranking as module
-from promptlab.search.label_words import search_words
-from promptlab.search.ranking import Ranking, rank_templates, with_searched_words
+from promptlab.search.ranking import Contest, Ranking, rank_templates
 from promptlab.search.task import FoundTemplate, SearchTask
 
 WORDS = {"p": ("good", "great"), "n": ("bad",)}
@@ -31,15 +30,19 @@ def task(backbone):
 
 @pytest.fixture
 def results(monkeypatch):
-    """Dev results of fine-tuning by (template, updates) instead of real ones, and the record of what was asked for."""
+    """Dev results by (template, updates), right rows and loss, instead of real ones, and what was trained."""
     given, asked = {}, []
+
+    def result(source, updates, usual):
+        n_right, loss = given.get((source, updates), usual)
+        return {"right": [row < n_right for row in range(6)], "losses": [loss] * 6, "predictions": ["p"] * 6}
 
     def fine_tuned(one, task, ranking, updates):
         asked.append((updates, one.template))
-        accuracy, loss = given.get((one.template, updates), (0.5, 1.0))
-        return {"accuracy": accuracy, "loss": loss, "predictions": ["p"] * 6}
+        return result(one.template, updates, (3, 1.0))
 
     monkeypatch.setattr(module, "_fine_tuned", fine_tuned)
+    monkeypatch.setattr(module, "_zero_shot", lambda source, words, task: [result(source, 0, (0, 1.0)) for _ in words])
     return given, asked
 
 
@@ -50,7 +53,7 @@ def test_the_zero_shot_result_is_that_of_an_untrained_classifier(tiny_backbone):
         classifier = PromptClassifier(one.found.template, WORDS, backbone, "none", device="cpu")
         probabilities = classifier.predict_proba(DEV)
         own = [row[classifier.classes_.tolist().index(e.label)] for row, e in zip(probabilities, DEV, strict=True)]
-        assert one.result is one.zero_shot
+        assert (one.result, one.updates) == (one.zero_shot, 0)
         assert one.zero_shot.accuracy == pytest.approx(classifier.score(DEV))
         assert one.zero_shot.loss == pytest.approx(-np.log(own).mean(), abs=1e-5)
         assert list(one.zero_shot.predictions) == classifier.predict(DEV).tolist()
@@ -91,31 +94,80 @@ def test_the_result_of_a_round_is_that_of_a_classifier_fitted_by_hand_and_the_mo
 
 def test_each_round_trains_the_better_half_of_the_one_before(tiny_backbone, results):
     given, asked = results
-    given |= {(source, 2): (0.1 * number, 1.0) for number, source in enumerate(SOURCES)}
-    given |= {(SOURCES[5], 4): (0.2, 1.0), (SOURCES[4], 4): (0.3, 1.0), (SOURCES[3], 4): (0.9, 1.0)}
+    given |= {(source, 2): (number, 1.0) for number, source in enumerate(SOURCES)}
+    given |= {(SOURCES[5], 4): (1, 1.0), (SOURCES[4], 4): (2, 1.0), (SOURCES[3], 4): (6, 1.0)}
 
     ranked = rank_templates(list(map(found, SOURCES)), task(tiny_backbone("bert")), Ranking((2, 4, 8), entrants=6))
 
     assert {source for updates, source in asked if updates == 2} == set(SOURCES)
     assert [source for updates, source in asked if updates == 4] == [SOURCES[5], SOURCES[4], SOURCES[3]]
     assert [source for updates, source in asked if updates == 8] == [SOURCES[3], SOURCES[4]]
-    assert [one.found.template for one in ranked] == [SOURCES[i] for i in (3, 4, 5, 2, 1, 0)]
-    assert [len(one.rounds) for one in ranked] == [3, 3, 2, 1, 1, 1]
-    assert [one.placed_by for one in ranked[2:4]] == ["round", "round"]
+    assert [(one.found.template, one.updates) for one in ranked] == [
+        (SOURCES[3], 4), (SOURCES[5], 2), (SOURCES[4], 2), (SOURCES[2], 2), (SOURCES[1], 2), (SOURCES[0], 0),
+    ]  # fmt: skip
+    assert [len(one.rounds) for one in ranked] == [3, 2, 3, 1, 1, 1]
+
+
+def test_a_template_that_training_ruined_stands_where_it_stands_untrained(tiny_backbone, results):
+    """5 of 6 right untrained, 2 after training: no better than one that has 3, but by training, and not the best."""
+    given, _ = results
+    given |= {
+        (SOURCES[0], 0): (5, 1.0),
+        (SOURCES[1], 0): (4, 1.0),
+        (SOURCES[2], 0): (4, 2.0),
+        (SOURCES[3], 0): (3, 1.0),
+    }
+    given |= {(SOURCES[0], 2): (2, 1.0), (SOURCES[1], 2): (1, 1.0), (SOURCES[2], 2): (6, 1.0)}
+
+    ranked = rank_templates(list(map(found, SOURCES)), task(tiny_backbone("bert")), Ranking((2,), entrants=3))
+
+    order = [(one.found.template, one.updates, one.result.accuracy) for one in ranked[:4]]
+    assert order == [(SOURCES[2], 2, 1.0), (SOURCES[0], 0, 5 / 6), (SOURCES[1], 0, 4 / 6), (SOURCES[3], 0, 0.5)]
+    assert [one.placed_by for one in ranked[:4]] == ["first", "accuracy", "accuracy", "accuracy"]
+
+
+def test_of_equally_many_right_the_smaller_loss_says_how_long_to_train(tiny_backbone, results):
+    given, _ = results
+    given |= {(SOURCES[0], 0): (4, 1.0), (SOURCES[0], 2): (4, 0.5), (SOURCES[0], 4): (4, 0.5)}
+
+    (one,) = rank_templates([found(SOURCES[0])], task(tiny_backbone("bert")), Ranking((2, 4)))
+
+    assert one.updates == 2 and one.result.loss == 0.5
+
+
+def test_other_rows_rank_anew_and_only_what_they_bring_up_is_trained(tiny_backbone, monkeypatch):
+    """By rows 0 to 2 the first template is the best, by rows 3 to 5 the second; each is run once for all rows."""
+    trained, read = [], []
+
+    def result(name):
+        right = [(row < 3) == (name == SOURCES[0]) for row in range(6)]
+        return {"right": right, "losses": [1.0 - one for one in right], "predictions": ["p"] * 6}
+
+    monkeypatch.setattr(module, "_fine_tuned", lambda one, *_: trained.append(one.template) or result(one.template))
+    monkeypatch.setattr(module, "_zero_shot", lambda source, words, task: read.append(source) or [result(source)])
+    contest = Contest(task(tiny_backbone("bert")), Ranking((2,), entrants=1))
+    both = [found(source) for source in SOURCES[:2]]
+
+    ranked = {rows: contest.ranked(both, rows) for rows in ((0, 1, 2), (3, 4, 5), (0, 1), (0, 1, 2))}
+
+    assert [rows[0].found.template for rows in ranked.values()] == [SOURCES[0], SOURCES[1], SOURCES[0]]
+    assert all(rows[0].result.accuracy == 1.0 for rows in ranked.values())
+    assert contest.right(ranked[3, 4, 5][0]) == [False] * 3 + [True] * 3
+    assert read == SOURCES[:2] and trained == SOURCES[:2]
 
 
 def test_the_best_untrained_enter_the_first_round(tiny_backbone, results):
-    backbone = tiny_backbone("bert")
-    untrained = rank_templates(list(map(found, SOURCES)), task(backbone), Ranking(rounds=()))
+    given, asked = results
+    given |= {(source, 0): (number, 1.0) for number, source in enumerate(SOURCES)}
 
-    rank_templates(list(map(found, SOURCES)), task(backbone), Ranking((2,), entrants=2))
+    rank_templates(list(map(found, SOURCES)), task(tiny_backbone("bert")), Ranking((2,), entrants=2))
 
-    assert results[1] == [(2, one.found.template) for one in untrained[:2]]
+    assert asked == [(2, SOURCES[5]), (2, SOURCES[4])]
 
 
 def test_ties_are_broken_by_loss_then_by_the_engines_score_and_it_is_recorded(tiny_backbone, results):
     given, _ = results
-    given |= dict(zip([(source, 2) for source in SOURCES], [(0.6, 1), (0.7, 1), (0.7, 0.5), (0.7, 1), (0.7, 1)]))
+    given |= dict(zip([(source, 2) for source in SOURCES], [(3, 1), (4, 1), (4, 0.5), (4, 1), (4, 1)]))
     scores = [9.0, 1.0, 0.0, 2.0, 2.0]
 
     ranked = rank_templates(list(map(found, SOURCES, scores)), task(tiny_backbone("bert")), Ranking((2,), entrants=5))
@@ -164,35 +216,6 @@ def test_the_state_of_another_task_is_refused(tiny_backbone, tmp_path):
         rank_templates([found(SOURCES[0])], task(backbone), Ranking((), batch_size=4), state=tmp_path / "s.json")
 
 
-def test_the_best_templates_come_with_the_label_words_that_a_search_finds_for_them(tiny_backbone):
-    backbone = tiny_backbone("bert")
-    ranked = rank_templates(list(map(found, SOURCES)), task(backbone), Ranking(rounds=()))
-
-    pairs = with_searched_words(ranked, task(backbone), templates=2, assignments=3)
-
-    for one in ranked[:2]:
-        own = [pair for pair in pairs if pair.template == one.found.template]
-        words = search_words(one.found.template, TRAIN, model=backbone, n=3, device="cpu", seed=5)
-        assert own[0] == one.found
-        assert [pair.label_words for pair in own[1:]] == [row.label_words for row in words]
-        assert own[1].origin == {
-            "note": one.found.template,
-            "words_engine": "lm-bff",
-            "words_train_accuracy": words[0].score,
-        }
-    assert {pair.template for pair in pairs} == {one.found.template for one in ranked[:2]}
-
-
-def test_found_label_words_that_a_template_has_already_come_once(tiny_backbone):
-    backbone = tiny_backbone("bert")
-    words = search_words(SOURCES[0], TRAIN, model=backbone, n=2, device="cpu", seed=5)
-    ranked = rank_templates([found(SOURCES[0], words=words[1].label_words)], task(backbone), Ranking(rounds=()))
-
-    pairs = with_searched_words(ranked, task(backbone), assignments=2)
-
-    assert [pair.label_words for pair in pairs] == [words[1].label_words, words[0].label_words]
-
-
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -200,6 +223,7 @@ def test_found_label_words_that_a_template_has_already_come_once(tiny_backbone):
         ({"rounds": (20, 20)}, SearchError, r"rounds=\(20, 20\): .* more than the one before"),
         ({"entrants": 0}, SearchError, "entrants=0 must be at least 1"),
         ({"batch_size": 0}, SearchError, "batch_size=0 must be at least 1"),
+        ({"folds": -1}, SearchError, "folds=-1 must be 0"),
         ({"rounds": 5}, SearchError, "Ranking: rounds=5 must be a list of whole numbers"),
         ({"rounds": ("a",)}, SearchError, "must be a list of whole numbers"),
         ({"rounds": None}, SearchError, "must be a list of whole numbers"),
@@ -214,5 +238,3 @@ def test_settings_that_cannot_work_are_told(settings, error, message):
 def test_nothing_to_rank_is_told(tiny_backbone):
     with pytest.raises(SearchError, match="every candidate was filtered out"):
         rank_templates([], task(tiny_backbone("bert")))
-    with pytest.raises(SearchError, match="assignments=0 must be at least 1"):
-        with_searched_words([], task(tiny_backbone("bert")), assignments=0)

@@ -52,9 +52,11 @@ def test_the_best_come_as_pairs_with_their_origin_which_a_file_keeps(tiny_backbo
     assert first.origin == {
         "seed": 3, "model": "tiny-bert", "revision": "", "budget": "small", "engine": "listed",
         "engine_score": board.best[0].found.score, "n": board.best[0].found.origin["n"],
-        "dev_accuracy": board.best[0].result.accuracy, "dev_loss": board.best[0].result.loss,
-        "zero_shot_accuracy": board.best[0].zero_shot.accuracy, "updates": 1, "placed_by": "first",
-        "max_length": 64,
+        "dev_accuracy": board.best[0].result.accuracy, "dev_loss": board.best[0].result.loss, "dev_rows": 2,
+        "dev_accuracy_is_of": "the rows that chose it, too high for new text", "estimated_accuracy": None,
+        "estimated_standard_error": None, "zero_shot_accuracy": board.best[0].zero_shot.accuracy,
+        "updates": board.best[0].updates, "rank": 1, "placed_by": "first", "max_length": 64,
+        "accuracy_by_updates": {str(n): result.accuracy for n, result in board.best[0].results.items()},
     }  # fmt: skip
     assert (len(board.best), len(board.ranked)) == (2, 3)
     assert (board.about["train"], board.about["dev"], board.about["dev_from_train"]) == (6, 2, False)
