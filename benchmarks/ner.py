@@ -64,7 +64,7 @@ def write(results: Mapping[str, Any]) -> None:
         f"WNUT-17, 3,394 training sentences, batches of 16; test F1 in % of whole entities, mean (standard deviation) "
         f"over the seeds {', '.join(seeds)}; weights selected on dev; model {MODEL}, float32; 15 epochs on {GPU}."
     )
-    keep("ner", "Named entities", results, ["\n".join(lines)], note, packages=["nervaluate"])
+    keep("ner", "Named entities", results, ["\n".join(lines)], note)
 
 
 def _scores(results: Mapping[str, Any], place: str) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
@@ -57,6 +57,9 @@ class TrainedEstimator(BaseEstimator):
     device: Any = "auto"
     seed: int = 0
     checkpoint_dir: str | Path | None = None
+
+    dev_form: ClassVar[str] = "a pair (X, y), or (X, None) if the examples carry their labels"
+    dev_option: ClassVar[str] = "pass eval_set (--dev on the command line)"
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save what was trained, the settings and a model card; see ``promptlab.saving``."""
@@ -112,13 +115,9 @@ class TrainedEstimator(BaseEstimator):
     def _check_settings(self, eval_set: Any) -> None:
         self._check_values()
         if self.patience is not None and eval_set is None:
-            raise TuningError(
-                f"patience={self.patience} needs dev examples to wait for; pass eval_set (--dev on the command line)."
-            )
+            raise TuningError(f"patience={self.patience} needs dev examples to wait for; {self.dev_option}.")
         if eval_set is not None and not (isinstance(eval_set, (tuple, list)) and len(eval_set) == 2):
-            raise DataError(
-                f"eval_set is {shown(eval_set)}; pass a pair (X, y), or (X, None) if the examples carry their labels."
-            )
+            raise DataError(f"eval_set is {shown(eval_set)}; pass {self.dev_form}.")
 
     def _check_untrained(self) -> None:
         """Refuse settings that have no use where nothing is trained."""

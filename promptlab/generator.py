@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -51,6 +51,9 @@ class PromptGenerator(TrainedEstimator):
     max_new_tokens: int = 64
     num_beams: int = 1
     reduction: str = "token"
+
+    dev_form: ClassVar[str] = "a pair (X, y) of inputs and the texts to write"
+    dev_option: ClassVar[str] = "pass eval_set"
 
     def fit(self, X: Any, y: Sequence[str], *, eval_set: tuple[Any, Sequence[str]] | None = None) -> Self:
         """Train on inputs and the texts to write.

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
+from torch import Tensor
 
 from promptlab.checkpoint import DevScore
 from promptlab.devices import resolve_device
-from promptlab.errors import DataError, shown
+from promptlab.errors import DataError, TuningError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import train_model
 from promptlab.inference import BATCH
 from promptlab.interfaces import Tuning
 from promptlab.parts import fresh_backbone, resolve_tuning
 from promptlab.seeding import seeded
+from promptlab.tag_schemes import TagScheme, checked_scheme, scheme_of
 from promptlab.tagger_model import TaggerModel
 
 
 @dataclass(eq=False, repr=False)
 class TokenClassifier(TrainedEstimator):
-    """Sequence labelling, such as named entities with BIO tags.
+    """Sequence labelling, such as named entities or parts of speech.
+
+    Tags of entities are O outside of them, else a prefix and a type, such as B-PER: IO, IOB1, IOB2, BILOU or IOBES.
+    Others stand each for itself. What they are is read from the tags in training (``tag_schemes.scheme_of``) and tells
+    how tags are scored: F1 of entities, or accuracy of words.
 
     Args:
         model: a model package's name, a hub id, a folder, or a loaded backbone; None takes ``minilm`` if installed.
@@ -36,41 +43,62 @@ class TokenClassifier(TrainedEstimator):
     tuning: Any = "full"
     dropout: float = 0.1
 
+    dev_form: ClassVar[str] = "a pair (X, y) of sentences and their tags"
+    dev_option: ClassVar[str] = "pass eval_set"
+
     def fit(self, X: Any, y: Any, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train on sentences.
 
         Args:
             X: sentences, each a list of words.
             y: for each sentence the tag of every word.
-            eval_set: dev sentences and tags; the latest weights whose entity F1 on them is within one standard error
-                of the highest are kept.
+            eval_set: dev sentences and tags. The latest weights whose ``score`` on them is within one standard error of
+                the highest are kept; the record has it as ``dev_f1`` or ``dev_accuracy``, and as ``dev_loss`` the mean
+                over the words whose tag occurs in training.
 
         Raises:
-            DataError: if words and tags don't match, or there is only one tag.
+            DataError: if words and tags don't match, there is only one tag, or tags follow no scheme.
             PromptlabError: if model, tuning or settings don't fit one another.
         """
         self._check_settings(eval_set)
         _check(X, y)
-        self.tags_ = sorted({tag for row in y for tag in row})
-        if len(self.tags_) < 2:
-            raise DataError(f"all words have the tag {self.tags_[0]!r}; sequence labelling needs at least 2 tags.")
+        scheme = checked_scheme(y, "y")
+        if eval_set is not None:
+            _check(*eval_set)
+            scheme.check(eval_set[1], "the dev tags")
+        tags = sorted({str(tag) for row in y for tag in row})
+        if len(tags) < 2:
+            raise DataError(f"all words have the tag {tags[0]!r}; sequence labelling needs at least 2 tags.")
         tuning = resolve_tuning(self.tuning)
+        if tuning.defaults.max_steps == 0:
+            raise TuningError(
+                "tuning 'none' trains nothing, not even the layer of tags; choose 'frozen', which trains that alone."
+            )
         with seeded(self.seed):
-            model = TaggerModel.build(fresh_backbone(self.model, self.device), len(self.tags_), self.dropout, tuning)
-            self.history_ = self._train(model, tuning, X, y, eval_set)
-        self.model_ = model.export().eval()
+            model = TaggerModel.build(fresh_backbone(self.model, self.device), len(tags), self.dropout, tuning)
+            history = self._train(model, tuning, tags, X, y, eval_set, scheme)
+        self.tags_, self.history_, self.model_ = tags, history, model.export().eval()
         return self
 
     def predict(self, X: Any) -> list[list[str]]:
         """The likeliest tag of every word of every sentence."""
         model = self._ready()
         _check_sentences(X, "X")
-        return _tags(model.to(resolve_device(self.device)), X, self.tags_, self.max_length)
+        return _named(_log_probs(model.to(resolve_device(self.device)), X, self.max_length), self.tags_)
 
     def score(self, X: Any, y: Any) -> float:
-        """Entity F1, micro-averaged: an entity counts if its type and both of its ends are right."""
+        """Entity F1, micro-averaged, or the accuracy of words where tags are no entities'.
+
+        An entity counts if its type and both of its ends are right.
+
+        Raises:
+            DataError: if words and tags don't match, or tags are of another scheme than those in training.
+        """
+        self._ready()
         _check(X, y)
-        return entity_f1(y, self.predict(X))
+        scheme = scheme_of(self.tags_)
+        scheme.check(y, "y")
+        return scheme.score(y, self.predict(X)).value
 
     def saved_parts(self) -> dict[str, Any]:
         return {"tags": self.tags_}
@@ -83,15 +111,16 @@ class TokenClassifier(TrainedEstimator):
     def take_model(self, model: TaggerModel, saved: dict[str, Any]) -> None:
         self.model_, self.tags_ = model.eval(), list(saved["tags"])
 
-    def _train(self, model: TaggerModel, tuning: Tuning, X: Any, y: Any, dev: Any) -> list[dict[str, float]]:
-        number = {tag: i for i, tag in enumerate(self.tags_)}
-        rows = model.windows(X, [[number[tag] for tag in tags] for tags in y], self.max_length)
-        if dev is not None:
-            _check(*dev)
+    def _train(
+        self, model: TaggerModel, tuning: Tuning, tags: Sequence[str], X: Any, y: Any, dev: Any, scheme: TagScheme
+    ) -> list[dict[str, float]]:
+        number = {tag: i for i, tag in enumerate(tags)}
+        rows = model.windows(X, [[number[tag] for tag in row] for row in y], self.max_length)
 
         def evaluate() -> DevScore:
-            f1 = entity_f1(dev[1], _tags(model.eval(), dev[0], self.tags_, self.max_length))
-            return DevScore(f1, 1 - f1, max(1, sum(tag.startswith("B") for row in dev[1] for tag in row)))
+            log_probs = _log_probs(model, dev[0], self.max_length)
+            value, n, name = scheme.score(dev[1], _named(log_probs, tags))
+            return DevScore(value, _mean_loss(log_probs, dev[1], number), max(1, n), name)
 
         return train_model(
             model,
@@ -105,21 +134,34 @@ class TokenClassifier(TrainedEstimator):
 
 
 @torch.inference_mode()
-def _tags(model: TaggerModel, X: Any, tags: Sequence[str], max_length: int | None) -> list[list[str]]:
+def _log_probs(model: TaggerModel, X: Any, max_length: int | None) -> list[Tensor]:
+    """Log-probabilities of the tags of every word of every sentence, (words, tags) each, on the CPU."""
     model.eval()
     device = next(model.parameters()).device
     windows = model.windows(X, None, max_length)
     order = sorted(range(len(windows)), key=lambda i: len(windows[i].encoded.input_ids))
-    found: list[list[str]] = [[] for _ in windows]
+    found: list[Any] = [None] * len(windows)
     for start in range(0, len(order), BATCH):
         some = order[start : start + BATCH]
-        best = model(model.collate([windows[i] for i in some]).to(device)).argmax(dim=-1).tolist()
-        for i, row in zip(some, best):
-            found[i] = [tags[tag] for tag in row[: len(windows[i].encoded.mask_index)]]
-    result: list[list[str]] = [[] for _ in X]
+        log_probs = model(model.collate([windows[i] for i in some]).to(device)).float().cpu()
+        for i, row in zip(some, log_probs):
+            found[i] = row[: len(windows[i].encoded.mask_index)]
+    parts: list[list[Tensor]] = [[] for _ in X]
     for window, row in zip(windows, found):
-        result[window.sentence] += row
-    return result
+        parts[window.sentence].append(row)
+    return [torch.cat(rows) if rows else torch.zeros(0, model.linear.out_features) for rows in parts]
+
+
+def _named(log_probs: Sequence[Tensor], tags: Sequence[str]) -> list[list[str]]:
+    """The likeliest tag of every word."""
+    return [[tags[number] for number in rows.argmax(dim=-1).tolist()] for rows in log_probs]
+
+
+def _mean_loss(log_probs: Sequence[Tensor], truth: Any, number: Mapping[str, int]) -> float:
+    """In nats, over the words whose tag has a number."""
+    pairs = [pair for rows, tags in zip(log_probs, truth) for pair in zip(rows, tags)]
+    losses = [-word[number[tag]] for word, tag in pairs if tag in number]
+    return torch.stack(losses).mean().item() if losses else math.nan
 
 
 def _check(X: Any, y: Any) -> None:
@@ -136,23 +178,23 @@ def _check(X: Any, y: Any) -> None:
 
 def _check_sentences(rows: Any, name: str) -> None:
     """Refuse what isn't a list with a list of texts for each sentence."""
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Collection):
+    if not _is_listed(rows):
         raise DataError(f"{name} is {shown(rows)}; pass a list with a list of texts for each sentence.")
     for number, row in enumerate(rows, start=1):
         if isinstance(row, str):
             raise DataError(f"sentence {number} of {name} is one text; split it into a list of words.")
-        wrong = [item for item in row if not isinstance(item, str)] if isinstance(row, Collection) else [row]
+        if isinstance(row, Mapping):
+            keys = ", ".join(map(repr, row)) or "none"
+            raise DataError(
+                f"sentence {number} of {name} is a mapping with the keys {keys}; pass its list of texts alone, as in "
+                f"[row[{shown(next(iter(row), 'tokens'))}] for row in {name}]."
+            )
+        wrong = [item for item in row if not isinstance(item, str)] if _is_listed(row) else [row]
         if wrong:
             raise DataError(f"sentence {number} of {name} holds {shown(wrong[0])}; words and tags are texts.")
 
 
-def entity_f1(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
-    """F1 of whole entities (type and both ends), over all sentences together. Computed by nervaluate, ``strict``."""
-    from nervaluate import Evaluator
-
-    types = sorted({tag[2:] for row in [*truth, *predicted] for tag in row if tag != "O"})
-    if not types:
-        return 0.0
-    rows = ([list(row) for row in truth], [list(row) for row in predicted])
-    results = Evaluator(*rows, tags=types, loader="list").evaluate()
-    return float(results["overall"]["strict"].f1)
+def _is_listed(value: Any) -> bool:
+    """Whether it holds things one after the other; sets have no order, and a data frame is gone through by columns."""
+    unordered = isinstance(value, (Mapping, Set)) or hasattr(value, "columns")
+    return isinstance(value, Collection) and not unordered and not isinstance(value, (str, bytes))

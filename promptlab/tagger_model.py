@@ -54,8 +54,7 @@ class TaggerModel(TrainableModel):
         Raises:
             TuningError: if the tuning doesn't fit the model, or works through a template.
         """
-        plain = InputTemplate()
-        if tuning.edit(plain) != plain:
+        if _needs_template(tuning):
             raise TuningError(
                 "this tuning works through a template, which sequence labelling has none of; try p-tuning-v2."
             )
@@ -114,6 +113,15 @@ class TaggerModel(TrainableModel):
             if window.targets:
                 labels[row, :n] = torch.tensor(window.targets)
         return replace(batch, mask_index=index, labels=labels if windows[0].targets else None)
+
+
+def _needs_template(tuning: Tuning) -> bool:
+    """Whether a tuning changes a template, or wants soft tokens in it."""
+    plain = InputTemplate()
+    try:
+        return tuning.edit(plain) != plain
+    except TuningError:
+        return True
 
 
 def _stretches(lengths: Sequence[int], room: int) -> Iterator[tuple[int, int]]:

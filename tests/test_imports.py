@@ -18,7 +18,7 @@ MODULES = {
 LAYERS = (  # each imports what stands before it, never what stands after it
     ("errors", "types", "tunable", "checks", "training_settings", "seeding"),
     ("files", "registry", "interfaces", "generative"),
-    ("library", "soft_tokens", "pvp", "thresholds"),
+    ("library", "soft_tokens", "pvp", "thresholds", "tag_schemes"),
     PARTS,
     ("devices", "parts", "trainable", "model"),
     (

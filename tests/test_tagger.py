@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+import promptlab.tagger
 from promptlab import Adapter, LoRA, PromptTuning, PTuningV2, TokenClassifier
 from promptlab.errors import DataError, SavedModelError, TuningError
 from promptlab.saving import load_any
-from promptlab.tagger import entity_f1
 from promptlab.tagger_model import TaggerModel, _stretches
 from promptlab.tuning.frozen import Frozen
 
@@ -111,15 +112,98 @@ def test_special_tokens_and_empty_words_are_words_like_any_other(base):
     assert (window.encoded.input_ids == fitted.model_.backbone.tokenizer.sep_token_id).sum() == 1
 
 
-def test_entity_f1_counts_whole_entities():
-    truth = [["B-a", "I-a", "O", "B-b"], ["B-a"]]
+def told(fitted, monkeypatch, tags):
+    """Let a fitted tagger say these tags."""
+    monkeypatch.setattr(fitted, "predict", lambda X: tags)
+    return fitted
 
-    assert entity_f1(truth, truth) == 1.0
-    # of 3 true and 3 found entities 2 are right: the first is cut short
-    assert entity_f1(truth, [["B-a", "O", "O", "B-b"], ["B-a"]]) == pytest.approx(2 / 3)
-    # 2 of 3 found, none wrong: precision 1, recall 2/3
-    assert entity_f1(truth, [["B-a", "I-a", "O", "B-b"], ["O"]]) == pytest.approx(0.8)
-    assert entity_f1([["O"]], [["O"]]) == 0.0
+
+TWO = [["the", "opera", "Carmen", "news"], ["World"]]
+
+
+@pytest.mark.parametrize(
+    ("truth", "said", "expected"),
+    [
+        # of 3 true and 3 found entities 2 are right: the first is cut short
+        ([["B-a", "I-a", "O", "B-b"], ["B-a"]], [["B-a", "O", "O", "B-b"], ["B-a"]], 2 / 3),
+        ([["B-a", "L-a", "O", "U-b"], ["U-a"]], [["U-a", "O", "O", "U-b"], ["U-a"]], 2 / 3),
+        # 2 of 3 found, none wrong: precision 1, recall 2/3
+        ([["B-a", "E-a", "O", "S-b"], ["S-a"]], [["B-a", "E-a", "O", "S-b"], ["O"]], 0.8),
+        ([["I-a", "I-a", "O", "I-b"], ["I-a"]], [["I-a", "I-a", "O", "I-b"], ["O"]], 0.8),
+        ([["NOUN", "VERB", "NOUN", "NOUN"], ["VERB"]], [["NOUN", "VERB", "VERB", "NOUN"], ["VERB"]], 4 / 5),
+    ],
+)
+def test_entities_are_scored_by_f1_and_other_tags_by_accuracy(base, monkeypatch, tmp_path, truth, said, expected):
+    fitted = tagger(base, max_steps=1).fit(TWO, truth, eval_set=(TWO, truth))
+    fitted.save_pretrained(tmp_path / "out")
+
+    assert told(fitted, monkeypatch, truth).score(TWO, truth) == 1.0
+    assert told(fitted, monkeypatch, said).score(TWO, truth) == pytest.approx(expected)
+    name = "dev_accuracy" if truth[0][0] == "NOUN" else "dev_f1"
+    assert set(fitted.history_[-1]) == {"step", "loss", name, "dev_loss"}
+    again = TokenClassifier.from_pretrained(tmp_path / "out", device="cpu")
+    assert told(again, monkeypatch, said).score(TWO, truth) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["IO", "BILOU", "plain"])
+def test_the_best_weights_are_the_latest_within_one_standard_error_of_the_highest_score(base, monkeypatch, kind):
+    words = ["the", "opera", "film", "story", "news", "world", "sports", "business", "of", "and", "great", "good"]
+    rng = np.random.default_rng(0)
+    sentences = [[words[i] for i in rng.integers(len(words), size=6)] for _ in range(12)]
+    entity = {"IO": "I-work", "BILOU": "U-work", "plain": "NOUN"}[kind]
+    usual = "X" if kind == "plain" else "O"
+    tags = [[entity if word in words[:4] else usual for word in row] for row in sentences]
+    if kind == "IO":  # one entity ends where the next begins, which I alone can't say
+        sentences = [[part for word in row for part in (word, "a")] for row in sentences]
+        tags = [[part for tag in row for part in (tag, "O")] for row in tags]
+    seen = []
+    named = promptlab.tagger._named
+
+    def noted(log_probs, names):
+        said = named(log_probs, names)
+        right = sum(one == other == entity for a, b in zip(tags, said) for one, other in zip(a, b))
+        n = sum(tag == entity for rows in (tags, said) for row in rows for tag in row)
+        if kind == "plain":
+            n = sum(map(len, tags))
+            right = sum(one == other for a, b in zip(tags, said) for one, other in zip(a, b)) / 2
+        places = [(i, j, names.index(tag)) for i, row in enumerate(tags) for j, tag in enumerate(row)]
+        loss = -sum(log_probs[i][j, k].item() for i, j, k in places) / len(places)
+        seen.append((2 * right / max(1, n), max(1, n), loss, said))
+        return said
+
+    monkeypatch.setattr("promptlab.tagger._named", noted)
+    fitted = tagger(base, "frozen", max_steps=15, eval_every=1, learning_rate=3e-1, head_learning_rate=3e-1, seed=1)
+
+    fitted.fit(sentences, tags, eval_set=(sentences, tags))
+
+    highest, n = max((score[:2] for score in seen), key=lambda pair: pair[0])
+    near = [number for number, score in enumerate(seen) if score[0] >= highest - (highest * (1 - highest) / n) ** 0.5]
+    assert len({score[0] for score in seen}) > 4
+    name = "dev_accuracy" if kind == "plain" else "dev_f1"
+    assert [record[name] for record in fitted.history_] == pytest.approx([score[0] for score in seen])
+    assert [record["dev_loss"] for record in fitted.history_] == pytest.approx([score[2] for score in seen], rel=1e-5)
+    assert fitted.predict(sentences) == seen[near[-1]][3]
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        ([["B-x", "o"]], "sentence 2 of y has the tag 'o'"),
+        ([["O", "B_P"]], "sentence 2 of y has the tag 'B_P'"),
+        ([["B-x", "O"]], "sentence 2 of y has the tag 'B-x' at word 1"),  # where others are BILOU
+    ],
+)
+def test_tags_of_no_scheme_are_told_before_any_training(monkeypatch, rows, place):
+    def loaded(*_):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("promptlab.tagger.fresh_backbone", loaded)
+    first = ["U-x", "O"] if "word 1" in place else ["O", "O"]
+
+    with pytest.raises(DataError, match=place):
+        tagger("nowhere").fit([["a", "b"]] * 2, [first, *rows])
+    with pytest.raises(DataError, match=r"sentence 1 of the dev tags has the tag 'U-x'"):
+        tagger("nowhere").fit([["a", "b"]], [["B-x", "O"]], eval_set=([["a"]], [["U-x"]]))
 
 
 def test_it_follows_scikit_learn(base):
@@ -147,6 +231,12 @@ def test_it_follows_scikit_learn(base):
         ([["a", "b"]], ["OB"], "sentence 1 of y is one text"),
         ([None], [["O"]], "sentence 1 of X holds None"),
         ([[]], [[]], "no sentences with words"),
+        ([{"tokens": ["a"], "tags": ["O"]}], [["O"]], r"sentence 1 of X is a mapping with the keys 'tokens', 'tags'"),
+        ([["a"]], [{"tags": ["O"]}], r"sentence 1 of y is a mapping.* as in \[row\['tags'\] for row in y\]"),
+        ([{}], [["O"]], "sentence 1 of X is a mapping with the keys none"),
+        ([{"a", "b"}], [["O", "B-x"]], "sentence 1 of X holds {'"),  # which has no order
+        ({("a",): 1}.keys(), [["O"]], "X is dict_keys"),
+        (pd.DataFrame({"tokens": [["a"]]}), [["O"]], "X is .*pass a list with a list"),
     ],
 )
 def test_bad_input_is_one_clear_line(base, X, y, message):
@@ -164,9 +254,23 @@ def test_what_are_no_sentences_is_not_labelled(base, X, message):
         fitted.predict(X)
 
 
-def test_prompt_tuning_needs_a_template(base):
-    with pytest.raises(TuningError, match="works through a template"):
-        tagger(base, PromptTuning()).fit(SENTENCES, TAGS)
+@pytest.mark.parametrize("tuning", [PromptTuning(), "p-tuning"])
+def test_prompt_tuning_needs_a_template(base, tuning):
+    with pytest.raises(TuningError, match=r"works through a template.* try p-tuning-v2"):
+        tagger(base, tuning).fit(SENTENCES, TAGS)
+
+
+def test_a_layer_of_tags_that_nothing_trains_is_refused(base):
+    with pytest.raises(TuningError, match=r"'none' trains nothing.* choose 'frozen'"):
+        TokenClassifier(base, "none", device="cpu").fit(SENTENCES, TAGS)
+
+
+@pytest.mark.parametrize("eval_set", [SENTENCES, (SENTENCES,)])
+def test_a_dev_set_is_sentences_and_their_tags(base, eval_set):
+    with pytest.raises(DataError, match=r"pass a pair \(X, y\) of sentences and their tags\.$"):
+        tagger(base).fit(SENTENCES, TAGS, eval_set=eval_set)
+    with pytest.raises(TuningError, match=r"pass eval_set\.$"):
+        tagger(base, patience=2).fit(SENTENCES, TAGS)
 
 
 def test_a_saved_tagger_without_its_tags_is_damaged(base, tmp_path):
