@@ -25,12 +25,11 @@ from promptlab.search.cross_validation import Estimate, cross_validated
 from promptlab.search.expansion import words_of
 from promptlab.verbalizers.label_words import check_one_mask
 
-
 TRAIN_ACCURACY, LIKELIHOOD_RATIO, DEV_ACCURACY = "train accuracy", "likelihood ratio", "dev accuracy"
 MEANINGS = {  # of scores, none of which says what new text will give
-    TRAIN_ACCURACY: "accuracy of the untrained model on the training rows, which found the words: too high for new text",
+    TRAIN_ACCURACY: "accuracy of the untrained model on the training rows that found the words: too high for new text",
     LIKELIHOOD_RATIO: "mean log-odds by which the words go with their class in the training rows; no accuracy",
-    DEV_ACCURACY: "accuracy after fine-tuning on the dev rows, which chose among the words: too high for new text",
+    DEV_ACCURACY: "accuracy after fine-tuning on the dev rows that chose among the words: too high for new text",
 }
 
 
@@ -42,7 +41,7 @@ class Found:
         label_words: class → words.
         score: how good they are, higher is better.
         measure: what the score is, one of ``MEANINGS``.
-        estimate: where dev chose, what new text may be expected to give: the accuracy of words chosen by a part of dev, on the other part.
+        estimate: where dev chose, what to expect of new text: the accuracy of words chosen by a part of dev, on the rest.
     """
 
     label_words: Mapping[str, tuple[str, ...]]

@@ -21,7 +21,7 @@ def search(run, table, base, monkeypatch):
 @pytest.mark.parametrize(
     ("engine", "measure", "meaning"),
     [
-        ("lm-bff", "train accuracy", "accuracy of the untrained model on the training rows, which found the words"),
+        ("lm-bff", "train accuracy", "accuracy of the untrained model on the training rows that found the words"),
         ("petal", "likelihood ratio", "no accuracy"),
         ("autoprompt", "train accuracy", "too high for new text"),
     ],
@@ -48,7 +48,7 @@ def test_accuracies_on_dev_are_called_those_that_chose_and_an_estimate_stands_be
 
     assert printed.exit_code == 0, printed.output
     assert "dev accuracy" in printed.stdout and "estimate" in printed.stdout
-    assert "which chose among the words: too high for new text (4 rows of " in printed.stderr
+    assert "that chose among the words: too high for new text (4 rows of " in printed.stderr
     assert "Expect 0." in printed.stderr or "Expect 1." in printed.stderr
     assert "dev rows left out since their texts are training rows', too: 1" in printed.stderr
     for row in json.loads(rows.stdout):
