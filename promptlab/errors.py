@@ -53,6 +53,10 @@ class UnknownNameError(PromptlabError):
         super().__init__(f"unknown {kind} {shown(name)}{hint} Known: {', '.join(names) or 'none'}.")
 
 
+class PromptlabWarning(UserWarning):
+    """What the user should know though the work goes on. The command line prints it as one line."""
+
+
 def shown(value: Any) -> str:
     """A value as one line of a message, cut if it is long."""
     text = " ".join(repr(value).split())

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,9 @@ import numpy as np
 from promptlab.checks import check_seed
 from promptlab.class_scorer import SingleLabel
 from promptlab.classifier import PromptClassifier
+from promptlab.data.dialects import Dialect
 from promptlab.data.readers import iter_examples
+from promptlab.data.tables import iter_lines
 from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.tuning.prompt_tuning import PromptTuning
 from promptlab.types import Example
@@ -50,7 +54,14 @@ FORMATS: Mapping[str, Format | None] = {
 }  # fmt: skip
 
 
-def read_documents(path: str | Path, *, column: str = "text_a") -> list[Document]:
+def read_documents(
+    path: str | Path,
+    *,
+    column: str = "text_a",
+    encoding: str = "auto",
+    delimiter: str = "auto",
+    quoting: str = "auto",
+) -> list[Document]:
     """Documents from a file, each as a list of sentences.
 
     A ``.txt`` file has blank lines between documents and a sentence on each line; a document of one line is split after
@@ -59,21 +70,19 @@ def read_documents(path: str | Path, *, column: str = "text_a") -> list[Document
     Args:
         path: text, or a table as in ``read_examples``.
         column: of a table, with one document a row.
+        encoding, delimiter, quoting: as in ``read_examples``.
 
     Raises:
         DataError: if the file can't be read or holds nothing.
     """
     file = Path(path)
-    if file.suffix != ".txt":
-        examples = iter_examples(file, columns={"text_a": column}, label=None)
+    dialect = Dialect(encoding, delimiter, quoting)
+    if not file.name.lower().endswith((".txt", ".txt.gz")) or dialect.delimiter not in ("auto", "none"):
+        examples = iter_examples(file, columns={"text_a": column}, label=None, **asdict(dialect))
         documents = [split_sentences(str(example.fields["text_a"])) for example in examples]
     else:
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"corpus {str(path)!r} can't be read ({error}); give a text file in UTF-8.") from None
-        blocks = [[line.strip() for line in block.splitlines() if line.strip()] for block in re.split(r"\n\s*\n", text)]
-        documents = [block if len(block) > 1 else split_sentences(block[0]) for block in blocks if block]
+        blocks = [list(block) for filled, block in groupby(iter_lines(file, dialect), key=bool) if filled]
+        documents = [block if len(block) > 1 else split_sentences(block[0]) for block in blocks]
     if not documents:
         raise DataError(f"corpus {str(path)!r} holds no document; give at least two of {SHORTEST} sentences.")
     return documents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,34 @@ def columns_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FIELD=COLUMN",
         help="Take a template field from a column of another name; may be repeated.",
     )(command)
+
+
+def dialect_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say how text files are written; the command gets them as one mapping, ``dialect``."""
+
+    @functools.wraps(command)
+    def with_dialect(*, encoding: str, delimiter: str, quoting: str, **options: Any) -> Any:
+        dialect = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
+        return command(dialect=dialect, **options)
+
+    for option in (
+        click.option(
+            "--quoting",
+            type=click.Choice(["auto", "csv", "none"]),
+            default="auto",
+            show_default=True,
+            help="Of CSV and TSV: csv if quotes may enclose a field, none if they are text, as in GLUE's files.",
+        ),
+        click.option(
+            "--delimiter",
+            default="auto",
+            show_default=True,
+            help="Of CSV, TSV and .txt: a character, tab, or none for one text on each line.",
+        ),
+        click.option("--encoding", default="auto", show_default=True, help="Of text files, such as utf-8 or cp1252."),
+    ):
+        with_dialect = option(with_dialect)
+    return with_dialect
 
 
 def label_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def command(
     cache_dir: Path | None,
     columns: tuple[str, ...],
     label: str,
+    dialect: Mapping[str, str],
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -61,9 +63,11 @@ def command(
     quiet_libraries()
     check_savable(output, mark="promptlab.json")
     fields = parse_pairs(columns)
-    sets = read_sets([labelled, dev, test], fields, label)
+    sets = read_sets([labelled, dev, test], fields, label, dialect)
     with kept_work(cache_dir, output) as folder:
         values = settings_of(**settings) | {"cache_dir": folder, "student_steps": student_steps}
         pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
-        rows = trained(pet, sets, output, unlabeled=iter_examples(unlabelled, columns=fields or {}, label=None))
+        rows = trained(
+            pet, sets, output, unlabeled=iter_examples(unlabelled, columns=fields or {}, label=None, **dialect)
+        )
     print_scores(output, test or dev or labelled, rows, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def command(
     cache_dir: Path | None,
     columns: tuple[str, ...],
     label: str,
+    dialect: Mapping[str, str],
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -40,7 +42,7 @@ def command(
 
     quiet_libraries()
     check_savable(output, mark="promptlab.json")
-    sets = read_sets([train, dev, test], parse_pairs(columns), label)
+    sets = read_sets([train, dev, test], parse_pairs(columns), label, dialect)
     with kept_work(cache_dir, output) as folder:
         ensemble = PVPEnsemble(pairs, cache_dir=folder, **settings_of(**settings))
         rows = trained(ensemble, sets, output)

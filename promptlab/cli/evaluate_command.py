@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from promptlab.cli.common import (
     SEPARATOR,
     check_no_separator,
     columns_option,
+    dialect_options,
     json_option,
     label_option,
     parse_pairs,
@@ -35,6 +37,7 @@ SCORES = {  # of one label a row, or of several
 @columns_option
 @label_option
 @separator_option
+@dialect_options
 @json_option
 def command(
     model_folder: str,
@@ -43,6 +46,7 @@ def command(
     columns: tuple[str, ...],
     label: str,
     separator: str | None,
+    dialect: Mapping[str, str],
     as_json: bool,
 ) -> None:
     """Score the classifier saved in MODEL on the labelled rows of FILE, read as they come."""
@@ -57,10 +61,12 @@ def command(
     fields = parse_pairs(columns)
     if isinstance(classifier, MultiLabelClassifier):
         between = SEPARATOR if separator is None else separator
-        report = evaluate_labels(classifier, iter_examples(file, columns=fields, label=label, separator=between))
+        report = evaluate_labels(
+            classifier, iter_examples(file, columns=fields, label=label, separator=between, **dialect)
+        )
     elif isinstance(classifier, SingleLabel):
         check_no_separator(separator, model_folder)
-        report = evaluate(classifier, iter_examples(file, columns=fields, label=label))
+        report = evaluate(classifier, iter_examples(file, columns=fields, label=label, **dialect))
     else:
         raise click.UsageError(f"{model_folder} holds a {type(classifier).__name__}; only text classifiers are scored.")
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from promptlab.cli.common import (
     FILE,
     columns_option,
+    dialect_options,
     json_option,
     parse_pairs,
     print_json,
@@ -33,6 +35,7 @@ from promptlab.cli.common import (
 @click.option("--multi-token", type=click.Choice(["drop", "first"]), default="drop", show_default=True)
 @click.option("--max-length", type=int, help="Tokens of the prompt. [default: the model's limit]")
 @columns_option
+@dialect_options
 @json_option
 def command(
     words: Path,
@@ -48,6 +51,7 @@ def command(
     multi_token: str,
     max_length: int | None,
     columns: tuple[str, ...],
+    dialect: Mapping[str, str],
     as_json: bool,
 ) -> None:
     """Refine the label words in WORDS (KPT) and print those kept and dropped.
@@ -60,7 +64,7 @@ def command(
 
     quiet_libraries()
     label_words: Any = read_word_lists(words, classes or None)
-    texts = read_examples(support, columns=parse_pairs(columns), label=None)
+    texts = read_examples(support, columns=parse_pairs(columns), label=None, **dialect)
     if wordnet:
         label_words = wordnet_words(label_words)
     if nearest:

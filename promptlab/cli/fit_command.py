@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from promptlab.cli.common import (
     FILE,
     SEPARATOR,
     columns_option,
+    dialect_options,
     json_option,
     label_option,
     parse_pairs,
@@ -79,6 +80,7 @@ from promptlab.registry import TUNINGS
 @click.option("--seed", type=int, default=0, show_default=True)
 @columns_option
 @label_option
+@dialect_options
 @json_option
 def command(
     train: Path,
@@ -101,6 +103,7 @@ def command(
     tuning_args: tuple[str, ...],
     columns: tuple[str, ...],
     label: str,
+    dialect: Mapping[str, str],
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -144,9 +147,9 @@ def command(
     check_savable(output, mark="promptlab.json")  # before any work is done
     fields = parse_pairs(columns)
     between = (SEPARATOR if separator is None else separator) if multi_label else None
-    examples = read_examples(train, columns=fields, label=label, separator=between)
+    examples = read_examples(train, columns=fields, label=label, separator=between, **dialect)
     method = make_tuning(tuning, parse_pairs(tuning_args, "NAME=VALUE, such as rank=4") or {})
-    held_out = (read_examples(dev, columns=fields, label=label, separator=between), None) if dev else None
+    held_out = (read_examples(dev, columns=fields, label=label, separator=between, **dialect), None) if dev else None
     if head:
         names = [name for name in ("text_a", "text_b") if name in examples[0].fields]
         classifier: Any = HeadClassifier(tuning=method, fields=names or ["text_a"], **settings)
@@ -162,7 +165,9 @@ def command(
         parts = resolve_verbalizer(pair.verbalizer)
         if calibrate:
             rows = (
-                read_examples(support, columns=fields, label=None) if support else some_of(examples, settings["seed"])
+                read_examples(support, columns=fields, label=None, **dialect)
+                if support
+                else some_of(examples, settings["seed"])
             )
             parts = calibrated(parts, calibrate, rows)
         classifier = PromptClassifier(shown, parts, tuning=method, origin=pair.origin or None, **settings)
@@ -218,7 +223,7 @@ def parse_verbalizer(text: str, answers: str = "words") -> Any:
     Raises:
         VerbalizerError: if the JSON is broken or isn't an object.
     """
-    from promptlab.data.readers import unique_keys
+    from promptlab.data.tables import unique_keys
     from promptlab.errors import VerbalizerError
 
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from promptlab import __version__
-from promptlab.errors import PromptlabError
+from promptlab.errors import PromptlabError, PromptlabWarning
 
 COMMANDS = {
     "download": "Fetch a model that needs no hub.",
@@ -58,10 +61,30 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _warnings_in_a_line():
+                return super().invoke(ctx)
         except PromptlabError as error:
             click.echo(f"{type(error).__name__}: {error}", err=True)
             ctx.exit(1)
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Print what the user should know on standard error, each once, without the place in our code."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if not issubclass(category, PromptlabWarning):
+                usual(message, category, *place)
+            elif str(message) not in said:
+                said.add(str(message))
+                click.echo(f"note: {message}", err=True)
+
+        warnings.simplefilter("always", PromptlabWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

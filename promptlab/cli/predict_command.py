@@ -18,6 +18,7 @@ from promptlab.cli.common import (
     SEPARATOR,
     check_no_separator,
     columns_option,
+    dialect_options,
     parse_pairs,
     quiet_libraries,
     separator_option,
@@ -33,6 +34,7 @@ from promptlab.cli.common import (
 @click.option("--device", default="auto", show_default=True)
 @columns_option
 @separator_option
+@dialect_options
 def command(
     model_folder: str,
     file: Path,
@@ -42,6 +44,7 @@ def command(
     device: str,
     columns: tuple[str, ...],
     separator: str | None,
+    dialect: Mapping[str, str],
 ) -> None:
     """Classify the rows of FILE with the classifier saved in MODEL, or let the generator saved there write.
 
@@ -55,7 +58,7 @@ def command(
 
     quiet_libraries()
     classifier = load_any(model_folder, device=device)
-    examples = iter_examples(file, columns=parse_pairs(columns), label=None)
+    examples = iter_examples(file, columns=parse_pairs(columns), label=None, **dialect)
     if isinstance(classifier, MultiLabelClassifier):
         rows = _several(classifier, examples, proba, None if as_json else SEPARATOR if separator is None else separator)
     elif isinstance(classifier, PromptGenerator):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from promptlab.cli.common import FILE, print_result, quiet_libraries
+from promptlab.cli.common import FILE, dialect_options, print_result, quiet_libraries
 
 
 @click.command("pretrain-prompt")
@@ -29,6 +30,7 @@ from promptlab.cli.common import FILE, print_result, quiet_libraries
 @click.option("--batch-size", type=int, default=16, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--checkpoint-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")
+@dialect_options
 @click.option("--json", "as_json", is_flag=True)
 def command(
     corpus: Path,
@@ -48,6 +50,7 @@ def command(
     batch_size: int,
     seed: int,
     checkpoint_dir: Path | None,
+    dialect: Mapping[str, str],
     as_json: bool,
 ) -> None:
     """Tune a soft prompt on tasks made from the unlabelled text in CORPUS (PPT).
@@ -62,7 +65,7 @@ def command(
 
     quiet_libraries()
     classifier = pretrain_prompt(
-        read_documents(corpus, column=column),
+        read_documents(corpus, column=column, **dialect),
         format=task,
         model=model,
         tuning=PromptTuning(length=length, start=start),

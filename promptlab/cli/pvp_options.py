@@ -11,7 +11,16 @@ from typing import Any
 
 import click
 
-from promptlab.cli.common import FILE, columns_option, json_option, label_option, parse_pairs, print_json, print_table
+from promptlab.cli.common import (
+    FILE,
+    columns_option,
+    dialect_options,
+    json_option,
+    label_option,
+    parse_pairs,
+    print_json,
+    print_table,
+)
 from promptlab.registry import TUNINGS
 
 OPTIONS: list[Callable[[Any], Any]] = [
@@ -42,6 +51,7 @@ OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--seed", type=int, default=0, show_default=True),
     columns_option,
     label_option,
+    dialect_options,
     json_option,
 ]  # fmt: skip
 
@@ -78,11 +88,13 @@ def settings_of(models: Sequence[str], tuning: str, tuning_args: Sequence[str], 
     return {"model": loaded[0] if len(loaded) == 1 else loaded, "tuning": method, **settings}
 
 
-def read_sets(files: Sequence[Path | None], columns: Mapping[str, str] | None, label: str) -> list[list[Any] | None]:
+def read_sets(
+    files: Sequence[Path | None], columns: Mapping[str, str] | None, label: str, dialect: Mapping[str, str]
+) -> list[list[Any] | None]:
     """The labelled examples of each file."""
     from promptlab.data.readers import read_examples
 
-    return [None if file is None else read_examples(file, columns=columns, label=label) for file in files]
+    return [None if file is None else read_examples(file, columns=columns, label=label, **dialect) for file in files]
 
 
 UNFINISHED = "unfinished.txt"

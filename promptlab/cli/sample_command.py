@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from promptlab.cli.common import FILE, json_option, label_option, print_json
+from promptlab.cli.common import FILE, dialect_options, json_option, label_option, print_json
 
 
 @click.command("sample")
@@ -20,15 +20,17 @@ from promptlab.cli.common import FILE, json_option, label_option, print_json
 @click.option("-k", "k", type=click.IntRange(min=1), default=16, show_default=True, help="Examples of each class.")
 @click.option("--seed", type=int, default=13, show_default=True)
 @label_option
+@dialect_options
 @json_option
-def command(file: Path, output: Path, k: int, seed: int, label: str, as_json: bool) -> None:
+def command(file: Path, output: Path, k: int, seed: int, label: str, dialect: Mapping[str, str], as_json: bool) -> None:
     """Draw K examples of each class of FILE for training and K others for dev (LM-BFF's protocol)."""
+    from promptlab.data.dialects import Dialect
     from promptlab.data.readers import iter_examples, iter_rows
     from promptlab.data.sampling import k_shot
     from promptlab.files import atomic_folder
 
-    labels = [example.label for example in iter_examples(file, columns={}, label=label)]
-    rows = list(iter_rows(file))
+    labels = [example.label for example in iter_examples(file, columns={}, label=label, **dialect)]
+    rows = list(iter_rows(file, Dialect(**dialect)))
     train, dev = k_shot(labels, k=k, seed=seed)
     with atomic_folder(output) as folder:
         _write(folder / "train.tsv", list(rows[0]), [rows[i] for i in train])

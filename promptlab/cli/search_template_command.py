@@ -11,6 +11,7 @@ import click
 from promptlab.cli.common import (
     FILE,
     columns_option,
+    dialect_options,
     json_option,
     label_option,
     parse_pairs,
@@ -54,6 +55,7 @@ LONGEST = 70  # signs of a template in the table
 @click.option("--seed", type=int, default=13, show_default=True)
 @columns_option
 @label_option
+@dialect_options
 @json_option
 def command(
     train: Path,
@@ -69,6 +71,7 @@ def command(
     report: Path | None,
     columns: tuple[str, ...],
     label: str,
+    dialect: Mapping[str, str],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -93,10 +96,10 @@ def command(
     if generator is not None:
         settings["generator"] = generator
     fields = parse_pairs(columns)
-    held_out = None if dev is None else (read_examples(dev, columns=fields, label=label), None)
+    held_out = None if dev is None else (read_examples(dev, columns=fields, label=label, **dialect), None)
     board = search_templates(
         engine,
-        read_examples(train, columns=fields, label=label),
+        read_examples(train, columns=fields, label=label, **dialect),
         verbalizer=parse_verbalizer(verbalizer),
         dev=held_out,
         budget=budget,

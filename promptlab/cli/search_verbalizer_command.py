@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from promptlab.cli.common import (
     FILE,
     columns_option,
+    dialect_options,
     json_option,
     label_option,
     parse_pairs,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @columns_option
 @label_option
+@dialect_options
 @json_option
 def command(
     train: Path,
@@ -53,6 +56,7 @@ def command(
     seed: int,
     columns: tuple[str, ...],
     label: str,
+    dialect: Mapping[str, str],
     as_json: bool,
 ) -> None:
     """Find label words for the labelled rows of TRAIN and print the best."""
@@ -66,8 +70,8 @@ def command(
     quiet_libraries()
     settings: dict[str, Any] = {} if words is None else {"words": words}
     fields = parse_pairs(columns)
-    examples = read_examples(train, columns=fields, label=label)
-    held_out = None if dev is None else read_examples(dev, columns=fields, label=label)
+    examples = read_examples(train, columns=fields, label=label, **dialect)
+    held_out = None if dev is None else read_examples(dev, columns=fields, label=label, **dialect)
     found = search_words(
         template,
         examples,

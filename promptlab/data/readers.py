@@ -5,21 +5,16 @@ Nothing is guessed: a column keeps its own name as a field unless ``columns`` gi
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import string
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from promptlab.data.dialects import Dialect
 from promptlab.data.labels import is_missing, label_list, label_name
+from promptlab.data.tables import Row, check_names, iter_rows
 from promptlab.errors import DataError, shown
 from promptlab.types import Example
-
-Row = dict[str, Any]
 
 
 def read_examples(
@@ -28,22 +23,33 @@ def read_examples(
     columns: Mapping[str, str] | None = None,
     label: str | None = "label",
     separator: str | None = None,
+    encoding: str = "auto",
+    delimiter: str = "auto",
+    quoting: str = "auto",
 ) -> list[Example]:
-    """Read a CSV, TSV, JSON Lines or Parquet file.
+    """Read a file of CSV, TSV, JSON Lines, Parquet or Excel, or one with a text on each line.
 
     Args:
-        path: its format shows in its name: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson`` (each also with ``.gz``) or
-            ``.parquet``.
+        path: its format shows in its name: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.txt`` (each also with
+            ``.gz``), ``.parquet`` or ``.xlsx`` (the first sheet; needs ``promptlab[excel]``). A line of ``.txt`` is the
+            field ``text_a``, unless a ``delimiter`` says that it is a table.
         columns: field to column, such as ``{"text_a": "sentence"}``. Other columns keep their own names, which a
-            template can use as they are; a column that has the name of a mapped field gives way to it.
+            template can use as they are; a column that has the name of a mapped field gives way to it. Blanks around
+            names don't count.
         label: the column of the labels, which become ``str`` and aren't a field; None if there are none.
         separator: what stands between the labels of a row, such as ``"|"``, if rows may have several or none; a list of
             JSON Lines or Parquet is taken as it is. They become ``Example.labels``.
+        encoding: of a text file. ``"auto"``: UTF-8, by their marks UTF-16 and UTF-32, else cp1252.
+        delimiter: between the fields of CSV and TSV: a character, ``"tab"``, or ``"none"`` if a line is one text.
+            ``"auto"``: what the header and the rows agree in, of tab, ``;``, ``,`` and ``|``.
+        quoting: ``"csv"`` if fields of CSV and TSV may stand in quotes, ``"none"`` if quotes are text, as in GLUE's
+            files. ``"auto"``: what the file can be read by. Where that isn't as usual, a ``PromptlabWarning`` says so.
 
     Raises:
         DataError: if the file, a row, a column or a value isn't as expected.
     """
-    return list(iter_examples(path, columns=columns, label=label, separator=separator))
+    dialect = Dialect(encoding, delimiter, quoting)
+    return list(_examples(iter_rows(path, dialect), str(path), columns, label, separator))
 
 
 def iter_examples(
@@ -52,10 +58,20 @@ def iter_examples(
     columns: Mapping[str, str] | None = None,
     label: str | None = "label",
     separator: str | None = None,
+    encoding: str = "auto",
+    delimiter: str = "auto",
+    quoting: str = "auto",
 ) -> Iterator[Example]:
     """``read_examples`` one at a time, for files that don't fit in memory; errors come up where they are met."""
-    for number, row in enumerate(iter_rows(path), start=1):
-        where = f"row {number} of {str(path)!r}"
+    dialect = Dialect(encoding, delimiter, quoting)
+    yield from _examples(iter_rows(path, dialect), str(path), columns, label, separator)
+
+
+def _examples(
+    rows: Iterable[Row], name: str, columns: Mapping[str, str] | None, label: str | None, separator: str | None
+) -> Iterator[Example]:
+    for number, row in enumerate(rows, start=1):
+        where = f"row {number} of {name!r}"
         fields = _fields(row, columns, label, where)
         given = None if label is None else _value(row, label, where, "label=... (--label; None for no labels)")
         if label is None:
@@ -84,151 +100,8 @@ def as_examples(X: Any, labels: Any = None, *, columns: Mapping[str, str] | None
     return [_example(item, name, columns, f"row {i}") for i, (item, name) in enumerate(zip(items, names), start=1)]
 
 
-def iter_rows(path: str | Path, *, chunk_size: int = 1024) -> Iterator[Row]:
-    """Stream a file's rows, column to value. Text in CSV and TSV stays text: ``NA`` and ``None`` are words.
-
-    Args:
-        path: as in ``read_examples``.
-        chunk_size: rows that are in memory at a time, where the format is read in blocks (Parquet).
-
-    Raises:
-        DataError: if the file is missing, empty, damaged, not UTF-8, or of an unknown format.
-    """
-    file = Path(path)
-    read = _reader(file)
-    if not file.exists():
-        raise DataError(f"no file {str(file)!r}; check the path.")
-    if not file.is_file():
-        raise DataError(f"{str(file)!r} is a folder; name one file in it.")
-    return _non_empty(read(file, chunk_size), file)
-
-
-def _reader(file: Path) -> Callable[[Path, int], Iterator[Row]]:
-    name = file.name.lower()
-    for suffix, read in _READERS.items():
-        if name.endswith(suffix) or (suffix != ".parquet" and name.endswith(suffix + ".gz")):
-            return read
-    known = ", ".join(_READERS)
-    raise DataError(f"unknown format of {str(file)!r}; expected {known}; text formats also with .gz.")
-
-
-def _non_empty(rows: Iterator[Row], file: Path) -> Iterator[Row]:
-    with _reading(file):
-        first = next(rows, None)
-        if first is None:
-            raise DataError(f"{str(file)!r} has no rows; give a file with at least one example.")
-        yield first
-        yield from rows
-
-
-@contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise DataError(f"{str(file)!r} isn't UTF-8 ({error.reason}); convert it to UTF-8.") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{str(file)!r} is a damaged .gz file ({error}); fetch or compress it again.") from None
-    except OSError as error:
-        raise DataError(f"can't read {str(file)!r}: {error.strerror or error}; check the file.") from None
-
-
-def _open_text(file: Path) -> TextIO:
-    if file.name.lower().endswith(".gz"):
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return open(file, encoding="utf-8-sig", newline="")
-
-
-def _csv_rows(file: Path, _: int) -> Iterator[Row]:
-    return _table_rows(file, ",")
-
-
-def _tsv_rows(file: Path, _: int) -> Iterator[Row]:
-    return _table_rows(file, "\t")
-
-
-def _table_rows(file: Path, delimiter: str) -> Iterator[Row]:
-    # Not pandas: it fills a short row with empty texts, which can't be told from real ones.
-    with _open_text(file) as lines:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        try:
-            filled = (row for row in reader if row)
-            header = _header(next(filled, []), file)
-            for row in filled:
-                yield _table_row(header, row, f"{str(file)!r}, line {reader.line_num}")
-        except csv.Error as error:
-            where = f"{str(file)!r}, line {reader.line_num}"
-            raise DataError(f"{where}: {error}; quote the field as CSV does, or use JSON Lines.") from None
-
-
-def _header(names: list[str], file: Path) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{str(file)!r} has the column {twice[0]!r} twice; rename one.")
-    return names
-
-
-def _table_row(header: list[str], row: list[str], where: str) -> Row:
-    if len(row) != len(header):
-        expected = f"the header has {len(header)}"
-        raise DataError(f"{where}: the row has {len(row)} fields, but {expected}; quote fields that hold a separator.")
-    return dict(zip(header, row))
-
-
-def _json_rows(file: Path, _: int) -> Iterator[Row]:
-    with _open_text(file) as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _json_row(line, f"{str(file)!r}, line {number}")
-
-
-def _json_row(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line, object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} isn't valid JSON ({error}); write one JSON object on each line.") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where} is a JSON {type(row).__name__}, not an object; write {{column: value, ...}}.")
-    return row
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For ``json.loads``, which otherwise keeps the last of several values.
-
-    Raises:
-        ValueError: if a key stands twice.
-    """
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
-    return values
-
-
-def _parquet_rows(file: Path, chunk_size: int) -> Iterator[Row]:
-    import pyarrow as pa  # slow to import, so only where it is used
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=chunk_size):
-                yield from batch.to_pylist()
-    except pa.ArrowException as error:
-        if file.stat().st_size == 0:
-            return
-        raise DataError(f"{str(file)!r} isn't a readable Parquet file ({error}); write it again.") from None
-
-
-_READERS = {
-    ".csv": _csv_rows,
-    ".tsv": _tsv_rows,
-    ".jsonl": _json_rows,
-    ".ndjson": _json_rows,
-    ".parquet": _parquet_rows,
-}
-
-
 def _value(row: Mapping[str, Any], column: str, where: str, option: str) -> Any:
+    column = column if column in row else column.strip()
     if column not in row:
         present = ", ".join(map(repr, row)) or "none"
         raise DataError(f"{where} has no column {column!r}; it has {present}. Name the right one with {option}.")
@@ -239,7 +112,7 @@ def _fields(row: Mapping[str, Any], columns: Mapping[str, str] | None, label: st
     mapped = {field: _value(row, column, where, "columns=... (--column)") for field, column in (columns or {}).items()}
     for field, value in mapped.items():
         _require(value, field, where)
-    used = {*(columns or {}).values(), label}
+    used = {name if name in row else str(name).strip() for name in (*(columns or {}).values(), label)}
     kept = {name: value for name, value in row.items() if name not in used}
     if columns is None:
         for field, value in kept.items():
@@ -264,8 +137,8 @@ def _items(X: Any) -> list[Any]:
     if hasattr(X, "to_dicts"):  # a polars frame
         return list(X.to_dicts())
     if hasattr(X, "columns") and hasattr(X, "to_dict"):  # a pandas frame
-        _header([str(name) for name in X.columns], Path("X"))
-        return list(X.to_dict("records"))
+        names = check_names([str(name) for name in X.columns], "X")
+        return list(X.set_axis(names, axis=1).to_dict("records"))
     return _listed(X, "X")
 
 

@@ -56,7 +56,10 @@ def load_sample(name: str) -> Sample:
     if name not in sample_names():
         raise UnknownNameError("data sample", name, sample_names())
     folder = library_folder("data") / name
-    pool, test = read_examples(folder / "pool.tsv"), read_examples(folder / "test.tsv")
+    pool, test = (
+        read_examples(folder / file, encoding="utf-8", delimiter="tab", quoting="csv")
+        for file in ("pool.tsv", "test.tsv")
+    )
     return Sample(name, pool, test, _splits(folder / "fewshot"))
 
 

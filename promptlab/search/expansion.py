@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from promptlab.backbones.catalog import load_backbone
-from promptlab.data.readers import unique_keys
+from promptlab.data.tables import unique_keys
 from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.interfaces import Backbone
 from promptlab.verbalizers.label_words import check_words

@@ -227,6 +227,45 @@ def test_sample_writes_no_row_that_a_table_cannot_hold(run, tmp_path, row, messa
     assert not (tmp_path / "shots").exists()
 
 
+UNQUOTED = 'text_a\tlabel\n"a good film\tpositive\ngreat\tpositive\nbad\tnegative\na dull mess"\tnegative\n'
+
+
+@pytest.mark.parametrize(("option", "n_rows", "said"), [((), 4, True), (("--quoting", "none"), 4, False)])
+def test_predict_and_evaluate_read_every_row_of_a_file_that_was_never_quoted(
+    run, fitted, tmp_path, option, n_rows, said
+):
+    path = tmp_path / "unquoted.tsv"
+    path.write_text(UNQUOTED, encoding="utf-8")
+
+    predicted, scored = run("predict", fitted[0], path, *option), run("evaluate", fitted[0], path, "--json", *option)
+
+    assert len(predicted.stdout.splitlines()) == n_rows + 1
+    assert json.loads(scored.stdout)["rows"] == n_rows
+    for result in (predicted, scored):
+        assert result.stderr.count("is read with quotes as text") == said
+        assert result.exit_code == 0
+
+
+def test_the_export_of_an_office_program_goes_through_fit_sample_and_predict(run, base, tmp_path):
+    path = tmp_path / "export.csv"
+    lines = [" text ; label ", *(f"{text}, naïve;{label}" for text, label in ROWS)]
+    path.write_bytes("".join(f"{line}\r\n" for line in lines).encode("cp1252"))
+    options = ("--encoding", "cp1252", "--delimiter", ";")
+
+    sampled = run("sample", path, "-o", tmp_path / "shots", "-k", 1, *options)
+    fitted = run(
+        "fit", path, "--dev", path, "-o", tmp_path / "out", *PROMPT, "--column", "text_a=text", "--model", base,
+        "--max-steps", 1, *options,
+    )  # fmt: skip
+    predicted = run("predict", tmp_path / "out", path, "--column", "text_a=text")
+
+    assert [result.exit_code for result in (sampled, fitted, predicted)] == [0, 0, 0]
+    assert "naïve" in (tmp_path / "shots" / "train.tsv").read_text(encoding="utf-8")
+    assert "note:" not in sampled.stderr + fitted.stderr
+    assert predicted.stderr.count("note: ") == 1
+    assert "is read as cp1252 (such as 'naïve'), with delimiter ';'" in predicted.stderr
+
+
 @pytest.mark.parametrize("kind", ["tasks", "templates", "verbalizers", "tunings", "models", "families", "samples"])
 def test_list_prints_names(run, kind):
     names = json.loads(run("list", kind, "--json").stdout)

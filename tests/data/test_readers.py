@@ -182,7 +182,7 @@ def test_a_folder_is_no_file(tmp_path):
     check_refused(tmp_path / "folder.csv", "is a folder; name one file in it")
 
 
-@pytest.mark.parametrize("name", ["rows.xlsx", "rows", "rows.parquet.gz", "rows.gz"])
+@pytest.mark.parametrize("name", ["rows.doc", "rows", "rows.parquet.gz", "rows.gz", "rows.xlsx.gz"])
 def test_an_unknown_format_lists_the_known_ones(tmp_path, name):
     check_refused(write(tmp_path, name, "x"), r"unknown format .*expected \.csv, \.tsv, \.jsonl, \.ndjson, \.parquet")
 
@@ -221,16 +221,9 @@ def test_a_null_text_names_its_row_and_field(tmp_path):
     check_refused(path, r"row 1 of .* has no value in field 'text_a' \(None\)")
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
-def test_bytes_that_are_not_utf8_ask_for_conversion(tmp_path, name):
-    path = write(tmp_path, name, TEXT_FILES[name].replace("good", "café").encode("latin-1"))
-    if name == "rows.jsonl":
-        path.write_bytes(b'{"text_a": "caf\xe9", "label": "x"}\n')
-    check_refused(path, rf"{name}' isn't UTF-8 .*; convert it to UTF-8")
-
-
-def test_utf16_asks_for_conversion(tmp_path):
-    check_refused(write(tmp_path, "rows.csv", CSV.encode("utf-16")), "isn't UTF-8")
+@pytest.mark.parametrize(("name", "remedy"), [("rows.xls", "save it as .xlsx"), ("rows.json", "call it .jsonl")])
+def test_formats_of_other_programs_say_what_to_do(tmp_path, name, remedy):
+    check_refused(write(tmp_path, name, "x"), f"can't read .*{name}', which is .*; .*{remedy}")
 
 
 def test_broken_json_names_its_line(tmp_path):
@@ -259,7 +252,8 @@ def test_a_csv_row_that_is_too_short_or_too_long_names_its_line(tmp_path, row, c
 
 
 def test_a_quote_that_never_closes_is_refused(tmp_path):
-    check_refused(write(tmp_path, "rows.csv", 'text_a,label\n"a,x\nb,y\n'), "line 3: unexpected end of data; quote")
+    path = write(tmp_path, "rows.csv", 'text_a,label\nc,z\n"a,x\nb,y\n')
+    check_refused(path, "line 3: a field begins with a quote, but no quote ends it; double", quoting="csv")
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path):
