@@ -21,7 +21,6 @@ from promptlab.types import AnswerSlot
 from promptlab.verbalizers.label_words import check_one_mask, check_words, is_ordinary
 
 MULTI_TOKEN = ("drop", "first")
-CUTS = 100  # shares of a class's words that are tried as the place to cut
 
 
 class Dropped(NamedTuple):
@@ -59,11 +58,13 @@ def refine_words(
 ) -> Refinement:
     """Take out label words that the model can't say, hardly ever says, or says whatever the class is.
 
-    The steps, in order: words of two classes; words of several tokens; *frequency* refinement (words whose mean logit
-    over the support texts is among the lowest of the vocabulary); *relevance* refinement (words that don't go with the
-    name of their class, or go with those of others as well). Calibration comes afterwards: ``SupportVerbalizer``.
+    The steps, in order: words of several tokens; tokens of two classes, however they are spelt; *frequency* refinement
+    (words whose mean logit over the support texts is among the lowest of the vocabulary); *relevance* refinement (words
+    that don't go with the name of their class, or go with those of others as well). Calibration comes afterwards:
+    ``SupportVerbalizer``.
 
-    Source: KPT, arXiv:2108.02035, section 3.3.1 and 3.3.2, with the scores of its code.
+    Source: KPT, arXiv:2108.02035, section 3.3.1 and 3.3.2, with the scores and the cut of its code, which may drop
+    the names, too.
 
     Args:
         label_words: class → words, the first of which names the class.
@@ -90,8 +91,8 @@ def refine_words(
     check_one_mask(resolved.slot, "label words need exactly 1")
     backbone = fresh_backbone(model, device).to(resolve_device(device))
     dropped: list[Dropped] = []
-    words = _distinct(check_words(label_words), dropped)
-    ids = _single_tokens(words, backbone, resolved.slot, multi_token, dropped)
+    tokens = _single_tokens(check_words(label_words), backbone, resolved.slot, multi_token, dropped)
+    ids = _distinct(tokens, dropped)
     if frequency or relevance:
         hidden = mask_answers(resolved, examples, backbone, max_length=max_length).hidden[:, 0]  # (texts, hidden)
         with torch.inference_mode():
@@ -102,49 +103,61 @@ def refine_words(
     return Refinement({name: tuple(row) for name, row in ids.items()}, dropped)
 
 
-def _distinct(words: Mapping[str, Sequence[str]], dropped: list[Dropped]) -> dict[str, list[str]]:
-    """A word of two classes stays only where it is the name."""
-    owners: dict[str, list[str]] = {}
-    for name, row in words.items():
-        for word in dict.fromkeys(row):
-            owners.setdefault(word, []).append(name)
-    kept: dict[str, list[str]] = {name: [] for name in words}
-    for name, row in words.items():
-        for word in dict.fromkeys(row):
-            others = [other for other in owners[word] if other != name]
-            if others and word != row[0]:
-                dropped.append(Dropped(name, word, f"also a word of class {others[0]!r}"))
-            else:
-                kept[name].append(word)
-    return kept
-
-
 def _single_tokens(
     words: Mapping[str, Sequence[str]], backbone: Backbone, slot: AnswerSlot, multi_token: str, dropped: list[Dropped]
 ) -> dict[str, dict[str, int]]:
-    """Class → word → id; the word is what the id stands for."""
+    """Class → what a token says → its id, without the words that have none; the name comes first."""
     kept: dict[str, dict[str, int]] = {name: {} for name in words}
-    taken: dict[int, str] = {}
-    names = [(name, row[0]) for name, row in words.items()]
-    others = [(name, word) for name, row in words.items() for word in row[1:]]
-    for name, word in [*names, *others]:  # names first, so that no other word takes their token
-        said, ids = word, backbone.answer_ids(word, slot)
-        if len(ids) > 1 and multi_token == "first":
-            said = backbone.tokenizer.convert_tokens_to_string([backbone.tokenizer.convert_ids_to_tokens(ids[0])])
-            said, ids = said.strip(), backbone.answer_ids(said.strip(), slot)
-        reason = _unusable(ids, backbone)
-        if reason is None and ids[0] in taken:
-            reason = f"the same token as {taken[ids[0]]!r}"
-        if reason is None:
-            kept[name][said] = ids[0]
-            taken[ids[0]] = said
-        elif word == words[name][0]:
-            raise VerbalizerError(
-                f"the name {word!r} of class {name!r} can't be kept ({reason}); put another word of one token first."
-            )
-        else:
-            dropped.append(Dropped(name, word, reason))
+    for name, row in words.items():
+        for word in dict.fromkeys(row):
+            said, ids = word, backbone.answer_ids(word, slot)
+            if len(ids) > 1 and multi_token == "first":
+                said = backbone.tokenizer.convert_tokens_to_string([backbone.tokenizer.convert_ids_to_tokens(ids[0])])
+                said, ids = said.strip(), backbone.answer_ids(said.strip(), slot)
+            reason = _unusable(ids, backbone)
+            if said in kept[name]:
+                dropped.append(Dropped(name, word, f"the same token as {said!r}"))
+            elif reason is None:
+                kept[name][said] = ids[0]
+            elif word == row[0]:
+                raise _lost_name(name, word, reason)
+            else:
+                dropped.append(Dropped(name, word, reason))
     return kept
+
+
+def _distinct(tokens: Mapping[str, Mapping[str, int]], dropped: list[Dropped]) -> dict[str, dict[str, int]]:
+    """Each token once: in a class under its first spelling; a token of two classes only where it is the name."""
+    owners: dict[int, dict[str, str]] = {}  # id → class → the class's first spelling of it
+    for name, row in tokens.items():
+        for word, token in row.items():
+            owners.setdefault(token, {}).setdefault(name, word)
+    names = {name: next(iter(row)) for name, row in tokens.items()}
+    kept: dict[str, dict[str, int]] = {name: {} for name in tokens}
+    for name, row in tokens.items():
+        for word, token in row.items():
+            others = {other: spelt for other, spelt in owners[token].items() if other != name}
+            namesake = [other for other, spelt in others.items() if spelt == names[other]]
+            if word == names[name] and namesake:
+                raise _lost_name(name, word, f"the same token as {names[namesake[0]]!r}, the name of {namesake[0]!r}")
+            if owners[token][name] != word:
+                dropped.append(Dropped(name, word, f"the same token as {owners[token][name]!r}"))
+            elif others and word != names[name]:
+                dropped.append(Dropped(name, word, _shared(word, others)))
+            else:
+                kept[name][word] = token
+    return kept
+
+
+def _shared(word: str, others: Mapping[str, str]) -> str:
+    other, spelt = next(iter(others.items()))
+    return f"also a word of class {other!r}" + f", there spelt {spelt!r}" * (spelt != word)
+
+
+def _lost_name(name: str, word: str, reason: str) -> VerbalizerError:
+    return VerbalizerError(
+        f"the name {word!r} of class {name!r} can't be kept ({reason}); put another word of one token first."
+    )
 
 
 def _unusable(ids: Sequence[int], backbone: Backbone) -> str | None:
@@ -159,31 +172,31 @@ def _drop_rare(
 ) -> None:
     """Words whose mean logit is among the lowest ``share`` of the vocabulary's."""
     mean = backbone.project(hidden.mean(dim=0))  # (vocabulary,), since logits are linear in the states
-    rank = mean.argsort().argsort() / len(mean)  # share of the vocabulary that is rarer
+    rarer = mean.argsort().argsort()  # (vocabulary,) how many tokens are rarer than each
     for name, row in ids.items():
         for word, token in list(row.items())[1:]:
-            if rank[token] < share:
-                dropped.append(Dropped(name, word, f"rare: {100 * rank[token]:.0f} % of the vocabulary are rarer"))
+            if rarer[token] < int(share * len(mean)):
+                percent = 100 * rarer[token] / len(mean)
+                dropped.append(Dropped(name, word, f"rare: {percent:.0f} % of the vocabulary are rarer"))
                 del row[word]
 
 
 def _drop_irrelevant(ids: dict[str, dict[str, int]], hidden: Tensor, backbone: Any, dropped: list[Dropped]) -> None:
-    """Words past one cut for all classes, at which the scores are nearest to 1."""
+    """Words past one cut for all classes; the names are ranked with their words, but stay wherever they stand."""
     names = torch.tensor([next(iter(row.values())) for row in ids.values()], device=hidden.device)
     of_names = backbone.project(hidden, names)  # (texts, classes)
     ranked: dict[str, list[tuple[str, float]]] = {}
     for number, (name, row) in enumerate(ids.items()):
-        words = list(row)[1:]
-        if not words:
-            continue
-        tokens = torch.tensor([row[word] for word in words], device=hidden.device)
+        tokens = torch.tensor(list(row.values()), device=hidden.device)
         scores = relevance_scores(backbone.project(hidden, tokens), of_names, number).tolist()
-        ranked[name] = sorted(zip(words, scores), key=lambda pair: -pair[1])
+        ranked[name] = sorted(zip(row, scores), key=lambda pair: -pair[1])
     share = best_cut([[score for _, score in row] for row in ranked.values()])
     for name, scored in ranked.items():
-        for word, score in scored[math.ceil(share * len(scored)) :]:
-            dropped.append(Dropped(name, word, f"irrelevant: score {score:.2f}"))
-            del ids[name][word]
+        first = next(iter(ids[name]))
+        for word, score in scored[n_kept(share, len(scored)) :]:
+            if word != first:
+                dropped.append(Dropped(name, word, f"irrelevant: score {score:.2f}"))
+                del ids[name][word]
 
 
 def relevance_scores(words: Tensor, names: Tensor, own: int) -> Tensor:
@@ -208,13 +221,24 @@ def relevance_scores(words: Tensor, names: Tensor, own: int) -> Tensor:
 
 
 def best_cut(ranked: Sequence[Sequence[float]]) -> float:
-    """The share of words to keep of every class: that with the least squared distance of the scores at the cut from 1.
+    """The share of words to keep of every class: that at which the best words to go score nearest to 1.
+
+    As many shares are tried as the longest list has words, from 0; the loss of one is the sum over the classes of the
+    squared distance from 1 of the score of the first word past the cut. Of equal losses the smallest share counts.
+
+    Source: KPT's code (``tfidf_filter``).
 
     Args:
-        ranked: scores of each class's words, the highest first.
+        ranked: scores of each class's words, that of its name among them, the highest first.
     """
+    longest = max(map(len, ranked))
 
-    def distance(share: float) -> float:
-        return sum((row[math.ceil(share * len(row)) - 1] - 1) ** 2 for row in ranked)
+    def loss(share: float) -> float:
+        return sum((row[int(share * len(row))] - 1) ** 2 for row in ranked)
 
-    return min((cut / CUTS for cut in range(1, CUTS + 1)), key=distance)
+    return min((cut / longest for cut in range(longest)), key=loss)
+
+
+def n_kept(share: float, n_words: int) -> int:
+    """How many of a class's words stand before the cut: one at least."""
+    return max(1, int(share * n_words))

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import pytest
 import torch
 
 from promptlab import ManualVerbalizer, PromptClassifier, load_sample
 from promptlab.errors import DataError, TuningError, VerbalizerError
-from promptlab.search.refinement import best_cut, refine_words, relevance_scores
+from promptlab.search.refinement import best_cut, n_kept, refine_words, relevance_scores
 
 TEMPLATE = "{{ text_a }} it was {{ mask }}"
 SUPPORT = ["the film was great", "a good story", "a dull , lifeless mess", "just awful"]
+POOL = (
+    "bad", "dull", "awful", "mess", "good", "great", "story", "film", "world", "news", "sports", "opera", "year",
+    "acting",
+)  # fmt: skip
 ALL = {"frequency": 0.0, "relevance": False, "device": "cpu"}
 
 
@@ -95,9 +98,146 @@ def test_with_two_classes_the_other_name_alone_counts():
     assert relevance_scores(words, names, 0).item() == pytest.approx((a @ own).item() / abs((a @ other).item()))
 
 
-def test_the_cut_is_where_the_scores_are_nearest_to_1():
-    # at a half: (1.2 - 1)^2 + (0.9 - 1)^2, anywhere else more
-    assert math.ceil(4 * best_cut([[5.0, 1.2, 0.1, -100.0], [3.0, 0.9, 0.2, 0.0]])) == 2
+def kpt_cut(ranked):
+    """The share and the words kept of each class, as KPT's code finds them: each cut in turn, the first best counts."""
+    longest, found = max(len(row) for row in ranked), []
+    for cut in range(longest):
+        share, loss = cut / longest, 0.0
+        for row in ranked:
+            here = int(share * len(row))
+            loss += ((row[-1] if len(row) <= here else row[here]) - 1) ** 2
+        found.append((loss, share))
+    best = sorted(found, key=lambda pair: pair[0])[0][1]
+    return best, [int(len(row) * best) or 1 for row in ranked]
+
+
+@pytest.mark.parametrize(
+    ("ranked", "share", "kept"),
+    [
+        ([[2.0, 1.0], [-100.0]], 0.5, [1, 1]),  # losses 1 + 101^2 and 0 + 101^2
+        ([[2.0, -100.0], [1.5]], 0.0, [1, 1]),  # 1 + .25 against 101^2 + .25: nothing but one word each
+        ([[5.0, 1.2, 0.1, -100.0], [3.0, 0.9, 0.2, 0.0]], 0.25, [1, 1]),  # .04 + .01
+        ([[3.0], [2.0]], 0.0, [1, 1]),
+        ([[4.0, 3.0, 2.0, 1.0, 0.0, -1.0], [1.0, 1.0]], 0.5, [3, 1]),
+    ],
+)
+def test_the_cut_is_where_the_first_words_to_go_are_nearest_to_1(ranked, share, kept):
+    assert best_cut(ranked) == share
+    assert [n_kept(share, len(row)) for row in ranked] == kept
+    assert kpt_cut(ranked) == (share, kept)
+
+
+def test_the_cut_is_kpts_for_lists_of_any_length():
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        sizes = generator.integers(1, 60, size=generator.integers(2, 6))
+        ranked = [sorted(generator.normal(1, 1, size).tolist(), reverse=True) for size in sizes]
+        share = best_cut(ranked)
+        assert (share, [n_kept(share, len(row)) for row in ranked]) == kpt_cut(ranked)
+
+
+def kpt_relevance(words, logits, ids):
+    """Which words KPT's code keeps, from the logits of the whole vocabulary, (texts, vocabulary); names stay."""
+    names = [row[0] for row in words.values()]
+    column = lambda word: logits[:, ids[word]] - logits[:, ids[word]].mean()  # noqa: E731
+    cosine = lambda a, b: float(column(a) @ column(b) / np.linalg.norm(column(a)) / np.linalg.norm(column(b)))  # noqa: E731
+    power, ranked = 10 / (len(words) - 2 + 1e-2) + 1, []
+    for number, row in enumerate(words.values()):
+        scored = []
+        for word in row:
+            tf, others = cosine(word, row[0]), [cosine(word, n) for i, n in enumerate(names) if i != number]
+            mean = np.mean(np.abs(others) ** power) ** (1 / power)
+            scored.append((word, -100.0 if tf < 0 else tf / mean))
+        ranked.append(sorted(scored, key=lambda pair: -pair[1]))
+    _, kept = kpt_cut([[score for _, score in row] for row in ranked])
+    return {
+        name: {row[0], *(word for word, _ in scored[:n])}
+        for (name, row), scored, n in zip(words.items(), ranked, kept, strict=True)
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_relevance_keeps_the_words_that_kpts_code_keeps(tiny_backbone, seed):
+    backbone, texts = tiny_backbone("bert"), [*SUPPORT, "world news", "the opera", "sports and technology", "a story"]
+    rng = np.random.default_rng(seed)
+    pool = rng.permutation(POOL)
+    words = {"a": pool[:2].tolist(), "b": pool[2:7].tolist(), "c": pool[7:].tolist()}
+    with torch.no_grad():
+        encoded = [backbone.tokenizer(f"{text} it was [MASK]", return_tensors="pt") for text in texts]
+        at_mask = [row["input_ids"][0].tolist().index(backbone.tokenizer.mask_token_id) for row in encoded]
+        logits = torch.stack([backbone.model(**row).logits[0, at] for row, at in zip(encoded, at_mask, strict=True)])
+    ids = {word: backbone.tokenizer.convert_tokens_to_ids(word) for row in words.values() for word in row}
+
+    refined = refine_words(words, TEMPLATE, texts, backbone, **{**ALL, "relevance": True})
+
+    expected = kpt_relevance(words, logits.double().numpy(), ids)
+    assert {name: set(row) for name, row in refined.label_words.items()} == expected
+    assert all(refined.label_words[name][0] == row[0] for name, row in words.items())
+
+
+def test_a_word_that_goes_against_its_class_leaves_the_name_alone():
+    names = torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]])
+    own = torch.cat([names[:, :1], -names[:, :1]], dim=1)  # the name, and a word that says the contrary
+
+    assert relevance_scores(own, names, 0)[1].item() == -100.0
+    ranked = sorted(relevance_scores(own, names, 0).tolist(), reverse=True)
+    assert n_kept(best_cut([ranked, [2.0, 1.0]]), 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "kept", "dropped"),
+    [
+        (
+            {"world": ["world", "Film"], "sports": ["sports", "film"]},
+            {"world": ("world",), "sports": ("sports",)},
+            [
+                ("world", "Film", "also a word of class 'sports', there spelt 'film'"),
+                ("sports", "film", "also a word of class 'world', there spelt 'Film'"),
+            ],
+        ),
+        (
+            {"world": ["world", "café", "news"], "sports": ["sports", "CAFE", "film"]},
+            {"world": ("world", "news"), "sports": ("sports", "film")},
+            [
+                ("world", "café", "also a word of class 'sports', there spelt 'CAFE'"),
+                ("sports", "CAFE", "also a word of class 'world', there spelt 'café'"),
+            ],
+        ),
+        (
+            {"world": ["world", "Film", "film", "FILM"], "sports": ["sports", "Sports"]},
+            {"world": ("world", "Film"), "sports": ("sports",)},
+            [
+                ("world", "film", "the same token as 'Film'"),
+                ("world", "FILM", "the same token as 'Film'"),
+                ("sports", "Sports", "the same token as 'sports'"),
+            ],
+        ),
+        (
+            {"world": ["world", "Sports", "film"], "sports": ["sports", "film"]},
+            {"world": ("world",), "sports": ("sports",)},
+            [
+                ("world", "Sports", "also a word of class 'sports', there spelt 'sports'"),
+                ("world", "film", "also a word of class 'sports'"),
+                ("sports", "film", "also a word of class 'world'"),
+            ],
+        ),
+    ],
+    ids=["case", "accents", "one-class", "name"],
+)
+def test_a_token_is_one_word_however_it_is_spelt(tiny_backbone, words, kept, dropped):
+    refined = refine_words(words, TEMPLATE, SUPPORT, tiny_backbone("bert"), **ALL)
+
+    assert refined.label_words == kept
+    assert [tuple(one) for one in refined.dropped] == dropped
+
+
+def test_first_tokens_of_two_classes_are_dropped_from_both(tiny_backbone):
+    words = {"world": ["world", "film mess"], "sports": ["sports", "Film story", "dull film", "dull mess"]}
+
+    refined = refine_words(words, TEMPLATE, SUPPORT, tiny_backbone("bert"), multi_token="first", **ALL)
+
+    assert refined.label_words == {"world": ("world",), "sports": ("sports", "dull")}
+    assert [one.word for one in refined.dropped] == ["dull mess", "film", "film"]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +251,7 @@ def test_the_cut_is_where_the_scores_are_nearest_to_1():
             "the name 'film mess' of class 'a' can't be",
         ),
         ({"a": ["good"], "b": ["good"]}, SUPPORT, {}, VerbalizerError, "the same token as 'good'"),
+        ({"a": ["Good"], "b": ["good"]}, SUPPORT, {}, VerbalizerError, "the same token as 'good', the name of 'b'"),
         ({"a": ["bad"], "b": ["good"]}, [], {}, DataError, "support is empty"),
         ({"a": ["bad"], "b": ["good"]}, SUPPORT, {"frequency": 1.0}, TuningError, "frequency=1.0 is a share"),
         ({"a": ["bad"], "b": ["good"]}, SUPPORT, {"multi_token": "x"}, TuningError, "multi_token='x' must be one of"),
