@@ -12,8 +12,10 @@ from promptlab.training_settings import TrainingSettings
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """The optimizer of what is trainable, each group with its ``peak`` rate; vectors and scalars aren't decayed."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    own_rates = _own_rates(model)
     for name, weight in trained_weights(model).items():
-        rate = settings.learning_rate if ".backbone." in f".{name}" else settings.head_learning_rate
+        usual = settings.learning_rate if ".backbone." in f".{name}" else settings.head_learning_rate
+        rate = own_rates.get(name, usual)
         groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
     parts = [
         {"params": weights, "lr": rate, "peak": rate, "weight_decay": decay}
@@ -24,3 +26,13 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
 
         return Adafactor(parts, lr=settings.learning_rate, scale_parameter=False, relative_step=False)
     return torch.optim.AdamW(parts, fused=True)
+
+
+def _own_rates(model: nn.Module) -> dict[str, float]:
+    """Rates of the weights whose module has a ``learning_rate`` of its own, by name."""
+    rates: dict[str, float] = {}
+    for place, module in model.named_modules():
+        rate = getattr(module, "learning_rate", None)
+        if rate is not None:
+            rates |= {name: rate for name, _ in module.named_parameters(prefix=place, recurse=False)}
+    return rates

@@ -24,6 +24,7 @@ class VerbalizerHead(nn.Module, ABC):
 
     reads_mask_states = True  # False for heads that override ``read``
     answer_length = 1  # tokens that the longest answer has
+    learning_rate: float | None = None  # of this head's own weights, if they need another than heads usually do
     own_training: Mapping[str, Any] | None = None  # settings of a training on the finished language model's answers
 
     def read(self, backbone: Backbone, batch: Batch) -> Any:
@@ -51,6 +52,9 @@ class VerbalizerHead(nn.Module, ABC):
     def own_loss(self, answer: Any, labels: Tensor) -> Tensor:
         """Mean loss of the head's training on answers of a language model that stays as it is."""
         return self.loss(answer, labels)
+
+    def settle(self, answer: Any) -> None:
+        """Measure on the answers to the training texts what no update learns; called after a training of its own."""
 
 
 class ScoringHead(VerbalizerHead):

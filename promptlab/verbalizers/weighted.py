@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, label_word_ids
@@ -17,24 +18,34 @@ from promptlab.verbalizers.manual import LabelWordHead
 class WeightedVerbalizer(LabelWordVerbalizer):
     """Learn how much each label word counts within its class; before training all count alike.
 
-    Source: KPT, arXiv:2108.02035, section 3.3.4 (learnable refinement).
+    Source: KPT, arXiv:2108.02035, section 3.3.4 (learnable refinement), with the rate of its code.
 
     Args:
         label_words: class → its words; a single string is one word.
+        learning_rate: of the words' weights, whatever rates the rest is trained with: they are exponents, which have to
+            move by about 1 to tell good words from bad ones.
 
     Raises:
-        VerbalizerError: if there are fewer than two classes, or a class without words.
+        VerbalizerError: if there are fewer than two classes, a class without words, or the rate is out of range.
     """
 
+    learning_rate: float = 0.06
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.learning_rate < 10:
+            raise VerbalizerError(f"learning_rate={self.learning_rate!r} must be between 0 and 10, usually 0.06.")
+
     def build(self, backbone: Backbone, slot: AnswerSlot) -> WeightedHead:
-        return WeightedHead(*label_word_ids(self.label_words, backbone, slot))
+        return WeightedHead(*label_word_ids(self.label_words, backbone, slot), learning_rate=self.learning_rate)
 
 
 class WeightedHead(LabelWordHead):
     """Mean of the words' logits under weights that are a softmax within each class."""
 
-    def __init__(self, ids: Tensor, valid: Tensor) -> None:
+    def __init__(self, ids: Tensor, valid: Tensor, *, learning_rate: float | None = None) -> None:
         super().__init__(ids, valid)
+        self.learning_rate = learning_rate
         self.weight = nn.Parameter(torch.zeros(ids.shape))  # (classes, words)
 
     def word_weights(self) -> Tensor:
