@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from promptlab.checkpoint import DevScore
 from promptlab.devices import resolve_device
-from promptlab.inference import average_variants, in_batches, predict_log_probs
+from promptlab.inference import average_variants, calibrate, in_batches, predict_log_probs
 from promptlab.labelled import Training, dev_score
 from promptlab.model import PromptModel
 from promptlab.trainable import TrainableModel
@@ -33,6 +33,7 @@ class EncodedSet(NamedTuple):
     targets: Tensor
     n_variants: int
     scorer: Callable[[Tensor, Tensor], DevScore] = dev_score
+    max_length: int | None = None  # tokens that a prompt could have
 
     @property
     def row_targets(self) -> Tensor:
@@ -47,7 +48,7 @@ class EncodedSet(NamedTuple):
     def of(cls, data: Training, model: PromptModel, max_length: int | None) -> EncodedSet:
         targets = data.targets(model.verbalizer.classes)
         rows = model.encode(data.examples, max_length=max_length)
-        return cls(rows, targets, model.template.n_variants, data.scorer)
+        return cls(rows, targets, model.template.n_variants, data.scorer, max_length)
 
 
 def train_model(
@@ -172,12 +173,22 @@ def _fit_head(
     head = HeadModel(model.head, answers, training.row_targets.to(device))
     dev_answers = None if dev is None else in_batches(model.backbone, dev.rows, model.read)
 
+    def settle() -> None:
+        if model.head.own_training is not None:
+            calibrate(model, max_length=training.max_length, answers=answers)
+
     @torch.inference_mode()
     def evaluate() -> DevScore:
         assert dev is not None
         head.eval()
+        settle()
         return dev.score(average_variants(model.head(dev_answers), dev.n_variants).cpu())
 
     count = len(training.rows)
     scorer = None if dev is None else evaluate
-    return train_model(head, range(count), torch.tensor, [1] * count, settings, evaluate=scorer, checkpoint=checkpoint)
+    history = train_model(
+        head, range(count), torch.tensor, [1] * count, settings, evaluate=scorer, checkpoint=checkpoint
+    )
+    if dev is None:
+        settle()
+    return history

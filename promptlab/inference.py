@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from promptlab.interfaces import Template
+from promptlab.interfaces import Template, Verbalizer
 from promptlab.model import PromptModel
 from promptlab.soft_tokens import SoftTokens
 from promptlab.types import Batch, Encoded, Example, MaskStates, Prompt
@@ -32,13 +32,27 @@ def average_variants(log_probs: Tensor, n_variants: int) -> Tensor:
 
 
 @torch.inference_mode()
-def calibrate(model: PromptModel, *, max_length: int | None = None) -> None:
-    """Let the head measure its prior with the model as it is now; does nothing for heads that don't calibrate."""
-    prompts = model.verbalizer.reference_prompts(model.template)
-    if prompts:
-        model.eval()
-        encoded = model.encode_prompts(prompts, max_length=max_length)
-        model.head.set_prior(in_batches(model.backbone, encoded, model.read))
+def calibrate(model: PromptModel, *, max_length: int | None = None, answers: Any = None) -> None:
+    """Let heads that calibrate measure their priors with the model as it is now, those that are wrapped first.
+
+    Args:
+        answers: the model's to the training texts, on which heads that learnt from them measure their scale.
+    """
+    model.eval()
+    for verbalizer, head in reversed(list(_nested(model.verbalizer, model.head))):
+        groups = verbalizer.reference_prompts(model.template)
+        if groups:
+            encoded = model.encode_prompts([prompt for group in groups for prompt in group], max_length=max_length)
+            head.set_prior(in_batches(model.backbone, encoded, model.read), len(groups[0]))
+        if answers is not None:
+            head.settle(answers)
+
+
+def _nested(verbalizer: Verbalizer | None, head: Any) -> Iterator[tuple[Verbalizer, Any]]:
+    """A verbalizer with its head, and those that they wrap."""
+    while verbalizer is not None:
+        yield verbalizer, head
+        verbalizer, head = verbalizer.wrapped, getattr(head, "inner", None)
 
 
 @torch.inference_mode()

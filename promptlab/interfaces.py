@@ -94,8 +94,16 @@ class Verbalizer(Part):
         """
         raise VerbalizerError(f"{type(self).__name__} has no label words to answer demonstrations with; use another.")
 
-    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
-        """Prompts on which the head measures its prior before it predicts; none, unless it calibrates."""
+    @property
+    def wrapped(self) -> Verbalizer | None:
+        """The verbalizer whose scores this one works on, if there is one; its head is this one's ``inner``."""
+        return None
+
+    def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
+        """Inputs, as all prompts of each, on which the head measures its prior before it predicts.
+
+        None, unless it calibrates. What it wraps is asked for itself.
+        """
         return ()
 
     @abstractmethod

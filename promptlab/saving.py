@@ -231,6 +231,7 @@ def _fill(model: TrainableModel, path: Path, elsewhere: Set[str]) -> None:
     except (OSError, SafetensorError) as error:
         raise SavedModelError(f"{str(path)!r} is damaged or missing ({error}); save the model again.") from None
     expected = {name: weight for name, weight in model.trained_parameters() if name not in elsewhere}
+    expected = {n: w for n, w in expected.items() if n in weights or n not in _optional(model)}
     if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in expected.items()}:
         raise SavedModelError(
             f"{str(path)!r} doesn't hold the weights that its settings ask for; save the model again."
@@ -238,6 +239,12 @@ def _fill(model: TrainableModel, path: Path, elsewhere: Set[str]) -> None:
     with torch.no_grad():
         for name, weight in expected.items():
             weight.copy_(weights[name])
+
+
+def _optional(model: TrainableModel) -> set[str]:
+    """Names of the weights that earlier versions hadn't, which then stay as they were made."""
+    names = ((place, getattr(module, "optional_weights", ())) for place, module in model.named_modules())
+    return {f"{place}.{name}" for place, own in names for name in own}
 
 
 def to_json(value: Any, **layout: Any) -> str:

@@ -24,7 +24,8 @@ FLOOR = 1e-12  # of a prior probability
 class CalibratedVerbalizer(Verbalizer):
     """Wraps a verbalizer. The prior is measured after training and again when a saved model is loaded.
 
-    Training itself isn't calibrated, nor are the dev scores that choose the weights.
+    Training itself isn't calibrated, nor are the dev scores that choose the weights. Wrappers may wrap one another:
+    each takes the prior out of what the one inside it leaves.
     """
 
     verbalizer: Verbalizer
@@ -44,6 +45,10 @@ class CalibratedVerbalizer(Verbalizer):
     def answers(self) -> Mapping[str, str]:
         return self.verbalizer.answers
 
+    @property
+    def wrapped(self) -> Verbalizer:
+        return self.verbalizer
+
     def build(self, backbone: Backbone, slot: AnswerSlot) -> ClassPriorHead | WordPriorHead:
         return ClassPriorHead(self.verbalizer.build(backbone, slot), len(self.classes))
 
@@ -52,7 +57,10 @@ class CalibratedVerbalizer(Verbalizer):
 class ContextualVerbalizer(CalibratedVerbalizer):
     """Divide the class probabilities by those of inputs without content, in the same prompt.
 
-    With demonstrations drawn in several sets, the prior is the mean over the sets.
+    The probabilities of each input are normalised over the classes before they are averaged over the inputs. The
+    paper's code averages first, so that an input after which the label words are likelier counts for more.
+
+    With demonstrations drawn in several sets, each set's probabilities are divided by its own prior.
 
     Source: Zhao et al., arXiv:2102.09690, section 5 (W = diag(p_cf)^-1, normalised).
 
@@ -68,9 +76,8 @@ class ContextualVerbalizer(CalibratedVerbalizer):
         if not self.inputs:
             raise VerbalizerError('inputs is empty; give at least one text without content, such as "N/A".')
 
-    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
-        fields = [dict.fromkeys(template.fields, text) for text in self.inputs]
-        return [prompt for values in fields for prompt in template.variants(Example(values))]
+    def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
+        return [template.variants(Example(dict.fromkeys(template.fields, text))) for text in self.inputs]
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,13 @@ class DomainVerbalizer(CalibratedVerbalizer):
 
     domain: str | None = None
 
-    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
+    def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
         if self.domain is None:
-            return template.variants(Example(dict.fromkeys(template.fields, "")))
+            return [template.variants(Example(dict.fromkeys(template.fields, "")))]
         mask, text = Segment("mask", n=template.slot.n_masks), self.domain.rstrip()
         if template.slot.at_start:
-            return [Prompt((mask, Segment("text", f" {text}")))]
-        return [Prompt((Segment("text", text + " " * template.slot.spaced), mask))]
+            return [[Prompt((mask, Segment("text", f" {text}")))]]
+        return [[Prompt((Segment("text", text + " " * template.slot.spaced), mask))]]
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,8 @@ class SupportVerbalizer(CalibratedVerbalizer):
             raise VerbalizerError("support is empty; pass about 200 unlabelled texts to measure the prior on.")
         object.__setattr__(self, "support", tuple(map(_unlabelled, self.support)))
 
-    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
-        return [prompt for row in self.support if isinstance(row, Example) for prompt in template.variants(row)]
+    def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
+        return [template.variants(row) for row in self.support if isinstance(row, Example)]
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> WordPriorHead:
         head = self.verbalizer.build(backbone, slot)
@@ -169,36 +176,44 @@ class PriorHead(VerbalizerHead):
 
 
 class ClassPriorHead(PriorHead):
-    """Class log-probabilities less the log of the mean class probabilities of the reference prompts."""
+    """Class log-probabilities less the log of the mean class probabilities of the reference inputs.
+
+    Several prompts of one example have a prior each. Their log-probabilities are averaged in the end, by which it is
+    the same to take off the mean of the priors' logs; so rows of a batch needn't say which of the prompts they are.
+    """
 
     def __init__(self, inner: VerbalizerHead, n_classes: int) -> None:
         super().__init__(inner, torch.zeros(n_classes))
 
-    def set_prior(self, answer: Any) -> None:
-        """Measure the prior from the answer to the reference prompts."""
-        mean = self.inner(answer).exp().mean(dim=0)  # (classes,)
+    def set_prior(self, answer: Any, n_variants: int = 1) -> None:
+        """Measure the prior from the answer to the reference inputs' prompts, ``n_variants`` of each."""
+        mean = self.inner(answer).exp().unflatten(0, (-1, n_variants)).mean(dim=0)  # (variants, classes)
         if (mean < FLOOR).any():
             warnings.warn(
                 f"a class has probability {mean.min().item():.0e} without content, so that calibration favours it "
                 "almost always; choose other label words or inputs.",
                 stacklevel=2,
             )
-        self.prior.copy_(mean.clamp(min=FLOOR).log())
+        self.prior.copy_(mean.clamp(min=FLOOR).log().mean(dim=0))
 
     def forward(self, answer: Any) -> Tensor:
         return F.log_softmax(self.inner(answer) - self.prior, dim=-1)
 
 
 class WordPriorHead(PriorHead):
-    """Word scores less the log-softmax, over the words of all classes, of their means over the reference prompts."""
+    """Word scores less the log-softmax, over the words of all classes, of their means over the reference prompts.
+
+    Of several prompts of one example the mean is taken, too: the same as a prior for each where a class's words count
+    by their mean, near it where they count otherwise.
+    """
 
     inner: WordHead
 
     def __init__(self, inner: WordHead) -> None:
         super().__init__(inner, torch.zeros(inner.valid.shape))
 
-    def set_prior(self, answer: Any) -> None:
-        """Measure the prior from the answer to the reference prompts."""
+    def set_prior(self, answer: Any, n_variants: int = 1) -> None:
+        """Measure the prior from the answer to the reference inputs' prompts."""
         mean = self.inner.word_scores(answer).mean(dim=0).masked_fill(~self.inner.valid, -torch.inf)
         log_prior = mean.flatten().log_softmax(dim=0).view_as(mean)  # (classes, words)
         self.prior.copy_(log_prior.masked_fill(~self.inner.valid, 0.0))

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Template, Verbalizer
-from promptlab.types import AnswerSlot, MaskStates, Prompt
+from promptlab.interfaces import Backbone, Verbalizer
+from promptlab.types import AnswerSlot, MaskStates
+from promptlab.verbalizers.calibrated import CalibratedVerbalizer
 from promptlab.verbalizers.head import VerbalizerHead
 
 
@@ -42,6 +43,8 @@ class EnsembleVerbalizer(Verbalizer):
         if len(parts) < 2 or not all(isinstance(part, Verbalizer) for part in parts):
             raise VerbalizerError(f"verbalizers={list(parts)!r} must be two Verbalizers or more.")
         for part in parts:
+            if isinstance(part, CalibratedVerbalizer):
+                raise VerbalizerError(f"{type(part).__name__} calibrates; wrap the ensemble with it, not its parts.")
             if set(part.classes) != set(self.classes):
                 raise VerbalizerError(
                     f"verbalizers of an ensemble have the same classes, but one has {', '.join(self.classes)} and "
@@ -59,12 +62,6 @@ class EnsembleVerbalizer(Verbalizer):
     @property
     def answers(self) -> Mapping[str, str]:
         return self.verbalizers[0].answers
-
-    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
-        for part in self.verbalizers:
-            if part.reference_prompts(template):
-                raise VerbalizerError(f"{type(part).__name__} calibrates; wrap the ensemble with it, not its parts.")
-        return ()
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> EnsembleHead:
         heads = [part.build(backbone, slot) for part in self.verbalizers]

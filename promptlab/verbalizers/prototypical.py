@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Template, Verbalizer
-from promptlab.types import AnswerSlot, MaskStates, Prompt
+from promptlab.interfaces import Backbone, Verbalizer
+from promptlab.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.head import VerbalizerHead
 from promptlab.verbalizers.label_words import check_one_mask
 from promptlab.verbalizers.manual import ManualVerbalizer
+
+TIES = 1e-4  # weight of scores as they are where z-scores leave a tie
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class PrototypicalVerbalizer(Verbalizer):
     Source: ProtoVerb, arXiv:2203.09770, section 3.
 
     Args:
-        verbalizer: another one, or class → label words, whose scores count as much as the prototypes' (both as
-            z-scores over the classes); it may calibrate.
+        verbalizer: another one, or class → label words, whose scores count as much as the prototypes' (see
+            ``PrototypicalHead``); it may calibrate.
         names: the classes, where there is no other verbalizer.
         size: of the projection.
         learning_rate: of projection and prototypes.
@@ -71,8 +73,10 @@ class PrototypicalVerbalizer(Verbalizer):
     def answers(self) -> Any:
         return super().answers if self.verbalizer is None else self.verbalizer.answers
 
-    def reference_prompts(self, template: Template) -> Sequence[Prompt]:
-        return () if self.verbalizer is None else self.verbalizer.reference_prompts(template)
+    @property
+    def wrapped(self) -> Verbalizer | None:
+        verbalizer: Verbalizer | None = self.verbalizer
+        return verbalizer
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> PrototypicalHead:
         inner = None if self.verbalizer is None else self.verbalizer.build(backbone, slot)
@@ -86,7 +90,15 @@ class PrototypicalVerbalizer(Verbalizer):
 
 
 class PrototypicalHead(VerbalizerHead):
-    """Cosines of a projected mask state with the prototypes, alone or with another head's scores."""
+    """Cosines of a projected mask state with the prototypes, alone or with another head's scores.
+
+    Both are brought to one scale before they are averaged: less their mean over the classes, by the root mean square
+    that the training texts have there. So a text on which one part is sure and the other isn't goes with the sure one.
+    The paper says a standard scaler; its code scales each text by itself over the classes (``z_scores``), by which
+    sureness is lost: of two classes only the sign is left. What was saved without a scale is still read so.
+    """
+
+    optional_weights = frozenset({"scales"})  # promptlab 0.1 saved none
 
     def __init__(
         self, inner: VerbalizerHead | None, n_classes: int, width: int, settings: PrototypicalVerbalizer
@@ -96,6 +108,8 @@ class PrototypicalHead(VerbalizerHead):
         self.projection = nn.Linear(width, settings.size, bias=False)
         self.prototypes = nn.Parameter(torch.empty(n_classes, settings.size))
         nn.init.xavier_uniform_(self.prototypes)
+        if inner is not None:
+            self.scales = nn.Parameter(torch.zeros(2))  # of the prototypes' and the other's scores; 0: not measured
         self.own_training = {
             "head_learning_rate": settings.learning_rate,
             "max_steps": settings.max_steps,
@@ -106,20 +120,25 @@ class PrototypicalHead(VerbalizerHead):
             "patience": None,
         }
 
-    def set_prior(self, answer: MaskStates) -> None:
-        """Calibrate the other head, from its answer to its reference prompts."""
-        inner: Any = self.inner
-        inner.set_prior(answer)
-
     def project(self, answer: MaskStates) -> Tensor:
         """Projected mask states, (batch, size)."""
         return self.projection(answer.hidden[:, 0])
 
     def forward(self, answer: MaskStates) -> Tensor:
-        scores = cosines(self.project(answer), self.prototypes)  # (batch, classes)
+        scores = self._scores(answer)
         if self.inner is not None:
-            scores = (z_scores(scores) + z_scores(self.inner(answer))) / 2
-        return F.log_softmax(scores, dim=-1)
+            scores = [scaled(part, scale) for part, scale in zip(scores, self.scales)]
+        return F.log_softmax(torch.stack(scores).mean(dim=0), dim=-1)
+
+    def _scores(self, answer: MaskStates) -> list[Tensor]:
+        """The prototypes' and the other head's, (batch, classes) each."""
+        own = cosines(self.project(answer), self.prototypes)
+        return [own] if self.inner is None else [own, self.inner(answer)]
+
+    @torch.no_grad()
+    def settle(self, answer: MaskStates) -> None:
+        if self.inner is not None:
+            self.scales.copy_(torch.stack([spread(part) for part in self._scores(answer)]))
 
     @property
     def first_head(self) -> VerbalizerHead:
@@ -140,10 +159,28 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
     return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
 
 
+def centred(scores: Tensor) -> Tensor:
+    """Scores (batch, classes) less their mean over the classes."""
+    return scores - scores.mean(dim=-1, keepdim=True)
+
+
+def spread(scores: Tensor) -> Tensor:
+    """Root mean square, over all texts and classes, of the centred scores (batch, classes)."""
+    return centred(scores).square().mean().sqrt()
+
+
+def scaled(scores: Tensor, scale: Tensor) -> Tensor:
+    """Centred scores by a scale; where it isn't known (0), those of each text by their own.
+
+    Of the latter, two classes are often even: then the scores as they are decide.
+    """
+    return centred(scores) / scale if scale > 0 else z_scores(scores) + TIES * centred(scores)
+
+
 def z_scores(scores: Tensor) -> Tensor:
     """Scores (batch, classes) less their mean over the classes, over their standard deviation."""
-    centred = scores - scores.mean(dim=-1, keepdim=True)
-    return centred / centred.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
+    off = centred(scores)
+    return off / off.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
 def instance_loss(states: Tensor, labels: Tensor) -> Tensor:

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
 from promptlab import PromptClassifier
 from promptlab.errors import VerbalizerError
+from promptlab.types import Example, MaskStates
 from promptlab.verbalizers.calibrated import ContextualVerbalizer
+from promptlab.verbalizers.head import VerbalizerHead
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.prototypical import (
+    PrototypicalHead,
     PrototypicalVerbalizer,
     cosines,
     instance_loss,
@@ -93,6 +98,106 @@ def test_z_scores_have_mean_0_and_deviation_1_and_no_constant_matters():
     assert z_scores(scores)[0].tolist() == pytest.approx([(s - 3) / math.sqrt(14 / 3) for s in (1, 2, 6)])
     torch.testing.assert_close(z_scores(scores + 100), z_scores(scores))
     assert z_scores(torch.zeros(1, 3)).tolist() == [[0, 0, 0]]
+
+
+class Given(VerbalizerHead):
+    """A head whose class scores stand in the state that it reads, behind three other numbers."""
+
+    def forward(self, answer):
+        return answer.hidden[:, 0, 3:]
+
+
+def combined(own, other, *, training=None):
+    """Class scores of prototypes that stand on the axes, with another head's, after training texts if there are any.
+
+    Args:
+        own: the cosines of two classes, so that each row's squares sum to 1 at most; a third axis takes the rest.
+    """
+    settings = PrototypicalVerbalizer(ManualVerbalizer({"a": ["bad"], "b": ["good"]}), size=3)
+    head = PrototypicalHead(Given(), 2, 5, settings)
+    head.projection.weight.data, head.prototypes.data = torch.eye(3, 5), torch.eye(2, 3)
+
+    def states(rows, others):
+        hidden = [[a, b, (1 - a * a - b * b) ** 0.5, *more] for (a, b), more in zip(rows, others, strict=True)]
+        return MaskStates(torch.tensor(hidden)[:, None], None)
+
+    if training:
+        head.settle(states(*training))
+    return head(states(own, other))
+
+
+@pytest.mark.parametrize("training", [None, ([(0.6, 0.1), (0.2, 0.7)], [(3.0, -3.0), (-2.0, 2.0)])])
+def test_the_surer_part_decides_between_two_classes(training):
+    own, other = (
+        [(0.50, 0.501), (0.1, 0.2), (0.9, -0.3), (-0.2, 0.8)],
+        [(8.0, -8.0), (8.0, -8.0), (-0.1, 0.1), (0.1, 0.0)],
+    )
+
+    log_probs = combined(own, other, training=training)
+
+    assert log_probs.argmax(dim=1).tolist() == [0, 0, 0, 1]
+    assert len(set(log_probs[:, 0].tolist())) == 4  # of z-scores there are but three values
+
+
+def test_each_part_is_divided_by_its_spread_on_the_training_texts():
+    training = [(0.6, 0.1), (0.2, 0.7)], [(3.0, -1.0), (-2.0, 2.0)]
+    own, other = [(0.3, 0.4)], [(1.5, 0.5)]
+    spreads = [
+        math.sqrt(sum(((a - b) / 2) ** 2 for a, b in rows) / len(rows)) for rows in training
+    ]  # both classes are as far from their mean
+
+    log_probs = combined(own, other, training=training)
+
+    difference = sum((a - b) / scale for (a, b), scale in zip((own[0], other[0]), spreads, strict=True)) / 2
+    assert (log_probs[0, 0] - log_probs[0, 1]).item() == pytest.approx(difference, rel=1e-5)
+
+
+def test_a_fitted_one_keeps_sureness_and_its_scale_on_disk(tiny_backbone, tmp_path):
+    texts = [*TEXTS, "a film", "the story", "great acting", "a mess", "yes , good", "no , dull"]
+    backbone = tiny_backbone("bert")
+    classifier = PromptClassifier(TEMPLATE, PrototypicalVerbalizer(WORDS, size=8), backbone, "frozen", device="cpu")
+
+    classifier.fit(TEXTS, LABELS, eval_set=(TEXTS, LABELS))
+
+    model = classifier.model_
+    head, answer = model.head, model.read(model.backbone.collate(model.encode([Example({"text_a": t}) for t in TEXTS])))
+    with torch.no_grad():
+        parts = cosines(head.project(answer), head.prototypes), head.inner(answer)
+        expected = [(p - p.mean(dim=1, keepdim=True)).square().mean().sqrt().item() for p in parts]
+    assert head.scales.tolist() == pytest.approx(expected, rel=1e-4)
+    assert len(set(classifier.predict_proba(texts)[:, 0].round(6))) == len(texts)
+    classifier.save_pretrained(tmp_path / "out")
+    back = PromptClassifier.from_pretrained(tmp_path / "out", model=backbone, device="cpu")
+    assert back.predict_proba(texts).tolist() == classifier.predict_proba(texts).tolist()
+
+
+def test_the_scale_of_a_calibrating_part_is_that_after_calibration(tiny_backbone):
+    backbone, inner = tiny_backbone("bert"), ContextualVerbalizer(WORDS)
+    classifier = PromptClassifier(TEMPLATE, PrototypicalVerbalizer(inner), backbone, "frozen", device="cpu")
+
+    classifier.fit(TEXTS, LABELS)
+
+    alone = PromptClassifier(TEMPLATE, inner, backbone, "none", device="cpu").fit(TEXTS, LABELS)
+    scores = np.log(alone.predict_proba(TEXTS))
+    expected = np.sqrt(((scores - scores.mean(axis=1, keepdims=True)) ** 2).mean())
+    assert classifier.model_.head.scales[1].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_one_that_was_saved_without_a_scale_still_answers_by_z_scores(tiny_backbone, tmp_path):
+    backbone = tiny_backbone("bert")
+    classifier = PromptClassifier(TEMPLATE, PrototypicalVerbalizer(WORDS, size=8), backbone, "frozen", device="cpu")
+    classifier.fit(TEXTS, LABELS).save_pretrained(tmp_path / "old")
+    weights = load_file(tmp_path / "old" / "weights.safetensors")
+    save_file({n: w for n, w in weights.items() if n != "head.scales"}, tmp_path / "old" / "weights.safetensors")
+
+    old = PromptClassifier.from_pretrained(tmp_path / "old", model=backbone, device="cpu")
+
+    model = old.model_
+    answer = model.read(model.backbone.collate(model.encode([Example({"text_a": t}) for t in TEXTS])))
+    with torch.no_grad():
+        own, other = cosines(model.head.project(answer), model.head.prototypes), model.head.inner(answer)
+    expected = ((z_scores(own) + z_scores(other)) / 2).softmax(dim=1).detach().numpy()
+    np.testing.assert_allclose(old.predict_proba(TEXTS), expected, atol=1e-4)
 
 
 def test_a_frozen_model_reads_each_text_once_and_the_prototypes_learn(tiny_backbone, monkeypatch):
