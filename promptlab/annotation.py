@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples, iter_examples
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
@@ -29,7 +30,7 @@ class Lesson(NamedTuple):
     Args:
         training: the labelled examples; None if there are none.
         dev: the dev examples, or None.
-        whole: whether classes are whole numbers.
+        label_type: of the labels.
         unlabelled: the hashes of the parts of the unlabelled set.
         weights: of the members.
         done: told of every finished job.
@@ -39,7 +40,7 @@ class Lesson(NamedTuple):
     members: Sequence[Member]
     training: Labelled | None
     dev: Labelled | None
-    whole: bool
+    label_type: LabelType
     unlabelled: Chunks
     weights: np.ndarray
     done: Any
@@ -124,7 +125,7 @@ def student_job(
         "at_most": at_most,
         "labels": labels,
         "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
-        "whole": lesson.whole,
+        "label_type": lesson.label_type.saved(),
         "temperature": temperature,
         "dev": dev and workspace.put(reduced(dev.examples, student._template().fields)),
     }
@@ -139,13 +140,16 @@ def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspac
     Args:
         settings: of ``classifier_settings``; the hashes of the unlabelled ``chunks`` and how many rows there are
             (``total``), how many to learn from ``at_most``; the keys of their ``labels``, whose columns are
-            ``classes``; whether labels are ``whole`` numbers; ``temperature``; and the hash of the ``dev`` set or None.
+            ``classes``; the saved ``label_type``; ``temperature``; and the hash of the ``dev`` set or None.
     """
     student = classifier_of(settings, workspace)
     rows = drawn_rows(settings["total"], settings["at_most"], seed=student.seed)
     labels = load_scores(workspace.result(key) for key in settings["labels"])[rows]
     training = SoftLabelled(
-        some_rows(workspace, settings["chunks"], rows), settings["classes"], torch.from_numpy(labels), settings["whole"]
+        some_rows(workspace, settings["chunks"], rows),
+        settings["classes"],
+        torch.from_numpy(labels),
+        LabelType.from_saved(settings["label_type"]),
     )
     dev = labelled_set(settings["dev"], settings, workspace)
     student.learn(training, dev, objective=lambda model: Distilled(model, temperature=settings["temperature"]))

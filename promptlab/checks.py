@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import numbers
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sized
 from functools import partial
 from pathlib import Path
@@ -73,6 +75,14 @@ def _check_type(owner: str, name: str, value: Any, annotation: str, error: type[
     if set(kinds) <= set(TYPES) and not any(TYPES[kind][1](value) for kind in kinds):
         expected = " or ".join(TYPES[kind][0] for kind in kinds)
         raise error(f"{owner}: {name}={shown(value)} must be {expected}.")
+
+
+def warn(message: str) -> None:
+    """Warn where somebody called promptlab, however deep in it the cause was found."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "promptlab":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def check_seed(seed: int, error: type[PromptlabError]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin
 
-from promptlab.data.labels import sorted_classes
+from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples
 from promptlab.estimator import TrainedEstimator
 from promptlab.labelled import Labelled
@@ -20,7 +20,10 @@ CHUNK = 1024  # rows that prediction holds at once
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ClassScorer(TrainedEstimator):
-    """Probabilities of classes; a subclass says where they come from."""
+    """Probabilities of classes; a subclass says where they come from.
+
+    ``classes_`` are of the type that the labels had (``label_type_``), ``class_names_`` are their names.
+    """
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Log-probabilities of one example after the other, in nats; they don't become 0 where a class is unlikely."""
@@ -35,8 +38,10 @@ class ClassScorer(TrainedEstimator):
         rows = list(self.iter_proba(as_examples(X)))
         return np.stack(rows) if rows else np.zeros((0, len(self.classes_)))
 
-    def _set_classes(self, names: Sequence[str], *, whole: bool) -> None:
-        self.classes_ = np.array(sorted_classes(names, whole=whole))
+    def _set_classes(self, names: Sequence[str], label_type: LabelType) -> None:
+        label_type.check(names)
+        self.label_type_, self.class_names_ = label_type, label_type.sorted(names)
+        self.classes_ = np.array([label_type.value(name) for name in self.class_names_])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -54,8 +59,8 @@ class SingleLabel(ClassifierMixin, ClassScorer):
         Raises:
             DataError: if a label is missing, or there isn't one for each text.
         """
-        data = Labelled.of(X, y)
-        if y is not None:
-            return float(super().score(data.examples, y, sample_weight))
-        hits = self.predict(data.examples).astype(str) == np.array(data.labels)
+        self._ready()
+        data = Labelled.of(X, y, like=self.label_type_)
+        chosen = self.predict_proba(data.examples).argmax(axis=1)
+        hits = np.array(self.class_names_)[chosen] == np.array(data.labels)
         return float(np.average(hits, weights=sample_weight))

@@ -11,8 +11,9 @@ from promptlab.devices import resolve_device
 from promptlab.errors import TemplateError
 from promptlab.inference import calibrate
 from promptlab.interfaces import Template, Verbalizer
+from promptlab.labelled import KnownClasses
 from promptlab.model import PromptModel
-from promptlab.parts import fresh_backbone, has_whole_names, resolve_template, resolve_verbalizer
+from promptlab.parts import fresh_backbone, label_type_of, resolve_template, resolve_verbalizer
 from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded
 from promptlab.soft_tokens import save_prompt
@@ -62,6 +63,9 @@ class PromptClassifier(TextClassifier):
     def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
         return resolve_verbalizer(self.verbalizer)
 
+    def _known_classes(self) -> KnownClasses:
+        return KnownClasses.of(self.verbalizer)
+
     def _ready(self) -> PromptModel:
         return super()._ready() if hasattr(self, "model_") else self._zero_shot()
 
@@ -79,5 +83,5 @@ class PromptClassifier(TextClassifier):
                 )
                 calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
             self._untrained = kept = (parts, model)
-            self._set_classes(verbalizer.classes, whole=has_whole_names(self.verbalizer))
+            self._set_classes(verbalizer.classes, label_type_of(self.verbalizer))
         return kept[1]

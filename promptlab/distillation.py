@@ -19,9 +19,9 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.errors import DataError, TuningError
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
-from promptlab.labelled import Labelled, split_unlabelled
+from promptlab.labelled import VERBALIZERS, Labelled, several_classes, split_unlabelled
 from promptlab.member_jobs import MODEL, intact, score_rows
-from promptlab.members import Member, PVPMembers, check_classes, own_rows, read_fields
+from promptlab.members import Member, Pair, PVPMembers, own_rows, read_fields
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
 from promptlab.parts import resolve_tuning
@@ -85,7 +85,7 @@ class PET(PVPMembers):
         """
         self._check_settings(eval_set)
         pairs = self._pairs()
-        training, rest, dev = self._given(X, y, eval_set, pairs[0].verbalizer.classes)
+        training, rest, dev = self._given(X, y, eval_set, pairs[0])
         labelled, held_out = ([] if data is None else data.examples for data in (training, dev))
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
@@ -102,8 +102,8 @@ class PET(PVPMembers):
             steps = self._n_jobs(members, training, unlabelled)
             with tqdm(total=steps, desc=type(self).__name__, unit="job", leave=False, disable=None) as bar:
                 weights = self._weights(members, training, workspace, bar.update)
-                whole = pairs[0].whole if training is None else training.whole
-                lesson = Lesson(workspace, members, training, dev, whole, unlabelled, weights, bar.update)
+                label_type = pairs[0].label_type if training is None else training.label_type
+                lesson = Lesson(workspace, members, training, dev, label_type, unlabelled, weights, bar.update)
                 self._distil(lesson, self._teach(lesson), student)
         self.fields_ = fields
         return self
@@ -121,7 +121,7 @@ class PET(PVPMembers):
         self._ready()
         if not self.cache_dir:
             raise TuningError("members are only kept in a cache_dir; set one before fit.")
-        data, targets = self._measured(X, y, sorted(map(str, self.classes_)))
+        data, targets = self._measured(X, y, sorted(self.class_names_))
         with self._workspace() as workspace:
             chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
             parts = self._score(self.teachers_.values(), chunks, workspace, lambda n: None)
@@ -172,15 +172,19 @@ class PET(PVPMembers):
             raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
 
     def _given(
-        self, X: Any, y: Any, eval_set: Any, classes: Sequence[str]
+        self, X: Any, y: Any, eval_set: Any, pair: Pair
     ) -> tuple[Labelled | None, list[Example], Labelled | None]:
         """The labelled, unlabelled and dev examples; what is wrong is told before any work."""
-        training, rest = split_unlabelled(X, y, classes)
-        dev = None if eval_set is None else Labelled.of(*eval_set)
+        training, rest = split_unlabelled(X, y, pair.known.numbered)
         if training is not None:
-            check_classes(training, classes)
+            several_classes(training)
+        label_type = pair.label_type if training is None else training.label_type
+        label_type.check(pair.known.own)
+        if training is not None:
+            pair.known.warn_of_numbers(training)
+        dev = None if eval_set is None else Labelled.of(*eval_set, like=label_type)
         if dev is not None:
-            dev.targets(classes)
+            dev.check(pair.known.own, whose=VERBALIZERS, source="eval_set")
         return training, rest, dev
 
     def _unlabelled(
@@ -230,7 +234,8 @@ class PET(PVPMembers):
         if self.mlm_weight:
             chunks = lesson.unlabelled
             words = {"chunks": chunks.names, "total": chunks.total, "weight": self.mlm_weight, "ratio": self.mlm_ratio}
-        jobs = self._jobs(members, trains, lesson.dev, lesson.workspace, whole=lesson.whole, words=words)
+        label_type = lesson.label_type.saved()
+        jobs = self._jobs(members, trains, lesson.dev, lesson.workspace, label_type=label_type, words=words)
         self._run(jobs, lesson.workspace, lesson.done)
         return dict(zip([member.name for member in members], jobs))
 
@@ -269,7 +274,7 @@ class PET(PVPMembers):
         (folder,) = self._run([job], lesson.workspace, lesson.done)
         with intact(folder):
             self.student_ = type(student).from_pretrained(folder / MODEL, model=student.model, device=self.device)
-        self.classes_ = self.student_.classes_
+        self._set_classes(self.student_.class_names_, self.student_.label_type_)
         self.teachers_ = teachers
         self.weights_ = dict(zip([member.name for member in lesson.members], lesson.weights.tolist()))
 

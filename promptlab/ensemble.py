@@ -17,10 +17,10 @@ from promptlab.class_scorer import CHUNK
 from promptlab.classifier import PromptClassifier
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, TuningError, UnknownNameError
-from promptlab.labelled import Labelled
+from promptlab.labelled import KnownClasses, Labelled, read_sets, several_classes
 from promptlab.member_jobs import load_member
 from promptlab.member_scores import MemberScores
-from promptlab.members import PVPMembers, check_classes, own_rows
+from promptlab.members import PVPMembers, own_rows
 from promptlab.merging import Stacking, accuracies, agreement, merged, votes, weights_of
 from promptlab.types import Example
 
@@ -63,15 +63,15 @@ class PVPEnsemble(PVPMembers):
         """
         self._check_settings(eval_set)
         pairs = self._pairs()
-        classes = pairs[0].verbalizer.classes
-        training, dev = self._labelled(X, y, eval_set, classes)
+        known = pairs[0].known
+        training, dev = self._labelled(X, y, eval_set, known)
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
             members = self._members(pairs, backbones, len(training.examples))
             for reader in self._readers(pairs, members, training.examples):
                 reader.check([*training.examples, *([] if dev is None else dev.examples)])
             trains = own_rows(workspace, members, training.examples)
-            jobs = self._jobs(members, trains, dev, workspace, whole=training.whole, words=None)
+            jobs = self._jobs(members, trains, dev, workspace, label_type=training.label_type.saved(), words=None)
             measured = len(jobs) if self.weighting == "before" else 0
             with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:
                 before = self._untrained_accuracies(members, trains, workspace, bar.update) if measured else ()
@@ -82,19 +82,16 @@ class PVPEnsemble(PVPMembers):
             }
         loaded_on = {member.name: member.classifier.model for member in members}
         self.take_members(trained, loaded_on, list(map(saved_ensemble.saved_pair, pairs)))
-        self._set_classes(classes, whole=training.whole)
+        self._set_classes(known.own, training.label_type)
         self._weigh(dev or training, before)
         return self
 
-    def _labelled(self, X: Any, y: Any, eval_set: Any, classes: Sequence[str]) -> tuple[Labelled, Labelled | None]:
+    def _labelled(self, X: Any, y: Any, eval_set: Any, known: KnownClasses) -> tuple[Labelled, Labelled | None]:
         """The training and the dev examples, whose labels are classes."""
-        training = Labelled.of(X, y)
-        dev = None if eval_set is None else Labelled.of(*eval_set)
-        check_classes(training, classes)
-        if dev is not None:
-            dev.targets(classes)
-            if self.weighting == "stacked" and (absent := sorted(set(classes) - set(dev.labels))):
-                raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
+        training, dev = read_sets(X, y, eval_set, known)
+        several_classes(training)
+        if dev is not None and self.weighting == "stacked" and (absent := sorted(set(known.own) - set(dev.labels))):
+            raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
         return training, dev
 
     def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
@@ -107,7 +104,7 @@ class PVPEnsemble(PVPMembers):
             DataError: if no row has a label.
         """
         self._ready()
-        data, targets = self._measured(X, y, [str(name) for name in self.classes_])
+        data, targets = self._measured(X, y, self.class_names_)
         scores = self._scores(data.examples)
         (ensemble,) = accuracies(self._merge(scores)[None], targets)
         return [*zip(self.members_, accuracies(scores, targets)), ("ensemble", ensemble)]
@@ -128,8 +125,7 @@ class PVPEnsemble(PVPMembers):
 
     def _weigh(self, data: Labelled, before: Sequence[float]) -> None:
         """Measure the members and say what each counts."""
-        names = [str(name) for name in self.classes_]
-        targets = data.targets(names).numpy()
+        targets = data.targets(self.class_names_).numpy()
         scores = self._scores(data.examples)
         right = accuracies(scores, targets)
         self.member_scores_ = dict(zip(self.members_, right))

@@ -44,13 +44,21 @@ class JobError(PromptlabError):
 
 
 class UnknownNameError(PromptlabError):
-    """A name that isn't in its registry or library."""
+    """A name that isn't in its registry or library.
 
-    def __init__(self, kind: str, name: Any, known: Iterable[str]) -> None:
+    Args:
+        kind: what the name should have been.
+        known: the names that are known.
+        where: the place in which it stands, such as ``"row 3"``.
+        whose: what the known names are, where ``kind`` doesn't say so.
+    """
+
+    def __init__(self, kind: str, name: Any, known: Iterable[str], *, where: str = "", whose: str = "") -> None:
         names = sorted(known)
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
-        super().__init__(f"unknown {kind} {shown(name)}{hint} Known: {', '.join(names) or 'none'}.")
+        place, owner = f" in {where}" if where else "", f" ({whose})" if whose else ""
+        super().__init__(f"unknown {kind} {shown(name)}{place}{hint} Known{owner}: {', '.join(names) or 'none'}.")
 
 
 class PromptlabWarning(UserWarning):

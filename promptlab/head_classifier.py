@@ -35,6 +35,9 @@ class HeadClassifier(TextClassifier):
     pooling: str = "mean"
     dropout: float = 0.1
 
+    def _known_classes(self) -> None:
+        return None
+
     def _template(self) -> Template:
         return InputTemplate() if self.fields is None else InputTemplate(tuple(self.fields))
 

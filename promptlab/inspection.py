@@ -94,7 +94,8 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
         VerbalizerError: if the verbalizer has no label words.
         UnknownNameError: if a label isn't one of its classes.
     """
-    data = Labelled.of(X, y)
+    classifier._ready()
+    data = Labelled.of(X, y, like=classifier.label_type_)
     model, words, answers = _read(classifier, data.examples)
     head = _word_head(model)
     scores = head.word_scores(answers)  # (prompts, classes, words)

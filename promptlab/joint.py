@@ -21,7 +21,7 @@ from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import EncodedSet, train_model
 from promptlab.inference import BATCH, average_variants, predict_log_probs
 from promptlab.joint_model import JointModel, Row
-from promptlab.labelled import Labelled, dev_score
+from promptlab.labelled import Labelled, dev_score, read_sets
 from promptlab.model import PromptModel
 from promptlab.parts import resolve_tuning
 from promptlab.seeding import seeded
@@ -81,8 +81,7 @@ class JointClassifier:
         if resolve_tuning(settings.tuning).defaults.max_steps == 0:
             raise TuningError("tuning 'none' trains nothing; choose another, such as 'prompt-tuning'.")
         self.origin.to(resolve_device(settings.device))  # before it is copied, so that the copies share its memory
-        data = self._labelled(X, y)
-        dev = None if eval_set is None else self._labelled(*eval_set)
+        data, dev = self._labelled(X, y, eval_set)
         fitted = {name: clone(classifier) for name, classifier in self.classifiers.items()}
         members = [self._build(fitted[name], data[name]) for name in fitted]
         if self.share_encoder:
@@ -97,14 +96,14 @@ class JointClassifier:
         with seeded(settings.seed):
             history = _train(model, sets, held_out, settings, share_encoder=self.share_encoder)
         for (name, classifier), member in zip(fitted.items(), members):
-            classifier.become(member, whole=data[name].whole, history=history)
+            classifier.become(member, label_type=data[name].label_type, history=history)
         self.classifiers_, self.model_ = fitted, model.eval()
         return self
 
     def predict(self, X: Any, names: Sequence[str]) -> list[Any]:
         """The likeliest class of each text, by the classifier named for it."""
         probabilities = self.predict_proba(X, names)
-        return [self.classifiers_[name].classes_[row.argmax()] for name, row in zip(names, probabilities)]
+        return [self.classifiers_[name].classes_[row.argmax()].item() for name, row in zip(names, probabilities)]
 
     def predict_proba(self, X: Any, names: Sequence[str]) -> list[np.ndarray]:
         """Class probabilities of each text by the classifier named for it, in the order of its ``classes_``.
@@ -142,7 +141,7 @@ class JointClassifier:
             classifier = self.classifiers_[name]
             mean = average_variants(torch.stack(log_probs[start : start + len(own)]), len(own))[0]
             known = list(classifier.model_.verbalizer.classes)
-            results.append(mean.numpy()[[known.index(str(label)) for label in classifier.classes_]])
+            results.append(mean.numpy()[[known.index(label) for label in classifier.class_names_]])
             start += len(own)
         return results
 
@@ -159,9 +158,18 @@ class JointClassifier:
         if not hasattr(self, "model_"):
             raise TuningError("these classifiers aren't fitted yet; call fit, or give fitted ones.")
 
-    def _labelled(self, X: Mapping[str, Any], y: Mapping[str, Any] | None = None) -> dict[str, Labelled]:
-        names = self.classifiers
-        return {name: Labelled.of(self._of(X, name), None if y is None else self._of(y, name)) for name in names}
+    def _labelled(self, X: Any, y: Any, eval_set: Any) -> tuple[dict[str, Labelled], dict[str, Labelled] | None]:
+        """The training and dev examples of each classifier."""
+        data, dev = {}, {}
+        for name, classifier in self.classifiers.items():
+            own = None if eval_set is None else self._pair(eval_set[0], eval_set[1], name)
+            data[name], held_out = read_sets(*self._pair(X, y, name), own, classifier._known_classes())
+            if held_out is not None:
+                dev[name] = held_out
+        return data, dev or None
+
+    def _pair(self, X: Any, y: Any, name: str) -> tuple[Any, Any]:
+        return self._of(X, name), None if y is None else self._of(y, name)
 
     def _of(self, parts: Mapping[str, Any], name: str) -> Any:
         if not isinstance(parts, Mapping):

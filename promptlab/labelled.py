@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from promptlab.checkpoint import DevScore
-from promptlab.data.labels import is_missing
-from promptlab.data.readers import as_examples
+from promptlab.checks import warn
+from promptlab.data.labels import NAMES, LabelType, is_missing, numbered_names, plain_label, plain_labels
+from promptlab.data.readers import as_examples, listed_labels
 from promptlab.errors import DataError, UnknownNameError, shown
+from promptlab.parts import label_type_of, resolve_verbalizer
 from promptlab.types import Example
+
+VERBALIZERS = "the verbalizer's classes"  # what messages call them
 
 
 def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
@@ -24,10 +30,10 @@ def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
 
 
 class Labelled(NamedTuple):
-    """Examples, each with a label, and whether all labels came as whole numbers."""
+    """Examples, each with the name of its class, and what labels the names came as."""
 
     examples: list[Example]
-    whole: bool
+    label_type: LabelType = NAMES
 
     @property
     def labels(self) -> list[str]:
@@ -39,20 +45,42 @@ class Labelled(NamedTuple):
         return sorted(set(self.labels))
 
     @classmethod
-    def of(cls, X: Any, y: Any) -> Labelled:
-        """From texts and labels; without ``y`` from the labels that the examples carry.
+    def of(cls, X: Any, y: Any, *, classes: Sequence[str] = (), like: LabelType | None = None) -> Labelled:
+        """From texts and labels; without ``y`` from the labels that the examples carry, which are names.
+
+        Args:
+            classes: names that the labels may mean, in the order in which they would be numbered; empty if any.
+            like: the type of other labels that these are like; None finds out.
 
         Raises:
-            DataError: if there are no examples, or a label is missing.
+            DataError: if there are no examples, or labels are missing or of different types.
         """
-        given = y.tolist() if hasattr(y, "tolist") else y
-        examples = as_examples(X, given)
+        names: list[str] | None = None
+        label_type = NAMES if like is None else like
+        if y is not None:
+            names, label_type = named_labels(y, classes=classes, like=like)
+        examples = as_examples(X, names)
         if not examples:
             raise DataError("there are no examples; give at least one of each class.")
         missing = [row for row, example in enumerate(examples, start=1) if example.label is None]
         if missing:
             raise DataError(f"row {missing[0]} has no label; pass y, or label every example.")
-        return cls(examples, given is not None and all(type(label) is int for label in given))
+        return cls(examples, label_type)
+
+    def check(self, classes: Sequence[str], *, whose: str = "the classes", source: str = "") -> None:
+        """Refuse labels of which one means none of the classes.
+
+        Args:
+            whose: what the classes are called in messages.
+            source: where the rows come from, such as ``"eval_set"``.
+
+        Raises:
+            UnknownNameError: naming the row and its label.
+        """
+        known, of_source = set(classes), f" of {source}" if source else ""
+        for row, label in enumerate(self.labels, start=1):
+            if label not in known:
+                raise UnknownNameError("label", label, classes, where=f"row {row}{of_source}", whose=whose)
 
     def targets(self, classes: Sequence[str]) -> Tensor:
         """The position of each label among the classes.
@@ -60,10 +88,8 @@ class Labelled(NamedTuple):
         Raises:
             UnknownNameError: if a label is none of them.
         """
+        self.check(classes)
         position = {name: i for i, name in enumerate(classes)}
-        for label in self.labels:
-            if label not in position:
-                raise UnknownNameError("label", label, position)
         return torch.tensor([position[label] for label in self.labels])
 
     @property
@@ -73,7 +99,7 @@ class Labelled(NamedTuple):
 
 
 class SoftLabelled(NamedTuple):
-    """Examples, each with a distribution over the classes, and whether labels are whole numbers.
+    """Examples, each with a distribution over the classes, and what labels these have.
 
     Args:
         log_probs: in nats, (examples, classes), in the order of ``classes``.
@@ -82,7 +108,7 @@ class SoftLabelled(NamedTuple):
     examples: list[Example]
     classes: Sequence[str]
     log_probs: Tensor
-    whole: bool = False
+    label_type: LabelType = NAMES
 
     def targets(self, classes: Sequence[str]) -> Tensor:
         """Log-probabilities (examples, classes) in another order of the classes."""
@@ -94,16 +120,92 @@ class SoftLabelled(NamedTuple):
         return dev_score
 
 
-def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled | None, list[Example]]:
+def named_labels(y: Any, *, classes: Sequence[str] = (), like: LabelType | None = None) -> tuple[list[str], LabelType]:
+    """The names of the classes that labels mean, and the labels' type; arguments and errors as for ``Labelled.of``.
+
+    A column of a data set that names its numbers goes by these names.
+    """
+    values = listed_labels(y)
+    return _names(values, range(len(values)), classes, numbered_names(y), like)
+
+
+def _names(
+    values: Sequence[Any], rows: Iterable[int], classes: Sequence[str], numbered: Sequence[str], like: LabelType | None
+) -> tuple[list[str], LabelType]:
+    counted = [row + 1 for row in rows]
+    if like is None:
+        labels = plain_labels(values, counted)
+        label_type = LabelType.of(labels, classes, numbered)
+        return list(map(label_type.name, labels)), label_type
+    own = LabelType("encoded", tuple(numbered)) if numbered and like.kind != "int" else like
+    return [own.name(plain_label(value, f"row {row}")) for row, value in zip(counted, values)], like
+
+
+class KnownClasses(NamedTuple):
+    """The names of a verbalizer's classes, as it has them and in the order in which somebody would number them."""
+
+    own: Sequence[str]
+    numbered: Sequence[str]
+
+    @classmethod
+    def of(cls, verbalizer: Any) -> KnownClasses:
+        """Of what users may pass for a verbalizer.
+
+        Raises:
+            PromptlabError: as ``resolve_verbalizer`` does.
+        """
+        names = resolve_verbalizer(verbalizer).classes
+        return cls(tuple(names), label_type_of(verbalizer).sorted(names))
+
+    def warn_of_numbers(self, training: Labelled) -> None:
+        """Say how whole numbers were understood that are no names of classes, where they could mean something else."""
+        order = training.label_type.order
+        is_sure = self.own == order and set(training.labels) == set(order)
+        if training.label_type.kind == "encoded" and order == self.numbered and not is_sure:
+            said = ", ".join(f"{number} is {name!r}" for number, name in enumerate(order))
+            warn(
+                f"the labels are whole numbers that count the sorted classes: {said}; if they mean others, give names."
+            )
+
+
+def read_sets(X: Any, y: Any, eval_set: Any, known: KnownClasses | None) -> tuple[Labelled, Labelled | None]:
+    """The training and the dev examples of one classifier; what is wrong with a label is told before any other work.
+
+    Args:
+        X, y, eval_set: as for ``TextClassifier.fit``.
+        known: the classes that labels may mean; None if the training labels decide.
+
+    Raises:
+        DataError: if labels are missing, of different types, or of one that not all classes have.
+        UnknownNameError: if a label means no class.
+    """
+    training = Labelled.of(X, y, classes=() if known is None else known.numbered)
+    dev = None if eval_set is None else Labelled.of(*eval_set, like=training.label_type)
+    classes, whose = (training.classes, "those of the training labels") if known is None else (known.own, VERBALIZERS)
+    training.check(classes, whose=whose)
+    if dev is not None:
+        dev.check(classes, whose=whose, source="eval_set")
+    training.label_type.check(classes)
+    if known is not None:
+        known.warn_of_numbers(training)
+    return training, dev
+
+
+def split_unlabelled(
+    X: Any, y: Any, classes: Sequence[str], *, like: LabelType | None = None
+) -> tuple[Labelled | None, list[Example]]:
     """The labelled rows (None if there are none), and the others: those whose label is None, NaN or -1.
 
     Source: scikit-learn's convention for semi-supervised learning.
 
     Args:
-        classes: where one is called ``-1``, that is a label like any other.
+        classes: names that the labels may mean, in the order in which they would be numbered; where one is called
+            ``-1``, that is a label like any other.
+        like: the type of other labels that these are like; None finds out.
 
     Raises:
-        DataError: if there isn't a label for each row, or texts come without any.
+        DataError: if there isn't a label for each row, they are of different types, or texts come without any.
+        UnknownNameError: if a label is none of the classes.
     """
     if X is None:
         if y is not None:
@@ -112,13 +214,14 @@ def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled |
     examples = as_examples(X)
     if y is None:
         labels: list[Any] = [example.label for example in examples]
+        like = NAMES if like is None else like
     elif isinstance(y, Iterable) and not isinstance(y, str):
-        labels = [_label(label) for label in (y.tolist() if hasattr(y, "tolist") else y)]
+        labels = listed_labels(y)
     else:
         raise DataError(f"y is {shown(y)}; pass a list of labels, -1 or None where there is none.")
     if len(labels) != len(examples):
         raise DataError(f"{len(labels)} labels for {len(examples)} rows; give one for each row, -1 or None if unknown.")
-    unknown = [is_missing(label) or (str(label) == "-1" and "-1" not in classes) for label in labels]
+    unknown = [is_missing(label) or (_is_minus_one(label) and "-1" not in classes) for label in labels]
     rest = list(itertools.compress(examples, unknown))
     if all(unknown):
         if y is None and all(map(is_missing, labels)):
@@ -126,14 +229,16 @@ def split_unlabelled(X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled |
                 f"none of the {len(examples)} texts of X has a label; pass y, with -1 or None where there is none."
             )
         return None, rest
-    known = [not is_unknown for is_unknown in unknown]
-    training = Labelled.of(list(itertools.compress(examples, known)), list(itertools.compress(labels, known)))
-    return (training if y is not None else Labelled(training.examples, False)), rest
+    rows = [row for row, is_unknown in enumerate(unknown) if not is_unknown]
+    names, label_type = _names([labels[row] for row in rows], rows, classes, numbered_names(y), like)
+    for row, name in zip(rows, names):
+        if name not in classes:
+            raise UnknownNameError("label", name, classes, where=f"row {row + 1}", whose=VERBALIZERS)
+    return Labelled([replace(examples[row], label=name) for row, name in zip(rows, names)], label_type), rest
 
 
-def _label(label: Any) -> Any:
-    """A label; whole numbers among which some were missing come as floats from pandas."""
-    return int(label) if isinstance(label, float) and label.is_integer() else label
+def _is_minus_one(label: Any) -> bool:
+    return str(label) == "-1" or (isinstance(label, numbers.Real) and bool(label == -1))
 
 
 Training = Labelled | SoftLabelled

@@ -13,6 +13,7 @@ import numpy as np
 
 from promptlab import __version__
 from promptlab.classifier import PromptClassifier
+from promptlab.data.labels import LabelType
 from promptlab.errors import DataError, SavedModelError
 from promptlab.files import sha256
 from promptlab.labelled import Labelled
@@ -60,8 +61,8 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     """The job that trains a member, or saves it untrained if it has nothing to train on.
 
     Args:
-        settings: of ``classifier_settings``, and the hashes of ``train`` and ``dev`` (None for none), whether labels
-            are ``whole`` numbers, and ``words``: None, or for ``WithMaskedWords`` the hashes of the unlabelled
+        settings: of ``classifier_settings``, and the hashes of ``train`` and ``dev`` (None for none), the labels'
+            saved ``label_type``, and ``words``: None, or for ``WithMaskedWords`` the hashes of the unlabelled
             ``chunks``, how many rows there are (``total``), ``weight`` and ``ratio``.
     """
     classifier = classifier_of(settings, workspace)
@@ -82,13 +83,13 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
 
 def labelled_set(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
     """The labelled set of that hash, None for none."""
-    return None if name is None else Labelled(workspace.examples(name), settings["whole"])
+    return None if name is None else Labelled(workspace.examples(name), LabelType.from_saved(settings["label_type"]))
 
 
 def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
     """The job that measures an untrained member: ``classifier_settings``, and the hash of ``train``."""
     train = workspace.examples(settings["train"])
-    result = {"accuracy": classifier_of(settings, workspace).learn(Labelled(train, False)).score(train)}
+    result = {"accuracy": classifier_of(settings, workspace).learn(Labelled(train)).score(train)}
     (folder / RESULT).write_text(json.dumps(result))
 
 
@@ -101,7 +102,7 @@ def score_rows(settings: Mapping[str, Any], folder: Path, workspace: Workspace) 
         settings: the key of the job that trained the ``member``, its ``model`` and the hash of the ``examples``.
     """
     member = load_member(workspace.result(settings["member"]), settings["model"], workspace)
-    names = [str(name) for name in member.classes_]
+    names = list(member.class_names_)
     rows = np.stack(list(member.iter_log_proba(workspace.examples(settings["examples"]))))
     np.save(folder / SCORES, rows[:, [names.index(name) for name in sorted(names)]], allow_pickle=False)
 

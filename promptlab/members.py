@@ -15,14 +15,15 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.checks import check_seed
 from promptlab.class_scorer import SingleLabel
 from promptlab.classifier import PromptClassifier
+from promptlab.data.labels import LabelType
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError, UnknownNameError, VerbalizerError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.jobs import Job, check_workers, run
-from promptlab.labelled import Labelled, several_classes, split_unlabelled
+from promptlab.labelled import KnownClasses, Labelled, split_unlabelled
 from promptlab.member_jobs import classifier_settings, load_accuracy, score_untrained, train_member
-from promptlab.parts import has_whole_names, is_source, resolve_template, resolve_tuning, resolve_verbalizer
+from promptlab.parts import is_source, label_type_of, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
 from promptlab.reading import Reader, named, reduced
 from promptlab.saving import to_json
@@ -31,12 +32,13 @@ from promptlab.workspace import Workspace
 
 
 class Pair(NamedTuple):
-    """A pattern-verbalizer pair, what tables call it, whether its classes were given as whole numbers, its origin."""
+    """A pattern-verbalizer pair, what tables call it, its classes and what labels they were given as, its origin."""
 
     name: str
     template: Template
     verbalizer: Verbalizer
-    whole: bool
+    known: KnownClasses
+    label_type: LabelType
     origin: Mapping[str, Any]
 
 
@@ -123,7 +125,8 @@ class PVPMembers(SingleLabel):
             while name in [pair.name for pair in pairs]:
                 name = f"{name} ({number})"
             parts = resolve_template(one.template), resolve_verbalizer(one.verbalizer)
-            pairs.append(Pair(name, *parts, has_whole_names(one.verbalizer), one.origin))
+            labels = KnownClasses.of(one.verbalizer), label_type_of(one.verbalizer)
+            pairs.append(Pair(name, *parts, *labels, one.origin))
         first, *others = pairs
         for pair in others:
             if set(pair.verbalizer.classes) != set(first.verbalizer.classes):
@@ -146,14 +149,14 @@ class PVPMembers(SingleLabel):
             PromptlabError: naming the member that can't read a text.
         """
         pairs = self._pairs()
-        data, _ = self._measured(X, y, pairs[0].verbalizer.classes)
+        data, _ = self._measured(X, y, pairs[0].known.numbered)
         members = self._members(pairs, load_each(model_of_each(self.model, len(pairs))), len(shown))
         for reader in self._readers(pairs, members, shown):
             reader.check(data.examples)
 
     def _measured(self, X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled, np.ndarray]:
         """The rows that have a label, and the position of each label among the classes."""
-        data, _ = split_unlabelled(X, y, classes)
+        data, _ = split_unlabelled(X, y, classes, like=getattr(self, "label_type_", None))
         if data is None:
             raise DataError("no row has a label; pass labelled texts to report on.")
         return data, data.targets(classes).numpy()
@@ -228,7 +231,7 @@ class PVPMembers(SingleLabel):
 
         Args:
             trains: hash of each member's training set, or None to leave it untrained.
-            settings: ``whole`` and ``words``, as ``train_member`` takes them.
+            settings: ``label_type`` and ``words``, as ``train_member`` takes them.
         """
         devs = [None] * len(members) if dev is None else own_rows(workspace, members, dev.examples)
         data = [
@@ -273,17 +276,6 @@ def load_each(models: Sequence[Any]) -> list[Any]:
         if model_key(model) not in loaded:
             loaded[model_key(model)] = load_backbone(model)
     return [loaded[model_key(model)] for model in models]
-
-
-def check_classes(labelled: Labelled, classes: Sequence[str]) -> None:
-    """Refuse labels that no member knows, and a training set of one class.
-
-    Raises:
-        UnknownNameError: naming the label.
-        DataError: naming the only class.
-    """
-    labelled.targets(classes)
-    several_classes(labelled)
 
 
 def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -10,16 +10,16 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
-from promptlab.data.labels import sorted_classes
+from promptlab.data.labels import check_separator
 from promptlab.devices import resolve_device
 from promptlab.errors import SavedModelError, TemplateError, shown
 from promptlab.fitting import Objective
 from promptlab.inference import in_batches
 from promptlab.interfaces import Template, Tuning, Verbalizer
-from promptlab.labelled import Labelled, Training
+from promptlab.labelled import VERBALIZERS, Labelled, Training
 from promptlab.model import PromptModel
 from promptlab.multilabel_model import MultiLabelled, MultiLabelModel
-from promptlab.parts import resolve_template, resolve_verbalizer
+from promptlab.parts import label_type_of, resolve_template, resolve_verbalizer
 from promptlab.templates.demonstrations import AnsweredTemplate
 from promptlab.text_estimator import TextEstimator
 from promptlab.thresholds import HALF, check_threshold, choose_thresholds
@@ -39,6 +39,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         tuning: likewise. ``"none"`` learns each class's bias and threshold alone.
         threshold: from which probability on a class holds: ``"global"``, the one with the highest micro-F1 on the dev
             set, ``"per-class"``, each class's with the highest F1, or a number. Without a dev set it is 0.5.
+        separator: what stands between the labels of a row where they are read from and written to tables.
 
     The other settings are those of ``TrainedEstimator``.
     """
@@ -48,6 +49,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
     model: Any = None
     tuning: Any = "full"
     threshold: Any = "global"
+    separator: str = "|"
 
     model_class: ClassVar[type[PromptModel]] = MultiLabelModel
 
@@ -56,25 +58,28 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
 
         Args:
             X: as for ``TextClassifier.fit``.
-            y: a list of labels for each text, which may be empty; or an indicator matrix (texts, classes) whose columns
-                are the sorted classes, as scikit-learn's ``MultiLabelBinarizer`` makes it, or named after them in a
-                data frame. None takes the ``labels`` that the examples carry. Cross-validation by scikit-learn takes a
-                matrix only.
+            y: a list of labels for each text, which may be empty, of types as for ``TextClassifier.fit``; or an
+                indicator matrix (texts, classes) whose columns are the sorted classes, as scikit-learn's
+                ``MultiLabelBinarizer`` makes it, or named after them in a data frame. None takes the ``labels`` that
+                the examples carry. Cross-validation by scikit-learn takes a matrix only.
             eval_set: dev texts and labels. The latest weights whose micro-F1 on them is within one standard error of
                 the highest are kept; then the thresholds are chosen on them.
 
         Raises:
-            DataError: if labels are missing or of another form, or no text has one.
+            DataError: if labels are missing or of another form, no text has one, or a class holds the separator.
             UnknownNameError: if a label is none of the verbalizer's.
             PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
         """
         self._check_settings(eval_set)
-        verbalizer = self._verbalizer(None)
-        whole = isinstance(self.verbalizer, Mapping) and all(type(name) is int for name in self.verbalizer)
-        names = [str(name) for name in sorted_classes(verbalizer.classes, whole=whole)]
-        training = MultiLabelled.read(X, y, names, whole=whole)
+        verbalizer, written = self._verbalizer(None), label_type_of(self.verbalizer)
+        check_separator(self.separator, verbalizer.classes)
+        training = MultiLabelled.read(X, y, written.sorted(verbalizer.classes), written=written, whose=VERBALIZERS)
+        training.label_type.check(verbalizer.classes)
+        names = training.label_type.sorted(verbalizer.classes)
         training.check_positive(names)
-        dev = None if eval_set is None else MultiLabelled.read(*eval_set, names)
+        dev = None
+        if eval_set is not None:
+            dev = MultiLabelled.read(*eval_set, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
         self._fit(verbalizer, training, dev)
         if dev is not None:
             probabilities, truth = self.predict_proba(dev.examples), dev.targets(names).numpy()
@@ -95,6 +100,10 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         """The classes that hold, by the probabilities of one text, (classes,)."""
         return tuple(self.classes_[probabilities >= self.thresholds_].tolist())
 
+    def decide_names(self, probabilities: np.ndarray) -> list[str]:
+        """The names of the classes that hold, as ``decide`` finds them."""
+        return [name for name, holds in zip(self.class_names_, probabilities >= self.thresholds_) if holds]
+
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of texts whose classes are all right, as scikit-learn scores several labels.
 
@@ -103,8 +112,9 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         Raises:
             DataError: as ``fit`` does.
         """
-        data = MultiLabelled.read(X, y, self._names())
-        truth = data.targets(self._names()).numpy().astype(int)
+        self._ready()
+        data = MultiLabelled.read(X, y, self.class_names_, like=self.label_type_)
+        truth = data.targets(self.class_names_).numpy().astype(int)
         return float(accuracy_score(truth, self.predict(data.examples), sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
@@ -125,10 +135,6 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
                 "the model again."
             )
         self.thresholds_ = np.array(thresholds, dtype=float)
-
-    def _names(self) -> list[str]:
-        self._ready()
-        return [str(name) for name in self.classes_]
 
     def _template(self) -> Template:
         template = resolve_template(self.template)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptlab.checkpoint import DevScore
-from promptlab.data.labels import label_list
+from promptlab.checks import warn
+from promptlab.data.labels import NAMES, Label, LabelType, check_one_type, label_items, numbered_names
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, UnknownNameError, VerbalizerError, shown
 from promptlab.interfaces import Template, Verbalizer
@@ -45,12 +45,26 @@ class MultiLabelled(Labelled):
     """Examples, each with any number of labels."""
 
     @classmethod
-    def read(cls, X: Any, y: Any, classes: Sequence[str], *, whole: bool = False) -> MultiLabelled:
-        """From texts and their labels; without ``y`` from the ``labels`` that the examples carry.
+    def read(
+        cls,
+        X: Any,
+        y: Any,
+        classes: Sequence[str],
+        *,
+        written: LabelType = NAMES,
+        like: LabelType | None = None,
+        whose: str = "the classes",
+        source: str = "",
+    ) -> MultiLabelled:
+        """From texts and their labels; without ``y`` from the ``labels`` that the examples carry, which are names.
 
         Args:
             y: a list of labels for each text, or an indicator matrix, as ``label_lists`` takes them.
             classes: in the order of the matrix's columns.
+            written: the type of labels that no list of labels tells.
+            like: the type of other labels that these are like; None finds out.
+            whose: what the classes are called in messages.
+            source: where the rows come from, likewise.
 
         Raises:
             DataError: if there are no examples, or labels are missing or of another form.
@@ -59,19 +73,21 @@ class MultiLabelled(Labelled):
         examples = as_examples(X)
         if not examples:
             raise DataError("there are no examples; give at least one with a label.")
+        label_type = written if like is None else like
         if y is not None:
-            lists = label_lists(y, classes)
+            lists, label_type = label_lists(y, classes, written=written, like=like)
             if len(lists) != len(examples):
                 raise DataError(f"{len(lists)} rows of labels for {len(examples)} texts; give one row for each text.")
             examples = [Example(example.fields, labels=names) for example, names in zip(examples, lists)]
         missing = [row for row, example in enumerate(examples, start=1) if example.labels is None]
         if missing:
             raise DataError(f"row {missing[0]} has no list of labels; pass y, or examples with labels=(...).")
-        for example in examples:
+        of_source = f" of {source}" if source else ""
+        for row, example in enumerate(examples, start=1):
             for name in example.labels or ():
                 if name not in classes:
-                    raise UnknownNameError("label", name, classes)
-        return cls(examples, whole)
+                    raise UnknownNameError("label", name, classes, where=f"row {row}{of_source}", whose=whose)
+        return cls(examples, label_type)
 
     def targets(self, classes: Sequence[str]) -> Tensor:
         """1 where a class holds, else 0: (examples, classes)."""
@@ -92,10 +108,9 @@ class MultiLabelled(Labelled):
         if len(never) == len(classes):
             raise DataError(f"none of {len(self.examples)} training texts has a label; give some that have.")
         if never:
-            warnings.warn(
-                f"class {never[0]!r} holds for none of {len(self.examples)} training texts, so that it will hardly be "
-                "predicted; give examples of it.",
-                stacklevel=3,
+            warn(
+                f"{len(never)} of {len(classes)} classes hold for none of {len(self.examples)} training texts "
+                f"({', '.join(never)}), so that they will hardly be predicted; give examples of each."
             )
 
 
@@ -112,30 +127,34 @@ def micro_f1(log_probs: Tensor, targets: Tensor) -> DevScore:
     return DevScore(float(f1), loss, max(1, int(truth.sum())), metric="micro_f1")
 
 
-def label_lists(y: Any, classes: Sequence[str]) -> list[tuple[str, ...]]:
-    """The labels of each row.
+def label_lists(
+    y: Any, classes: Sequence[str], *, written: LabelType = NAMES, like: LabelType | None = None
+) -> tuple[list[tuple[str, ...]], LabelType]:
+    """The names of each row's classes, and the type of the labels.
 
     Args:
         y: a list, tuple, set or array of labels for each row; or an indicator matrix, 1 where a class holds and else 0:
             an array or a sparse one with a column for each class in order, a data frame whose columns are named after
             them, or rows of such whole numbers (unless a class is called by one).
+        classes, written, like: as for ``MultiLabelled.read``.
 
     Raises:
         DataError: if it is something else, such as one label for each row.
     """
+    matrix_type = written if like is None else like
     if hasattr(y, "toarray"):
-        return _from_matrix(y.toarray(), classes)
+        return _from_matrix(y.toarray(), classes), matrix_type
     if hasattr(y, "columns"):
-        return _from_matrix(_ordered_columns(y, classes), classes)
+        return _from_matrix(_ordered_columns(y, classes), classes), matrix_type
     if isinstance(y, (str, bytes, Mapping)) or not hasattr(y, "__iter__"):
         raise DataError(f"y is {shown(y)}; pass a list of labels for each text, or an indicator matrix.")
     if getattr(y, "ndim", 1) == 2:
-        return _from_matrix(np.asarray(y), classes)
-    rows = y.tolist() if hasattr(y, "tolist") else list(y)
-    if _are_indicators(rows) and not any(name.lstrip("-").isdecimal() for name in classes):
+        return _from_matrix(np.asarray(y), classes), matrix_type
+    rows, numbered = y.tolist() if hasattr(y, "tolist") else list(y), numbered_names(y)
+    if not numbered and _are_indicators(rows) and not any(name.lstrip("-").isdecimal() for name in classes):
         if len({len(row) for row in rows}) > 1:
             raise DataError("rows of y are of different lengths; give each a 0 or 1 for every class.")
-        return _from_matrix(np.array(rows), classes)
+        return _from_matrix(np.array(rows), classes), matrix_type
     single = [(number, row) for number, row in enumerate(rows, start=1) if isinstance(row, (str, int, np.integer))]
     if single:
         number, row = single[0]
@@ -143,7 +162,25 @@ def label_lists(y: Any, classes: Sequence[str]) -> list[tuple[str, ...]]:
             f"row {number} of y is {row!r}, a single label; pass a list such as [{row!r}] for each text, or use "
             "PromptClassifier, where each text has one class."
         )
-    return [label_list(row, f"row {number} of y") for number, row in enumerate(rows, start=1)]
+    lists = [label_items(row, f"row {number} of y") for number, row in enumerate(rows, start=1)]
+    return _named_lists(lists, classes, numbered, written, like)
+
+
+def _named_lists(
+    lists: Sequence[Sequence[Label]],
+    classes: Sequence[str],
+    numbered: Sequence[str],
+    written: LabelType,
+    like: LabelType | None,
+) -> tuple[list[tuple[str, ...]], LabelType]:
+    labels = [label for row in lists for label in row]
+    if like is None:
+        check_one_type(labels, [number for number, row in enumerate(lists, start=1) for _ in row])
+        label_type = LabelType.of(labels, classes if numbered else (), numbered) if labels else written
+    else:
+        label_type = like
+    own = LabelType("encoded", tuple(numbered)) if numbered and label_type.kind != "int" else label_type
+    return [tuple(map(own.name, row)) for row in lists], label_type
 
 
 def _are_indicators(rows: Sequence[Any]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
 from promptlab.backbones import catalog
+from promptlab.data.labels import TRUTH, LabelType
 from promptlab.devices import resolve_device
 from promptlab.errors import TemplateError, VerbalizerError, shown
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
@@ -31,9 +33,13 @@ def resolve_template(template: Any) -> Template:
     return ManualTemplate(template if is_source(template) else template_entry(template).template)
 
 
-def has_whole_names(verbalizer: Any) -> bool:
-    """Whether the classes of class → words are whole numbers."""
-    return isinstance(verbalizer, Mapping) and bool(verbalizer) and all(type(name) is int for name in verbalizer)
+def label_type_of(verbalizer: Any) -> LabelType:
+    """What the keys of class → words are; of any other verbalizer, texts."""
+    kinds = {type(name).__name__ for name in verbalizer} if isinstance(verbalizer, Mapping) else set()
+    if kinds and kinds <= {"bool", "bool_"}:
+        return LabelType("bool", TRUTH)
+    is_whole = kinds and all(isinstance(name, numbers.Integral) and not isinstance(name, bool) for name in verbalizer)
+    return LabelType("int" if is_whole else "str")
 
 
 def is_source(template: str) -> bool:

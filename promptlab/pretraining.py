@@ -164,7 +164,7 @@ def sentence_examples(
     found: dict[str, list[Example]] = {}
     wanted: int | None = None
     for example, row in zip(shuffled, labeller.iter_proba(shuffled)):
-        classes = [str(name) for name in labeller.classes_]
+        classes = labeller.class_names_
         wanted = n // len(classes)
         best = int(row.argmax())
         own = found.setdefault(classes[best], [])
@@ -172,7 +172,7 @@ def sentence_examples(
             own.append(Example(example.fields, classes[best]))
         if len(found) == len(classes) and all(len(own) == wanted for own in found.values()):
             break
-    counts = {str(name): len(found.get(str(name), ())) for name in labeller.classes_}
+    counts = {name: len(found.get(name, ())) for name in labeller.class_names_}
     least = min(counts.values())
     if least < max(1, (wanted or 0) // 10):
         said = ", ".join(f"{count} of {name!r}" for name, count in counts.items())

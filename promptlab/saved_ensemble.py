@@ -9,7 +9,7 @@ import numpy as np
 
 from promptlab import saving
 from promptlab.classifier import PromptClassifier
-from promptlab.data.labels import label_type
+from promptlab.data.labels import LabelType
 from promptlab.errors import SavedModelError
 from promptlab.files import atomic_folder
 from promptlab.members import Pair, load_each, model_key, model_of_each
@@ -30,7 +30,7 @@ def save(ensemble: Any, folder: str | Path) -> None:
     settings = {
         **saving.described(ensemble, members[0].model_.backbone),
         "classes": list(members[0].model_.verbalizer.classes),
-        "label_type": label_type(ensemble.classes_),
+        **ensemble.label_type_.saved(),
         "pvps": ensemble.saved_pairs_,
         "weights": ensemble.weights_,
         "member_scores": ensemble.member_scores_,
@@ -75,7 +75,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     ensemble.take_members(members, backbones, settings["pvps"])
     ensemble.weights_, ensemble.member_scores_ = settings["weights"], settings["member_scores"]
     ensemble.agreement_, ensemble.stacking_ = np.array(settings["agreement"]), stacking
-    ensemble._set_classes(settings["classes"], whole=settings["label_type"] == "int")
+    ensemble._set_classes(settings["classes"], LabelType.from_saved(settings))
     return ensemble
 
 

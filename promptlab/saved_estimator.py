@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from promptlab.class_scorer import ClassScorer
-from promptlab.data.labels import label_type
+from promptlab.data.labels import LabelType
 from promptlab.devices import resolve_device
 from promptlab.inference import calibrate
 from promptlab.interfaces import Tuning
@@ -27,7 +27,7 @@ class SavedTextEstimator(ClassScorer):
             "template": TEMPLATES.to_dict(model.template),
             "verbalizer": VERBALIZERS.to_dict(model.verbalizer),
             "classes": list(model.verbalizer.classes),
-            "label_type": label_type(self.classes_),
+            **self.label_type_.saved(),
         }
 
     @classmethod
@@ -42,4 +42,4 @@ class SavedTextEstimator(ClassScorer):
     def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
         calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
         self.model_ = model.eval()
-        self._set_classes(model.verbalizer.classes, whole=saved["label_type"] == "int")
+        self._set_classes(model.verbalizer.classes, LabelType.from_saved(saved))

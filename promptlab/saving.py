@@ -25,7 +25,7 @@ WEIGHTS = "weights.safetensors"
 SHAPES = {
     "estimator": str, "parameters": dict, "tuning": dict, "model": dict, "template": dict, "verbalizer": dict,
     "tags": list, "pvps": list, "weights": dict, "member_scores": dict, "agreement": list,
-    "classes": list,
+    "classes": list, "label_type": str, "label_order": list,
 }  # fmt: skip
 NOT_SAVED = (
     "template", "verbalizer", "pvps", "model", "tuning", "checkpoint_dir", "cache_dir", "device", "executor", "workers",

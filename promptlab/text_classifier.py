@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from promptlab.class_scorer import SingleLabel
 from promptlab.fitting import Objective
-from promptlab.labelled import Labelled, Training, several_classes
+from promptlab.labelled import KnownClasses, Labelled, Training, read_sets, several_classes
 from promptlab.text_estimator import TextEstimator
 
 
@@ -20,17 +20,24 @@ class TextClassifier(SingleLabel, TextEstimator):
 
         Args:
             X: texts (field ``text_a``), tuples (``text_a``, ``text_b``, …), dicts, a DataFrame or a Dataset.
-            y: labels, strings or whole numbers; None takes those that the examples carry.
+            y: labels: texts, whole numbers (also as floats), or True and False, all of one type, which ``classes_``
+                have, too. Whole numbers from 0 to n - 1, none of which is the name of a class, count the sorted names
+                of n classes; those of a data set's ``ClassLabel`` mean the names that it gives them. None takes the
+                labels that the examples carry.
             eval_set: dev texts and labels. The latest weights whose accuracy on them is within one standard error
                 of the highest are kept.
 
         Raises:
-            DataError: if labels are missing, unknown to the verbalizer, or all the same.
+            DataError: if labels are missing, of different types, or all the same.
+            UnknownNameError: if a label is unknown to the verbalizer.
             PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
         """
         self._check_settings(eval_set)
-        training = Labelled.of(X, y)
-        return self.learn(training, None if eval_set is None else Labelled.of(*eval_set))
+        return self.learn(*read_sets(X, y, eval_set, self._known_classes()))
+
+    def _known_classes(self) -> KnownClasses | None:
+        """The classes that labels may mean; None if the training labels decide."""
+        raise NotImplementedError
 
     def learn(self, training: Training, dev: Labelled | None = None, *, objective: Objective | None = None) -> Self:
         """What ``fit`` does with its texts.
@@ -39,6 +46,4 @@ class TextClassifier(SingleLabel, TextEstimator):
             training: with a label or a distribution over the classes for each example.
             objective: what is minimised, if not the head's loss.
         """
-        verbalizer = self._verbalizer(several_classes(training))
-        training.targets(verbalizer.classes)  # an unknown label is told before the model is loaded
-        return self._fit(verbalizer, training, dev, objective=objective)
+        return self._fit(self._verbalizer(several_classes(training)), training, dev, objective=objective)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from promptlab.class_scorer import CHUNK
+from promptlab.data.labels import LabelType
 from promptlab.devices import resolve_device
 from promptlab.fitting import EncodedSet, Objective, fit_model
 from promptlab.inference import calibrate, predict_log_probs
@@ -41,7 +42,7 @@ class TextEstimator(SavedTextEstimator):
         with seeded(self.seed):
             model = self.build(verbalizer, training.examples, fresh_backbone(self.model, self.device))
             history = self._train(model, tuning, training, dev, objective)
-        return self.become(model, whole=training.whole, history=history)
+        return self.become(model, label_type=training.label_type, history=history)
 
     def build(self, verbalizer: Verbalizer, examples: Sequence[Example], backbone: Any) -> PromptModel:
         """The model before any training; what is random in it comes from torch's generator.
@@ -57,24 +58,24 @@ class TextEstimator(SavedTextEstimator):
         template = tuning.edit(self._template().bind(examples, verbalizer))
         return self.model_class.build(template, verbalizer, backbone, tuning)
 
-    def become(self, model: PromptModel, *, whole: bool, history: list[dict[str, float]]) -> Self:
+    def become(self, model: PromptModel, *, label_type: LabelType, history: list[dict[str, float]]) -> Self:
         """Take a trained model: what only training needs is dropped, the head measures its prior.
 
         Args:
             model: on any device.
-            whole: whether the labels came as whole numbers.
+            label_type: of the labels.
             history: the record of ``training.train``.
         """
         with seeded(self.seed):
             calibrate(model.export().to(resolve_device(self.device)), max_length=self.max_length)
         self.model_, self.history_ = model.eval(), history
-        self._set_classes(model.verbalizer.classes, whole=whole)
+        self._set_classes(model.verbalizer.classes, label_type)
         return self
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         model = self._ready()
         model.to(resolve_device(self.device)).eval()
-        order = [list(model.verbalizer.classes).index(str(name)) for name in self.classes_]
+        order = [list(model.verbalizer.classes).index(name) for name in self.class_names_]
         source = iter(examples)
         while chunk := list(itertools.islice(source, CHUNK)):
             log_probs = predict_log_probs(model, model.encode(chunk, max_length=self.max_length))

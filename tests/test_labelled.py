@@ -36,7 +36,7 @@ def test_rows_whose_label_is_missing_or_minus_one_are_unlabelled(labels):
 
 def test_whole_numbers_stay_such_and_minus_one_is_a_label_where_a_class_is_called_so():
     training, rest = split_unlabelled(TEXTS, np.array([0, -1, 1, -1]), ["0", "1"])
-    assert training.whole and training.labels == ["0", "1"] and len(rest) == 2
+    assert training.label_type.kind == "int" and training.labels == ["0", "1"] and len(rest) == 2
 
     training, rest = split_unlabelled(TEXTS, [1, -1, 1, -1], ["-1", "1"])
     assert training.labels == ["1", "-1", "1", "-1"] and rest == []
@@ -46,7 +46,7 @@ def test_whole_numbers_stay_such_and_minus_one_is_a_label_where_a_class_is_calle
 def test_whole_numbers_with_gaps_stay_whole_numbers(labels):
     training, rest = split_unlabelled(TEXTS, labels, ["0", "1"])
 
-    assert training.whole and training.labels == ["1", "0"] and len(rest) == 2
+    assert training.label_type.kind == "int" and training.labels == ["1", "0"] and len(rest) == 2
 
 
 def test_labels_that_are_no_list_are_told():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from promptlab.data.labels import LabelType
 from promptlab.errors import DataError, UnknownNameError
 from promptlab.multilabel_model import MultiLabelled, label_lists, micro_f1
 from promptlab.types import Example
@@ -36,11 +37,11 @@ LISTS = [("a", "c"), (), ("b",)]
     ],
 )
 def test_labels_come_in_many_forms(y):
-    assert label_lists(y, CLASSES) == LISTS
+    assert label_lists(y, CLASSES)[0] == LISTS
 
 
 def test_whole_numbers_are_labels_where_a_class_is_called_by_one():
-    assert label_lists([[1, 0], [], [1]], ["0", "1"]) == [("1", "0"), (), ("1",)]
+    assert label_lists([[1, 0], [], [1]], ["0", "1"]) == ([("1", "0"), (), ("1",)], LabelType("int"))
 
 
 @pytest.mark.parametrize(

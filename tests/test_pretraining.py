@@ -64,7 +64,7 @@ def test_the_seed_alone_decides_what_is_drawn():
 
 def test_only_sentences_that_the_labeller_is_sure_of_are_kept_as_many_of_each_class():
     class Labeller:
-        classes_ = ("negative", "positive")
+        class_names_ = ("negative", "positive")
 
         def iter_proba(self, examples):
             for example in examples:
@@ -134,7 +134,7 @@ def test_tuning_starts_with_the_pretrained_prompt_bit_by_bit(base, tmp_path):
 
 def test_a_prompt_learns_what_the_labeller_says_with_the_template_and_words_of_its_task(monkeypatch):
     class Labeller:
-        classes_ = ("negative", "positive")
+        class_names_ = ("negative", "positive")
 
         def iter_proba(self, examples):
             return (np.eye(2)[place(example.fields["text_a"])[1] % 2] for example in examples)
@@ -148,7 +148,7 @@ def test_a_prompt_learns_what_the_labeller_says_with_the_template_and_words_of_i
 
     assert (given["self"].template, given["self"].verbalizer, given["self"].seed) == (SOURCE, WORDS, 3)
     assert len(given["X"]) == 30
-    assert all(e.label == Labeller.classes_[place(e.fields["text_a"])[1] % 2] for e in given["X"])
+    assert all(e.label == Labeller.class_names_[place(e.fields["text_a"])[1] % 2] for e in given["X"])
 
 
 def test_bad_input_is_one_clear_line(base, tmp_path):

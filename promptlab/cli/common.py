@@ -59,11 +59,21 @@ def separator_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--separator",
         help="What stands between the labels of a row, if it may have several; JSON lists are taken as they are. "
-        "[default: |]",
+        "[default: the model's own, | unless fit was told another]",
     )(command)
 
 
-SEPARATOR = "|"
+def chosen_separator(classifier: Any, separator: str | None) -> str:
+    """What stands between the labels that a classifier reads and writes: the separator that was given, or its own.
+
+    Raises:
+        DataError: if its classes couldn't be told apart with it.
+    """
+    from promptlab.data.labels import check_separator
+
+    chosen: str = classifier.separator if separator is None else separator
+    check_separator(chosen, classifier.class_names_)
+    return chosen
 
 
 def check_no_separator(separator: str | None, model_folder: str) -> None:

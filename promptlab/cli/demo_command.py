@@ -23,7 +23,7 @@ def command(model: str, split: str, as_json: bool) -> None:
         rows.append(row)
     examples = load_sample(TASK).test[:5]
     probabilities = rows[-1].classifier.predict_proba(examples)
-    classes = [str(name) for name in rows[-1].classifier.classes_]
+    classes = rows[-1].classifier.class_names_
     answers = [
         {
             "text": e.fields["text_a"],

@@ -9,8 +9,8 @@ import click
 
 from promptlab.cli.common import (
     FILE,
-    SEPARATOR,
     check_no_separator,
+    chosen_separator,
     columns_option,
     dialect_options,
     json_option,
@@ -60,7 +60,7 @@ def command(
     classifier = load_any(model_folder, device=device)
     fields = parse_pairs(columns)
     if isinstance(classifier, MultiLabelClassifier):
-        between = SEPARATOR if separator is None else separator
+        between = chosen_separator(classifier, separator)
         report = evaluate_labels(
             classifier, iter_examples(file, columns=fields, label=label, separator=between, **dialect)
         )

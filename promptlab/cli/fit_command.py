@@ -11,7 +11,6 @@ import click
 
 from promptlab.cli.common import (
     FILE,
-    SEPARATOR,
     columns_option,
     dialect_options,
     json_option,
@@ -146,7 +145,7 @@ def command(
     quiet_libraries()
     check_savable(output, mark="promptlab.json")  # before any work is done
     fields = parse_pairs(columns)
-    between = (SEPARATOR if separator is None else separator) if multi_label else None
+    between = ("|" if separator is None else separator) if multi_label else None
     examples = read_examples(train, columns=fields, label=label, separator=between, **dialect)
     method = make_tuning(tuning, parse_pairs(tuning_args, "NAME=VALUE, such as rank=4") or {})
     held_out = (read_examples(dev, columns=fields, label=label, separator=between, **dialect), None) if dev else None
@@ -158,7 +157,8 @@ def command(
 
         chosen = parse_threshold(threshold or "global")
         words = parse_verbalizer(str(verbalizer), answers)
-        classifier = MultiLabelClassifier(template, words, tuning=method, threshold=chosen, **settings)
+        more = {"threshold": chosen, "separator": between, **settings}
+        classifier = MultiLabelClassifier(template, words, tuning=method, **more)
     else:
         pair = find_pvp(pvp) if pvp else PVP(template, parse_verbalizer(str(verbalizer), answers))
         shown = with_demonstrations(pair.template, demonstrations, demonstration_style, instruction, settings["seed"])

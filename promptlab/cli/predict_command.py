@@ -15,8 +15,8 @@ import click
 
 from promptlab.cli.common import (
     FILE,
-    SEPARATOR,
     check_no_separator,
+    chosen_separator,
     columns_option,
     dialect_options,
     parse_pairs,
@@ -60,7 +60,7 @@ def command(
     classifier = load_any(model_folder, device=device)
     examples = iter_examples(file, columns=parse_pairs(columns), label=None, **dialect)
     if isinstance(classifier, MultiLabelClassifier):
-        rows = _several(classifier, examples, proba, None if as_json else SEPARATOR if separator is None else separator)
+        rows = _several(classifier, examples, proba, None if as_json else chosen_separator(classifier, separator))
     elif isinstance(classifier, PromptGenerator):
         check_no_separator(separator, model_folder)
         rows = _texts(classifier, examples)
@@ -74,7 +74,8 @@ def command(
 
 
 def _rows(classifier: Any, examples: Iterable[Any], proba: bool) -> Iterator[dict[str, Any]]:
-    names = [str(name) for name in classifier.classes_]
+    classifier._ready()
+    names = classifier.class_names_
     for number, probabilities in enumerate(classifier.iter_proba(examples), start=1):
         best = int(probabilities.argmax())
         row: dict[str, Any] = {"row": number, "label": names[best], "probability": round(float(probabilities[best]), 6)}
@@ -83,9 +84,9 @@ def _rows(classifier: Any, examples: Iterable[Any], proba: bool) -> Iterator[dic
 
 def _several(classifier: Any, examples: Iterable[Any], proba: bool, separator: str | None) -> Iterator[dict[str, Any]]:
     """Rows with all labels that hold, as one text if there is a separator."""
-    names = [str(name) for name in classifier.classes_]
+    names = classifier.class_names_
     for number, probabilities in enumerate(classifier.iter_proba(examples), start=1):
-        held = [str(name) for name in classifier.decide(probabilities)]
+        held = classifier.decide_names(probabilities)
         row: dict[str, Any] = {"row": number, "labels": held if separator is None else separator.join(held)}
         yield row | (_each(names, probabilities) if proba else {})
 

@@ -126,6 +126,15 @@ def _require(value: Any, field: str, where: str) -> None:
         raise DataError(f"{where} has no value in field {field!r} ({value!r}); {remedy}.")
 
 
+def listed_labels(labels: Any) -> list[Any]:
+    """Labels in a list, array, series or column, one after the other.
+
+    Raises:
+        DataError: if they are of another kind.
+    """
+    return _listed(labels, "labels")
+
+
 def _labels(labels: Any, n_rows: int) -> list[str]:
     names = _listed(labels, "labels")
     if len(names) != n_rows:
@@ -146,6 +155,11 @@ _TO_LIST = ("to_list", "tolist", "to_pylist")  # of series and data sets, arrays
 
 
 def _listed(values: Any, name: str) -> list[Any]:
+    if isinstance(values, Mapping) and values and all(hasattr(split, "column_names") for split in values.values()):
+        first = next(iter(values))
+        raise DataError(
+            f"{name} is a {type(values).__name__} of {', '.join(values)}; pass one, such as {name}[{first!r}]."
+        )
     if isinstance(values, (str, bytes, Mapping, Example, set, frozenset)):
         expected = "pass a list of texts" if name == "X" else "pass a list of labels"
         raise DataError(f"{name} is one {type(values).__name__}; {expected}, even for one row.")

@@ -25,10 +25,10 @@ def evaluate(classifier: Any, examples: Iterable[Example]) -> dict[str, Any]:
             yield example
 
     indices = [int(row.argmax()) for row in classifier.iter_proba(remember())]
-    names = [str(name) for name in classifier.classes_]
-    for label in truth:
+    names = list(classifier.class_names_)
+    for row, label in enumerate(truth, start=1):
         if label not in names:
-            raise UnknownNameError("label", label, names)
+            raise UnknownNameError("label", label, names, where=f"row {row}", whose="the classifier's classes")
     predicted = [names[i] for i in indices]
     classes = _by_class(names, precision_recall_fscore_support(truth, predicted, labels=names, zero_division=0))
     return {
@@ -50,18 +50,20 @@ def evaluate_labels(classifier: Any, examples: Iterable[Example]) -> dict[str, A
     from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    names = [str(name) for name in classifier.classes_]
+    classifier._ready()
+    names = list(classifier.class_names_)
     truth: list[Sequence[str]] = []
 
     def remember() -> Iterator[Example]:
         for example in examples:
             for label in example.labels or ():
                 if label not in names:
-                    raise UnknownNameError("label", label, names)
+                    where = f"row {len(truth) + 1}"
+                    raise UnknownNameError("label", label, names, where=where, whose="the classifier's classes")
             truth.append(example.labels or ())
             yield example
 
-    found = [[str(name) for name in classifier.decide(row)] for row in classifier.iter_proba(remember())]
+    found = [classifier.decide_names(row) for row in classifier.iter_proba(remember())]
     binarizer = MultiLabelBinarizer(classes=names).fit([])
     right, said = binarizer.transform(truth), binarizer.transform(found)
     classes = _by_class(names, precision_recall_fscore_support(right, said, zero_division=0))

@@ -23,6 +23,7 @@ from promptlab.parts import fresh_backbone, resolve_template
 from promptlab.registry import WORD_SEARCHES
 from promptlab.search.cross_validation import Estimate, cross_validated
 from promptlab.search.expansion import words_of
+from promptlab.types import Example
 from promptlab.verbalizers.label_words import check_one_mask
 
 TRAIN_ACCURACY, LIKELIHOOD_RATIO, DEV_ACCURACY = "train accuracy", "likelihood ratio", "dev accuracy"
@@ -173,7 +174,7 @@ def rank_by_training(
     rights: list[list[bool]] = []
     for one in tqdm(found, desc="label words", unit="set", leave=False, disable=None):
         classifier = PromptClassifier(template, one.label_words, backbone, **settings).fit(*train)
-        rights.append((classifier.predict(held_out.examples).astype(str) == labels).tolist())
+        rights.append((_chosen(classifier, held_out.examples) == labels).tolist())
 
     def order(rows: Sequence[int]) -> list[int]:
         return sorted(range(len(found)), key=lambda number: -sum(rights[number][row] for row in rows))
@@ -187,6 +188,11 @@ def rank_by_training(
         Found(found[number].label_words, sum(rights[number]) / len(labels), DEV_ACCURACY, estimate)
         for number, estimate in itertools.zip_longest(best, estimates)
     ]
+
+
+def _chosen(classifier: PromptClassifier, examples: Sequence[Example]) -> np.ndarray:
+    """The names of the likeliest classes."""
+    return np.array(classifier.class_names_)[classifier.predict_proba(examples).argmax(axis=1)]
 
 
 def _unseen(template: Any, train: Any, dev: Any) -> Labelled:

@@ -289,7 +289,7 @@ def _fine_tuned(found: FoundTemplate, task: SearchTask, ranking: Ranking, update
     ).fit(task.train)
     dev = Labelled.of(task.dev, None)
     log_probs = torch.from_numpy(np.stack(list(classifier.iter_log_proba(dev.examples))))
-    return _result(log_probs, dev, [str(name) for name in classifier.classes_])
+    return _result(log_probs, dev, classifier.class_names_)
 
 
 def _result(log_probs: Tensor, dev: Labelled, classes: Sequence[str]) -> dict[str, Any]:

@@ -46,12 +46,12 @@ def test_predict_writes_all_labels_that_hold(run, fitted, train_file):
 
     as_json = [json.loads(line) for line in run("predict", fitted, train_file, "--json", "--proba").stdout.splitlines()]
     table = [line.split("\t") for line in run("predict", fitted, train_file).stdout.splitlines()]
-    other = [line.split("\t") for line in run("predict", fitted, train_file, "--separator", ";").stdout.splitlines()]
+    other = [line.split("\t") for line in run("predict", fitted, train_file, "--separator", "/").stdout.splitlines()]
 
     assert [row["labels"] for row in as_json] == [list(row) for row in expected]
     assert set(as_json[0]) == {"row", "labels", "p(good)", "p(sport)"}
-    assert table == [["row", "labels"], *([str(i), "|".join(row)] for i, row in enumerate(expected, start=1))]
-    assert [row[1] for row in other[1:]] == [";".join(row) for row in expected]
+    assert table == [["row", "labels"], *([str(i), ";".join(row)] for i, row in enumerate(expected, start=1))]
+    assert [row[1] for row in other[1:]] == ["/".join(row) for row in expected]
 
 
 def test_evaluate_prints_micro_and_macro_f1(run, fitted, train_file):
@@ -123,3 +123,17 @@ def test_an_unknown_label_is_told_by_evaluate(run, fitted, train_file):
 
     assert result.exit_code == 1
     assert "unknown label 'good;sport'" in result.stderr
+
+
+def test_a_class_that_holds_the_separator_is_never_written(run, base, table, tmp_path):
+    words = '{"a|b": ["good"], "c": ["sports"]}'
+    path = table("train.tsv", [("great film", "a|b"), ("sports news", "c"), ("great sports", "a|b;c")])
+    options = ("--template", "{{ text_a }} {{ mask }}", "--verbalizer", words, "--multi-label", "--tuning", "none")
+
+    refused = run("fit", path, "-o", tmp_path / "out", "--model", base, *options)
+    assert refused.exit_code == 1 and "class 'a|b' can't be told from what stands beside it" in refused.stderr
+
+    assert run("fit", path, "-o", tmp_path / "out", "--model", base, *options, "--separator", ";").exit_code == 0
+    assert json.loads(run("evaluate", tmp_path / "out", path, "--json").stdout)["classes"]["a|b"]["support"] == 2
+    refused = run("predict", tmp_path / "out", path, "--separator", "|")
+    assert refused.exit_code == 1 and refused.stdout == "" and "choose another separator" in refused.stderr
