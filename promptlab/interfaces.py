@@ -125,6 +125,7 @@ class Backbone(Tunable):
     max_length: int
     only_hidden: bool  # whether only ``hidden_states`` is called, so that the language-model head isn't used
     has_lm_head: bool  # False if the weights had none, so that it is random
+    as_in_0_1: bool  # whether ``answer_ids`` are those of promptlab 0.1, with which a saved classifier was trained
     decodings: Sequence[str]  # ways to score answers of several tokens, the usual one first
 
     @abstractmethod
@@ -195,7 +196,11 @@ class Backbone(Tunable):
 
     @abstractmethod
     def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
-        """Ids that a text has as the answer at a slot."""
+        """Ids that a text has as the answer at a slot: those of the whole prompt with the text written there.
+
+        Raises:
+            VerbalizerError: if the tokenizer joins it to the template's own text beside it.
+        """
 
     @abstractmethod
     def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:

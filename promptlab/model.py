@@ -90,7 +90,7 @@ class PromptModel(TrainableModel):
     def _check_slots(self, prompts: Sequence[Prompt]) -> None:
         """The head was built for one kind of slot; a branch of the template with another would be misread."""
         for prompt in prompts:
-            if prompt.slot != self.template.slot:
+            if not prompt.slot.reads_like(self.template.slot):
                 raise TemplateError(
                     f"prompt {str(prompt)!r} has {_said(prompt.slot)}, but the template usually has "
                     f"{_said(self.template.slot)}; give every branch of it the same."
@@ -126,5 +126,12 @@ def score(head: Any, answer: Any, labels: Tensor | None) -> Tensor:
 
 
 def _said(slot: AnswerSlot) -> str:
-    where = " at its very start" if slot.at_start else " after white space" if slot.spaced else ""
+    place = slot.place
+    outer = {
+        "start": "at its very start",
+        "space": "after white space",
+        "field": "",
+        "special": "after a special token",
+    }
+    where = f" after {place.before!r}" if place.before else f" {outer[place.outer]}".rstrip()
     return f"{slot.n_masks} mask(s) in {slot.n_places} place(s){where}"

@@ -27,6 +27,7 @@ SHAPES = {
     "tags": list, "pvps": list, "weights": dict, "member_scores": dict, "agreement": list,
     "classes": list, "label_type": str, "label_order": list,
 }  # fmt: skip
+AS_WRITTEN = "as written"  # label words have the ids of the whole text; in 0.1 they always had a space before them
 NOT_SAVED = (
     "template", "verbalizer", "pvps", "model", "tuning", "checkpoint_dir", "cache_dir", "device", "executor", "workers",
 )  # fmt: skip
@@ -59,6 +60,7 @@ def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
         "parameters": parameters_of(estimator),
         "tuning": TUNINGS.to_dict(resolve_tuning(estimator.tuning)),
         "model": {"name": backbone.name, "revision": backbone.revision},
+        "answers": None if backbone.as_in_0_1 else AS_WRITTEN,
     }
 
 
@@ -152,6 +154,7 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
             f"{settings['model']['revision'] or 'unknown'}, but {backbone.name} is revision "
             f"{backbone.revision or 'unknown'}; load it with that base model."
         )
+    backbone.as_in_0_1 = settings.get("answers") != AS_WRITTEN
     estimator, built = cls.restored(settings, backbone, tuning)
     estimator.set_params(model=settings["model"]["name"], tuning=tuning, device=device)
     elsewhere = {f"backbone.{name}" for name in tuning.load(backbone, path)}

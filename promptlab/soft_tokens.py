@@ -121,7 +121,11 @@ class SoftPromptTemplate(Template):
 
     @property
     def slot(self) -> AnswerSlot:
-        return self.template.slot._replace(at_start=False)
+        return self.template.slot.put_after(self._segment)
+
+    @property
+    def _segment(self) -> Segment:
+        return Segment("soft", n=self.prompt.n, key=self.prompt.key)
 
     @property
     def soft_slots(self) -> Sequence[SoftSlot]:
@@ -138,8 +142,7 @@ class SoftPromptTemplate(Template):
         return self.variants(example)[0]
 
     def variants(self, example: Example) -> Sequence[Prompt]:
-        soft = Segment("soft", n=self.prompt.n, key=self.prompt.key)
-        return [Prompt((soft, *prompt.segments)) for prompt in self.template.variants(example)]
+        return [Prompt((self._segment, *prompt.segments)) for prompt in self.template.variants(example)]
 
 
 def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone, label_words: Sequence[str]) -> Tensor:

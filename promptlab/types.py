@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from promptlab.places import AnswerSlot as AnswerSlot
+from promptlab.places import slot_of
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -42,15 +45,6 @@ class Segment(NamedTuple):
     demonstration: int = 0
 
 
-class AnswerSlot(NamedTuple):
-    """What a verbalizer needs to know of the place its words would fill."""
-
-    n_masks: int
-    at_start: bool  # no text stands before the mask, so a word there begins the input
-    spaced: bool = True  # the template has white space before the mask
-    n_places: int = 1  # stretches of masks, each written as one {{ mask }} or {{ mask(n) }}
-
-
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A rendered example."""
@@ -72,15 +66,7 @@ class Prompt:
 
     @property
     def slot(self) -> AnswerSlot:
-        kept = [segment for segment in self.segments if segment.text or segment.kind != "text"]
-        places = [i for i, segment in enumerate(kept) if segment.kind == "mask"]
-        before = kept[places[0] - 1] if places and places[0] > 0 else None
-        return AnswerSlot(
-            self.n_masks,
-            at_start=places[:1] == [0],
-            spaced=before is not None and before.kind == "text" and before.text[-1].isspace(),
-            n_places=len(places),
-        )
+        return slot_of(self.segments)
 
     def __str__(self) -> str:
         """The prompt as a person would write it, long fields cut."""

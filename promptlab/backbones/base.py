@@ -23,6 +23,7 @@ from promptlab.backbones.soft_embedding import SoftEmbedding
 from promptlab.backbones.tokenization import end_of_text, padding_id
 from promptlab.errors import TemplateError, TuningError
 from promptlab.interfaces import Backbone
+from promptlab.places import Outer, Place
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
 
@@ -41,6 +42,7 @@ class TransformerBackbone(nn.Module, Backbone):
     """
 
     auto_class: str  # of transformers, which loads such models
+    place_in_0_1: Outer = "space"  # what words were read after that neither begin the input nor follow white space
     own_attention: OwnAttention | None = None  # of a family that doesn't use transformers' attention functions
 
     def __init__(
@@ -58,6 +60,7 @@ class TransformerBackbone(nn.Module, Backbone):
         self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
         self.only_hidden = False
         self.shares_weights = False
+        self.as_in_0_1 = False
         self.memory = object()  # which weights in memory this is, or was copied from
         self.attention_calls: list[Any] = []
         self.soft_embeddings: list[SoftEmbedding] = []
@@ -145,7 +148,8 @@ class TransformerBackbone(nn.Module, Backbone):
         return layer.weight, layer.bias
 
     def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
-        return self.token_ids(text, at_start=slot.at_start)
+        touches = not (slot.at_start or slot.spaced)
+        return self.encoder.answer_ids(text, Place(self.place_in_0_1) if self.as_in_0_1 and touches else slot.place)
 
     def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
         return self.encoder.token_ids(text, at_start=at_start)

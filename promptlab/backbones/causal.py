@@ -20,7 +20,7 @@ from promptlab.backbones.tokenization import Frame
 from promptlab.backbones.writing import followed_by, generate
 from promptlab.errors import TemplateError, TuningError
 from promptlab.generative import GenerativeBackbone
-from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
+from promptlab.types import Batch, Encoded, MaskStates, Prompt
 
 STRINGS_AT_ONCE = 16  # answers that are scored in one forward pass, or fewer:
 TOKENS_AT_ONCE = 16_384  # whose keys and values are repeated for them
@@ -84,6 +84,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
 
     auto_class = "AutoModelForCausalLM"
     decodings = ("left-to-right",)
+    place_in_0_1 = "field"
 
     def __init__(self, *args: Any, **about: Any) -> None:
         super().__init__(*args, **about)
@@ -229,9 +230,6 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
             yield
         finally:
             self.prefix = None
-
-    def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
-        return self.encoder.token_ids(text, at_start=False) if slot.spaced else self.encoder.inner_ids(text)
 
 
 def _unpadded(batch: Batch) -> Iterator[Batch]:

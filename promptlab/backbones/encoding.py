@@ -15,10 +15,12 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from promptlab.backbones.answers import written_ids
 from promptlab.backbones.runs import Run, Special, joined, stripped
 from promptlab.backbones.shortening import field_tokens, shares
 from promptlab.backbones.tokenization import Frame, plain_tokenizers, text_tokens
 from promptlab.errors import BackboneError, TemplateError
+from promptlab.places import Place
 from promptlab.types import Encoded, Prompt, Segment
 
 
@@ -43,6 +45,7 @@ class PromptEncoder:
         self.mask_id = tokenizer.mask_token_id if mask is None else int(tokenizer.convert_tokens_to_ids(mask))
         mask = tokenizer.backend_tokenizer.get_added_tokens_decoder().get(self.mask_id)
         self.mask_token = mask or AddedToken("")
+        self.unknown_id: int | None = tokenizer.unk_token_id
         self.start_id: int | None = tokenizer.bos_token_id
         self.first, self.later = plain_tokenizers(tokenizer)
         self.constants: dict[tuple[bool, str], list[int]] = {}  # ids of templates' own texts, at the start or later
@@ -164,13 +167,13 @@ class PromptEncoder:
             raise BackboneError(f"the tokenizer joins {word!r} to the word before it.")
         return both[len(context) :]
 
-    def inner_ids(self, word: str) -> list[int]:
-        """Ids of a word that follows other text without a space."""
-        context = self.later.encode("a:", add_special_tokens=False).ids
-        both = self.later.encode(f"a:{word}", add_special_tokens=False).ids
-        if both[: len(context)] != context:
-            return self.later.encode(word, add_special_tokens=False).ids
-        return both[len(context) :]
+    def answer_ids(self, word: str, place: Place) -> list[int]:
+        """Ids of a word that is written at a place.
+
+        Raises:
+            VerbalizerError: if a token holds both a part of it and of the text beside it.
+        """
+        return written_ids(word, place, first=self.first, later=self.later, unknown=self.unknown_id)
 
     def _by_place(self, runs: list[tuple[int, int, str]]) -> list[tuple[Tokenizer, list[tuple[int, int, str]]]]:
         """Only a run at the start of its prompt gets the word-start mark of tokenizers that set it once."""

@@ -14,7 +14,7 @@ from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.writing import followed_by, generate
 from promptlab.errors import BackboneError, TemplateError
 from promptlab.generative import GenerativeBackbone
-from promptlab.types import AnswerSlot, Batch, MaskStates, Prompt
+from promptlab.types import Batch, MaskStates, Prompt
 
 
 class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
@@ -155,9 +155,6 @@ class T5Backbone(Seq2SeqBackbone):
     def transform(self, hidden: Tensor) -> Tensor:
         scaled = getattr(self.model.config, "scale_decoder_outputs", False)
         return hidden * self.model.config.d_model**-0.5 if scaled else hidden
-
-    def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
-        return self.token_ids(text)  # it follows the sentinel, wherever that stands
 
 
 class BartBackbone(Seq2SeqBackbone):

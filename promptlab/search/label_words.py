@@ -16,7 +16,7 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.classifier import PromptClassifier
 from promptlab.data.overlap import texts_of
 from promptlab.devices import resolve_device
-from promptlab.errors import DataError, TuningError
+from promptlab.errors import DataError, TuningError, VerbalizerError
 from promptlab.inference import mask_answers
 from promptlab.labelled import Labelled
 from promptlab.parts import fresh_backbone, resolve_template
@@ -210,5 +210,12 @@ def _candidates(backbone: Any, slot: Any, limit: int) -> list[int]:
     """Common words of two letters or more whose text gives their token back."""
     ids = backbone.common_word_ids(len(backbone.tokenizer))
     pairs = zip(ids, words_of(backbone, ids))
-    usable = (i for i, word in pairs if len(word) > 1 and backbone.answer_ids(word, slot) == [i])
+    usable = (i for i, word in pairs if len(word) > 1 and _is_token(i, word, backbone, slot))
     return list(itertools.islice(usable, limit))
+
+
+def _is_token(token: int, word: str, backbone: Any, slot: Any) -> bool:
+    try:
+        return bool(backbone.answer_ids(word, slot) == [token])
+    except VerbalizerError:  # joined to the text beside it
+        return False

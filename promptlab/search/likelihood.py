@@ -10,6 +10,7 @@ from jinja2 import Environment
 from torch import Tensor
 
 from promptlab.backbones.causal import CausalBackbone
+from promptlab.errors import VerbalizerError
 from promptlab.inference import in_batches
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Batch, Example, Prompt, Segment
@@ -29,7 +30,8 @@ def log_likelihoods(
 
     Each word is foretold with everything else of the prompt in place, the first label word of the example's class at
     the mask; a causal model sees what stands before the word only. So it is a pseudo-likelihood for a masked model
-    (arXiv:1910.14659) and the likelihood for a causal one. Punctuation counts as context.
+    (arXiv:1910.14659) and the likelihood for a causal one. Punctuation, and words that the tokenizer joins to their
+    neighbours, count as context.
 
     Args:
         templates: Jinja sources with one mask.
@@ -43,7 +45,9 @@ def log_likelihoods(
         for example in examples:
             answer = label_words[str(example.label)][0]
             for word, prompt in word_slots(template.render(example), answer, left_only=left_only):
-                places.setdefault(tuple(backbone.answer_ids(word, prompt.slot)), []).append((number, prompt))
+                ids = _ids(word, prompt, backbone)
+                if ids:
+                    places.setdefault(ids, []).append((number, prompt))
     totals, counts = [0.0] * len(templates), [0] * len(templates)
     for ids, rows in places.items():
         scores = _scores(ids, [prompt for _, prompt in rows], backbone, max_length)
@@ -51,6 +55,14 @@ def log_likelihoods(
             totals[number] += score
             counts[number] += len(ids)
     return [total / max(count, 1) for total, count in zip(totals, counts)]
+
+
+def _ids(word: str, prompt: Prompt, backbone: Any) -> tuple[int, ...]:
+    """Ids of a word; none if the tokenizer joins it to its neighbours, so that it can't be foretold by itself."""
+    try:
+        return tuple(backbone.answer_ids(word, prompt.slot))
+    except VerbalizerError:
+        return ()
 
 
 def _scores(ids: tuple[int, ...], prompts: Sequence[Prompt], backbone: Any, max_length: int | None) -> list[float]:

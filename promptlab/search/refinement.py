@@ -110,10 +110,10 @@ def _single_tokens(
     kept: dict[str, dict[str, int]] = {name: {} for name in words}
     for name, row in words.items():
         for word in dict.fromkeys(row):
-            said, ids = word, backbone.answer_ids(word, slot)
+            said, ids = word, _ids(word, backbone, slot)
             if len(ids) > 1 and multi_token == "first":
                 said = backbone.tokenizer.convert_tokens_to_string([backbone.tokenizer.convert_ids_to_tokens(ids[0])])
-                said, ids = said.strip(), backbone.answer_ids(said.strip(), slot)
+                said, ids = said.strip(), _ids(said.strip(), backbone, slot)
             reason = _unusable(ids, backbone)
             if said in kept[name]:
                 dropped.append(Dropped(name, word, f"the same token as {said!r}"))
@@ -160,7 +160,17 @@ def _lost_name(name: str, word: str, reason: str) -> VerbalizerError:
     )
 
 
+def _ids(word: str, backbone: Backbone, slot: AnswerSlot) -> Sequence[int]:
+    """Ids of a word; none if the tokenizer joins it to the text beside it."""
+    try:
+        return backbone.answer_ids(word, slot)
+    except VerbalizerError:
+        return ()
+
+
 def _unusable(ids: Sequence[int], backbone: Backbone) -> str | None:
+    if not ids:
+        return "joined to the text beside it"
     if len(ids) != 1:
         pieces = backbone.tokenizer.convert_ids_to_tokens(list(ids))
         return f"{len(ids)} tokens: {' '.join(pieces)}"

@@ -142,9 +142,7 @@ class InContextTemplate(AnsweredTemplate):
     @property
     def slot(self) -> AnswerSlot:
         slot = self.query.slot
-        if not slot.at_start or not (self.k or self.instruction):
-            return slot
-        return slot._replace(at_start=False, spaced=self.separator[-1:].isspace())
+        return slot.put_after(Segment("text", self.separator)) if self.k or self.instruction else slot
 
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
         """The demonstrations of all sets, one set after the other."""

@@ -67,8 +67,10 @@ class RuleVerbalizer(Verbalizer):
         if slot.n_masks != count:
             raise VerbalizerError(f"the template has {slot.n_masks} masks, but each rule has {count} words.")
         sets = [list(dict.fromkeys(words[i] for words in self.rules.values())) for i in range(count)]
-        slots = [slot, *[slot._replace(at_start=False)] * (count - 1)]
-        ids = [[one_id(word, self._owner(word, i), backbone, slots[i]) for word in row] for i, row in enumerate(sets)]
+        ids = [
+            [one_id(word, self._owner(word, i), backbone, slot.at_mask(i)) for word in row]
+            for i, row in enumerate(sets)
+        ]
         picks = torch.tensor([[sets[i].index(word) for i, word in enumerate(words)] for words in self.rules.values()])
         return RuleHead(ids, picks)
 

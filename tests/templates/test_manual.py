@@ -37,7 +37,7 @@ def test_a_template_tells_the_fields_and_soft_tokens_it_uses():
 def test_an_empty_field_before_the_mask_is_still_text_before_it():
     template = ManualTemplate("{{ text_a }}{{ mask }}")
 
-    assert template.render(Example({"text_a": ""})).slot == template.slot == (1, False, False, 1)
+    assert template.render(Example({"text_a": ""})).slot[:4] == template.slot[:4] == (1, False, False, 1)
 
 
 def test_the_number_of_masks_is_that_of_all_mask_slots():
@@ -47,7 +47,7 @@ def test_the_number_of_masks_is_that_of_all_mask_slots():
 def test_expressions_of_numbers_lists_and_records_do_not_hide_the_slot():
     source = "{% if stars + 1 > 3 %}{{ tags[0] }} {{ meta.author }} {{ 2 * stars }}{% endif %} {{ text_a }} {{ mask }}"
 
-    assert ManualTemplate(source).slot == (1, False, True, 1)
+    assert ManualTemplate(source).slot[:4] == (1, False, True, 1)
 
 
 def test_quoted_words_are_the_templates_own_and_are_never_shortened():
