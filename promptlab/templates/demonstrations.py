@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -49,7 +49,7 @@ class AnsweredTemplate(Template):
             raise TemplateError(f"template is {shown(inner)}; pass Jinja source or a Template.")
         object.__setattr__(self, "template", inner)
         rows = [Example(row["fields"], row["label"]) if isinstance(row, dict) else row for row in self.examples]
-        object.__setattr__(self, "examples", tuple(rows))
+        object.__setattr__(self, "examples", tuple(map(self._lean, rows)))
         if self.sets < 1:
             raise TemplateError(f"sets={self.sets} must be at least 1: how many sets of demonstrations are averaged.")
         check_seed(self.seed, TemplateError)
@@ -86,12 +86,23 @@ class AnsweredTemplate(Template):
 
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Self:
         answers = self.answers or dict(verbalizer.answers)
-        return replace(
-            self, examples=self.examples or [self._lean(row) for row in self.kept(examples)], answers=answers
-        )
+        return replace(self, examples=self.examples or self.kept(examples), answers=answers)
+
+    def variants(self, example: Example) -> Sequence[Prompt]:
+        query = self.query.render(example).segments  # of all its fields, which an error tells
+        return [Prompt(segments) for segments in self.with_examples(query, self._lean(example))]
+
+    @abstractmethod
+    def with_examples(self, query: Sequence[Segment], example: Example) -> Iterable[tuple[Segment, ...]]:
+        """The segments of all prompts.
+
+        Args:
+            query: those of the query alone.
+            example: the query's, with the fields that the template reads only.
+        """
 
     def _lean(self, example: Example) -> Example:
-        """With the fields that the template reads only."""
+        """With the fields that the template reads, in its order; others mustn't say what is shown."""
         return Example({name: example.fields[name] for name in self.fields if name in example.fields}, example.label)
 
     @abstractmethod
@@ -161,25 +172,24 @@ class InContextTemplate(AnsweredTemplate):
         turns = [row for turn in _turns([piles[name] for name in sorted(piles)]) for row in turn][: self.k]
         return [turns[i] for i in rng.permutation(len(turns)).tolist()]
 
-    def variants(self, example: Example) -> Sequence[Prompt]:
+    def with_examples(self, query: Sequence[Segment], example: Example) -> Iterable[tuple[Segment, ...]]:
         if len(self.examples) != self.k * self.sets:
             raise TemplateError(
                 f"{len(self.examples)} demonstrations are given, but {self.k} are asked for in each of {self.sets} "
                 "set(s); fit the classifier with labelled examples (tuning='none' trains nothing)."
             )
-        return [self._prompt(example, self.examples[i : i + self.k]) for i in self._starts()]
+        return [self._prompt(query, example, self.examples[i : i + self.k]) for i in self._starts()]
 
     def _starts(self) -> Iterator[int]:
         return (number * self.k for number in range(self.sets))
 
-    def _prompt(self, example: Example, shown: Sequence[Example]) -> Prompt:
-        own = self._lean(example).fields
-        shown = [row for row in shown if row.fields != own]  # a query must not hold its own answer
+    def _prompt(self, query: Sequence[Segment], example: Example, shown: Sequence[Example]) -> tuple[Segment, ...]:
+        shown = [row for row in shown if row.fields != example.fields]  # a query must not hold its own answer
         segments = [Segment("text", self.instruction + self.separator)] if self.instruction else []
         for place, row in enumerate(shown):
             number = len(shown) - place  # the highest goes first when a prompt is too long
             segments += [*self.answered(row, number), self._separator(number)]
-        return Prompt((*segments, *self.query.render(example).segments))
+        return (*segments, *query)
 
 
 @dataclass(frozen=True)
@@ -210,32 +220,33 @@ class DemonstrationTemplate(AnsweredTemplate):
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
         return examples
 
-    def variants(self, example: Example) -> Sequence[Prompt]:
+    def with_examples(self, query: Sequence[Segment], example: Example) -> Iterable[tuple[Segment, ...]]:
         if not self.examples:
             raise TemplateError(
                 "the template has no demonstrations yet; fit the classifier with labelled examples "
                 "(tuning='none' trains nothing)."
             )
         pools = self._pools(example)
-        return [self._prompt(example, pools, number) for number in range(self.sets)]
+        return [self._prompt(query, example, pools, number) for number in range(self.sets)]
 
     def _pools(self, example: Example) -> list[list[Example]]:
         """For each class the examples that a demonstration is drawn from."""
         order = self._similarity.order(_text(example)) if self.similar < 1 else range(len(self.examples))
         pools: dict[str, list[Example]] = {str(row.label): [] for row in self.examples}
-        own = self._lean(example).fields
         for i in order:
-            if self.examples[i].fields != own:
+            if self.examples[i].fields != example.fields:
                 pools[str(self.examples[i].label)].append(self.examples[i])
         return [rows[: max(1, int(len(rows) * self.similar))] for rows in pools.values() if rows]
 
-    def _prompt(self, example: Example, pools: Sequence[Sequence[Example]], number: int) -> Prompt:
+    def _prompt(
+        self, query: Sequence[Segment], example: Example, pools: Sequence[Sequence[Example]], number: int
+    ) -> tuple[Segment, ...]:
         rng = np.random.default_rng([self.seed, number, zlib.crc32(repr(sorted(example.fields.items())).encode())])
-        segments = list(self.query.render(example).segments)
+        segments = list(query)
         for place, i in enumerate(rng.permutation(len(pools)).tolist(), start=1):
             shown = pools[i][int(rng.integers(len(pools[i])))]
             segments += [self._separator(place), *self.answered(shown, place)]
-        return Prompt(tuple(segments))
+        return tuple(segments)
 
     @cached_property
     def _similarity(self) -> Similarity:

@@ -300,3 +300,68 @@ def test_a_bound_template_can_be_pickled_before_and_after_use():
     before = pickle.loads(pickle.dumps(template)).variants(QUERY)
 
     assert pickle.loads(pickle.dumps(template)).variants(QUERY) == template.variants(QUERY) == before
+
+
+PAIR = "{{ text_a }} or {{ text_b }} it was {{ mask }}"
+PAIRS = [
+    Example({"text_a": f"{name} {a}", "text_b": b}, name)
+    for name in ("n", "p")
+    for a, b in (("film", "story"), ("opera", "news"), ("the film", "acting"), ("year", "the story"))
+]
+
+
+def with_field(example, value, *, first):
+    note = {"note": value}
+    return Example({**note, **example.fields} if first else {**example.fields, **note}, example.label)
+
+
+@pytest.mark.parametrize(
+    "embed", [None, lambda texts: [[len(t), t.count("e") + 1] for t in texts]], ids=["tf-idf", "own"]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_shown_depends_on_the_fields_that_the_template_reads_alone(embed, first):
+    answers, query = {"n": "dull", "p": "great"}, Example({"text_a": "film", "text_b": "the story"})
+    plain = DemonstrationTemplate(PAIR, PAIRS, answers, sets=8, embed=embed)
+    noted = [with_field(row, f"acting opera news {row.label}", first=first) for row in PAIRS]
+    others = [
+        plain.bind(noted, WORDS),
+        DemonstrationTemplate(PAIR, noted, answers, sets=8, embed=embed),  # given, not bound
+    ]
+
+    expected = [text(prompt) for prompt in plain.variants(query)]
+
+    for template in (plain, *others):
+        for note in ("opera opera news", "n year", 3):
+            noted_query = with_field(query, note, first=first)
+            assert [text(prompt) for prompt in template.variants(noted_query)] == expected
+    turned = Example(dict(reversed(query.fields.items())))
+    assert [text(prompt) for prompt in plain.variants(turned)] == expected
+
+
+@pytest.mark.parametrize("kind", [InContextTemplate, DemonstrationTemplate])
+def test_a_query_with_an_unread_field_is_not_shown_its_own_answer(kind):
+    rows = [with_field(row, "a note", first=True) for row in POOL[:4]]
+    settings = {"k": 4} if kind is InContextTemplate else {"similar": 1.0, "sets": 20}
+    template = kind(SOURCE, rows, {"n": "dull", "p": "great"}, **settings)
+
+    for row in POOL[:4]:
+        assert all(row.fields["text_a"] not in shown(prompt) for prompt in template.variants(Example(row.fields)))
+
+
+@pytest.mark.parametrize("kind", [InContextTemplate, DemonstrationTemplate])
+def test_a_missing_field_is_told_with_those_that_there_are(kind):
+    template = kind(SOURCE, POOL[:2], {"n": "dull", "p": "great"}, **({"k": 2} if kind is InContextTemplate else {}))
+
+    with pytest.raises(TemplateError, match=r"'text_a'.*'sentence'"):
+        template.variants(Example({"sentence": "the film"}))
+
+
+def test_a_classifier_scores_a_text_alike_whatever_an_unread_column_holds(tiny_backbone):
+    template = DemonstrationTemplate(SOURCE, sets=2)
+    classifier = PromptClassifier(template, WORDS, tiny_backbone("bert"), "none", device="cpu")
+    rows = [{"text_a": row.fields["text_a"], "note": str(i)} for i, row in enumerate(POOL)]
+
+    classifier.fit(rows, [row.label for row in POOL])
+
+    found = classifier.predict_proba([{"text_a": "the film"}, *({"text_a": "the film", "note": n} for n in "xyz")])
+    assert np.ptp(found, axis=0).max() < 1e-6
