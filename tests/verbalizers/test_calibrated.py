@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from promptlab import PromptClassifier
 from promptlab.errors import VerbalizerError
 from promptlab.inference import calibrate
 from promptlab.model import PromptModel
+from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.none import NoTuning
 from promptlab.types import Example, MaskStates
@@ -21,9 +23,12 @@ from promptlab.verbalizers.calibrated import (
     SupportVerbalizer,
     WordPriorHead,
 )
+from promptlab.verbalizers.ensemble import EnsembleVerbalizer
 from promptlab.verbalizers.linear import LinearVerbalizer
 from promptlab.verbalizers.manual import LabelWordHead, ManualVerbalizer
+from promptlab.verbalizers.prototypical import PrototypicalVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.weighted import WeightedVerbalizer
 
 WORDS = ManualVerbalizer({"n": ["dull", "awful"], "p": ["great", "good"]})
 ONE_WORD = ManualVerbalizer({"n": ["dull"], "p": ["great"]})
@@ -212,3 +217,96 @@ def test_support_may_be_texts_examples_or_mappings():
 def test_other_input_is_one_clear_line(make, message):
     with pytest.raises(VerbalizerError, match=message):
         make()
+
+
+ROWS = ["the film was great", "a good story of the year", "a dull , lifeless mess", "just awful", "good acting", "dull"]
+LABELS = ["p", "p", "n", "n", "p", "n"]
+IN_CONTEXT = InContextTemplate(TEMPLATE.source, k=2, sets=3)
+BESIDE = DemonstrationTemplate(TEMPLATE.source, sets=4)
+CONTENT_FREE = {
+    "contextual": lambda inner: ContextualVerbalizer(inner, inputs="N/A"),
+    "domain": lambda inner: DomainVerbalizer(inner),
+    "domain of a domain": lambda inner: DomainVerbalizer(DomainVerbalizer(inner, "the answer is")),
+    "contextual of a support": lambda inner: ContextualVerbalizer(SupportVerbalizer(inner, ROWS), inputs="N/A"),
+    "contextual of a domain": lambda inner: ContextualVerbalizer(DomainVerbalizer(inner), inputs="N/A"),
+    "domain of a contextual": lambda inner: DomainVerbalizer(ContextualVerbalizer(inner)),
+    "support": lambda inner: SupportVerbalizer(inner, ["N/A"]),
+}
+
+
+@pytest.mark.parametrize("wrap", CONTENT_FREE.values(), ids=CONTENT_FREE)
+@pytest.mark.parametrize("template", [TEMPLATE, IN_CONTEXT, BESIDE], ids=["one", "in-context", "beside"])
+def test_the_reference_input_gets_the_uniform_distribution_in_any_company(tiny_backbone, template, wrap):
+    text = "" if isinstance(wrap(WORDS), DomainVerbalizer) else "N/A"
+    backbone = with_bias(tiny_backbone("bert"), "great", 3.0)
+    classifier = PromptClassifier(template, wrap(WORDS), backbone, "none", device="cpu", max_length=48)
+
+    classifier.fit(ROWS, LABELS)
+
+    for texts in ([text], [*ROWS, text], [text, *ROWS * 6, text]):
+        found = classifier.predict_proba(texts)[[i for i, one in enumerate(texts) if one == text]]
+        assert abs(found - 0.5).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        EnsembleVerbalizer([WORDS, ONE_WORD], weights=(3, 1)),
+        WeightedVerbalizer(WORDS.label_words),
+        StringVerbalizer({"n": ["a dull mess", "awful"], "p": "great acting"}),
+        PrototypicalVerbalizer(SupportVerbalizer(WORDS, ROWS), size=4, max_steps=3),
+    ],
+    ids=["ensemble", "weighted", "strings", "prototypes"],
+)
+def test_the_reference_input_gets_the_uniform_distribution_whatever_is_calibrated(tiny_backbone, inner):
+    verbalizer = ContextualVerbalizer(inner, inputs=["N/A"])
+    tuning = "none" if isinstance(inner, (EnsembleVerbalizer, StringVerbalizer)) else "frozen"
+    classifier = PromptClassifier(IN_CONTEXT, verbalizer, tiny_backbone("bert"), tuning, device="cpu", max_length=60)
+
+    classifier.fit(ROWS, LABELS)
+
+    assert abs(classifier.predict_proba([*ROWS, "N/A"])[-1] - 0.5).max() < 1e-4
+
+
+@torch.no_grad()
+def test_each_set_of_demonstrations_has_a_prior_of_its_own(tiny_backbone):
+    """Set by set, input by input: p / p of the inputs, the geometric mean over the sets, normalised."""
+    backbone, inputs = with_bias(tiny_backbone("bert"), "great", 2.0), ("N/A", "")
+    classifier = PromptClassifier(IN_CONTEXT, ContextualVerbalizer(WORDS, inputs), backbone, "none", device="cpu")
+    classifier.fit(ROWS, LABELS)
+    model = classifier.model_
+
+    def probabilities(text, number):
+        prompt = model.template.variants(Example({"text_a": text}))[number]
+        answer = model.read(model.backbone.collate(model.encode_prompts([prompt])))
+        return model.head.inner(answer).exp()[0].tolist()
+
+    expected = []
+    for text in ROWS:
+        logs = [0.0, 0.0]
+        for number in range(3):
+            free = [probabilities(one, number) for one in inputs]
+            for c, p in enumerate(probabilities(text, number)):
+                logs[c] += math.log(p / (sum(row[c] for row in free) / len(inputs))) / 3
+        total = sum(map(math.exp, logs))
+        expected.append([math.exp(one) / total for one in logs])
+    assert classifier.predict_proba(ROWS) == pytest.approx(np.array(expected), abs=1e-5)
+
+
+@torch.no_grad()
+def test_a_wrapped_calibration_is_measured_before_the_one_around_it(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    both = PromptClassifier(
+        TEMPLATE, ContextualVerbalizer(SupportVerbalizer(WORDS, TEXTS), "N/A"), backbone, device="cpu"
+    ).predict_proba(TEXTS)
+
+    inner = PromptClassifier(TEMPLATE, SupportVerbalizer(WORDS, TEXTS), backbone, device="cpu")
+    plain = PromptClassifier(TEMPLATE, WORDS, backbone, device="cpu").predict_proba(TEXTS)
+    ratio = inner.predict_proba(TEXTS) / inner.predict_proba(["N/A"])
+    assert abs(inner.predict_proba(TEXTS) - plain).max() > 1e-3
+    np.testing.assert_allclose(both, ratio / ratio.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_a_calibration_inside_an_ensemble_is_refused_at_once():
+    with pytest.raises(VerbalizerError, match="ContextualVerbalizer calibrates; wrap the ensemble"):
+        EnsembleVerbalizer([WORDS, ContextualVerbalizer(ONE_WORD)])
