@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from promptlab.errors import SavedModelError
-from promptlab.files import atomic_folder, check_replaceable
+from promptlab.files import atomic_file, check_folder
+from promptlab.identity import VERSION, digest
+from promptlab.seeding import random_states, set_random_states
 
-STATE = "state.json"
+STATE = "state.safetensors"
+FORMER = "state.json"  # stood beside it in the folder itself, in version 0.1
 
 
 class DevScore(NamedTuple):
@@ -45,27 +49,58 @@ def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
+@dataclass(frozen=True)
+class Checkpoints:
+    """A folder in which every training run has a folder of its own, named by the hash of what its result depends on.
+
+    So runs on other data, with other settings or of another model never meet, those of a cross-validation neither.
+
+    Args:
+        folder: for all runs; what else it holds is left alone.
+        depends_on: what a result depends on, beside the model, its batches and the settings of the training.
+    """
+
+    folder: Path
+    depends_on: tuple[Any, ...] = ()
+
+    def also(self, *more: Any) -> Self:
+        """For a run that depends on more."""
+        return type(self)(self.folder, (*self.depends_on, *more))
+
+    def place(self, *seen: Any) -> Path:
+        """The file of the run that has seen this and depends on the rest; nothing of the model may have moved yet.
+
+        Raises:
+            SavedModelError: if the folder holds the state of a run of version 0.1, which didn't say what it belongs to.
+            DataError: if it is no folder, or can't be written.
+        """
+        folder = check_folder(self.folder)
+        if (folder / FORMER).is_file() and (folder / STATE).is_file():
+            raise SavedModelError(
+                f"checkpoint {str(self.folder)!r} was written by promptlab 0.1, which didn't keep what it belongs to; "
+                f"delete {FORMER} and {STATE} in it to start anew, or choose another folder."
+            )
+        return folder / digest(VERSION, random_states(), self.depends_on, seen) / STATE
+
+
 class Checkpoint:
     """The best weights so far, the record of training, and their copy on disk.
 
     Best are the latest weights whose dev accuracy is within one standard error of the highest: on 32 dev examples an
     accuracy of 80 % has a standard error of 7 points, so that the highest of ten evaluations is mostly luck.
+
+    Args:
+        model: of which the trained weights are kept.
+        optimizer: of them.
+        path: of the copy; None keeps none.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        identity: Mapping[str, Any],
-        *,
-        path: Path | None,
-    ) -> None:
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, path: Path | None) -> None:
         self.weights, self.optimizer, self.path = trained_weights(model), optimizer, path
         self.best: dict[str, Tensor] = {}
         self.highest: DevScore | None = None
         self.stale = 0
         self.history: list[dict[str, float]] = []
-        self.identity = {**identity, "weights": {name: list(w.shape) for name, w in self.weights.items()}}
 
     def record(self, step: int, loss: float, score: DevScore | None) -> None:
         entry: dict[str, float] = {"step": step, "loss": loss}
@@ -92,37 +127,34 @@ class Checkpoint:
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value).cpu() for key, value in values.items()}
-        tensors["rng.cpu"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["rng.cuda"] = torch.cuda.get_rng_state()
-        progress = {"step": step, "highest": self.highest, "stale": self.stale, "history": self.history}
-        with atomic_folder(self.path, mark=STATE) as folder:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "state.safetensors")
-            (folder / STATE).write_text(json.dumps({"identity": self.identity, **progress}, default=float))
+        progress = {
+            "step": step,
+            "highest": self.highest,
+            "stale": self.stale,
+            "history": self.history,
+            "random": random_states(),
+        }
+        with atomic_file(self.path) as file:  # one file: two processes may do the same run
+            about = {"progress": json.dumps(progress, default=float)}
+            save_file({name: value.contiguous() for name, value in tensors.items()}, file, metadata=about)
 
     def load(self) -> int:
         """Take up the state on disk, if there is one; return the number of finished steps."""
-        if self.path is None or not any(check_replaceable(self.path, mark=STATE).glob("*")):
+        if self.path is None or not self.path.exists():
             return 0
         try:
-            progress = json.loads((self.path / STATE).read_text())
-            tensors = load_file(self.path / "state.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
+            with safe_open(self.path, framework="pt") as file:
+                progress = json.loads(file.metadata()["progress"])
+                tensors = {name: file.get_tensor(name) for name in set(file.keys())}
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise SavedModelError(
                 f"checkpoint {str(self.path)!r} can't be read ({error}); delete it to start anew."
             ) from None
-        if progress["identity"] != self.identity:
-            raise SavedModelError(
-                f"checkpoint {str(self.path)!r} belongs to a run with other settings or data; choose another "
-                "folder, or delete it to start anew."
-            )
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(tensors[f"weight.{name}"])
         self._load_optimizer(tensors)
-        torch.set_rng_state(tensors["rng.cpu"])
-        if "rng.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["rng.cuda"])
+        set_random_states(progress["random"])
         self.best = {name[5:]: value for name, value in tensors.items() if name.startswith("best.")}
         self.highest = DevScore(*progress["highest"]) if progress["highest"] else None
         self.stale, self.history = progress["stale"], progress["history"]

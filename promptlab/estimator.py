@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from promptlab import saving
+from promptlab.checkpoint import Checkpoints
 from promptlab.checks import check_seed, check_types
 from promptlab.errors import DataError, TuningError, shown
 from promptlab.interfaces import Tuning
@@ -35,7 +36,8 @@ class TrainedEstimator(BaseEstimator):
         gradient_checkpointing: save memory in training: activations are computed again instead of kept.
         precision: ``"no"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
-        checkpoint_dir: a folder from which an interrupted ``fit`` goes on.
+        checkpoint_dir: a folder from which an interrupted ``fit`` goes on. Every run has a folder of its own in it,
+            named by all that its result depends on, so that ``cross_val_score`` and ``GridSearchCV`` may share one.
     """
 
     learning_rate: float | None = None
@@ -103,6 +105,14 @@ class TrainedEstimator(BaseEstimator):
     def take_model(self, model: Any, saved: dict[str, Any]) -> None:
         """Become fitted with a model whose weights are in place."""
         raise NotImplementedError
+
+    def _checkpoints(self, *depends_on: Any) -> Checkpoints | None:
+        """Where the states of this training are kept, if anywhere.
+
+        Args:
+            depends_on: the tuning, what the dev score comes from, and whatever else the loop can't see.
+        """
+        return None if self.checkpoint_dir is None else Checkpoints(Path(self.checkpoint_dir), depends_on)
 
     def _check_values(self) -> None:
         """Refuse settings that neither training nor prediction can work with."""

@@ -83,6 +83,19 @@ def check_replaceable(path: str | Path, *, mark: str = "") -> Path:
     return target
 
 
+def check_folder(path: str | Path) -> Path:
+    """The whole path of a folder in which files may be written, whatever else it holds.
+
+    Raises:
+        DataError: if it is a file or a device, or can't be written.
+    """
+    target = _whole_path(path)
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{str(path)!r} is a {_kind(target)}; choose a folder.")
+    with _temporary_folder(target / "new"):
+        return target
+
+
 def check_savable(path: str | Path, *, mark: str = "") -> None:
     """Refuse a folder that ``atomic_folder`` couldn't write, before the work whose result it is for.
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from promptlab.checkpoint import DevScore
+from promptlab.checkpoint import Checkpoints, DevScore
 from promptlab.devices import resolve_device
 from promptlab.inference import average_variants, calibrate, in_batches, predict_log_probs
 from promptlab.labelled import Training, dev_score
@@ -59,7 +58,7 @@ def train_model(
     settings: TrainingSettings,
     *,
     evaluate: Callable[[], DevScore] | None,
-    checkpoint: str | Path | None,
+    checkpoint: Checkpoints | None,
     separate: Sequence[nn.Module] = (),
 ) -> list[dict[str, float]]:
     """Train what is trainable of a model, on the device of the settings; see ``training.train``.
@@ -79,7 +78,7 @@ def train_model(
         lengths,
         replace(settings, device=str(device)),
         evaluate=evaluate,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint=checkpoint,
         separate=separate,
     )
 
@@ -90,7 +89,7 @@ def fit_model(
     dev: EncodedSet | None,
     settings: TrainingSettings,
     *,
-    checkpoint: str | Path | None = None,
+    checkpoint: Checkpoints | None = None,
     objective: Objective | None = None,
 ) -> list[dict[str, float]]:
     """Train what is trainable and leave the best weights by dev score; returns the record of ``train``.
@@ -99,6 +98,7 @@ def fit_model(
     of its own gets it after the language model's.
 
     Args:
+        checkpoint: knows of the dev set and of what the weights don't tell of the tuning.
         objective: what is minimised, if not the head's loss.
 
     Raises:
@@ -123,7 +123,7 @@ def _fit_whole(
     training: EncodedSet,
     dev: EncodedSet | None,
     settings: TrainingSettings,
-    checkpoint: str | Path | None,
+    checkpoint: Checkpoints | None,
     objective: Objective | None,
 ) -> list[dict[str, float]]:
     learner = model if objective is None else objective(model)
@@ -149,14 +149,14 @@ class HeadModel(TrainableModel):
     def __init__(self, head: Any, answers: Any, labels: Tensor) -> None:
         super().__init__()
         self.head = head
-        self.answers, self.labels = answers, labels
+        self._answers, self.labels = answers, labels  # no settings: they follow from model and rows
 
     def recompute_activations(self) -> None:
         """There are none: the answers are kept, not computed."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """The loss of some rows."""
-        return self.head.own_loss(self.answers[rows], self.labels[rows])
+        return self.head.own_loss(self._answers[rows], self.labels[rows])
 
 
 def _fit_head(
@@ -164,7 +164,7 @@ def _fit_head(
     training: EncodedSet,
     dev: EncodedSet | None,
     settings: TrainingSettings,
-    checkpoint: str | Path | None,
+    checkpoint: Checkpoints | None,
 ) -> list[dict[str, float]]:
     model.check_trainable()  # before anything is computed
     device = resolve_device(settings.device)
@@ -186,6 +186,7 @@ def _fit_head(
 
     count = len(training.rows)
     scorer = None if dev is None else evaluate
+    checkpoint = checkpoint and checkpoint.also(model, training)
     history = train_model(
         head, range(count), torch.tensor, [1] * count, settings, evaluate=scorer, checkpoint=checkpoint
     )

@@ -167,7 +167,7 @@ class PromptGenerator(TrainedEstimator):
             [len(pair.encoded.input_ids) + len(pair.target) for pair in pairs],
             settings,
             evaluate=None if dev is None else evaluate,
-            checkpoint=self.checkpoint_dir,
+            checkpoint=self._checkpoints(tuning, held_out),
         )
 
     def _pairs(self, model: GeneratorModel, examples: Sequence[Example]) -> list[Pair]:

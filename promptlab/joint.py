@@ -284,7 +284,7 @@ def _train(
         [max(len(own[number % len(own)].encoded.input_ids) for own in rows) for number in range(count)],
         settings._training_settings(tuning, count, model.backbone.hidden_size),
         evaluate=None if dev is None else evaluate,
-        checkpoint=settings.checkpoint_dir,
+        checkpoint=settings._checkpoints(tuning, share_encoder, dev),
         separate=() if share_encoder else members,
     )
 

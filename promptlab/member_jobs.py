@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,18 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from promptlab import __version__
 from promptlab.classifier import PromptClassifier
 from promptlab.data.labels import LabelType
 from promptlab.errors import DataError, SavedModelError
-from promptlab.files import sha256
+from promptlab.identity import VERSION, start_files
 from promptlab.labelled import Labelled
 from promptlab.model import PromptModel
 from promptlab.objectives import WithMaskedWords
 from promptlab.parts import resolve_tuning
 from promptlab.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.saving import parameters_of
-from promptlab.soft_tokens import STARTS
 from promptlab.workspace import Workspace, drawn_rows, some_rows
 
 MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
@@ -34,13 +31,12 @@ def classifier_settings(classifier: Any, workspace: Workspace) -> dict[str, Any]
     Files that its soft tokens start from count by what they hold.
     """
     tuning = resolve_tuning(classifier.tuning)
-    starts = {slot.start for slot in tuning.edit(classifier._template()).soft_slots} - set(STARTS)
     settings: dict[str, Any] = {
-        "promptlab": __version__,
+        **VERSION,
         "estimator": type(classifier).__name__,
         "parameters": parameters_of(classifier),
         "tuning": TUNINGS.to_dict(tuning),
-        "files": {str(start): sha256(start) for start in sorted(starts) if os.path.isfile(start)},
+        "files": start_files(tuning.edit(classifier._template()).soft_slots),
         "model": {"name": classifier.model.name, "identity": workspace.identity(classifier.model)},
     }
     if isinstance(classifier, PromptClassifier):

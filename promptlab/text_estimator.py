@@ -95,7 +95,7 @@ class TextEstimator(SavedTextEstimator):
             self._training_settings(
                 tuning, len(training.examples), model.backbone.hidden_size, n_variants=model.template.n_variants
             ),
-            checkpoint=self.checkpoint_dir,
+            checkpoint=self._checkpoints(tuning, held_out),
             objective=objective,
         )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from promptlab.batching import LengthBatches, endless
-from promptlab.checkpoint import Checkpoint, DevScore
+from promptlab.checkpoint import Checkpoint, Checkpoints, DevScore
 from promptlab.devices import make_accelerator
 from promptlab.errors import TuningError
 from promptlab.optimizers import make_optimizer
@@ -30,7 +29,7 @@ def train(
     settings: TrainingSettings,
     *,
     evaluate: Callable[[], DevScore] | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Checkpoints | None = None,
     separate: Sequence[nn.Module] = (),
 ) -> list[dict[str, float]]:
     """Train ``model``, whose forward pass returns the loss, and leave it with its best weights by dev score.
@@ -41,13 +40,17 @@ def train(
         rows: what ``collate`` makes batches of.
         lengths: tokens of each row, to put like lengths together.
         evaluate: scores the model as it is; without it the last weights are kept.
-        checkpoint: a folder to resume from, written at every evaluation.
+        checkpoint: where to resume from, written at every evaluation; knows what ``evaluate`` scores by.
         separate: parts that share no trained weight; each one's gradient is clipped by itself.
 
     Returns:
         One record per evaluation: step, loss since the last one, and the dev score if there is one.
     """
     accelerator = make_accelerator(settings)
+    place = None  # found before anything is changed
+    if checkpoint is not None:
+        kind = replace(settings, device=torch.device(settings.device).type), accelerator.num_processes
+        place = checkpoint.place(model, _contents(rows, collate, settings.batch_size), kind)
     batches = LengthBatches(lengths, settings.batch_size, settings.seed)
     loader: Any = DataLoader(
         rows,  # type: ignore[arg-type]
@@ -59,7 +62,7 @@ def train(
     optimizer = make_optimizer(model, settings)
     network, fast_optimizer = accelerator.prepare(model, optimizer)
     accelerator.sync_gradients = True  # each step of the optimizer is an update
-    state = Checkpoint(model, optimizer, {**asdict(settings), "rows": len(rows)}, path=checkpoint)
+    state = Checkpoint(model, optimizer, path=place)
     step = state.load()
     bar = tqdm(total=settings.max_steps, initial=step, desc="training", unit="step", leave=False, disable=None)
     losses: list[Tensor] = []
@@ -88,6 +91,12 @@ def train(
     vars(model).pop("forward", None)  # accelerate's, under which the model would go on in the training's precision
     state.restore_best()
     return state.history
+
+
+def _contents(rows: Sequence[Any], collate: Callable[[list[Any]], Any], size: int) -> Iterator[Any]:
+    """What the model is going to see, all of it once."""
+    for start in range(0, len(rows), size):
+        yield collate([rows[i] for i in range(start, min(start + size, len(rows)))])
 
 
 def _mean_loss(losses: Sequence[Tensor], step: int, settings: TrainingSettings) -> float:

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from promptlab.errors import BackboneError, DataError, UnknownNameError, shown
 from promptlab.files import atomic_file
+from promptlab.identity import fingerprint
 from promptlab.interfaces import Backbone
 from promptlab.registry import MADE_BY_JOBS
 from promptlab.types import Example
 
 PART = 4096  # rows of a part of a large set
-ELSEWHERE = ("_name_or_path", "transformers_version")  # settings of a model that say where it comes from
 
 
 class Chunks(NamedTuple):
@@ -69,7 +68,7 @@ class Workspace:
     def identity(self, model: Backbone) -> str:
         """The hash of a backbone, which stays as it is as long as the workspace is used."""
         if id(model) not in self._identities:
-            self._identities[id(model)] = identity(model), model
+            self._identities[id(model)] = fingerprint(model), model
         return self._identities[id(model)][0]
 
     def put(self, examples: Iterable[Example], *, first: int = 1) -> str:
@@ -153,27 +152,6 @@ class Workspace:
 
     def _data(self, name: str) -> Path:
         return self.folder / "data" / f"{name}.jsonl"
-
-
-def identity(model: Backbone) -> str:
-    """The hash of a backbone: its weights, but for those of a head that is random, its configuration, its tokenizer.
-
-    A revision says where these come from, not that nobody has changed them since.
-    """
-    network: Any = model.model if model.has_lm_head else model.model.base_model
-    settings = {name: value for name, value in network.config.to_dict().items() if name not in ELSEWHERE}
-    digest = hashlib.sha256(json.dumps([settings, _tokenizer(model.tokenizer)], sort_keys=True, default=str).encode())
-    for name, weight in network.state_dict().items():
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:32]
-
-
-def _tokenizer(tokenizer: Any) -> dict[str, Any]:
-    """What decides which ids a text has; how the last call cut and padded doesn't."""
-    rules = json.loads(tokenizer.backend_tokenizer.to_str())
-    rules |= {"truncation": None, "padding": None, "max_length": tokenizer.model_max_length}
-    return rules | {"special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()}}
 
 
 def some_rows(workspace: Workspace, chunks: Sequence[str], rows: Iterable[int]) -> list[Example]:

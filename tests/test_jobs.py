@@ -14,10 +14,11 @@ from joblib import parallel_config
 
 from promptlab.backbones.catalog import load_backbone
 from promptlab.errors import BackboneError, DataError, JobError, UnknownNameError
+from promptlab.identity import fingerprint
 from promptlab.jobs import Job, is_finished, run, work
 from promptlab.registry import TEMPLATES
 from promptlab.types import Example
-from promptlab.workspace import PART, Workspace, drawn_rows, identity, some_rows
+from promptlab.workspace import PART, Workspace, drawn_rows, some_rows
 
 TASKS = """
 import os, signal
@@ -284,11 +285,11 @@ def test_a_random_head_is_no_part_of_a_models_identity(tiny_backbone):
     one, other = tiny_backbone("bert"), tiny_backbone("bert")
     with torch.no_grad():
         other.decoder()[1][3] += 1
-    assert identity(one) != identity(other)
+    assert fingerprint(one) != fingerprint(other)
 
     one.has_lm_head = other.has_lm_head = False
 
-    assert identity(one) == identity(other)
+    assert fingerprint(one) == fingerprint(other)
 
 
 def test_nothing_is_said_to_be_kept_in_a_folder_that_goes(tmp_path):

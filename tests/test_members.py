@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from promptlab import PVP, Example, InContextTemplate, PromptClassifier, write_pvps
 from promptlab.backbones.catalog import load_backbone
 from promptlab.errors import DataError, JobError, SavedModelError, TemplateError, TuningError, UnknownNameError
+from promptlab.identity import fingerprint
 from promptlab.tuning.prompt_tuning import PromptTuning
-from promptlab.workspace import identity
 
 TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "the acting was bad", "a terrible film"]
 LABELS = ["positive"] * 3 + ["negative"] * 3
@@ -148,11 +148,11 @@ def test_models_of_equal_weights_and_other_settings_stay_apart(make_ensemble, ba
 
 
 def test_training_leaves_the_identity_of_a_model(make_ensemble, bert):
-    before = identity(bert)
+    before = fingerprint(bert)
 
     make_ensemble(gradient_checkpointing=True, max_length=20).fit(TEXTS, LABELS)
 
-    assert identity(bert) == before
+    assert fingerprint(bert) == before
 
 
 def test_a_member_that_starts_from_the_classes_words_is_trained_anew_where_their_order_is_another(

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from transformers.optimization import Adafactor
 
-from promptlab.checkpoint import Checkpoint, DevScore
+from promptlab.checkpoint import Checkpoint, Checkpoints, DevScore
 from promptlab.errors import DataError, SavedModelError, TuningError
 from promptlab.optimizers import make_optimizer
+from promptlab.seeding import seeded
 from promptlab.trainable import TrainableModel
 from promptlab.training import train
 from promptlab.training_settings import TrainingSettings
@@ -60,8 +61,9 @@ def settings(**changes):
 
 
 def fit(model, evaluate=None, checkpoint=None, **changes):
-    torch.manual_seed(0)
-    return train(model, range(9), collate, [1] * 9, settings(**changes), evaluate=evaluate, checkpoint=checkpoint)
+    kept = checkpoint and Checkpoints(checkpoint)
+    with seeded(0):
+        return train(model, range(9), collate, [1] * 9, settings(**changes), evaluate=evaluate, checkpoint=kept)
 
 
 def test_training_lowers_the_loss():
@@ -243,16 +245,31 @@ def test_a_run_that_is_killed_right_after_a_save_ends_where_an_uninterrupted_one
     assert weights_of(rest) == weights_of(whole)
 
 
-@pytest.mark.parametrize("names", [[], ["config.json"]])
-def test_a_file_or_a_folder_of_other_things_is_no_checkpoint(tmp_path, names):
-    path = tmp_path / "run"
-    if names:
-        path.mkdir()
-    for file in [path / name for name in names] or [path]:
-        file.write_text("mine")
+def test_a_file_is_no_folder_of_checkpoints(tmp_path):
+    (tmp_path / "run").write_text("mine")
 
-    with pytest.raises(DataError, match="choose"):
-        fit(Line(), checkpoint=path)
+    with pytest.raises(DataError, match="is a file; choose a folder"):
+        fit(Line(), checkpoint=tmp_path / "run")
+
+
+def test_other_files_in_the_folder_of_checkpoints_stay(tmp_path):
+    (tmp_path / "config.json").write_text("mine")
+
+    fit(Line(), checkpoint=tmp_path)
+    fit(Line(), checkpoint=tmp_path, max_steps=20)
+
+    assert (tmp_path / "config.json").read_text() == "mine"
+    assert len(states(tmp_path)) == 2
+
+
+def test_a_checkpoint_of_version_0_1_is_told_and_left_alone(tmp_path):
+    for name in ("state.json", "state.safetensors"):
+        (tmp_path / name).write_text("{}")
+
+    with pytest.raises(SavedModelError, match=r"written by promptlab 0\.1, .*; delete state\.json and"):
+        fit(Line(), checkpoint=tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.json", "state.safetensors"]
 
 
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
@@ -263,29 +280,74 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
         fit(model)
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    fit(Line(), checkpoint=tmp_path / "run")
-
-    with pytest.raises(SavedModelError, match="other settings or data"):
-        fit(Line(), checkpoint=tmp_path / "run", max_steps=50)
-    with pytest.raises(SavedModelError, match="other settings or data"):  # of other weights
-        fit(Slope(), checkpoint=tmp_path / "run")
+def states(folder):
+    return sorted(folder.glob("*/state.safetensors"))
 
 
-def test_an_empty_folder_is_a_fresh_checkpoint(tmp_path):
-    (tmp_path / "run").mkdir()
+def test_each_run_has_a_checkpoint_of_its_own(tmp_path):
+    whole = {steps: fit(Line(), max_steps=steps) for steps in (40, 50)}
 
-    fit(Line(), checkpoint=tmp_path / "run")
+    for steps in (40, 50, 40):
+        assert fit(Line(), checkpoint=tmp_path, max_steps=steps) == whole[steps]
+    fit(Slope(), checkpoint=tmp_path)
 
-    assert (tmp_path / "run" / "state.json").is_file()
+    assert len(states(tmp_path)) == 3
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    fit(Line(), checkpoint=tmp_path / "run")
-    (tmp_path / "run" / "state.safetensors").write_bytes(b"x")
+    fit(Line(), checkpoint=tmp_path)
+    states(tmp_path)[0].write_bytes(b"x")
 
-    with pytest.raises(SavedModelError, match="can't be read"):
-        fit(Line(), checkpoint=tmp_path / "run")
+    with pytest.raises(SavedModelError, match=r"state\.safetensors' can't be read .* delete it to start anew"):
+        fit(Line(), checkpoint=tmp_path)
+
+
+def changed(what):
+    """A run that differs in one thing from the usual one."""
+    model, rows, read, plan, depends_on = Line(), range(9), collate, settings(), ("tuning", [0, 1])
+    if what == "a weight":
+        model.head.weight.data.fill_(1e-6)
+    elif what == "a frozen weight":
+        model.frozen = nn.Linear(1, 1).requires_grad_(False)
+        model.frozen.weight.data.fill_(2.0)
+    elif what == "which weights are frozen":
+        model.head.bias.requires_grad_(False)
+    elif what == "a setting of a layer":
+        model.dropout.p = 0.3
+    elif what == "a setting of its own":
+        model.temperature = 2.0
+    elif what == "fewer rows":
+        rows = range(8)
+    elif what == "the order of the rows":
+        rows = range(8, -1, -1)
+    elif what == "a target":
+        read = lambda rows: tuple(part + 1.0 * (number == 1) for number, part in enumerate(collate(rows)))  # noqa: E731
+    elif what == "a setting of the training":
+        plan = settings(weight_decay=0.02)
+    elif what == "the seed":
+        plan = settings(seed=1)
+    elif what == "what it depends on beside":
+        depends_on = ("tuning", [0, 2])
+    with seeded(1 if what == "the random state" else 0):
+        train(model, rows, read, [1] * len(rows), plan, checkpoint=Checkpoints(changed.folder, depends_on))
+
+
+CHANGES = (
+    "a weight", "a frozen weight", "which weights are frozen", "a setting of a layer", "a setting of its own",
+    "fewer rows", "the order of the rows", "a target", "a setting of the training", "the seed",
+    "what it depends on beside", "the random state",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_whatever_a_result_depends_on_makes_another_run(tmp_path, what):
+    changed.folder = tmp_path
+    changed("nothing")
+    changed("nothing")
+    usual = states(tmp_path)
+    changed(what)
+
+    assert (len(usual), len(states(tmp_path))) == (1, 2)
 
 
 @pytest.mark.parametrize("limit", [1e9, 1e-8])  # of the whole update, not of each small batch

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from promptlab.errors import SearchError
 from promptlab.files import atomic_file
+from promptlab.identity import VERSION, examples_digest, fingerprint
 from promptlab.interfaces import Backbone
 from promptlab.search.task import SearchTask
-from promptlab.types import Example
-from promptlab.workspace import identity
 
 
 class Journal:
@@ -84,9 +82,10 @@ def identity_of(task: SearchTask, **settings: Any) -> dict[str, Any]:
         **_known_by("model", task.backbone),
         "seed": task.seed,
         "max_length": task.max_length,
-        "label_words": {name: list(words) for name, words in task.label_words.items()},
-        "train": digest_of(task.train),
-        "dev": digest_of(task.dev),
+        "label_words": [[name, list(words)] for name, words in task.label_words.items()],  # their order can matter
+        "train": examples_digest(task.train),
+        "dev": examples_digest(task.dev),
+        **VERSION,
         **plain_settings(settings),
     }
 
@@ -101,10 +100,4 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known_by(name: str, backbone: Any) -> dict[str, str]:
-    return {name: backbone.name, f"{name}_weights": identity(backbone)}
-
-
-def digest_of(examples: Iterable[Example]) -> str:
-    """A hash of examples and their labels."""
-    rows = [[dict(example.fields), example.label] for example in examples]
-    return hashlib.sha256(json.dumps(rows, default=str, sort_keys=True).encode()).hexdigest()
+    return {name: backbone.name, f"{name}_weights": fingerprint(backbone)}

@@ -78,6 +78,7 @@ def test_the_identity_of_a_task_tells_data_words_and_settings_apart(tiny_backbon
         SearchTask(rows[1:], rows[1:], words, backbone),
         SearchTask(rows[:1], rows[:1], words, backbone),
         SearchTask(rows[:1], rows[1:], {"p": ("great",), "n": ("bad",)}, backbone),
+        SearchTask(rows[:1], rows[1:], {"n": ("bad",), "p": ("good",)}, backbone),  # examples are drawn in this order
         SearchTask(rows[:1], rows[1:], words, backbone, seed=1),
         SearchTask(rows[:1], rows[1:], words, backbone, max_length=9),
     ]
