@@ -129,7 +129,7 @@ class TokenClassifier(TrainedEstimator):
             [len(row.encoded.input_ids) for row in rows],
             self._training_settings(tuning, len(rows), model.backbone.hidden_size),
             evaluate=None if dev is None else evaluate,
-            checkpoint=self._checkpoints(tuning, self.tags_, self.max_length, dev),
+            checkpoint=self._checkpoints(tuning, scheme, tags, self.max_length, dev),
         )
 
 
