@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 
 from promptlab import (
@@ -58,6 +59,7 @@ def test_a_grid_search_by_two_processes_with_one_folder_gives_the_figures_of_non
     ]
 
     without, kept = (search.fit(NOISE, LABELS) for search in searches)
+    get_reusable_executor().shutdown()  # other tests need workers that begin in their folders
 
     for split in ("split0_test_score", "split1_test_score"):
         assert kept.cv_results_[split].tolist() == without.cv_results_[split].tolist()
