@@ -42,7 +42,7 @@ class Found:
         label_words: class → words.
         score: how good they are, higher is better.
         measure: what the score is, one of ``MEANINGS``.
-        estimate: where dev chose, what to expect of new text: the accuracy of words chosen by a part of dev, on the rest.
+        estimate: where dev chose, what to expect of new text: accuracy when a part of dev chooses, on the rest.
     """
 
     label_words: Mapping[str, tuple[str, ...]]
