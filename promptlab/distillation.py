@@ -126,9 +126,13 @@ class PET(PVPMembers):
             chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
             parts = self._score(self.teachers_.values(), chunks, workspace, lambda n: None)
             scores = np.stack([load_scores(folders) for folders in parts])
-        rows = list(zip(self.teachers_, accuracies(scores, targets)))
         (ensemble,) = accuracies(merged(scores, np.array(list(self.weights_.values())))[None], targets)
-        return [*rows, ("ensemble", ensemble), ("student", self.score(data.examples))]
+        found = [*accuracies(scores, targets), ensemble, self.score(data.examples)]
+        return list(zip(self.reported(), found))
+
+    def reported(self) -> list[str]:
+        """Names of those that ``report`` measures."""
+        return [*self.teachers_, "ensemble", "student"]
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         self._ready()

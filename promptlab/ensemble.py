@@ -33,8 +33,9 @@ class PVPEnsemble(PVPMembers):
 
     Members of one backbone that train little of it (soft prompts, prefixes, adapters, LoRA) share the memory of the
     rest and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight),
-    and for the dev set, or the training set without one, ``member_scores_`` (name → accuracy) and ``agreement_``
-    (members, members).
+    ``member_scores_`` (name → accuracy) and ``agreement_`` (members, members), and ``measured_on_``, the rows that
+    these two are of: ``"dev"``, which chose the weights, or without a dev set ``"train"``, of which accuracy says
+    nothing.
 
     Source: PET, arXiv:2001.07676, section 3.3.
 
@@ -83,7 +84,8 @@ class PVPEnsemble(PVPMembers):
         loaded_on = {member.name: member.classifier.model for member in members}
         self.take_members(trained, loaded_on, list(map(saved_ensemble.saved_pair, pairs)))
         self._set_classes(known.own, training.label_type)
-        self._weigh(dev or training, before)
+        self.measured_on_ = "train" if dev is None else "dev"
+        self._weigh(training if dev is None else dev, before)
         return self
 
     def _labelled(self, X: Any, y: Any, eval_set: Any, known: KnownClasses) -> tuple[Labelled, Labelled | None]:
@@ -107,7 +109,11 @@ class PVPEnsemble(PVPMembers):
         data, targets = self._measured(X, y, self.class_names_)
         scores = self._scores(data.examples)
         (ensemble,) = accuracies(self._merge(scores)[None], targets)
-        return [*zip(self.members_, accuracies(scores, targets)), ("ensemble", ensemble)]
+        return list(zip(self.reported(), [*accuracies(scores, targets), ensemble]))
+
+    def reported(self) -> list[str]:
+        """Names of those that ``report`` measures."""
+        return [*self.members_, "ensemble"]
 
     def _check_values(self) -> None:
         super()._check_values()

@@ -136,6 +136,10 @@ class PVPMembers(SingleLabel):
                 )
         return pairs
 
+    def reads(self) -> list[str]:
+        """Fields that the templates of the pairs read."""
+        return list(dict.fromkeys(name for pair in self._pairs() for name in pair.template.fields))
+
     def check(self, X: Any, y: Any = None, *, shown: Sequence[Example] = ()) -> None:
         """Refuse labelled texts to be measured on, before any training, if ``report`` would refuse them after it.
 

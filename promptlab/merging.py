@@ -37,6 +37,25 @@ def weights_of(accuracies: Sequence[float]) -> np.ndarray:
     return weights if weights.sum() > 0 else np.ones_like(weights)
 
 
+WEIGHED_BY = {
+    "uniform": "alike",
+    "before": "by accuracy on the training rows before any training",
+    "after": "by accuracy on the dev rows, which chose the models' weights, too",
+    "stacked": "by a regression that was learnt on the dev rows",
+}
+
+
+def weighed_by(weighting: str, weights: Sequence[float]) -> str:
+    """What says how much each member counts, in words.
+
+    Args:
+        weighting: as for the ensembles.
+        weights: of the members.
+    """
+    is_alike = weighting != "stacked" and len(set(weights)) == 1
+    return "alike" if is_alike else WEIGHED_BY[weighting]
+
+
 def agreement(scores: np.ndarray) -> np.ndarray:
     """Share of the examples for which two members choose the same class, (members, members)."""
     chosen = scores.argmax(axis=-1)  # (members, examples)

@@ -34,6 +34,7 @@ def save(ensemble: Any, folder: str | Path) -> None:
         "pvps": ensemble.saved_pairs_,
         "weights": ensemble.weights_,
         "member_scores": ensemble.member_scores_,
+        "measured_on": ensemble.measured_on_,
         "agreement": ensemble.agreement_.tolist(),
         "stacking": learnt and [learnt.coefficients.tolist(), learnt.intercepts.tolist()],
     }
@@ -74,6 +75,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     }
     ensemble.take_members(members, backbones, settings["pvps"])
     ensemble.weights_, ensemble.member_scores_ = settings["weights"], settings["member_scores"]
+    ensemble.measured_on_ = str(settings.get("measured_on", "unknown"))  # older ones don't say
     ensemble.agreement_, ensemble.stacking_ = np.array(settings["agreement"]), stacking
     ensemble._set_classes(settings["classes"], LabelType.from_saved(settings))
     return ensemble

@@ -58,6 +58,7 @@ def test_weights_before_training_are_the_zero_shot_accuracies(make_ensemble, ber
         PromptClassifier(*pair, bert, "none", device="cpu").fit(TEXTS, LABELS).score(TEXTS, LABELS) for pair in PAIRS
     ]
     assert list(ensemble.weights_.values()) == (expected if sum(expected) else [1.0, 1.0])
+    assert ensemble.measured_on_ == "train"
     scores = np.log([member.predict_proba(TEXTS) for member in ensemble.members_.values()])
     merged = np.average(scores, axis=0, weights=list(ensemble.weights_.values()))
     assert ensemble.predict_proba(TEXTS) == pytest.approx(softmax(merged), abs=1e-6)

@@ -32,6 +32,7 @@ def test_a_saved_ensemble_comes_back_whole(make_ensemble, saved_model, tmp_path,
     assert loaded.predict_proba(TEXTS) == pytest.approx(ensemble.predict_proba(TEXTS), abs=1e-6)
     assert loaded.weights_ == ensemble.weights_ and loaded.member_scores_ == ensemble.member_scores_
     assert np.array_equal(loaded.agreement_, ensemble.agreement_)
+    assert loaded.measured_on_ == ensemble.measured_on_ == "dev"
     first, second = (member.model_.backbone for member in loaded.members_.values())
     assert first.memory is second.memory
     again = clone(loaded).fit(TEXTS, LABELS, eval_set=DEV)

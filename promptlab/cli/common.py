@@ -114,6 +114,27 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
+def warn_of_shared(fields: Sequence[str], **sets: Sequence[Any] | None) -> None:
+    """Say on standard error which rows have the texts of another set's rows, whatever their labels.
+
+    Args:
+        fields: that are read.
+        sets: examples by what the set is called; None for no such set.
+    """
+    from itertools import combinations
+
+    from promptlab.data.overlap import count_shared
+
+    given = {name: examples for name, examples in sets.items() if examples is not None}
+    for (name, examples), (other, others) in combinations(given.items(), 2):
+        if count := count_shared(others, examples, fields):
+            click.echo(
+                f"warning: {count} of {len(others)} {other} rows have the text of a {name} row, so that a score on "
+                "them says little of new text; take them out",
+                err=True,
+            )
+
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, n_text: int = 1) -> None:
     """A table on standard output; the first ``n_text`` columns are text, the others are numbers."""
     from rich.console import Console

@@ -48,7 +48,7 @@ def command(
     """Let prompts trained on LABELLED label the rows of UNLABELLED, and save a classifier that learns from these.
 
     UNLABELLED is read as it comes and may be larger than memory. Rows of LABELLED whose label is -1 are unlabelled,
-    too; if all are, the prompts label without any training, and --test is needed for the table.
+    too; if all are, the prompts label without any training. Accuracies are those on --test, or on --dev.
     """
     pairs = pairs_of(pvps, templates, verbalizers)
     given = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
@@ -70,4 +70,5 @@ def command(
         rows = trained(
             pet, sets, output, unlabeled=iter_examples(unlabelled, columns=fields or {}, label=None, **dialect)
         )
-    print_scores(output, test or dev or labelled, rows, as_json=as_json)
+    n_rows = len(sets[1 if test is None else 2] or ())
+    print_scores(pet, output, dev, test, rows, n_rows, as_json=as_json)

@@ -46,4 +46,5 @@ def command(
     with kept_work(cache_dir, output) as folder:
         ensemble = PVPEnsemble(pairs, cache_dir=folder, **settings_of(**settings))
         rows = trained(ensemble, sets, output)
-    print_scores(output, test or dev or train, rows, as_json=as_json)
+    n_rows = len(sets[1 if test is None else 2] or ())
+    print_scores(ensemble, output, dev, test, rows, n_rows, as_json=as_json)

@@ -19,6 +19,7 @@ from promptlab.cli.common import (
     print_result,
     quiet_libraries,
     separator_option,
+    warn_of_shared,
 )
 from promptlab.registry import TUNINGS
 
@@ -171,11 +172,38 @@ def command(
             )
             parts = calibrated(parts, calibrate, rows)
         classifier = PromptClassifier(shown, parts, tuning=method, origin=pair.origin or None, **settings)
+    dev_rows = held_out and held_out[0]
+    warn_of_shared(classifier._template().fields, train=examples, dev=dev_rows)
     classifier.fit(examples, eval_set=held_out)
     classifier.save_pretrained(output)
+    result = {"output": str(output), "trainable_parameters": classifier.trainable_parameters()}
+    print_result(result | trained(classifier, dev_rows), as_json=as_json)
+    click.echo(
+        worth(output, dev, has_chosen=bool(classifier.history_[-1:] and classifier.history_[-1]["step"])), err=True
+    )
+
+
+def trained(classifier: Any, dev: Sequence[Any] | None) -> dict[str, Any]:
+    """Updates, the loss on the training rows, and the score of what was kept on dev, which isn't always the last's."""
+    from promptlab.evaluation.metrics import evaluate, evaluate_labels
+    from promptlab.multilabel import MultiLabelClassifier
+
     last = classifier.history_[-1] if classifier.history_ else {}
-    result = {"output": str(output), "trainable_parameters": classifier.trainable_parameters(), **last}
-    print_result(result, as_json=as_json)
+    said = {new: last[old] for old, new in (("step", "step"), ("loss", "train_loss")) if old in last}
+    if dev is None:
+        return said
+    if isinstance(classifier, MultiLabelClassifier):
+        return said | {"dev_micro_f1": evaluate_labels(classifier, dev)["micro_f1"], "dev_rows": len(dev)}
+    return said | {"dev_accuracy": evaluate(classifier, dev)["accuracy"], "dev_rows": len(dev)}
+
+
+def worth(output: Path, dev: Path | None, *, has_chosen: bool) -> str:
+    """What the scores say of new text."""
+    if dev is None:
+        return f"no accuracy was measured; promptlab evaluate {output} FILE does so on rows that nothing was trained on"
+    if has_chosen:
+        return f"the score on {dev} is of the rows that chose the weights: too high for new text"
+    return f"the score is of the rows of {dev}"
 
 
 def parse_threshold(text: str) -> str | float:

@@ -20,6 +20,7 @@ from promptlab.cli.common import (
     parse_pairs,
     print_json,
     print_table,
+    warn_of_shared,
 )
 from promptlab.registry import TUNINGS
 
@@ -29,7 +30,7 @@ OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--template", "templates", multiple=True, help="Instead of --pvps: Jinja source or name; repeat it."),
     click.option("--verbalizer", "verbalizers", multiple=True, help="JSON, a file or a name; each with each template."),
     click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept."),
-    click.option("--test", type=FILE, help="Labelled file for the final table. [default: --dev, or the training rows]"),
+    click.option("--test", type=FILE, help="Labelled file for the final table. [default: --dev; else no accuracy]"),
     click.option("--model", "models", multiple=True, help="Package, hub id or folder; one, or one for each pair."),
     click.option("--tuning", type=click.Choice(TUNINGS.names), default="full", show_default=True),
     click.option("--tuning-arg", "tuning_args", multiple=True, metavar="NAME=VALUE", help="Setting of the tuning."),
@@ -137,26 +138,75 @@ def kept_work(cache_dir: Path | None, output: Path) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def trained(estimator: Any, sets: Sequence[Any], output: Path, **more: Any) -> list[tuple[str, float]]:
+def trained(estimator: Any, sets: Sequence[Any], output: Path, **more: Any) -> list[tuple[str, float | None]]:
     """Train on the first set, select on the second, save; returns the scores on the last that there is.
+
+    Scores on the training rows would say nothing of new text; without another set all are None.
 
     Args:
         sets: the labelled examples, and those for selection and for the final table, or None.
         more: arguments of ``fit``.
     """
     train, dev, test = sets
-    measured = test or dev or train
-    estimator.check(measured, shown=train)
+    measured = dev if test is None else test
+    if measured is not None:
+        estimator.check(measured, shown=train)
+    warn_of_shared(estimator.reads(), train=train, dev=dev, test=test)
     estimator.fit(train, eval_set=None if dev is None else (dev, None), **more)
     estimator.save_pretrained(output)
-    rows: list[tuple[str, float]] = estimator.report(measured)
-    return rows
+    if measured is None:
+        return [(name, None) for name in estimator.reported()]
+    return list(estimator.report(measured))
 
 
-def print_scores(output: Path, file: Path, rows: Sequence[tuple[str, float]], *, as_json: bool) -> None:
-    """The final table: accuracy of each member and of what they make together."""
+def print_scores(
+    estimator: Any,
+    output: Path,
+    dev: Path | None,
+    test: Path | None,
+    rows: Sequence[tuple[str, float | None]],
+    n_rows: int,
+    *,
+    as_json: bool,
+) -> None:
+    """The final table: what each member counts, and accuracies, with the rows that they are of.
+
+    Args:
+        n_rows: of the file that is measured on.
+    """
+    from promptlab.merging import weighed_by
+
+    file = dev if test is None else test
+    weights = list(estimator.weights_.values())
+    counted = [*weights, *[None] * (len(rows) - len(weights))]
+    by, note = weighed_by(estimator.weighting, weights), _worth(dev, test)
     if as_json:
-        scores = [{"name": name, "accuracy": accuracy} for name, accuracy in rows]
-        print_json({"output": str(output), "file": str(file), "scores": scores})
-    else:
-        print_table(str(file), ["", "accuracy"], [[name, f"{100 * accuracy:.1f} %"] for name, accuracy in rows])
+        scores = [
+            {"name": name, "accuracy": accuracy, "weight": weight} for (name, accuracy), weight in zip(rows, counted)
+        ]
+        said = {"file": None if file is None else str(file), "rows": n_rows, "note": note, "weights": by}
+        print_json({"output": str(output), **said, "scores": scores})
+        return
+    click.echo(f"members count {by}", err=True)
+    click.echo(note, err=True)
+    if file is None:
+        members = [[name, f"{weight:.3f}"] for (name, _), weight in zip(rows, weights)]
+        print_table(str(output), ["", "weight"], members)
+        return
+    table = [
+        [name, f"{100 * (accuracy or 0):.1f} %", "" if weight is None else f"{weight:.3f}"]
+        for (name, accuracy), weight in zip(rows, counted)
+    ]
+    print_table(f"{file} ({n_rows} rows)", ["", "accuracy", "weight"], table)
+
+
+def _worth(dev: Path | None, test: Path | None) -> str:
+    """What the accuracies are of, and what they say of new text."""
+    if test is not None:
+        return f"accuracy on {test}"
+    if dev is not None:
+        return f"accuracy on {dev}, which chose the weights: too high for new text; give --test for others"
+    return (
+        "no accuracy is shown: on the training rows it says nothing of new text; give --test with labelled rows that "
+        "nothing was trained on"
+    )

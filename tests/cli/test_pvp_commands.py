@@ -45,6 +45,84 @@ def test_an_ensemble_is_trained_saved_and_measured(run, base, train, tmp_path):
     assert ensemble.weighting == "stacked" and ensemble.max_steps == 2
 
 
+@pytest.mark.parametrize("command", ["ensemble", "distill"])
+def test_accuracy_on_training_rows_is_no_result(run, base, train, unlabelled, tmp_path, command):
+    texts = (unlabelled, "--student-steps", 2) if command == "distill" else ()
+    arguments = (command, train, *texts, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
+
+    printed, report = run(*arguments), json.loads(run(*arguments, "--json").stdout)
+
+    assert printed.exit_code == 0, printed.output
+    assert "%" not in printed.stdout and "accuracy" not in printed.stdout
+    assert "no accuracy is shown: on the training rows it says nothing of new text; give --test" in printed.stderr
+    assert (report["file"], report["rows"]) == (None, 0) and "no accuracy" in report["note"]
+    together = ["ensemble", "student"] if command == "distill" else ["ensemble"]
+    assert [row["name"] for row in report["scores"]] == [TEMPLATES[1], TEMPLATES[3], *together]
+    assert all(row["accuracy"] is None for row in report["scores"])
+    assert all(row["weight"] >= 0 for row in report["scores"][:2])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--dev",), "accuracy on {file}, which chose the weights: too high for new text; give --test for others"),
+        (("--test",), "accuracy on {file}"),
+    ],
+)
+def test_it_is_said_which_rows_an_accuracy_is_of(run, table, base, train, tmp_path, monkeypatch, options, said):
+    monkeypatch.setenv("COLUMNS", "300")
+    file = table("other.tsv", [("great acting", "positive"), ("a most dull film", "negative")])
+    arguments = ("ensemble", train, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK, *options, file)
+
+    printed, report = run(*arguments), json.loads(run(*arguments, "--json").stdout)
+
+    assert said.format(file=file) in printed.stderr.splitlines()
+    assert report["note"] == said.format(file=file) and (report["file"], report["rows"]) == (str(file), 2)
+    assert "other.tsv (2 rows)" in printed.stdout and "ensemble" in printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("weighting", "said"),
+    [
+        ("uniform", "alike"),
+        ("after", "by accuracy on the dev rows, which chose the models' weights, too"),
+        ("stacked", "by a regression that was learnt on the dev rows"),
+    ],
+)
+def test_it_is_said_by_what_members_count(run, table, base, train, tmp_path, weighting, said):
+    """The pair with contrary words is right where the other one is wrong, so that they don't count alike."""
+    contrary = json.dumps(dict(zip(json.loads(WORDS), reversed(json.loads(WORDS).values()))))
+    pairs = ("--template", "{{ text_a }} {{ mask }}", "--verbalizer", WORDS, "--verbalizer", contrary)
+    dev = table("dev.tsv", [(f"a {word} film", "positive") for word in ("fine", "great", "long")] + [("x", "negative")])
+    quick = ("--max-steps", 1, "--learning-rate", 1e-7, "--repetitions", 1, "--device", "cpu", "--dev", dev)
+
+    arguments = ("ensemble", train, "-o", tmp_path / "out", *pairs, "--model", base, *quick, "--weighting", weighting)
+    printed, report = run(*arguments), json.loads(run(*arguments, "--json").stdout)
+
+    assert report["weights"] == said and f"members count {said}" in printed.stderr.splitlines()
+    ensemble = PVPEnsemble.from_pretrained(tmp_path / "out", device="cpu")
+    assert [row["weight"] for row in report["scores"]] == [*ensemble.weights_.values(), None]
+
+
+@pytest.mark.parametrize("command", ["ensemble", "distill", "fit"])
+def test_rows_whose_texts_stand_in_two_files_are_told(run, table, base, train, unlabelled, tmp_path, command):
+    dev = table("dev.tsv", [(ROWS[0][0], "negative"), ("great acting", "positive"), ("a dull film", "negative")])
+    test = table("test.tsv", [("great acting", "positive"), ("so bad", "negative")])
+    texts = (unlabelled, "--student-steps", 2) if command == "distill" else ()
+    pair = ("--template", "{{ text_a }} {{ mask }}", "--verbalizer", WORDS)
+    options = ("--max-steps", 1, "--device", "cpu") if command == "fit" else (*QUICK, "--test", test)
+
+    result = run(command, train, *texts, "-o", tmp_path / "out", *pair, "--model", base, *options, "--dev", dev)
+
+    assert result.exit_code == 0, result.output
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert warnings[0].startswith("warning: 1 of 3 dev rows have the text of a train row")
+    if command != "fit":
+        assert [line.split(", so")[0] for line in warnings[1:]] == [
+            "warning: 1 of 2 test rows have the text of a dev row"
+        ]
+
+
 def test_a_saved_ensemble_predicts_and_is_evaluated_like_any_classifier(run, base, train, tmp_path):
     run("ensemble", train, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
 
@@ -60,7 +138,7 @@ def test_a_saved_ensemble_predicts_and_is_evaluated_like_any_classifier(run, bas
 def test_a_student_is_distilled_from_unlabelled_rows(run, base, train, unlabelled, tmp_path, method):
     arguments = (
         "distill", "--method", method, train, unlabelled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK,
-        "--student-steps", 2, "--cache-dir", tmp_path / "cache",
+        "--student-steps", 2, "--cache-dir", tmp_path / "cache", "--test", train,
     )  # fmt: skip
     more = ("--generations", 1, "--growth-factor", 2) if method == "ipet" else ()
 
@@ -92,7 +170,7 @@ def test_the_table_is_of_the_test_file_and_columns_may_have_other_names(run, tab
     loaded = HeadClassifier.from_pretrained(tmp_path / "out", device="cpu")
     report = json.loads(student.stdout)
     assert report["file"] == json.loads(ensemble.stdout)["file"] == str(test)
-    assert report["scores"][-1] == {"name": "student", "accuracy": loaded.score(*known)}
+    assert report["scores"][-1] == {"name": "student", "accuracy": loaded.score(*known), "weight": None}
 
 
 def test_rows_labelled_minus_one_are_unlabelled_and_prompts_may_label_without_any_training(
@@ -106,7 +184,9 @@ def test_rows_labelled_minus_one_are_unlabelled_and_prompts_may_label_without_an
 
     assert result.exit_code == 0, result.output
     assert [row["name"] for row in json.loads(result.stdout)["scores"]][-2:] == ["ensemble", "student"]
-    assert "no row has a label" in run(*arguments).stderr
+    assert "no accuracy is shown" in run(*arguments, "--student-steps", 2).stderr
+    wrong = run(*arguments, "--test", train)
+    assert wrong.exit_code == 1 and "no row has a label" in wrong.stderr
 
 
 @pytest.mark.parametrize("command", ["ensemble", "distill"])
