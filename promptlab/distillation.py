@@ -304,14 +304,11 @@ class PET(PVPMembers):
 
     def _check_student(self, student: HeadClassifier, eval_set: Any) -> None:
         student._check_settings(eval_set)
-        tuning = resolve_tuning(student.tuning)
-        if not tuning.defaults.max_steps:
-            raise TuningError(f"tuning={student.tuning!r} trains nothing, but a student learns; choose another.")
         if student.device not in ("auto", self.device):
             raise TuningError(f"device={student.device!r} isn't {self.device!r}, where all of this runs; leave it out.")
         if student.checkpoint_dir is not None:
             raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
-        student.updates(tuning, 1, student.model.hidden_size)  # which checks the rest
+        student.updates(resolve_tuning(student.tuning), 1, student.model.hidden_size)  # which checks the rest
 
 
 def _check(readers: Sequence[Reader], examples: Sequence[Example]) -> None:

@@ -11,9 +11,12 @@ from sklearn.exceptions import NotFittedError
 
 from promptlab import saving
 from promptlab.checkpoint import Checkpoints
-from promptlab.checks import check_seed, check_types
+from promptlab.checks import check_seed, check_types, warn
 from promptlab.errors import DataError, TuningError, shown
 from promptlab.interfaces import Tuning
+from promptlab.part import by_owner, changed_part
+from promptlab.parts import resolve_tuning
+from promptlab.registry import TUNINGS
 from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for, updates_per_epoch
 
 
@@ -62,6 +65,35 @@ class TrainedEstimator(BaseEstimator):
 
     dev_form: ClassVar[str] = "a pair (X, y), or (X, None) if the examples carry their labels"
     dev_option: ClassVar[str] = "pass eval_set (--dev on the command line)"
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``, also of a tuning's name."""
+        params: dict[str, Any] = super().get_params(deep=deep)
+        if deep and isinstance(self._named_tuning(), Tuning):
+            params |= {f"tuning__{name}": value for name, value in self._named_tuning().get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Change settings, named as ``get_params`` names them.
+
+        A part such as a ``Tuning`` is never changed itself: another takes its place. The name of a tuning becomes the
+        method with the settings that are given.
+
+        Raises:
+            ValueError: if there is no such parameter.
+            PromptlabError: if a part has no such setting, or a value doesn't fit it.
+        """
+        own, of_parts = by_owner(params)
+        super().set_params(**own, **{name: getattr(self, name, None) for name in of_parts if name not in own})
+        for name, settings in of_parts.items():
+            part = self._named_tuning() if name == "tuning" else getattr(self, name)
+            setattr(self, name, changed_part(name, part, settings))
+        return self
+
+    def _named_tuning(self) -> Any:
+        """The tuning, made if a known name was given."""
+        tuning = getattr(self, "tuning", None)
+        return resolve_tuning(tuning) if isinstance(tuning, str) and tuning in TUNINGS.names else tuning
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save what was trained, the settings and a model card; see ``promptlab.saving``."""
@@ -130,10 +162,11 @@ class TrainedEstimator(BaseEstimator):
             raise DataError(f"eval_set is {shown(eval_set)}; pass {self.dev_form}.")
 
     def _check_untrained(self) -> None:
-        """Refuse settings that have no use where nothing is trained."""
-        for name in ("max_steps", "epochs", "learning_rate"):
-            if (value := getattr(self, name)) is not None:
-                raise TuningError(f"tuning 'none' trains nothing, so that {name}={value!r} has no use; leave it out.")
+        """Tell of settings that have no use where nothing is trained, as for some members of a search."""
+        given = {name: getattr(self, name) for name in ("max_steps", "epochs", "learning_rate")}
+        unused = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+        if unused:
+            warn(f"tuning 'none' trains nothing, so that {', '.join(unused)} has no use.")
 
     def _ready(self) -> Any:
         self._check_values()

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from promptlab.errors import TuningError
 from promptlab.interfaces import Template, Verbalizer
+from promptlab.parts import resolve_tuning
 from promptlab.templates.plain import InputTemplate
 from promptlab.text_classifier import TextClassifier
 from promptlab.verbalizers.linear import LinearVerbalizer
@@ -34,6 +36,13 @@ class HeadClassifier(TextClassifier):
     fields: Sequence[str] | None = None
     pooling: str = "mean"
     dropout: float = 0.1
+
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        if resolve_tuning(self.tuning).defaults.max_steps == 0:
+            raise TuningError(
+                f"tuning={self.tuning!r} trains nothing, not even the head; choose 'frozen', which trains that alone."
+            )
 
     def _known_classes(self) -> None:
         return None

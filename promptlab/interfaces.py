@@ -7,14 +7,14 @@ the modules that ``build`` returns.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from promptlab.checks import check_types
-from promptlab.errors import PromptlabError, TemplateError, TuningError, VerbalizerError
+from promptlab.errors import TemplateError, TuningError, VerbalizerError
+from promptlab.part import Part
 from promptlab.training_settings import TrainingDefaults
 from promptlab.tunable import Tunable
 from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
@@ -22,15 +22,6 @@ from promptlab.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Pro
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
-
-
-class Part(ABC):
-    """A frozen dataclass of settings, whose types are checked when it is made."""
-
-    wrong: ClassVar[type[PromptlabError]]
-
-    def __post_init__(self) -> None:
-        check_types(self, self.wrong)
 
 
 class Template(Part):

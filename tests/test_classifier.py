@@ -243,7 +243,6 @@ def test_a_pair_is_read_with_the_models_separator(bert):
         ({"max_steps": 0}, TEXTS, LABELS, TuningError, "max_steps=0"),
         ({"seed": -1}, TEXTS, LABELS, TuningError, "seed=-1"),
         ({"patience": 2}, TEXTS, LABELS, TuningError, "pass eval_set"),
-        ({"tuning": "none"}, TEXTS, LABELS, TuningError, "'none' trains nothing, so that max_steps=6"),
         ({"batch_size": "8"}, TEXTS, LABELS, TuningError, "PromptClassifier: batch_size='8' must be a whole number"),
         ({"learning_rate": "1e-4"}, TEXTS, LABELS, TuningError, "'1e-4' must be a number or None"),
         ({"max_steps": 2.5}, TEXTS, LABELS, TuningError, "max_steps=2.5 must be a whole number or None"),

@@ -171,7 +171,6 @@ def test_it_clones_and_is_not_fitted_before_fit(make_ensemble):
         (PAIRS, {"checkpoint_dir": "x"}, TuningError, "set cache_dir"),
         (PAIRS, {"optimizer": "sgd"}, UnknownNameError, "member '1': unknown optimizer 'sgd'"),
         (PAIRS, {"precision": "float16"}, UnknownNameError, "member '1': unknown precision 'float16'"),
-        (PAIRS, {"tuning": "none"}, TuningError, "member '1': tuning 'none' trains nothing, so that max_steps=3"),
         (PAIRS, {"patience": 2}, TuningError, "patience=2"),
     ],
 )  # fmt: skip

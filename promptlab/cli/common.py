@@ -86,6 +86,20 @@ def check_no_separator(separator: str | None, model_folder: str) -> None:
         raise click.UsageError(f"--separator is for several labels a row, but {model_folder} predicts one.")
 
 
+def check_trains(tuning: str, **settings: Any) -> None:
+    """Refuse settings of training where nothing is trained, instead of the warning that Python gives.
+
+    Raises:
+        click.UsageError: naming the option.
+    """
+    from promptlab.registry import TUNINGS
+
+    unused = [name for name in ("max_steps", "epochs", "learning_rate") if settings.get(name) is not None]
+    if unused and TUNINGS.get(tuning)().defaults.max_steps == 0:
+        option = f"--{unused[0].replace('_', '-')}"
+        raise click.UsageError(f"--tuning {tuning} trains nothing, so that {option} has no use; leave it out.")
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
 

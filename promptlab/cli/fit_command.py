@@ -11,6 +11,7 @@ import click
 
 from promptlab.cli.common import (
     FILE,
+    check_trains,
     columns_option,
     dialect_options,
     json_option,
@@ -133,6 +134,7 @@ def command(
         raise click.UsageError("--support is for --calibrate support.")
     if instruction and (not demonstrations or demonstration_style == "per-class"):
         raise click.UsageError("--instruction goes with --demonstrations in the in-context style.")
+    check_trains(tuning, **settings)
     if not head and not pvp and not (template and verbalizer):
         raise click.UsageError("give --template and --verbalizer, or --head, or --pvp.")
     from promptlab.classifier import PromptClassifier

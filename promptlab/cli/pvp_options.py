@@ -13,6 +13,7 @@ import click
 
 from promptlab.cli.common import (
     FILE,
+    check_trains,
     columns_option,
     dialect_options,
     json_option,
@@ -84,6 +85,7 @@ def settings_of(models: Sequence[str], tuning: str, tuning_args: Sequence[str], 
     from promptlab.members import load_each
     from promptlab.tuning.settings import make_tuning
 
+    check_trains(tuning, **settings)
     method = make_tuning(tuning, parse_pairs(tuning_args, "NAME=VALUE, such as rank=4") or {})
     loaded = load_each(models or [None])
     return {"model": loaded[0] if len(loaded) == 1 else loaded, "tuning": method, **settings}
