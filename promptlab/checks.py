@@ -14,12 +14,14 @@ from typing import Any
 from promptlab.errors import PromptlabError, shown
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, NumPy's included; True, False and NaN aren't."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value  # NaN isn't itself
 
 
-def _is_whole(value: Any) -> bool:
-    return _is_number(value) and isinstance(value, numbers.Integral)
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, as ``is_number``."""
+    return is_number(value) and isinstance(value, numbers.Integral)
 
 
 def _is_text(value: Any) -> bool:
@@ -34,13 +36,13 @@ def _each(is_item: Callable[[Any], bool], value: Any) -> bool:
 
 # what an annotation may say → how a person says it, and whether a value fits; NumPy's numbers count as numbers
 TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "int": ("a whole number", _is_whole),
-    "float": ("a number", _is_number),
+    "int": ("a whole number", is_whole),
+    "float": ("a number", is_number),
     "bool": ("True or False", lambda value: type(value).__name__ in ("bool", "bool_")),
     "str": ("a text", _is_text),
     "Path": ("a path", lambda value: isinstance(value, Path)),
     "Sequence[str]": ("a list of texts", partial(_each, _is_text)),
-    "Sequence[int]": ("a list of whole numbers", partial(_each, _is_whole)),
+    "Sequence[int]": ("a list of whole numbers", partial(_each, is_whole)),
     "Mapping[str, Any]": ("names and values", lambda value: isinstance(value, Mapping) and all(map(_is_text, value))),
     "None": ("None", lambda value: value is None),
 }
@@ -91,5 +93,5 @@ def check_seed(seed: int, error: type[PromptlabError]) -> None:
     Raises:
         PromptlabError: of the class ``error``.
     """
-    if not (_is_whole(seed) and 0 <= seed < 2**32):
+    if not (is_whole(seed) and 0 <= seed < 2**32):
         raise error(f"seed={shown(seed)} must be a whole number from 0 to 4294967295.")

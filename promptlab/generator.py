@@ -16,6 +16,7 @@ from promptlab.devices import resolve_device
 from promptlab.errors import BackboneError, DataError, TemplateError, TuningError, shown
 from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import train_model
+from promptlab.generation_options import checked_options
 from promptlab.generator_model import GeneratorModel, Pair
 from promptlab.inference import BATCH
 from promptlab.interfaces import Template, Tuning
@@ -71,7 +72,7 @@ class PromptGenerator(TrainedEstimator):
         self._check_settings(eval_set)
         if self.reduction not in REDUCTIONS:
             raise TuningError(f"reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}.")
-        _check_options({"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams})
+        checked_options({"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams})
         examples = _paired(X, y)
         dev = None if eval_set is None else _paired(*eval_set)
         tuning = resolve_tuning(self.tuning)
@@ -94,17 +95,17 @@ class PromptGenerator(TrainedEstimator):
         """The text for each input.
 
         Args:
-            options: of transformers' ``generate``, such as ``num_beams=5``, or ``do_sample=True, top_p=0.9``; what is
-                sampled depends on ``seed``.
+            options: of transformers' ``generate``, such as ``num_beams=5``, ``stop_strings=["."]``, or
+                ``do_sample=True, top_p=0.9``; what is sampled depends on ``seed``.
 
         Raises:
-            TuningError: if transformers doesn't take an option.
+            TuningError: if an option would have no effect, or transformers doesn't take it.
         """
         model = self._ready()
         device = resolve_device(self.device)
         model.to(device).eval()
         chosen = {"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams, "do_sample": False, **options}
-        _check_options(chosen)
+        chosen = checked_options(chosen, has_encoder=model.backbone.model.config.is_encoder_decoder)
         answer_length = chosen["max_new_tokens"]
         encoded = model.encode(as_examples(X), max_length=self.max_length, answer_length=answer_length)
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
@@ -196,13 +197,13 @@ def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> f
         references: for each text the right one, or several.
 
     Raises:
-        DataError: if sacrebleu isn't installed, or there isn't a right text for each.
+        DataError: if sacrebleu isn't installed, there isn't a right text for each, or one is no text.
     """
     try:
         from sacrebleu import corpus_bleu
     except ImportError:
         raise DataError("BLEU needs the package sacrebleu; install promptlab[bleu].") from None
-    several = [[one] if isinstance(one, str) else _listed(one) for one in _listed(references)]
+    several = [_right_texts(row, one) for row, one in enumerate(_listed(references), start=1)]
     if len(written) != len(several):
         raise DataError(f"there are {len(written)} inputs, but {len(several)} references; give some for each.")
     if not several or not all(several):
@@ -211,21 +212,21 @@ def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> f
     return float(corpus_bleu(written, streams).score)
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
-    for name in ("max_new_tokens", "num_beams"):
-        if not isinstance(options[name], int) or options[name] < 1:
-            raise TuningError(f"{name}={options[name]!r} must be a whole number of at least 1.")
-    if options.get("num_return_sequences", 1) != 1 or options.get("return_dict_in_generate"):
-        raise TuningError(
-            "one text is written for each input, so that num_return_sequences and return_dict_in_generate have no use; "
-            "leave them out, and sample several times with other seeds."
-        )
-
-
 def _listed(texts: Any) -> list[Any]:
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         raise DataError(f"y is {shown(texts)}; pass a list with one text for each input.")
     return list(texts)
+
+
+def _right_texts(row: int, given: Any) -> list[str]:
+    """One right text, or several."""
+    if isinstance(given, str):
+        return [given]
+    texts = list(given) if isinstance(given, Iterable) and not isinstance(given, (bytes, Mapping)) else [given]
+    wrong = [text for text in texts if not isinstance(text, str)]
+    if wrong:
+        raise DataError(f"row {row} of y holds {shown(wrong[0])}; give its right text, or a list of right texts.")
+    return texts
 
 
 def _paired(X: Any, y: Any) -> list[Example]:

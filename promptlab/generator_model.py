@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from promptlab.errors import BackboneError, TemplateError
+from promptlab.errors import BackboneError, TemplateError, TuningError
 from promptlab.generative import GenerativeBackbone
 from promptlab.interfaces import Template, Tuning
 from promptlab.soft_tokens import SoftTokens
@@ -91,9 +91,26 @@ class GeneratorModel(TrainableModel):
         return [f"soft tokens {key!r}" for key in self.soft.ids]
 
     def encode(self, examples: Sequence[Example], *, max_length: int | None, answer_length: int) -> list[Encoded]:
-        """Prompts, shortened so that a text of ``answer_length`` tokens still fits the model."""
+        """Prompts, shortened so that a text of ``answer_length`` tokens still fits the model.
+
+        Raises:
+            TemplateError: if a prompt doesn't fit the model.
+            TuningError: if it would, but for the text.
+        """
         prompts = [self.template.render(example) for example in examples]
-        return self.backbone.encode(prompts, soft_ids=self.soft.ids, max_length=max_length, answer_length=answer_length)
+
+        def encoded(length: int) -> list[Encoded]:
+            return self.backbone.encode(prompts, soft_ids=self.soft.ids, max_length=max_length, answer_length=length)
+
+        try:
+            return encoded(answer_length)
+        except TemplateError:
+            encoded(1)
+            limit = self.backbone.max_length if max_length is None else min(max_length, self.backbone.max_length)
+            raise TuningError(
+                f"max_new_tokens={answer_length} leaves too little room for the prompt in the {limit} tokens that fit "
+                "together; lower it."
+            ) from None
 
     def collate(self, pairs: Sequence[Pair]) -> PairBatch:
         lengths = torch.tensor([len(pair.target) for pair in pairs])

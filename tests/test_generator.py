@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from promptlab import InContextTemplate, PromptGenerator
 from promptlab.errors import BackboneError, DataError, TemplateError, TuningError
+from promptlab.generator import bleu
 from promptlab.generator_model import GeneratorModel, Pair
 from promptlab.registry import TUNINGS
 from promptlab.saving import load_any
@@ -208,6 +210,91 @@ def test_bad_input_is_one_clear_line(tiny_backbone):
             fit().generate(INPUTS, **options)
     with pytest.raises(DataError, match="at least one input"):
         fit().score([], [])
+    with pytest.raises(DataError, match=r"pass a pair \(X, y\) of inputs and the texts to write\.$"):
+        PromptGenerator(SOURCE, llama).fit(INPUTS, TEXTS, eval_set=INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"generation_config": GenerationConfig(max_new_tokens=3)}, "pass its settings one by one"),
+        ({"max_length": 20}, r"max_length=20 has no use here: set max_new_tokens\.$"),
+        ({"max_length": 1}, "set max_new_tokens"),
+        ({"min_length": 3}, "set min_new_tokens"),
+        ({"output_scores": True}, "output_scores=True has no use here: what comes back are texts"),
+        ({"output_logits": True}, "what comes back are texts"),
+        ({"return_dict_in_generate": True}, "what comes back are texts"),
+        ({"top_p": 3}, "top_p=3 must be a number from 0 to 1"),
+        ({"do_sample": True, "top_p": 3}, "top_p=3 must be a number from 0 to 1"),
+        ({"top_p": 0.9}, r"top_p=0.9 has no effect as it is; set do_sample=True, or leave it out\.$"),
+        ({"temperature": 0.5}, "set do_sample=True"),
+        ({"do_sample": True, "temperature": 0}, "temperature=0 must be a number above 0"),
+        ({"do_sample": 1}, "do_sample=1 must be True or False"),
+        ({"length_penalty": 2.0}, "set num_beams to 2 or more"),
+        ({"early_stopping": True}, "set num_beams to 2 or more"),
+        ({"encoder_repetition_penalty": 2.0}, "choose an encoder-decoder model"),
+        ({"min_new_tokens": 9}, "min_new_tokens=9 is more than max_new_tokens=8"),
+        ({"max_new_tokens": 2.0}, r"max_new_tokens=2\.0 must be a whole number of at least 1"),
+        ({"input_ids": [[1]]}, "generate doesn't take input_ids"),
+        ({"numbeams": 2}, r"did you mean num_beams\?"),
+        (
+            {"max_new_tokens": 1000},
+            r"max_new_tokens=1000 leaves too little room for the prompt in the 64 tokens .*lower it",
+        ),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(tiny_backbone, options, message):
+    generator = PromptGenerator(SOURCE, tiny_backbone("llama"), max_steps=1, max_new_tokens=8, device="cpu")
+
+    with pytest.raises(TuningError, match=message):
+        generator.fit(INPUTS, TEXTS).generate(INPUTS, **options)
+
+
+def test_options_that_are_as_good_as_none_are_taken(tiny_backbone):
+    generator = PromptGenerator(SOURCE, tiny_backbone("t5"), max_steps=1, max_new_tokens=8, device="cpu")
+    generator.fit(INPUTS, TEXTS)
+
+    neutral = {"temperature": 1.0, "top_p": None, "top_k": 50, "num_return_sequences": 1, "output_scores": False}
+    assert generator.generate(INPUTS, **neutral, length_penalty=1.0) == generator.generate(INPUTS)
+    assert generator.generate(INPUTS, encoder_no_repeat_ngram_size=1, min_new_tokens=np.int64(2)) is not None
+
+
+def test_room_for_the_prompt_is_missed_in_fit_as_well(tiny_backbone):
+    with pytest.raises(TuningError, match="max_new_tokens=12 leaves too little room for the prompt in the 8 tokens"):
+        PromptGenerator(SOURCE, tiny_backbone("llama"), max_length=8, max_new_tokens=12, device="cpu").fit(
+            INPUTS, TEXTS
+        )
+
+
+@pytest.mark.parametrize("family", ["llama", "t5", "bart"])
+def test_a_text_ends_where_its_stop_string_does(tiny_backbone, family):
+    generator = PromptGenerator(SOURCE, tiny_backbone(family), max_steps=1, max_new_tokens=12, device="cpu")
+    whole = generator.fit(INPUTS, TEXTS).generate(INPUTS)
+    stop = next(text for text in whole if len(text) > 3)[1:3]
+
+    stopped = generator.generate(INPUTS, stop_strings=[stop])
+
+    assert any(stop in text for text in whole)
+    for text, long in zip(stopped, whole, strict=True):
+        assert long.startswith(text)
+        assert len(text) < len(long) or stop not in long[:-5]
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([[3]], "row 1 of y holds 3; give its right text"),
+        ([None], "row 1 of y holds None"),
+        ([["a", None]], "row 1 of y holds None"),
+        ([b"a"], "row 1 of y holds b'a'"),
+        ([3.5], r"row 1 of y holds 3\.5"),
+        ([[]], "a right text for each"),
+        (None, "y is None; pass a list"),
+    ],
+)
+def test_right_texts_are_texts(y, message):
+    with pytest.raises(DataError, match=message):
+        bleu(["a"], y)
 
 
 def test_texts_that_are_too_long_are_cut_with_a_warning(tiny_backbone):

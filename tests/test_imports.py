@@ -40,6 +40,7 @@ LAYERS = (  # each imports what stands before it, never what stands after it
         "text_estimator",
         "text_classifier",
         "joint_model",
+        "generation_options",
         "generator_model",
         "tagger_model",
         "multilabel_model",

@@ -25,6 +25,8 @@ def generate(backbone: Any, inputs: dict[str, Any], options: dict[str, Any]) -> 
     """transformers' ``generate``, its errors as ours."""
     forced = {"forced_bos_token_id": None, "forced_eos_token_id": None}  # BART's, for texts that begin with nothing
     settings = {"pad_token_id": backbone.pad_id, "eos_token_id": backbone.end_id, **forced, **options}
+    if options.get("stop_strings"):
+        settings.setdefault("tokenizer", backbone.tokenizer)
     try:
         return backbone.model.generate(**inputs, **settings).tolist()
     except (ValueError, TypeError) as error:
