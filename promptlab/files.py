@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     target = _file_target(path)
     with _temporary_folder(target) as folder:
         yield folder / target.name
+        _open_to_others(folder)
         os.replace(folder / target.name, target)
 
 
@@ -54,6 +56,7 @@ def atomic_folder(path: str | Path, *, mark: str = "") -> Iterator[Path]:
         fresh, old = folder / "new", folder / "old"
         fresh.mkdir()
         yield fresh
+        _open_to_others(fresh)
         if target.exists():
             os.rename(target, old)
         try:
@@ -145,6 +148,17 @@ def _temporary_folder(target: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open_to_others(folder: Path) -> None:
+    """Give every file the mode that new ones have by the process's mask; some writers keep theirs to the owner."""
+    probe = folder / ".mode"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
 
 
 def _is_full(error: Exception) -> bool:

@@ -44,6 +44,7 @@ class JointClassifier:
         classifiers: by name. Those that are trained together have the same tuning and settings, but for the seed.
         model: the backbone they share, or its name; needed where fitted classifiers are run together.
         share_encoder: train one encoder of soft tokens (P-Tuning's LSTM) for all of them; each keeps its own tokens.
+            The tuning is then ``PTuning(train_model=False)``, as the language model is one for all.
     """
 
     def __init__(
@@ -51,8 +52,14 @@ class JointClassifier:
     ) -> None:
         if not classifiers:
             raise TuningError("there are no classifiers; give at least one.")
-        if not isinstance(classifiers, Mapping) or not all(isinstance(c, TextClassifier) for c in classifiers.values()):
+        if not isinstance(classifiers, Mapping):
             raise TuningError(f"classifiers are {shown(classifiers)}; give a mapping from names to classifiers.")
+        for name, classifier in classifiers.items():
+            if not isinstance(classifier, TextClassifier):
+                raise TuningError(
+                    f"classifier {name!r} is a {type(classifier).__name__}, which can't share a batch; give "
+                    "PromptClassifiers or HeadClassifiers."
+                )
         self.classifiers, self.model, self.share_encoder = dict(classifiers), model, share_encoder
         fitted = [name for name, classifier in self.classifiers.items() if hasattr(classifier, "model_")]
         self.origin: Any = catalog.load_backbone(model)
@@ -146,8 +153,19 @@ class JointClassifier:
         return results
 
     def vote(self, X: Any) -> list[Any]:
-        """The class that most classifiers choose; of equally many votes, the one chosen by an earlier classifier."""
+        """The class that most classifiers choose; of equally many votes, the one chosen by an earlier classifier.
+
+        Raises:
+            DataError: if the classifiers have different classes.
+        """
         self._check_fitted()
+        (first_name, first), *others = self.classifiers_.items()
+        for name, other in others:
+            if set(other.classes_.tolist()) != set(first.classes_.tolist()):
+                raise DataError(
+                    f"{first_name!r} has the classes {_listed(first)} and {name!r} has {_listed(other)}; only "
+                    "classifiers of the same classes can vote."
+                )
         examples = as_examples(X)
         names = [name for _ in examples for name in self.classifiers_]
         chosen = self.predict([example for example in examples for _ in self.classifiers_], names)
@@ -239,6 +257,10 @@ class JointClassifier:
         return results
 
 
+def _listed(classifier: TextClassifier) -> str:
+    return shown(classifier.classes_.tolist())
+
+
 def _alike(order: Sequence[int], rows: Sequence[Row]) -> list[list[int]]:
     """Batches of rows that have as many masks."""
     batches: list[list[int]] = []
@@ -292,6 +314,8 @@ def _train(
 def _share_encoders(members: Sequence[PromptModel]) -> None:
     encoder = members[0].soft.encoder
     if encoder is None:
-        raise TuningError("there is no encoder of soft tokens to share; choose tuning='p-tuning' and soft tokens.")
+        raise TuningError(
+            "there is no encoder of soft tokens to share; choose tuning=PTuning(train_model=False) and soft tokens."
+        )
     for member in members:
         member.soft.encoder = encoder

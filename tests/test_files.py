@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from promptlab.errors import DataError
 from promptlab.files import atomic_file, atomic_folder, check_writable
@@ -133,3 +135,21 @@ def test_a_name_that_no_file_can_have_is_one_clear_line(tmp_path, monkeypatch, w
     with pytest.raises(DataError, match="can't write to") as caught:
         write(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_what_is_written_is_open_to_whom_the_mask_says_whatever_its_writer_does(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        with atomic_folder(tmp_path / "out") as folder:
+            for path in (folder / "a.safetensors", folder / "deeper" / "b"):
+                path.parent.mkdir(exist_ok=True)
+                save_file({"x": torch.ones(1)}, path)
+        with atomic_file(tmp_path / "c") as path:
+            save_file({"x": torch.ones(1)}, path)
+    finally:
+        os.umask(before)
+
+    for name in ("out/a.safetensors", "out/deeper/b", "c"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.safetensors", "deeper"]

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
 import torch
 
-from promptlab import HeadClassifier, InContextTemplate, JointClassifier, PromptClassifier
+from promptlab import (
+    HeadClassifier,
+    InContextTemplate,
+    JointClassifier,
+    MultiLabelClassifier,
+    PromptClassifier,
+    TokenClassifier,
+)
 from promptlab.errors import DataError, TuningError, UnknownNameError
 from promptlab.joint_model import JointModel, Row
 from promptlab.model import PromptModel
@@ -274,9 +282,11 @@ def test_what_cannot_be_trained_together_is_told(base, change, message):
 
 
 def test_other_things_than_mappings_are_one_clear_line(base):
-    for classifiers in ([PromptClassifier(SOURCE, WORDS)], {"a": "sst2"}):
-        with pytest.raises(TuningError, match="give a mapping from names to classifiers"):
-            JointClassifier(classifiers, base)
+    with pytest.raises(TuningError, match="give a mapping from names to classifiers"):
+        JointClassifier([PromptClassifier(SOURCE, WORDS)], base)
+    for other in ("sst2", MultiLabelClassifier(SOURCE, WORDS), TokenClassifier()):
+        with pytest.raises(TuningError, match=f"classifier 'm' is a {type(other).__name__}, which can't share a batch"):
+            JointClassifier({"a": PromptClassifier(SOURCE, WORDS), "m": other}, base)
     joint = JointClassifier({"a": PromptClassifier(SOURCE, WORDS, tuning="prompt-tuning", max_steps=1)}, base)
     with pytest.raises(DataError, match="X or y is None; give a mapping"):
         joint.fit(None)
@@ -300,6 +310,46 @@ def test_what_cannot_share_a_batch_is_told(base):
         JointClassifier(prompts(), base, share_encoder=True).fit(
             {name: TEXTS for name in prompts()}, {name: LABELS for name in prompts()}
         )
+
+
+@pytest.mark.parametrize("tuning", ["p-tuning", "full", "bitfit"])
+def test_what_helps_where_rows_cannot_be_kept_apart_is_told(base, tuning):
+    source = "{{ soft(2) }} " + SOURCE
+    tasks = {name: PromptClassifier(source, WORDS, tuning=tuning, max_steps=1, device="cpu") for name in "ab"}
+
+    with pytest.raises(TuningError, match=r"these classifiers changed a part .*PTuning\(train_model=False\)"):
+        JointClassifier(tasks, base).fit({n: TEXTS for n in "ab"}, {n: LABELS for n in "ab"})
+
+
+def fitted_on(base, words, labels, **changes):
+    settings = {"tuning": PromptTuning(length=2), "max_steps": 1, "device": "cpu", **changes}
+    return PromptClassifier(SOURCE, words, base, **settings).fit(TEXTS, labels)
+
+
+def test_only_classifiers_of_the_same_classes_vote(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    topics = {"world": ["world"], "sports": ["sports"]}
+    first = fitted_on(backbone, WORDS, LABELS)
+    second = fitted_on(backbone, dict(reversed(WORDS.items())), LABELS)
+    other = fitted_on(backbone, topics, ["world", "sports"] * 2)
+    more = fitted_on(backbone, WORDS | topics, ["world", "sports"] * 2)
+
+    assert set(JointClassifier({"a": first, "b": second}, backbone).vote(TEXTS)) <= set(WORDS)
+    for last, said in ((other, r"\['sports', 'world'\]"), (more, r"\['negative', 'positive', 'sports', 'world'\]")):
+        joint = JointClassifier({"a": first, "b": second, "c": last}, backbone)
+        with pytest.raises(DataError, match=rf"'a' has the classes \['negative', 'positive'\] and 'c' has {said}"):
+            joint.vote(TEXTS)
+        assert len(joint.predict(TEXTS, ["a", "b", "c", "c"])) == 4
+
+
+def test_classes_that_are_numbers_come_back_as_plain_ones(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    joint = JointClassifier({"a": fitted_on(backbone, {0: ["bad"], 1: ["good"]}, [0, 1, 0, 1])}, backbone)
+
+    found = joint.predict(TEXTS, ["a"] * 4)
+
+    assert json.loads(json.dumps(found)) == found
+    assert set(found) | set(joint.vote(TEXTS)) <= {0, 1}
 
 
 def test_whole_models_that_can_share_a_batch_are_trained_together(tiny_backbone):

@@ -44,7 +44,7 @@ class Routed(nn.Module):
 
     def forward(self, *inputs: Any, **more: Any) -> Tensor:
         if more or len(inputs) != 1 or len(inputs[0]) != sum(self.groups.sizes):
-            raise _shared_by_rows(self.parts[0])
+            raise _shared_by_rows()
         some = zip(self.parts, inputs[0].split(self.groups.sizes))
         return torch.cat([part(rows) for part, rows in some if len(rows)])
 
@@ -107,15 +107,16 @@ def _route(parent: nn.Module, theirs: Sequence[nn.Module], groups: RowGroups) ->
         if all(_is_same(child, part) for part in parts):
             _route(child, parts, groups)
         elif any(True for _ in child.children()):
-            raise _shared_by_rows(child)
+            raise _shared_by_rows()
         else:
             parent.add_module(name, Routed(parts, groups))
 
 
-def _shared_by_rows(module: nn.Module) -> TuningError:
+def _shared_by_rows() -> TuningError:
     return TuningError(
-        f"a {type(module).__name__} that these classifiers changed is used for all rows of a batch at once, so that "
-        "they can't share one; run them one after the other, or choose a method that adds to the model (adapter, lora)."
+        "these classifiers changed a part of the language model that is used for all rows of a batch at once, so that "
+        "they can't share one; run them one after the other, or choose a method that adds to the model: prompt-tuning, "
+        "PTuning(train_model=False), prefix, adapter or lora."
     )
 
 

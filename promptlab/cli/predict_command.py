@@ -63,6 +63,10 @@ def command(
         rows = _several(classifier, examples, proba, None if as_json else chosen_separator(classifier, separator))
     elif isinstance(classifier, PromptGenerator):
         check_no_separator(separator, model_folder)
+        if proba:
+            raise click.UsageError(
+                f"{model_folder} writes texts, which have no probabilities of classes; drop --proba."
+            )
         rows = _texts(classifier, examples)
     elif isinstance(classifier, SingleLabel):
         check_no_separator(separator, model_folder)
