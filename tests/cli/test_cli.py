@@ -141,6 +141,10 @@ def test_predict_writes_what_a_generator_writes(run, saved_model, train_file, tm
     assert result.exit_code == 0, result.output
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["text"] for row in rows] == generator.predict([text for text, _ in ROWS]).tolist()
+    refused = run("predict", tmp_path / "out", train_file, "--proba", "-o", tmp_path / "texts.tsv")
+    assert refused.exit_code == 2
+    assert "writes texts, which have no probabilities of classes; drop --proba" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "texts.tsv").exists()
 
 
 def test_predict_and_evaluate_say_what_they_cannot_read(run, base, train_file, tmp_path):
