@@ -12,6 +12,7 @@ import torch
 
 from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples, iter_examples
+from promptlab.fields import Fields
 from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled, SoftLabelled
@@ -62,9 +63,10 @@ def stream(
     """
     for name, source in sources.items():
         for number, example in enumerate(itertools.chain.from_iterable(_parts(source)), start=1):
+            nameless = Example(Fields(example.fields, ""))  # its number in its part says nothing
             with named(f"unlabelled row {number} of {name}"):
-                check([example])
-            yield from reduced([Example(example.fields)], fields)
+                check([nameless])
+            yield from reduced([nameless], fields)
 
 
 def _parts(source: Any) -> Iterable[Iterable[Example]]:

@@ -20,6 +20,7 @@ from promptlab.generation_options import checked_options
 from promptlab.generator_model import GeneratorModel, Pair
 from promptlab.inference import BATCH
 from promptlab.interfaces import Template, Tuning
+from promptlab.labelled import check_fields
 from promptlab.parts import fresh_backbone, resolve_template, resolve_tuning
 from promptlab.registry import TEMPLATES
 from promptlab.seeding import seeded
@@ -84,6 +85,7 @@ class PromptGenerator(TrainedEstimator):
                 f"{type(given).__name__} shows examples answered with label words, of which generated texts have none; "
                 "write examples into the template instead."
             )
+        check_fields(given, [*examples, *(dev or ())])
         with seeded(self.seed):
             template = tuning.edit(given)
             model = GeneratorModel.build(template, fresh_backbone(self.model, self.device), tuning, self.reduction)

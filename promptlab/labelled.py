@@ -16,6 +16,7 @@ from promptlab.checks import warn
 from promptlab.data.labels import NAMES, LabelType, is_missing, numbered_names, plain_label, plain_labels
 from promptlab.data.readers import as_examples, listed_labels
 from promptlab.errors import DataError, UnknownNameError, shown
+from promptlab.interfaces import Template, Verbalizer
 from promptlab.parts import label_type_of, resolve_verbalizer
 from promptlab.types import Example
 
@@ -27,6 +28,18 @@ def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
     accuracy = (log_probs.argmax(dim=-1) == targets).float().mean().item()
     loss = -log_probs[torch.arange(len(targets)), targets].mean().item()
     return DevScore(accuracy, loss, len(targets))
+
+
+def check_fields(template: Template, examples: Iterable[Example]) -> None:
+    """Refuse examples that lack a field which a template reads, which takes no model.
+
+    Raises:
+        TemplateError: naming the first of them.
+    """
+    names = template.fields
+    for example in examples:
+        if any(name not in example.fields for name in names):
+            template.render(example)  # it may read the field in some branch only
 
 
 class Labelled(NamedTuple):
@@ -242,6 +255,16 @@ def _is_minus_one(label: Any) -> bool:
 
 
 Training = Labelled | SoftLabelled
+
+
+def check_rows(template: Template, verbalizer: Verbalizer, training: Training, dev: Labelled | None) -> None:
+    """Refuse training and dev examples that lack a field of a template, which may show some of them; takes no model.
+
+    Raises:
+        TemplateError: naming the first of them.
+    """
+    bound = template.bind(training.examples, verbalizer)
+    check_fields(bound, [*training.examples, *(dev.examples if dev else ())])
 
 
 def several_classes(training: Training) -> Sequence[str]:

@@ -16,7 +16,7 @@ from promptlab.errors import SavedModelError, TemplateError, shown
 from promptlab.fitting import Objective
 from promptlab.inference import in_batches
 from promptlab.interfaces import Template, Tuning, Verbalizer
-from promptlab.labelled import VERBALIZERS, Labelled, Training
+from promptlab.labelled import VERBALIZERS, Labelled, Training, check_fields
 from promptlab.model import PromptModel
 from promptlab.multilabel_model import MultiLabelled, MultiLabelModel
 from promptlab.parts import label_type_of, resolve_template, resolve_verbalizer
@@ -80,6 +80,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         dev = None
         if eval_set is not None:
             dev = MultiLabelled.read(*eval_set, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
+        check_fields(self._template(), [*training.examples, *(dev.examples if dev else ())])
         self._fit(verbalizer, training, dev)
         if dev is not None:
             probabilities, truth = self.predict_proba(dev.examples), dev.targets(names).numpy()

@@ -21,6 +21,7 @@ from promptlab.data.dialects import Dialect
 from promptlab.data.readers import iter_examples
 from promptlab.data.tables import iter_lines
 from promptlab.errors import DataError, TuningError, UnknownNameError
+from promptlab.fields import Fields
 from promptlab.tuning.prompt_tuning import PromptTuning
 from promptlab.types import Example
 
@@ -79,13 +80,20 @@ def read_documents(
     dialect = Dialect(encoding, delimiter, quoting)
     if not file.name.lower().endswith((".txt", ".txt.gz")) or dialect.delimiter not in ("auto", "none"):
         examples = iter_examples(file, columns={"text_a": column}, label=None, **asdict(dialect))
-        documents = [split_sentences(str(example.fields["text_a"])) for example in examples]
+        documents = [split_sentences(_text(example)) for example in examples]
     else:
         blocks = [list(block) for filled, block in groupby(iter_lines(file, dialect), key=bool) if filled]
         documents = [block if len(block) > 1 else split_sentences(block[0]) for block in blocks]
     if not documents:
         raise DataError(f"corpus {str(path)!r} holds no document; give at least two of {SHORTEST} sentences.")
     return documents
+
+
+def _text(example: Example) -> str:
+    if "text_a" not in example.fields:
+        place = Fields(example.fields)
+        raise DataError(f"{place.row} has no value in column {place.empty['text_a']!r}; fill it in, or leave it out.")
+    return str(example.fields["text_a"])
 
 
 def split_sentences(text: str) -> Document:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple, Self
 
 from promptlab.errors import PromptlabError
+from promptlab.fields import Fields
 from promptlab.seeding import seeded
 from promptlab.text_classifier import TextClassifier
 from promptlab.types import Example
@@ -56,7 +57,4 @@ def named(who: str) -> Iterator[None]:
 def reduced(examples: Iterable[Example], fields: Iterable[str]) -> list[Example]:
     """Examples without the fields that nobody reads, which may hold anything."""
     names = list(fields)
-    return [
-        Example({name: example.fields[name] for name in names if name in example.fields}, example.label)
-        for example in examples
-    ]
+    return [Example(Fields(example.fields).only(names), example.label) for example in examples]

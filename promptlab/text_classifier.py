@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from promptlab.class_scorer import SingleLabel
 from promptlab.fitting import Objective
-from promptlab.labelled import KnownClasses, Labelled, Training, read_sets, several_classes
+from promptlab.labelled import KnownClasses, Labelled, Training, check_rows, read_sets, several_classes
 from promptlab.text_estimator import TextEstimator
 
 
@@ -46,4 +46,6 @@ class TextClassifier(SingleLabel, TextEstimator):
             training: with a label or a distribution over the classes for each example.
             objective: what is minimised, if not the head's loss.
         """
-        return self._fit(self._verbalizer(several_classes(training)), training, dev, objective=objective)
+        verbalizer = self._verbalizer(several_classes(training))
+        check_rows(self._template(), verbalizer, training, dev)  # before the model is loaded
+        return self._fit(verbalizer, training, dev, objective=objective)

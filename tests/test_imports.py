@@ -16,7 +16,7 @@ MODULES = {
     if path.name != "__init__.py"
 }
 LAYERS = (  # each imports what stands before it, never what stands after it
-    ("errors", "places", "types", "tunable", "checks", "training_settings", "seeding", "part"),
+    ("errors", "places", "types", "fields", "tunable", "checks", "training_settings", "seeding", "part"),
     ("files", "registry", "interfaces", "generative"),
     ("library", "soft_tokens", "pvp", "thresholds", "tag_schemes"),
     PARTS,

@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from promptlab.cli.common import FILE, parse_pairs, quiet_libraries
-from promptlab.cli.pvp_options import kept_work, pairs_of, print_scores, pvp_options, read_sets, settings_of, trained
+from promptlab.cli.pvp_options import (
+    check_sets,
+    kept_work,
+    pairs_of,
+    print_scores,
+    pvp_options,
+    read_sets,
+    settings_of,
+    trained,
+)
 
 
 @click.command("distill")
@@ -64,11 +73,10 @@ def command(
     check_savable(output, mark="promptlab.json")
     fields = parse_pairs(columns)
     sets = read_sets([labelled, dev, test], fields, label, dialect)
+    check_sets(pairs, sets)
     with kept_work(cache_dir, output) as folder:
         values = settings_of(**settings) | {"cache_dir": folder, "student_steps": student_steps}
         pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
-        rows = trained(
-            pet, sets, output, unlabeled=iter_examples(unlabelled, columns=fields or {}, label=None, **dialect)
-        )
+        rows = trained(pet, sets, output, unlabeled=iter_examples(unlabelled, columns=fields, label=None, **dialect))
     n_rows = len(sets[1 if test is None else 2] or ())
     print_scores(pet, output, dev, test, rows, n_rows, as_json=as_json)

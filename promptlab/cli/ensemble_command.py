@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from promptlab.cli.common import FILE, parse_pairs, quiet_libraries
-from promptlab.cli.pvp_options import kept_work, pairs_of, print_scores, pvp_options, read_sets, settings_of, trained
+from promptlab.cli.pvp_options import (
+    check_sets,
+    kept_work,
+    pairs_of,
+    print_scores,
+    pvp_options,
+    read_sets,
+    settings_of,
+    trained,
+)
 
 
 @click.command("ensemble")
@@ -43,6 +52,7 @@ def command(
     quiet_libraries()
     check_savable(output, mark="promptlab.json")
     sets = read_sets([train, dev, test], parse_pairs(columns), label, dialect)
+    check_sets(pairs, sets)
     with kept_work(cache_dir, output) as folder:
         ensemble = PVPEnsemble(pairs, cache_dir=folder, **settings_of(**settings))
         rows = trained(ensemble, sets, output)

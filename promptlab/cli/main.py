@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
 
 from promptlab import __version__
+from promptlab.cli.wording import in_options
 from promptlab.errors import PromptlabError, PromptlabWarning
 
 COMMANDS = {
@@ -61,15 +63,19 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _warnings_in_a_line():
+            with _warnings_in_a_line(partial(self._worded, ctx)):
                 return super().invoke(ctx)
         except PromptlabError as error:
-            click.echo(f"{type(error).__name__}: {error}", err=True)
+            click.echo(f"{type(error).__name__}: {self._worded(ctx, str(error))}", err=True)
             ctx.exit(1)
+
+    def _worded(self, ctx: click.Context, message: str) -> str:
+        """A message of the library, about the options of the command that was called."""
+        return in_options(message, self.get_command(ctx, ctx.invoked_subcommand or ""))
 
 
 @contextmanager
-def _warnings_in_a_line() -> Iterator[None]:
+def _warnings_in_a_line(worded: Callable[[str], str]) -> Iterator[None]:
     """Print what the user should know on standard error, each once, without the place in our code."""
     said: set[str] = set()
     with warnings.catch_warnings():
@@ -80,7 +86,7 @@ def _warnings_in_a_line() -> Iterator[None]:
                 usual(message, category, *place)
             elif str(message) not in said:
                 said.add(str(message))
-                click.echo(f"note: {message}", err=True)
+                click.echo(f"note: {worded(str(message))}", err=True)
 
         warnings.simplefilter("always", PromptlabWarning)
         warnings.showwarning = show  # type: ignore[assignment]

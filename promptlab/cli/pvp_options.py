@@ -100,6 +100,24 @@ def read_sets(
     return [None if file is None else read_examples(file, columns=columns, label=label, **dialect) for file in files]
 
 
+def check_sets(pairs: Any, sets: Sequence[Sequence[Any] | None]) -> None:
+    """Refuse rows that lack a field of a template, before a model is loaded.
+
+    Raises:
+        PromptlabError: naming the pair and the row.
+    """
+    from promptlab.labelled import check_fields
+    from promptlab.parts import resolve_template
+    from promptlab.pvp import read_pvps
+    from promptlab.reading import named
+
+    for number, pvp in enumerate(read_pvps(pairs) if isinstance(pairs, Path) else pairs, start=1):
+        template = resolve_template(pvp.template)
+        with named(f"member {pvp.name or str(number)!r}"):
+            for examples in filter(None, sets):
+                check_fields(template, examples)
+
+
 UNFINISHED = "unfinished.txt"
 SAID = "Finished work of promptlab, from which the same command goes on; it is removed when all is done.\n"
 

@@ -18,11 +18,21 @@ from promptlab.cli.common import FILE, dialect_options, json_option, label_optio
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for train.tsv and dev.tsv."
 )
 @click.option("-k", "k", type=click.IntRange(min=1), default=16, show_default=True, help="Examples of each class.")
+@click.option("--dev/--no-dev", "wants_dev", default=True, show_default=True, help="Draw a dev set as well.")
 @click.option("--seed", type=int, default=13, show_default=True)
 @label_option
 @dialect_options
 @json_option
-def command(file: Path, output: Path, k: int, seed: int, label: str, dialect: Mapping[str, str], as_json: bool) -> None:
+def command(
+    file: Path,
+    output: Path,
+    k: int,
+    wants_dev: bool,
+    seed: int,
+    label: str,
+    dialect: Mapping[str, str],
+    as_json: bool,
+) -> None:
     """Draw K examples of each class of FILE for training and K others for dev (LM-BFF's protocol)."""
     from promptlab.data.dialects import Dialect
     from promptlab.data.readers import iter_examples, iter_rows
@@ -31,15 +41,16 @@ def command(file: Path, output: Path, k: int, seed: int, label: str, dialect: Ma
 
     labels = [example.label for example in iter_examples(file, columns={}, label=label, **dialect)]
     rows = list(iter_rows(file, Dialect(**dialect)))
-    train, dev = k_shot(labels, k=k, seed=seed)
+    train, dev = k_shot(labels, k=k, seed=seed, dev=wants_dev)
     with atomic_folder(output) as folder:
         _write(folder / "train.tsv", list(rows[0]), [rows[i] for i in train])
-        _write(folder / "dev.tsv", list(rows[0]), [rows[i] for i in dev])
+        if wants_dev:
+            _write(folder / "dev.tsv", list(rows[0]), [rows[i] for i in dev])
     result = {"train": len(train), "dev": len(dev), "output": str(output)}
     if as_json:
         print_json(result)
     else:
-        click.echo(f"{len(train)} training and {len(dev)} dev examples in {output}")
+        click.echo(f"{len(train)} training {f'and {len(dev)} dev ' if wants_dev else ''}examples in {output}")
 
 
 def _write(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:

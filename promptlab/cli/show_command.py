@@ -34,11 +34,11 @@ def command(
     """
     from promptlab.data.readers import as_examples
     from promptlab.inspection import inspect_prompt
+    from promptlab.types import Example
 
     quiet_libraries()
-    example = as_examples(
-        [{**as_examples([tuple(texts)])[0].fields, **(parse_pairs(fields, "NAME=VALUE, such as topic=film") or {})}]
-    )[0]
+    named = parse_pairs(fields, "NAME=VALUE, such as topic=film") or {}
+    example = Example({**as_examples([tuple(texts)])[0].fields, **named})
     report = inspect_prompt(template, example, model=model, max_length=max_length, top_k=top_k)
     if verbalizer is not None:
         from promptlab.classifier import PromptClassifier

@@ -14,6 +14,7 @@ from promptlab.data.dialects import Dialect
 from promptlab.data.labels import is_missing, label_list, label_name
 from promptlab.data.tables import Row, check_names, iter_rows
 from promptlab.errors import DataError, shown
+from promptlab.fields import Fields
 from promptlab.types import Example
 
 
@@ -33,7 +34,8 @@ def read_examples(
         path: its format shows in its name: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.txt`` (each also with
             ``.gz``), ``.parquet`` or ``.xlsx`` (the first sheet; needs ``promptlab[excel]``). A line of ``.txt`` is the
             field ``text_a``, unless a ``delimiter`` says that it is a table.
-        columns: field to column, such as ``{"text_a": "sentence"}``. Other columns keep their own names, which a
+        columns: field to column, such as ``{"text_a": "sentence"}``. A field without a value is left out: it matters
+            only to a template that reads it. Other columns keep their own names, which a
             template can use as they are; a column that has the name of a mapped field gives way to it. Blanks around
             names don't count.
         label: the column of the labels, which become ``str`` and aren't a field; None if there are none.
@@ -72,8 +74,8 @@ def _examples(
 ) -> Iterator[Example]:
     for number, row in enumerate(rows, start=1):
         where = f"row {number} of {name!r}"
-        fields = _fields(row, columns, label, where)
-        given = None if label is None else _value(row, label, where, "label=... (--label; None for no labels)")
+        fields = _fields(row, columns, label, where, is_read=True)
+        given = None if label is None else _value(row, label, where, "label= (None for no labels)")
         if label is None:
             yield Example(fields)
         elif separator is None:
@@ -104,26 +106,23 @@ def _value(row: Mapping[str, Any], column: str, where: str, option: str) -> Any:
     column = column if column in row else column.strip()
     if column not in row:
         present = ", ".join(map(repr, row)) or "none"
-        raise DataError(f"{where} has no column {column!r}; it has {present}. Name the right one with {option}.")
+        raise DataError(f"{where} has no column {column!r}; it has {present}; name the right one by {option}.")
     return row[column]
 
 
-def _fields(row: Mapping[str, Any], columns: Mapping[str, str] | None, label: str | None, where: str) -> Row:
-    mapped = {field: _value(row, column, where, "columns=... (--column)") for field, column in (columns or {}).items()}
-    for field, value in mapped.items():
-        _require(value, field, where)
-    used = {name if name in row else str(name).strip() for name in (*(columns or {}).values(), label)}
-    kept = {name: value for name, value in row.items() if name not in used}
-    if columns is None:
-        for field, value in kept.items():
-            _require(value, field, where)
-    return {name: value for name, value in kept.items() if not is_missing(value)} | mapped
-
-
-def _require(value: Any, field: str, where: str) -> None:
-    if is_missing(value):
-        remedy = "fill it in, leave the row out, or name the columns that count with columns={field: column}"
-        raise DataError(f"{where} has no value in field {field!r} ({value!r}); {remedy}.")
+def _fields(
+    row: Mapping[str, Any], columns: Mapping[str, str] | None, label: str | None, where: str, *, is_read: bool = False
+) -> Fields:
+    """A row's fields, those without a value left out: whoever reads them knows whether they matter."""
+    if isinstance(row, Fields) and not columns:
+        return row
+    mapping = columns or {}
+    used = {name if name in row else str(name).strip() for name in (*mapping.values(), label)}
+    values = {name: value for name, value in row.items() if name not in used}
+    values |= {field: _value(row, column, where, "columns=") for field, column in mapping.items()}
+    empty = {name: mapping.get(name, name) for name, value in values.items() if is_missing(value)}
+    kept = {name: value for name, value in values.items() if name not in empty}
+    return Fields(kept, where, empty=empty, is_read=is_read)
 
 
 def listed_labels(labels: Any) -> list[Any]:

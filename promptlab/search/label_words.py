@@ -18,7 +18,7 @@ from promptlab.data.overlap import texts_of
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError, VerbalizerError
 from promptlab.inference import mask_answers
-from promptlab.labelled import Labelled
+from promptlab.labelled import Labelled, check_fields
 from promptlab.parts import fresh_backbone, resolve_template
 from promptlab.registry import WORD_SEARCHES
 from promptlab.search.cross_validation import Estimate, cross_validated
@@ -130,6 +130,7 @@ def search_words(
     few = [name for name in classes if labelled.labels.count(name) < 2]
     if few:
         raise DataError(f"class {few[0]!r} has 1 example; a search needs 2 or more of each class.")
+    check_fields(resolved, labelled.examples)
     place = resolve_device(device)
     backbone = fresh_backbone(model, device).to(place)
     answers = mask_answers(resolved, labelled.examples, backbone, max_length=max_length)

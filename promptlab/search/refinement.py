@@ -16,6 +16,7 @@ from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError, VerbalizerError
 from promptlab.inference import mask_answers
 from promptlab.interfaces import Backbone
+from promptlab.labelled import check_fields
 from promptlab.parts import fresh_backbone, resolve_template
 from promptlab.types import AnswerSlot
 from promptlab.verbalizers.label_words import check_one_mask, check_words, is_ordinary
@@ -89,6 +90,7 @@ def refine_words(
         raise DataError("support is empty; pass about 200 unlabelled texts.")
     resolved = resolve_template(template)
     check_one_mask(resolved.slot, "label words need exactly 1")
+    check_fields(resolved, examples)
     backbone = fresh_backbone(model, device).to(resolve_device(device))
     dropped: list[Dropped] = []
     tokens = _single_tokens(check_words(label_words), backbone, resolved.slot, multi_token, dropped)

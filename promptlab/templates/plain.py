@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from promptlab.errors import TemplateError
 from promptlab.interfaces import Template
+from promptlab.templates.fields import missing_field
 from promptlab.types import AnswerSlot, Example, Prompt, Segment
 
 
@@ -29,10 +30,7 @@ class InputTemplate(Template):
     def render(self, example: Example) -> Prompt:
         missing = [name for name in self.fields if name not in example.fields]
         if missing:
-            known = ", ".join(map(repr, example.fields)) or "no fields"
-            raise TemplateError(
-                f"the model reads field {missing[0]!r}, but the example has {known}; rename the column."
-            )
+            raise missing_field("the model reads", missing[0], example.fields)
         return Prompt(tuple(self._segments(example)))
 
     def _segments(self, example: Example) -> Iterator[Segment]:

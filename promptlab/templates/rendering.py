@@ -14,6 +14,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from promptlab.errors import TemplateError, shown
 from promptlab.registry import FILTERS
+from promptlab.templates.fields import missing_field, row_of
 from promptlab.templates.filters import Kept, keep
 from promptlab.templates.slots import Slot, soft
 from promptlab.types import Segment, SoftSlot
@@ -165,11 +166,10 @@ def render_segments(source: str, fields: Mapping[str, Any]) -> tuple[Segment, ..
         raise TemplateError(f"template {source!r} does something that the sandbox forbids: {_said(error)}.") from None
     except FAILURES as error:
         if not (missing and isinstance(error, UndefinedError)):
-            raise TemplateError(f"template {source!r} failed on this example: {_said(error)}.") from None
-        raise TemplateError(
-            f"template {source!r} needs field {missing[0]!r}, but the example has "
-            f"{', '.join(map(repr, fields)) or 'no fields'}; rename the column or change the template."
-        ) from None
+            raise TemplateError(
+                f"{row_of(fields)}template {source!r} failed on this example: {_said(error)}."
+            ) from None
+        raise missing_field(f"template {source!r} needs", missing[0], fields) from None
 
 
 def _said(error: Exception) -> str:

@@ -231,6 +231,43 @@ def test_sample_writes_no_row_that_a_table_cannot_hold(run, tmp_path, row, messa
     assert not (tmp_path / "shots").exists()
 
 
+def test_cells_that_nobody_reads_may_be_empty_in_every_command(run, base, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text": text, "label": label, "agent": None} for text, label in ROWS]
+    unlabelled = [{"text": text, "label": None} for text, _ in ROWS]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "un.jsonl").write_text("".join(json.dumps(row) + "\n" for row in unlabelled), encoding="utf-8")
+    column = ("--column", "text_a=text")
+
+    fitted = run("fit", path, "-o", tmp_path / "m", *PROMPT, "--model", base, "--max-steps", 1, *column)
+    predicted = run("predict", tmp_path / "m", tmp_path / "un.jsonl", *column)
+    scored = run("evaluate", tmp_path / "m", path, *column)
+    distilled = run(
+        "distill", path, tmp_path / "un.jsonl", "-o", tmp_path / "d", *PROMPT, "--model", base, "--max-steps", 1,
+        "--student-steps", 1, "--repetitions", 1, *column,
+    )  # fmt: skip
+
+    for result in (fitted, predicted, scored, distilled):
+        assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "fit"])
+def test_an_empty_cell_that_is_read_is_told_by_row_and_column(run, base, fitted, tmp_path, command):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "x", "label": "positive"}\n{"text": null, "label": "negative"}\n', encoding="utf-8")
+    more = ("-o", tmp_path / "new", *PROMPT, "--model", base) if command == "fit" else ()
+    files = (path,) if command == "fit" else (fitted[0], path)
+
+    result = run(command, *files, *more, "--column", "text_a=text")
+    nameless = run(command, *files, *more)
+
+    assert result.exit_code == nameless.exit_code == 1
+    assert f"row 2 of {str(path)!r} has no value in field 'text_a' (column 'text')" in result.stderr
+    assert "has 'text'" in nameless.stderr
+    assert "name its column by --column text_a=COLUMN" in nameless.stderr
+    assert not (tmp_path / "new").exists()
+
+
 UNQUOTED = 'text_a\tlabel\n"a good film\tpositive\ngreat\tpositive\nbad\tnegative\na dull mess"\tnegative\n'
 
 
@@ -304,7 +341,7 @@ def test_list_prints_names(run, kind):
         ([*FIT, "--head", "--column", "text_a=text_a", "--column", "text_a=label"], 2, "'text_a' is given twice"),
         ([*FIT, "--head", "--tuning", "lora", "--tuning-arg", "rank"], 2, "NAME=VALUE, such as rank=4"),
         ([*FIT, "--head", "--tuning", "lora", "--tuning-arg", "rank=x"], 1, "rank='x' must be a whole number"),
-        ([*FIT, "--head", "--label", "klass"], 1, "(--label"),
+        ([*FIT, "--head", "--label", "klass"], 1, "name the right one by --label."),
         (
             [*FIT, "--template", TEMPLATE, "--verbalizer", '{"a": "bad", "a": "dull", "b": "good"}'],
             1,
@@ -318,7 +355,7 @@ def test_list_prints_names(run, kind):
         (["show", "{{ mask }}", "--text", "a", "--model", "nosuch"], 1, "unknown model 'nosuch'"),
         (["show", "sst2/it-wass", "--text", "a"], 1, "did you mean 'sst2/it-was'"),
         (["sample", "{train}", "-o", "x", "-k", "16"], 1, "16"),
-        (["sample", "{train}", "-o", "x", "-k", "1", "--seed", "-1"], 1, "seed=-1 must be a whole number from 0"),
+        (["sample", "{train}", "-o", "x", "-k", "1", "--seed", "-1"], 1, "--seed -1 must be a whole number from 0"),
         (["sample", "{train}", "-o", "x", "--label", "klass"], 1, "no column 'klass'"),
         (["list", "tunings", "--task", "sst2"], 2, "--task goes with"),
         (["predct"], 2, "Did you mean 'predict'"),

@@ -90,7 +90,7 @@ def test_json_lists_need_no_separator(run, base, tmp_path):
         ((*PROMPT, "--separator", ";"), 2, "go with --multi-label"),
         ((*PROMPT, "--threshold", "0.5"), 2, "go with --multi-label"),
         ((*PROMPT, *SEVERAL, "--threshold", "globl"), 1, "did you mean 'global'"),
-        ((*PROMPT, *SEVERAL, "--threshold", "1.5"), 1, "threshold=1.5 must be between 0 and 1"),
+        ((*PROMPT, *SEVERAL, "--threshold", "1.5"), 1, "--threshold 1.5 must be between 0 and 1"),
         ((*PROMPT, "--multi-label"), 1, "unknown label 'good;sport'"),
         ((*PROMPT, "--multi-label", "--separator", ""), 1, "separator is empty"),
     ],

@@ -296,11 +296,11 @@ def test_pairs_come_from_a_file(run, base, train, tmp_path):
     [
         (("ensemble", "{train}", "-o", "x"), 2, "give --pvps, or --template and --verbalizer"),
         (("ensemble", "{train}", "-o", "x", "--pvps", "y", *TEMPLATES), 2, "give --pvps, or"),
-        (("ensemble", "{train}", "-o", "x", *TEMPLATES, "--weighting", "after"), 1, "pass eval_set"),
+        (("ensemble", "{train}", "-o", "x", *TEMPLATES, "--weighting", "after"), 1, "pass --dev."),
         (("ensemble", "{train}", "-o", "x", *TEMPLATES, "--executor", "slurm"), 2, "slurm"),
         (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--generations", 2), 2, "go with --method ipet"),
         (("distill", "{train}", "nowhere.tsv", "-o", "x", *TEMPLATES), 1, "no file 'nowhere.tsv'"),
-        (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--temperature", 0), 1, "temperature=0"),
+        (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--temperature", 0), 1, "--temperature 0"),
         (
             ("distill", "{train}", "{texts}", "-o", "x", *TEMPLATES),
             1,

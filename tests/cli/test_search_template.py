@@ -142,7 +142,7 @@ def test_more_iterations_go_on_in_the_folder_of_fewer(search, base, train_file, 
         (("--engine-arg", "top=3"), "HeuristicSearch has no setting 'top'"),
         (("--engine-arg", "candidates=0"), "candidates=0 must be at least 1"),
         (("--budget", "huge"), "unknown budget 'huge'. Known: large, medium, small"),
-        (("--engine", "t5"), "not T5 with its sentinels; pass generator= (--generator)"),
+        (("--engine", "t5"), "not T5 with its sentinels; pass --generator"),
         (("--verbalizer", '{"p": "good"}'), "label words are given for 1 class"),
     ],
 )

@@ -216,9 +216,13 @@ def test_a_null_label_names_its_row(tmp_path):
     check_refused(write(tmp_path, "rows.jsonl", '{"text_a": "a", "label": null}'), "row 1 of .* has no label")
 
 
-def test_a_null_text_names_its_row_and_field(tmp_path):
-    path = write(tmp_path, "rows.jsonl", '{"text_a": null, "label": "x"}')
-    check_refused(path, r"row 1 of .* has no value in field 'text_a' \(None\)")
+def test_a_missing_value_is_no_field_and_leaves_what_a_template_says_of_it(tmp_path):
+    path = write(tmp_path, "rows.jsonl", '{"text": null, "id": 1, "label": "x"}')
+
+    assert read_examples(path) == [Example({"id": 1}, "x")]
+    fields = read_examples(path, columns={"text_a": "text"})[0].fields
+    assert fields == {"id": 1}
+    assert (fields.row, fields.empty) == (f"row 1 of {str(path)!r}", {"text_a": "text"})
 
 
 @pytest.mark.parametrize(("name", "remedy"), [("rows.xls", "save it as .xlsx"), ("rows.json", "call it .jsonl")])
@@ -380,18 +384,21 @@ def test_a_row_of_another_kind_is_named(item):
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), np.nan, pd.NA, pd.NaT])
-def test_a_missing_text_names_its_row_and_field(missing):
-    with pytest.raises(DataError, match="row 2 has no value in field 'text_a'"):
-        as_examples(["a", missing])
-    with pytest.raises(DataError, match="row 1 has no value in field 'text_b'"):
-        as_examples([("a", missing)])
+def test_a_missing_value_of_an_object_is_no_field(missing):
+    assert as_examples(["a", missing]) == [*A, Example({})]
+    assert as_examples([("a", missing)]) == A
+    assert as_examples([{"text_a": "a", "label": missing}]) == A
+    assert as_examples(pd.DataFrame({"text_a": ["a"], "label": [missing]})) == A
+    assert as_examples(pd.Series(["a", None]))[1].fields.row == "row 2"
 
 
-def test_a_missing_text_in_a_series_or_frame_is_named():
-    with pytest.raises(DataError, match="row 2 has no value in field 'text_a'"):
-        as_examples(pd.Series(["a", None]))
-    with pytest.raises(DataError, match="row 1 has no value in field 'sentence'"):
-        as_examples(pd.DataFrame({"sentence": [None, "b"]}))
+def test_fields_know_their_row_wherever_they_are_handed_on(tmp_path):
+    path = write(tmp_path, "rows.csv", CSV)
+
+    again = as_examples(read_examples(path))
+
+    assert [example.fields.row for example in again] == [f"row {n} of {str(path)!r}" for n in (1, 2)]
+    assert as_examples([Example({"text_a": "a"})])[0].fields.row == "row 1"
 
 
 def test_a_missing_field_of_one_row_names_the_fields_it_has():
