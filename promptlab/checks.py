@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from promptlab.errors import PromptlabError, shown
+from promptlab.errors import PromptlabError, PromptlabWarning, shown
 
 
 def is_number(value: Any) -> bool:
@@ -84,7 +84,7 @@ def warn(message: str) -> None:
     frame, level = inspect.currentframe(), 1
     while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "promptlab":
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, PromptlabWarning, stacklevel=level)
 
 
 def check_seed(seed: int, error: type[PromptlabError]) -> None:

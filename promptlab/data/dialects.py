@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from promptlab.checks import check_types
+from promptlab.checks import check_types, warn
 from promptlab.data.encodings import Encoding, check_encoding, check_mark, find_encoding, text_lines
 from promptlab.data.quoting import NO_DELIMITER, Lines, find_quoting, fitting
-from promptlab.errors import DataError, PromptlabWarning, UnknownNameError
+from promptlab.errors import DataError, UnknownNameError
 
 QUOTINGS = ("auto", "csv", "none")
 DELIMITERS = ("\t", ";", ",", "|")
@@ -110,11 +109,7 @@ def _say(file: Path, given: Dialect, found: Dialect, usual: Dialect, encoding: E
     said = list(_differences(given, found, usual, encoding))
     if said:
         names = " and ".join(f"{name}=" for name, _ in said)
-        warnings.warn(
-            f"{str(file)!r} is read {', '.join(text for _, text in said)}; if that is wrong, say it by {names}",
-            PromptlabWarning,
-            stacklevel=2,
-        )
+        warn(f"{str(file)!r} is read {', '.join(text for _, text in said)}; if that is wrong, say it by {names}")
 
 
 def _differences(given: Dialect, found: Dialect, usual: Dialect, encoding: Encoding) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from promptlab.errors import DataError, PromptlabWarning
+from promptlab.checks import warn
+from promptlab.errors import DataError
 
 
 def sheet_records(file: Path) -> Iterator[list[Any]]:
@@ -38,7 +39,7 @@ def sheet_records(file: Path) -> Iterator[list[Any]]:
     try:
         if len(book.worksheets) > 1:
             names = ", ".join(map(repr, book.sheetnames))
-            warnings.warn(f"{str(file)!r} has the sheets {names}; the first is read", PromptlabWarning, stacklevel=2)
+            warn(f"{str(file)!r} has the sheets {names}; the first is read")
         yield from _filled(book.worksheets[0])
     finally:
         book.close()
