@@ -10,13 +10,13 @@ from promptlab.training_settings import TrainingSettings
 
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimizer of what is trainable, each group with its ``peak`` rate; vectors and scalars aren't decayed."""
+    """The optimizer of what is trainable, each group with its ``peak`` rate; only matrices are decayed."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     own_rates = _own_rates(model)
     for name, weight in trained_weights(model).items():
         usual = settings.learning_rate if ".backbone." in f".{name}" else settings.head_learning_rate
         rate = own_rates.get(name, usual)
-        groups.setdefault((rate, settings.weight_decay if weight.ndim > 1 else 0.0), []).append(weight)
+        groups.setdefault((rate, settings.weight_decay if _decays(name, weight) else 0.0), []).append(weight)
     parts = [
         {"params": weights, "lr": rate, "peak": rate, "weight_decay": decay}
         for (rate, decay), weights in groups.items()
@@ -36,3 +36,8 @@ def _own_rates(model: nn.Module) -> dict[str, float]:
         if rate is not None:
             rates |= {name: rate for name, _ in module.named_parameters(prefix=place, recurse=False)}
     return rates
+
+
+def _decays(name: str, weight: nn.Parameter) -> bool:
+    """Whether a weight is a matrix; IA3's vectors, at rest at 1, are kept as matrices of one row or column."""
+    return weight.ndim > 1 and "ia3_" not in name

@@ -22,6 +22,11 @@ class Part(ABC):
     def __post_init__(self) -> None:
         check_types(self, self.wrong)
 
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+        """The part that its saved settings describe; one whose settings changed reads those of earlier versions."""
+        return cls(**values)
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; if ``deep`` those of wrapped parts, too, such as ``verbalizer__aggregate``."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))}

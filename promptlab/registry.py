@@ -72,7 +72,7 @@ class Registry:
         values = {name: _restored(value) for name, value in settings.items()}
         part = self.get(str(values.pop("kind", "")))
         try:
-            return part(**values)
+            return part.from_saved(values)
         except TypeError as error:
             raise SavedModelError(f"settings of {self.kind} {settings!r} don't fit {part.__name__}: {error}.") from None
 

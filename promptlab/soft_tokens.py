@@ -16,6 +16,7 @@ from promptlab.files import atomic_file
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 
+LENGTH = 20  # soft tokens of a prompt where nothing is said
 COMMON_WORDS = 5000
 STARTS = ("random", "vocabulary", "labels")
 
@@ -109,7 +110,7 @@ class SoftPromptTemplate(Template):
     """
 
     template: Template
-    prompt: SoftSlot = field(default=SoftSlot("prompt", 20))
+    prompt: SoftSlot = field(default=SoftSlot("prompt", LENGTH))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -167,6 +168,15 @@ def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone, label_
     return torch.cat([*(row[None] for row in rows), embedding[drawn]])
 
 
+def prompt_length(start: str) -> int:
+    """Soft tokens of a prompt that starts from here: as many as a saved one has, else ``LENGTH``.
+
+    Raises:
+        TemplateError: if ``start`` is neither a way to start nor a saved prompt.
+    """
+    return LENGTH if start in STARTS else len(_read_prompt(start)[0])
+
+
 def to_be_filled(slots: Sequence[SoftSlot]) -> list[SoftSlot]:
     """The slots of a saved model: its file holds their vectors, so that it doesn't matter where they once started."""
     return [slot._replace(start="random") for slot in slots]
@@ -184,21 +194,17 @@ def save_prompt(path: str | Path, soft: SoftTokens, backbone: Backbone) -> None:
 
 
 def _saved_vectors(slot: SoftSlot, embedding: Tensor, revision: str) -> Tensor:
-    """The rows of a prompt that was saved before, from a ``.safetensors`` file with one tensor."""
-    path = Path(slot.start)
-    try:
-        with safe_open(path, framework="pt") as file:
-            about: Mapping[str, str] = file.metadata() or {}
-            tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in set(file.keys())}
-    except (OSError, SafetensorError) as error:
+    """The rows of a prompt that was saved before for this model, as many as the slot has."""
+    rows, about = _read_prompt(slot.start)
+    if rows.shape[1] != embedding.shape[1]:
         raise TemplateError(
-            f"start={slot.start!r} of soft tokens is none of {', '.join(STARTS)} and no saved prompt: {error}."
-        ) from None
-    rows = next(iter(tensors.values()))
-    if rows.ndim != 2 or rows.shape[1] != embedding.shape[1] or len(rows) != slot.n:
+            f"the prompt saved in {slot.start!r} has vectors of {rows.shape[1]} numbers, but this model's embeddings "
+            f"have {embedding.shape[1]}; take a prompt made for this model."
+        )
+    if len(rows) != slot.n:
         raise TemplateError(
-            f"the prompt saved in {slot.start!r} has shape {tuple(rows.shape)}, but ({slot.n}, {embedding.shape[1]}) "
-            "is needed; take one made for this model, and as many soft tokens."
+            f"the prompt saved in {slot.start!r} has {len(rows)} soft tokens, but {slot.n} are asked for; give "
+            f"length={len(rows)}, or leave length out."
         )
     if about.get("revision", revision) != revision:
         raise TemplateError(
@@ -206,3 +212,22 @@ def _saved_vectors(slot: SoftSlot, embedding: Tensor, revision: str) -> Tensor:
             f"this model is revision {revision or 'unknown'}; take that model, or a prompt made for this one."
         )
     return rows.to(embedding)
+
+
+def _read_prompt(place: str) -> tuple[Tensor, Mapping[str, str]]:
+    """The rows (soft tokens, width) of a saved prompt, and what its file says about it."""
+    try:
+        with safe_open(Path(place), framework="pt") as file:
+            about: Mapping[str, str] = file.metadata() or {}
+            tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in set(file.keys())}
+    except (OSError, SafetensorError) as error:
+        raise TemplateError(
+            f"start={place!r} of soft tokens is none of {', '.join(STARTS)} and no saved prompt: {error}."
+        ) from None
+    if len(tensors) != 1 or (rows := next(iter(tensors.values()))).ndim != 2:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
+        raise TemplateError(
+            f"{place!r} holds {shapes or 'no tensors'}, where a saved prompt has one table of vectors; give a file "
+            "that save_prompt or pretrain-prompt wrote."
+        )
+    return rows, about

@@ -43,9 +43,10 @@ class TrainableModel(nn.Module):
         if not mode:
             return self
         for _, module in list(self.named_modules())[1:]:  # without the model itself
-            weights = list(module.parameters())
-            if weights and not any(weight.requires_grad for weight in weights):
+            if _is_frozen(module):
                 module.eval()
+            elif _is_frozen_before_layers(module):
+                _eval_alone(module)
         for module in self.modules():  # layers that compute activations again do so only in this mode
             if getattr(module, "gradient_checkpointing", False):
                 module.training = True
@@ -81,6 +82,30 @@ class TrainableModel(nn.Module):
                 "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
                 "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
             )
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    weights = list(module.parameters())
+    return bool(weights) and not any(weight.requires_grad for weight in weights)
+
+
+def _is_frozen_before_layers(module: nn.Module) -> bool:
+    """Whether a module holds a list of layers and, before it, weights such as embeddings, of which none is trained.
+
+    What it drops out itself, it does before the layers: GPT-2, T5 and BART after the embeddings.
+    """
+    children = list(module.children())
+    first = next((i for i, child in enumerate(children) if isinstance(child, nn.ModuleList)), 0)
+    before = [weight for child in children[:first] for weight in child.parameters()]
+    return bool(before) and not any(weight.requires_grad for weight in before)
+
+
+def _eval_alone(module: nn.Module) -> None:
+    """Evaluation mode for a module and its children without weights, not for its other children."""
+    module.training = False
+    for child in module.children():
+        if not any(True for _ in child.parameters()):
+            child.eval()
 
 
 def attach(tuning: Tuning, backbone: Backbone) -> None:

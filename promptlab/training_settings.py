@@ -69,12 +69,12 @@ class TrainingSettings:
 
 
 def learning_rate_for(base: float, hidden_size: int) -> float:
-    """A fine-tuning rate that falls with the square of the model's width.
+    """A rate for the model's own matrices: it falls with the square of the width, down to 0.4 of that at width 768.
 
-    ``base`` is the rate at width 768. So 2.5e-5 gives 1.4e-5 at width 1024, inside LM-BFF's grid (1e-5 to 5e-5), and
-    1e-4 at 384, where minilm was measured.
+    ``base`` is the rate at width 768. So 2.5e-5 gives 1e-4 at width 384, where minilm was measured, 1.4e-5 at 1024, in
+    LM-BFF's grid (1e-5 to 5e-5), and 1e-5 from 1,214 on, as models of 7 billion weights (4,096 wide) are fine-tuned.
     """
-    return base * (768 / hidden_size) ** 2
+    return base * max((768 / hidden_size) ** 2, 0.4)
 
 
 def updates_per_epoch(n_prompts: int, batch_size: int, gradient_accumulation_steps: int) -> int:
@@ -105,10 +105,13 @@ class TrainingDefaults:
     """What ``fit`` uses where the user says nothing.
 
     Args:
-        learning_rate: of the backbone's weights, for a hidden size of 768 where ``scale_with_width`` is set.
+        learning_rate: of what is trained inside the backbone, the same at every width; with ``scale_with_width`` that
+            for a hidden size of 768.
         max_steps: updates on few examples; see ``default_steps``. 0 is no training at all.
         head_learning_rate: of weights that start from nothing (heads, soft tokens); as ``learning_rate`` if None.
-        scale_with_width: whether the rate falls with the square of the hidden size; see ``learning_rate_for``.
+        scale_with_width: for methods that train the model's own matrices: the wider, the lower the rate; see
+            ``learning_rate_for``. What starts without effect or is a vector moves as far at every width at one rate
+            (benchmarks/results/widths.md).
     """
 
     learning_rate: float

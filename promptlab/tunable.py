@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+class SublayerOutput(NamedTuple):
+    """Where a sub-layer ends, before its residual sum.
+
+    Args:
+        projection: its last linear layer.
+        end: the dropout after it, whose output goes into the sum; the projection itself where there is none.
+    """
+
+    projection: nn.Module
+    end: nn.Module
 
 
 class Tunable(ABC):
@@ -36,15 +48,25 @@ class Tunable(ABC):
 
     @abstractmethod
     def common_word_ids(self, limit: int) -> list[int]:
-        """Ids of the most common ordinary words, judged by their place in the vocabulary."""
+        """Ids of the most common ordinary words, judged by their place in the vocabulary.
+
+        Single characters come last, unless most of the vocabulary's words are such.
+        """
 
     @abstractmethod
     def norms(self) -> Sequence[nn.Module]:
         """The normalisation layers."""
 
     @abstractmethod
-    def sublayer_outputs(self) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
-        """The output projections of the attention and of the feed-forward sub-layers."""
+    def sublayer_outputs(self) -> tuple[Sequence[SublayerOutput], Sequence[SublayerOutput]]:
+        """Where the attention and the feed-forward sub-layers end.
+
+        Where the dropout there is no module of its own, each projection gets one in its place.
+        """
+
+    @abstractmethod
+    def output_norms(self) -> Sequence[nn.Module]:
+        """The norms of the feed-forward sub-layers' residual sums that end the layers; none where norms come first."""
 
     @abstractmethod
     def query_value(self) -> Sequence[str]:
@@ -52,7 +74,18 @@ class Tunable(ABC):
 
     @abstractmethod
     def key_value(self) -> Sequence[str]:
-        """Names of the layers that make keys and values."""
+        """Names of the layers that make keys and values (all three where one layer makes them)."""
+
+    @abstractmethod
+    def outputs_of(self, name: str, roles: Collection[str]) -> Tensor | None:
+        """Which outputs of a layer that makes queries, keys and values are of some of these roles.
+
+        Args:
+            roles: some of ``"query"``, ``"key"``, ``"value"``.
+
+        Returns:
+            Booleans (outputs,), or None for a layer that doesn't make all three.
+        """
 
     @abstractmethod
     def feed_forward_outputs(self) -> Sequence[str]:
@@ -85,3 +118,10 @@ class Tunable(ABC):
     @abstractmethod
     def layers(self) -> Sequence[nn.Module]:
         """The transformer layers, from the input to the output."""
+
+    @abstractmethod
+    def above(self, layers: Sequence[nn.Module]) -> Sequence[nn.Module]:
+        """What stands between the last layers and the decoder: final norms of their stacks, the head's transform.
+
+        The decoder, whose weights are often the embeddings', isn't part of it.
+        """

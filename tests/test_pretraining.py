@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from promptlab import PromptClassifier, PromptTuning, pretrain_prompt, read_documents
 from promptlab.errors import DataError, TemplateError, TuningError, UnknownNameError
 from promptlab.pretraining import choice_examples, pair_examples, sentence_examples, split_sentences
+from promptlab.templates.manual import ManualTemplate
 
 DOCUMENTS = [[f"document {doc} sentence {place} ." for place in range(5 + doc % 4)] for doc in range(12)]
 WORDS = {"positive": ["good", "great"], "negative": ["awful", "dull"]}
@@ -180,5 +181,27 @@ def test_a_prompt_of_another_model_or_length_is_refused(base, tmp_path):
         fit()
     save_file({"prompt": torch.zeros(2, 32)}, path)
     fit()
-    with pytest.raises(TemplateError, match="as many soft tokens"):
+    with pytest.raises(TemplateError, match="has 2 soft tokens, but 3 are asked for; give length=2, or leave"):
         fit(length=3)
+    save_file({"prompt": torch.zeros(2, 30)}, path)
+    with pytest.raises(TemplateError, match="vectors of 30 numbers, but this model's embeddings have 32"):
+        fit()
+    save_file({"one": torch.zeros(2, 32), "two": torch.zeros(2, 32)}, path)
+    with pytest.raises(TemplateError, match="where a saved prompt has one table of vectors"):
+        fit()
+
+
+def test_a_prompt_is_as_long_as_the_one_it_starts_from(base, tmp_path):
+    path = tmp_path / "prompt.safetensors"
+    save_file({"prompt": torch.arange(5 * 32.0).view(5, 32)}, path)
+    tuning = PromptTuning(start=str(path))
+
+    classifier = PromptClassifier(SOURCE, WORDS, base, tuning, max_steps=1, learning_rate=0.0, head_learning_rate=0.0)
+    classifier.fit(["a", "b"], ["positive", "negative"]).save_pretrained(tmp_path / "saved")
+    path.unlink()  # what was trained from it doesn't need it any more
+
+    back = PromptClassifier.from_pretrained(tmp_path / "saved")
+    assert torch.equal(back.model_.soft.table, torch.arange(5 * 32.0).view(5, 32))
+    assert len(PromptTuning().edit(ManualTemplate(SOURCE)).soft_slots) == 1
+    assert PromptTuning().edit(ManualTemplate(SOURCE)).soft_slots[0].n == 20
+    assert PromptTuning(length=3).edit(ManualTemplate(SOURCE)).soft_slots[0].n == 3

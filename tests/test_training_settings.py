@@ -3,11 +3,18 @@ from __future__ import annotations
 import pytest
 
 from promptlab.errors import TuningError, UnknownNameError
-from promptlab.training_settings import TrainingSettings, default_steps, learning_rate_for, rate_factor
+from promptlab.head_classifier import HeadClassifier
+from promptlab.registry import TUNINGS
+from promptlab.training_settings import TrainingSettings, default_steps, rate_factor
 
 
 def settings(**changes):
     return TrainingSettings(**{"learning_rate": 0.05, "head_learning_rate": 0.05, "max_steps": 40, **changes})
+
+
+def default_rates(method, width):
+    """What an estimator trains with where the user says nothing."""
+    return HeadClassifier()._training_settings(TUNINGS.get(method)(), 32, width)
 
 
 def test_a_constant_schedule_stays_at_the_rate_after_the_warm_up():
@@ -30,9 +37,39 @@ def test_the_rate_warms_up_and_then_falls_to_zero():
     )
 
 
-def test_wide_models_get_a_smaller_rate():
-    assert learning_rate_for(3e-5, 384) == pytest.approx(1.2e-4)
-    assert learning_rate_for(3e-5, 1024) == pytest.approx(3e-5 * 0.5625)
+@pytest.mark.parametrize(
+    ("width", "lowest", "highest"),
+    [(384, 9.9e-5, 1.01e-4), (768, 2e-5, 5e-5), (1024, 1e-5, 2e-5), (4096, 1e-5, 1e-5), (8192, 1e-5, 1e-5)],
+)
+def test_full_fine_tuning_has_the_rates_of_published_recipes(width, lowest, highest):
+    rate = default_rates("full", width).learning_rate
+
+    assert lowest <= rate <= highest
+
+
+@pytest.mark.parametrize(
+    ("method", "lowest", "highest"),
+    [
+        ("lora", 1e-4, 4e-4),
+        ("adapter", 1e-4, 1e-3),
+        ("ia3", 3e-3, 2e-2),
+        ("bitfit", 1e-3, 1e-2),
+        ("layer-norm", 1e-3, 1e-2),
+        ("prefix", 1e-4, 1e-2),
+        ("p-tuning-v2", 5e-3, 2e-2),
+    ],
+)
+def test_what_starts_without_effect_and_vectors_have_one_rate_at_every_width(method, lowest, highest):
+    rates = {default_rates(method, width).learning_rate for width in (128, 384, 768, 1024, 4096)}
+
+    assert len(rates) == 1
+    assert lowest <= rates.pop() <= highest
+
+
+def test_heads_and_soft_tokens_have_one_rate_at_every_width():
+    for method in TUNINGS.names:
+        if method != "none":
+            assert len({default_rates(method, width).head_learning_rate for width in (384, 1024, 4096)}) == 1
 
 
 @pytest.mark.parametrize(

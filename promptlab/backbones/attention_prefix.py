@@ -64,8 +64,9 @@ class Site:
         self.calls += 1
         keys, values = self.prefixes.current[number]
         table = self.prefixes.table
-        keys, values = table.dropout(keys), table.dropout(values)  # here: a layer computed again drops out the same
-        return keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), table.visible
+        keys, values = (part.expand(rows, -1, -1, -1) for part in (keys, values))
+        # in the rows, so that each has a mask of its own; and here, so that a layer computed again drops out the same
+        return table.dropout(keys), table.dropout(values), table.visible
 
 
 class Recorder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from promptlab.backbones.attention_prefix import OwnAttention, attach_prefixes, record_sites
 from promptlab.backbones.encoding import PromptEncoder
-from promptlab.backbones.families import FAMILIES, Family
+from promptlab.backbones.named_layers import NamedLayers
 from promptlab.backbones.soft_embedding import SoftEmbedding
 from promptlab.backbones.tokenization import end_of_text, padding_id
 from promptlab.errors import TemplateError, TuningError
-from promptlab.interfaces import Backbone
 from promptlab.places import Outer, Place
 from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
 
-class TransformerBackbone(nn.Module, Backbone):
+class TransformerBackbone(nn.Module, NamedLayers):
     """A language model of the transformers library with its tokenizer.
 
     Args:
@@ -183,37 +181,12 @@ class TransformerBackbone(nn.Module, Backbone):
         mark = next((m for m in ("\u0120", "\u2581") if any(piece.startswith(m) for piece in pieces)), "")
         marked = ((i, piece) for i, piece in enumerate(pieces) if piece.startswith(mark) and len(piece) > len(mark))
         read = self.tokenizer.convert_tokens_to_string
-        return list(islice((i for i, piece in marked if read([piece]).strip().isalpha()), limit))
-
-    def norms(self) -> Sequence[nn.Module]:
-        return [layer for layer in self.model.modules() if type(layer).__name__.lower().endswith("norm")]
-
-    @property
-    def family(self) -> Family:
-        """What the layers are called; a subclass for an architecture of its own may say it itself."""
-        return FAMILIES[self.model.config.model_type]
-
-    def layers(self) -> Sequence[nn.Module]:
-        stacks = (self.model.base_model.get_submodule(name) for name in self.family.layers)
-        return [layer for stack in stacks for layer in stack.children()]
-
-    def sublayer_outputs(self) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
-        attention, feed_forward = self._named(self.family.attention_outputs), self.feed_forward_outputs()
-        find = self.model.get_submodule
-        return [find(name) for name in attention], [find(name) for name in feed_forward]
-
-    def query_value(self) -> Sequence[str]:
-        return self._named(self.family.query_value)
-
-    def key_value(self) -> Sequence[str]:
-        return self._named(self.family.key_value)
-
-    def feed_forward_outputs(self) -> Sequence[str]:
-        taken = self._named(self.family.attention_outputs)
-        return [name for name in self._named(self.family.feed_forward_outputs) if name not in taken]
-
-    def _named(self, ends: Sequence[str]) -> list[str]:
-        return [name for name, _ in self.model.named_modules() if _ends(name, ends)]
+        texts = [(i, text) for i, piece in marked if (text := read([piece]).strip()).isalpha()]
+        words = [i for i, text in texts if len(text) > 1]
+        single = [i for i, text in texts if len(text) == 1]
+        if len(single) > len(words):  # a Chinese model's, where characters are words
+            return [i for i, _ in texts][:limit]
+        return [*words, *single][:limit]  # vocabularies begin with all writings' characters, in no order of use
 
     def prefix_sites(self) -> Sequence[tuple[int, int]]:
         own = self.own_attention
@@ -287,10 +260,6 @@ def _recomputed(layer: nn.Module, forward: Callable[..., Any], *inputs: Any) -> 
             layer.training = True
 
     return checkpoint(run, *inputs, use_reentrant=False)
-
-
-def _ends(name: str, ends: Sequence[str]) -> bool:
-    return any(name == end or name.endswith(f".{end}") for end in ends)
 
 
 def by_length(strings: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[int]]]:

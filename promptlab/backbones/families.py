@@ -30,6 +30,15 @@ class Family:
         attention_outputs: output projections of the attention.
         feed_forward_outputs: output projections of the feed-forward sub-layers.
         head: of a masked language model.
+        fused: how the outputs of a layer that makes queries, keys and values stand: ``"thirds"``, or thirds of each
+            head's (``"heads"``); None where each has a layer of its own.
+        dropouts: pairs of an output projection and the dropout between it and the residual sum; none where there is no
+            such module.
+        functional_dropout: the attribute of a layer that holds the probability of that dropout, or a module shared by
+            several projections, where it is no module of its own.
+        output_norms: pairs of a feed-forward output projection and the norm of its residual sum, where the norm comes
+            last.
+        final_norms: norms after the last layer, below the base model, where norms come first.
     """
 
     layers: tuple[str, ...]
@@ -38,6 +47,11 @@ class Family:
     attention_outputs: tuple[str, ...]
     feed_forward_outputs: tuple[str, ...]
     head: HeadLayout | None = None
+    fused: str | None = None
+    dropouts: tuple[tuple[str, str], ...] = ()
+    functional_dropout: str | None = None
+    output_norms: tuple[tuple[str, str], ...] = ()
+    final_norms: tuple[str, ...] = ()
 
 
 _BERT = Family(
@@ -47,6 +61,8 @@ _BERT = Family(
     attention_outputs=("attention.output.dense",),
     feed_forward_outputs=("output.dense",),
     head=HeadLayout(("cls.predictions.transform",), "cls.predictions.decoder"),
+    dropouts=(("output.dense", "output.dropout"),),
+    output_norms=(("output.dense", "output.LayerNorm"),),
 )
 _ROBERTA = replace(_BERT, head=HeadLayout(("lm_head.dense", "gelu", "lm_head.layer_norm"), "lm_head.decoder"))
 _LLAMA = Family(
@@ -55,6 +71,14 @@ _LLAMA = Family(
     key_value=("k_proj", "v_proj"),
     attention_outputs=("o_proj",),
     feed_forward_outputs=("down_proj",),
+    final_norms=("norm",),
+)
+_PHI = replace(
+    _LLAMA,
+    attention_outputs=("dense",),
+    feed_forward_outputs=("fc2",),
+    functional_dropout="resid_dropout",
+    final_norms=("final_layernorm",),
 )
 _T5 = Family(
     layers=("encoder.block", "decoder.block"),
@@ -62,6 +86,8 @@ _T5 = Family(
     key_value=("k", "v"),
     attention_outputs=("SelfAttention.o", "EncDecAttention.o"),
     feed_forward_outputs=("DenseReluDense.wo",),
+    dropouts=(("SelfAttention.o", "dropout"), ("EncDecAttention.o", "dropout"), ("DenseReluDense.wo", "dropout")),
+    final_norms=("encoder.final_layer_norm", "decoder.final_layer_norm"),
 )
 
 FAMILIES: Mapping[str, Family] = {
@@ -74,6 +100,8 @@ FAMILIES: Mapping[str, Family] = {
         head=HeadLayout(
             ("predictions.dense", "predictions.activation", "predictions.LayerNorm"), "predictions.decoder"
         ),
+        dropouts=(("attention.dense", "attention.output_dropout"),),
+        output_norms=(("ffn_output", "full_layer_layer_norm"),),
     ),
     "bart": Family(
         layers=("encoder.layers", "decoder.layers"),
@@ -81,6 +109,8 @@ FAMILIES: Mapping[str, Family] = {
         key_value=("k_proj", "v_proj"),
         attention_outputs=("self_attn.out_proj", "encoder_attn.out_proj"),
         feed_forward_outputs=("fc2",),
+        functional_dropout="dropout",
+        output_norms=(("fc2", "final_layer_norm"),),
     ),
     "bert": _BERT,
     "deberta-v2": replace(_BERT, query_value=("query_proj", "value_proj"), key_value=("key_proj", "value_proj")),
@@ -91,6 +121,8 @@ FAMILIES: Mapping[str, Family] = {
         attention_outputs=("attention.out_lin",),
         feed_forward_outputs=("ffn.lin2",),
         head=HeadLayout(("vocab_transform", "activation", "vocab_layer_norm"), "vocab_projector"),
+        dropouts=(("ffn.lin2", "ffn.dropout"),),
+        output_norms=(("ffn.lin2", "output_layer_norm"),),
     ),
     "electra": replace(_BERT, head=HeadLayout(("generator_predictions",), "generator_lm_head")),
     "gpt2": Family(
@@ -99,6 +131,9 @@ FAMILIES: Mapping[str, Family] = {
         key_value=("c_attn",),
         attention_outputs=("attn.c_proj",),
         feed_forward_outputs=("mlp.c_proj",),
+        fused="thirds",
+        dropouts=(("attn.c_proj", "attn.resid_dropout"), ("mlp.c_proj", "mlp.dropout")),
+        final_norms=("ln_f",),
     ),
     "gpt_neox": Family(
         layers=("layers",),
@@ -106,6 +141,9 @@ FAMILIES: Mapping[str, Family] = {
         key_value=("query_key_value",),
         attention_outputs=("attention.dense",),
         feed_forward_outputs=("dense_4h_to_h",),
+        fused="heads",
+        dropouts=(("attention.dense", "post_attention_dropout"), ("mlp.dense_4h_to_h", "post_mlp_dropout")),
+        final_norms=("final_layer_norm",),
     ),
     "llama": _LLAMA,
     "mistral": _LLAMA,
@@ -116,9 +154,12 @@ FAMILIES: Mapping[str, Family] = {
         attention_outputs=("attn.Wo",),
         feed_forward_outputs=("mlp.Wo",),
         head=HeadLayout(("head",), "decoder"),
+        fused="thirds",
+        dropouts=(("attn.Wo", "attn.out_drop"),),
+        final_norms=("final_norm",),
     ),
     "mt5": _T5,
-    "phi": replace(_LLAMA, attention_outputs=("dense",), feed_forward_outputs=("fc2",)),
+    "phi": _PHI,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
     "roberta": _ROBERTA,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -82,6 +82,10 @@ class MaskedBackbone(TransformerBackbone):
                 states = self.mask_states(replace(batch, input_ids=input_ids))
                 log_probs = states.logits().log_softmax(dim=-1)
         return total
+
+    def above(self, layers: Sequence[nn.Module]) -> Sequence[nn.Module]:
+        head = [self.model.get_submodule(path) for path in self.layout.transform if path != "gelu"]
+        return [*super().above(layers), *head]
 
     def transform(self, hidden: Tensor) -> Tensor:
         for path in self.layout.transform:

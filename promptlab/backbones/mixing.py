@@ -104,12 +104,25 @@ def mix(origin: Any, copies: Sequence[Any], groups: RowGroups) -> Any:
 def _route(parent: nn.Module, theirs: Sequence[nn.Module], groups: RowGroups) -> None:
     for name, child in parent.named_children():
         parts = [their.get_submodule(name) for their in theirs]
-        if all(_is_same(child, part) for part in parts):
+        if any(True for _ in child.children()):
+            if not all(_is_extended(child, part) for part in parts):
+                raise _shared_by_rows()
             _route(child, parts, groups)
-        elif any(True for _ in child.children()):
-            raise _shared_by_rows()
-        else:
+            _extend(child, parts, groups)
+        elif not all(_is_same(child, part) for part in parts):
             parent.add_module(name, Routed(parts, groups))
+
+
+def _extend(module: nn.Module, parts: Sequence[nn.Module], groups: RowGroups) -> None:
+    """Give a module what was added to its copies, one for all: children that their hooks call, and plain numbers."""
+    for part in parts:
+        for name in _children(part) - _children(module):
+            module.add_module(name, Routed([getattr(other, name, nn.Identity()) for other in parts], groups))
+            for hook in part._forward_hooks.values():
+                module.register_forward_hook(hook)
+    for name, value in vars(parts[0]).items():
+        if isinstance(value, float):
+            setattr(module, name, value)
 
 
 def _shared_by_rows() -> TuningError:
@@ -121,12 +134,26 @@ def _shared_by_rows() -> TuningError:
 
 
 def _is_same(module: nn.Module, other: nn.Module) -> bool:
-    """Whether a module's own computation is the same, whatever its children do."""
+    """Whether a module without children computes the same as another."""
+    return (
+        _is_extended(module, other)
+        and _children(module) == _children(other)
+        and module.extra_repr() == other.extra_repr()
+        and not other._forward_hooks
+    )
+
+
+def _is_extended(module: nn.Module, other: nn.Module) -> bool:
+    """Whether another module has a module's own weights and children, and perhaps further children that hooks call."""
     weights, others = dict(module.named_parameters(recurse=False)), dict(other.named_parameters(recurse=False))
     return (
         type(module) is type(other)
-        and [name for name, _ in module.named_children()] == [name for name, _ in other.named_children()]
+        and _children(module) <= _children(other)
         and weights.keys() == others.keys()
         and all(weights[name].data_ptr() == others[name].data_ptr() for name in weights)
-        and not other._forward_hooks
+        and bool(other._forward_hooks) == (_children(module) < _children(other))
     )
+
+
+def _children(module: nn.Module) -> set[str]:
+    return {name for name, _ in module.named_children()}

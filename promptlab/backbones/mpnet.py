@@ -40,5 +40,7 @@ class MPNetBackbone(MaskedBackbone):
         attention_outputs=("attn.o",),
         feed_forward_outputs=("output.dense",),
         head=HeadLayout(("lm_head.dense", "gelu", "lm_head.layer_norm"), "lm_head.decoder"),
+        dropouts=(("attn.o", "dropout"), ("output.dense", "output.dropout")),
+        output_norms=(("output.dense", "output.LayerNorm"),),
     )
     own_attention = OwnAttention(MPNetSelfAttention, attend_with_prefix)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,24 +14,33 @@ from promptlab.errors import TuningError
 from promptlab.interfaces import Tuning
 from promptlab.training_settings import TrainingDefaults
 
-PLACES = ("houlsby", "pfeiffer")
+PLACES = ("houlsby", "pfeiffer", "feed-forward")
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 
 @dataclass(frozen=True)
 class Adapter(Tuning):
-    """Add a bottleneck after each sub-layer's output projection, before the residual sum; train them and the norms.
+    """Add bottlenecks to every layer and train them.
 
-    Source: Houlsby et al., arXiv:1902.00751, section 2; with one per layer: Pfeiffer et al., arXiv:2005.00247.
+    Houlsby's adapters take what the attention and the feed-forward sub-layers give to the residual sum, after its
+    dropout; all norms are trained with them. Pfeiffer's is one a layer and trains no norm: it reads the normed sum of
+    the feed-forward sub-layer's output f and its input h, and the layer ends in LN(f + up(act(down(LN(f + h)))) + h);
+    where norms come first, in x + up(act(down(x))) of the sum x that the layer ends in.
+
+    Source: Houlsby et al., arXiv:1902.00751, section 2; Pfeiffer et al., arXiv:2005.00247, section 3 (in AdapterHub's
+    settings: original_ln_before, residual_before_ln).
 
     Args:
         size: width of the bottleneck.
-        place: ``"houlsby"`` (after attention and feed-forward) or ``"pfeiffer"`` (after feed-forward only).
+        place: ``"houlsby"``, ``"pfeiffer"``, or ``"feed-forward"``: the second of Houlsby's two, and the norms.
         std: of the first weights; small, so that an adapter starts close to the identity.
+        activation: ``"gelu"`` (Houlsby's code), ``"relu"`` (AdapterHub's setting for Pfeiffer's) or ``"silu"``.
     """
 
     size: int = 64
     place: str = "houlsby"
     std: float = 1e-3
+    activation: str = "gelu"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,39 +48,78 @@ class Adapter(Tuning):
             raise TuningError(f"adapter size={self.size} must be at least 1.")
         if self.std <= 0:
             raise TuningError(f"adapter std={self.std} must be above 0, such as 0.001.")
-        if self.place not in PLACES:
-            raise TuningError(f"unknown adapter place {self.place!r}; known: {', '.join(PLACES)}.")
+        for name, known in (("place", PLACES), ("activation", tuple(ACTIVATIONS))):
+            if getattr(self, name) not in known:
+                raise TuningError(f"unknown adapter {name} {getattr(self, name)!r}; known: {', '.join(known)}.")
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+        """What was saved before there was a choice of activations called Houlsby's second adapter Pfeiffer's."""
+        if "activation" not in values and values.get("place") == "pfeiffer":
+            values = {**values, "place": "feed-forward"}
+        return cls(**values)
 
     def attach(self, backbone: Any) -> None:
         backbone.requires_grad_(False)
-        for layer in backbone.norms():
-            layer.requires_grad_(True)
+        if self.place == "pfeiffer":
+            self._attach_to_sums(backbone)
+        else:
+            self._attach_to_sublayers(backbone)
+
+    def _attach_to_sublayers(self, backbone: Any) -> None:
+        for norm in backbone.norms():
+            norm.requires_grad_(True)
         attention, feed_forward = backbone.sublayer_outputs()
-        for layer in [*attention, *feed_forward] if self.place == "houlsby" else feed_forward:
-            layer.add_module("adapter", Bottleneck(_width(layer), self.size, self.std))
-            layer.register_forward_hook(_adapt)
+        for output in [*attention, *feed_forward] if self.place == "houlsby" else feed_forward:
+            self._add(output.projection, _width(output.projection))
+            output.end.register_forward_hook(partial(_adapt_output, output.projection))
+
+    def _attach_to_sums(self, backbone: Any) -> None:
+        norms = backbone.output_norms()
+        for place in norms or backbone.layers():
+            self._add(place, backbone.hidden_size)
+            place.register_forward_hook(_adapt_norm if norms else _adapt_layer)
+
+    def _add(self, layer: nn.Module, width: int) -> None:
+        layer.add_module("adapter", Bottleneck(width, self.size, self.std, self.activation))
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=1e-4, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
+        return TrainingDefaults(learning_rate=4e-4, max_steps=100, head_learning_rate=1e-3)
 
 
 class Bottleneck(nn.Module):
-    """x + W2 gelu(W1 x + b1) + b2; has 2·width·size + width + size parameters."""
+    """x + W2 act(W1 x + b1) + b2; has 2·width·size + width + size parameters."""
 
-    def __init__(self, width: int, size: int, std: float) -> None:
+    def __init__(self, width: int, size: int, std: float, activation: str = "gelu") -> None:
         super().__init__()
         self.down, self.up = nn.Linear(width, size), nn.Linear(size, width)
+        self.activation = activation
         for layer in (self.down, self.up):
             nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
             nn.init.zeros_(layer.bias)
 
+    def change(self, x: Tensor) -> Tensor:
+        """W2 act(W1 x + b1) + b2."""
+        return self.up(ACTIVATIONS[self.activation](self.down(x)))
+
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.up(F.gelu(self.down(x)))
+        return x + self.change(x)
 
 
-def _adapt(layer: Any, inputs: Any, output: Tensor) -> Tensor:
-    return layer.adapter(output)
+def _adapt_output(projection: Any, end: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    """A sub-layer's output on its way to the residual sum; the adapter stands below the projection."""
+    return projection.adapter(output)
+
+
+def _adapt_norm(norm: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    """The norm of the residual sum and of what the adapter makes of its norm."""
+    return norm.forward(inputs[0] + norm.adapter.change(output))  # not called, which would come here again
+
+
+def _adapt_layer(layer: Any, inputs: Any, output: Any) -> Any:
+    """A layer's output, which some families return with more."""
+    return (layer.adapter(output[0]), *output[1:]) if isinstance(output, tuple) else layer.adapter(output)
 
 
 def _width(layer: Any) -> int:

@@ -23,4 +23,4 @@ class LayerNormTuning(Tuning):
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=1e-3, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
+        return TrainingDefaults(learning_rate=4e-3, max_steps=100, head_learning_rate=1e-3)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from promptlab.errors import SavedModelError, TuningError
 from promptlab.interfaces import Tuning
@@ -40,6 +42,15 @@ class PeftTuning(Tuning):
             ) from None
         for name, weight in backbone.named_parameters():
             weight.requires_grad_(self.mark in name)
+        for name in backbone.query_value():
+            trained = backbone.outputs_of(name, self.roles)
+            if self.roles and trained is not None:
+                _train_only(backbone.model.get_submodule(name), trained)
+
+    @property
+    @abstractmethod
+    def roles(self) -> Collection[str]:
+        """What is to be updated of a layer that makes queries, keys and values; nothing for all of it."""
 
     def merge(self, backbone: Any) -> None:
         from peft.tuners.tuners_utils import BaseTunerLayer
@@ -89,6 +100,10 @@ class PeftTuning(Tuning):
 class LoRA(PeftTuning):
     """Train low-rank updates of the query and value projections, or of every linear layer.
 
+    Where one layer makes queries, keys and values (GPT-2, GPT-NeoX, ModernBERT), ``"query-value"`` updates the outputs
+    that are queries and values; they share the matrix A, and the rows of B that would make keys stay 0. Named modules
+    are updated whole.
+
     Source: LoRA, arXiv:2106.09685, section 4; rank-stabilised: arXiv:2312.03732; DoRA: arXiv:2402.09353.
 
     Args:
@@ -108,6 +123,10 @@ class LoRA(PeftTuning):
     dora: bool = False
 
     mark = "lora_"
+
+    @property
+    def roles(self) -> Collection[str]:
+        return ("query", "value") if self.targets == "query-value" else ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,17 +161,20 @@ class LoRA(PeftTuning):
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=2e-4, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
+        return TrainingDefaults(learning_rate=4e-4, max_steps=100, head_learning_rate=1e-3)
 
 
 @dataclass(frozen=True)
 class IA3(PeftTuning):
     """Train vectors that rescale keys, values and the feed-forward layer's inner activations.
 
+    Where one layer makes queries, keys and values, the queries' part of its vector stays 1.
+
     Source: T-Few, arXiv:2205.05638, section 3.3.
     """
 
     mark = "ia3_"
+    roles = ("key", "value")
 
     def config(self, backbone: Any) -> Any:
         from peft import IA3Config
@@ -166,7 +188,20 @@ class IA3(PeftTuning):
 
     @property
     def defaults(self) -> TrainingDefaults:
-        return TrainingDefaults(learning_rate=3e-3, max_steps=100, head_learning_rate=1e-3, scale_with_width=True)
+        return TrainingDefaults(learning_rate=1.2e-2, max_steps=100, head_learning_rate=1e-3)
+
+
+def _train_only(layer: Any, outputs: Tensor) -> None:
+    """Give what peft added to a layer no gradient but for some of the layer's outputs.
+
+    Args:
+        outputs: which, booleans (outputs,).
+    """
+    added = {name: weight for name, weight in layer.named_parameters() if weight.requires_grad}
+    for name, weight in added.items():
+        if "lora_A" not in name:  # what all outputs share
+            mask = outputs.view(-1, *(1 for _ in weight.shape[1:]))
+            weight.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient.device))
 
 
 def _transposed(backbone: Any) -> bool:

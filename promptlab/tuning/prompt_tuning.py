@@ -9,7 +9,7 @@ from torch import nn
 
 from promptlab.errors import TuningError
 from promptlab.interfaces import Template, Tuning
-from promptlab.soft_tokens import LSTMEncoder, MLPEncoder, SoftPromptTemplate
+from promptlab.soft_tokens import LSTMEncoder, MLPEncoder, SoftPromptTemplate, prompt_length
 from promptlab.training_settings import TrainingDefaults
 from promptlab.types import SoftSlot
 
@@ -21,24 +21,25 @@ class PromptTuning(Tuning):
     Source: Prompt Tuning, arXiv:2104.08691, section 2.
 
     Args:
-        length: soft tokens.
+        length: soft tokens; None takes as many as a saved prompt has, else 20.
         start: ``"vocabulary"``, ``"labels"``, ``"random"`` or the path of a saved prompt.
         hidden: width of an MLP over the soft tokens that is dropped after training; 0 for none.
     """
 
-    length: int = 20
+    length: int | None = None
     start: str = "vocabulary"
     hidden: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.length < 1:
+        if self.length is not None and self.length < 1:
             raise TuningError(f"prompt length={self.length} must be at least 1, usually 5 to 100.")
         if self.hidden < 0:
             raise TuningError(f"prompt hidden={self.hidden} must be 0 (no MLP) or above.")
 
     def edit(self, template: Template) -> Template:
-        return SoftPromptTemplate(template, SoftSlot("prompt", self.length, start=self.start))
+        length = prompt_length(self.start) if self.length is None else self.length
+        return SoftPromptTemplate(template, SoftSlot("prompt", length, start=self.start))
 
     def soft_encoder(self, width: int) -> nn.Module | None:
         return MLPEncoder(width, self.hidden) if self.hidden else None
@@ -54,6 +55,9 @@ class PromptTuning(Tuning):
 @dataclass(frozen=True)
 class PTuning(Tuning):
     """Train the template's soft tokens through an LSTM and an MLP that are dropped after training.
+
+    What goes into the LSTM starts at the scale of the model's embeddings, or from words; the authors' code draws it
+    from N(0, 1), which is 10 to 50 times as wide.
 
     Source: P-Tuning, arXiv:2103.10385, section 3.
 
@@ -73,7 +77,8 @@ class PTuning(Tuning):
     def edit(self, template: Template) -> Template:
         if not template.soft_slots:
             raise TuningError(
-                "P-Tuning trains the soft tokens of a template, but this one has none; write {{ soft(3) }} into it."
+                "P-Tuning trains the soft tokens of a template, but this one has none; write {{ soft(3) }} into it, or "
+                "choose prompt-tuning, which needs none."
             )
         return template
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from promptlab.errors import TuningError
 from promptlab.interfaces import Tuning
@@ -12,14 +13,25 @@ from promptlab.training_settings import TrainingDefaults
 
 @dataclass(frozen=True)
 class TopLayers(Tuning):
-    """Train the last ``n`` transformer layers and the head; embeddings and lower layers get no gradient.
+    """Train the last ``n`` transformer layers and what stands above them; embeddings and lower layers get no gradient.
 
-    The language-model head's decoder shares its weights with the embeddings and so stays frozen.
+    Above them are the final norm of models whose layers begin with norms, the dense layer and norm of a masked model's
+    head, and the verbalizer's own weights. The decoder shares its weights with the embeddings and so stays frozen.
 
     Source: Houlsby et al., arXiv:1902.00751, section 3.2 (variable fine-tuning).
+
+    Args:
+        n: layers.
+        above: whether to train the final norm and the language-model head's transform, too.
     """
 
     n: int = 2
+    above: bool = True
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+        """What was saved before there was a choice left frozen what stands above the layers."""
+        return cls(**{"above": False, **values})
 
     def attach(self, backbone: Any) -> None:
         layers = backbone.layers()
@@ -28,8 +40,9 @@ class TopLayers(Tuning):
                 f"top-layers n={self.n} doesn't fit a model of {len(layers)} layers; choose 1 to {len(layers)}."
             )
         backbone.requires_grad_(False)
-        for layer in layers[-self.n :]:
-            layer.requires_grad_(True)
+        trained = layers[-self.n :]
+        for module in (*trained, *(backbone.above(trained) if self.above else ())):
+            module.requires_grad_(True)
 
     @property
     def defaults(self) -> TrainingDefaults:

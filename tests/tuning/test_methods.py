@@ -34,6 +34,7 @@ METHODS = {name: TUNINGS.get(name)() for name in TUNINGS.names if name not in TR
     "top-layers": TopLayers(1),
     "adapter": Adapter(size=4),
     "pfeiffer": Adapter(size=4, place="pfeiffer"),
+    "feed-forward": Adapter(size=4, place="feed-forward"),
     "lora": LoRA(rank=2),
     "lora-all": LoRA(rank=2, targets="all-linear", rslora=True),
     "dora": LoRA(rank=2, dora=True),
@@ -99,7 +100,8 @@ ADAPTER = 2 * 32 * 4 + 32 + 4
         ("bitfit", 2 * (4 * 32 + 48 + 32 + 2 * 32) + 32 + 2 * 32),  # and one for each word of the vocabulary
         ("layer-norm", NORMS),
         ("adapter", 2 * 2 * ADAPTER + NORMS),
-        ("pfeiffer", 2 * ADAPTER + NORMS),
+        ("pfeiffer", 2 * ADAPTER),
+        ("feed-forward", 2 * ADAPTER + NORMS),
         ("lora", 2 * 2 * (32 + 32) * 2),
         ("ia3", 2 * (32 + 32 + 48)),
         ("prefix", 3 * 32 + (32 + 1) * 8 + (8 + 1) * 2 * 2 * 32),
@@ -161,7 +163,11 @@ def test_a_method_learns_with_a_head_too(tiny_backbone, method):
     assert classifier.fit(TEXTS, LABELS).predict(TEXTS).tolist() == LABELS
 
 
-@pytest.mark.parametrize("tuning", [Adapter(size=4), LoRA(rank=2), LoRA(rank=2, dora=True), IA3()], ids=str)
+@pytest.mark.parametrize(
+    "tuning",
+    [Adapter(size=4), Adapter(size=4, place="pfeiffer"), LoRA(rank=2), LoRA(rank=2, dora=True), IA3()],
+    ids=str,
+)
 @torch.no_grad()
 def test_a_method_that_adds_layers_starts_as_the_model_it_is_added_to(any_backbone, tuning):
     plain = build(copy.deepcopy(any_backbone), "x", TUNINGS.get("none")())
@@ -191,7 +197,7 @@ def gradients(model):
     return {name: weight.grad.clone() for name, weight in model.trained_parameters() if weight.grad is not None}
 
 
-@pytest.mark.parametrize("method", ["full", "adapter", "lora", "p-tuning-v2", "prompt-tuning"])
+@pytest.mark.parametrize("method", ["full", "adapter", "pfeiffer", "lora", "p-tuning-v2", "prompt-tuning"])
 def test_activations_computed_again_give_the_same_gradients(any_backbone, method):
     tuning = METHODS.get(method) or TUNINGS.get(method)()
     model = build(any_backbone, method, tuning).train()
@@ -202,7 +208,7 @@ def test_activations_computed_again_give_the_same_gradients(any_backbone, method
     expected = gradients(model)
     model.zero_grad()
     calls = []
-    layer = any_backbone.layers()[0]
+    layer = any_backbone.layers()[-1]
     inner = next(module for module in layer.modules() if isinstance(module, torch.nn.Linear | Conv1D))
     inner.register_forward_hook(lambda *_: calls.append(1))
     any_backbone.recompute_activations()
@@ -385,6 +391,41 @@ def test_common_words_are_whole_words(tiny_backbone):
         assert all(word.isalpha() for word in words)
 
 
+def test_single_characters_are_the_least_common_words(tiny_backbone):
+    for family in ("bert", "gpt2", "t5"):
+        backbone = tiny_backbone(family)
+        lengths = [len(backbone.tokenizer.decode([i]).strip()) > 1 for i in backbone.common_word_ids(5000)]
+        assert True in lengths and False in lengths
+        assert lengths == sorted(lengths, reverse=True)
+
+        some = backbone.common_word_ids(lengths.count(True))
+        assert all(len(backbone.tokenizer.decode([i]).strip()) > 1 for i in some)
+        assert some == sorted(some)  # by their place in the vocabulary
+
+
+class Words:
+    """Just what is asked of a tokenizer, whose entries are whole words."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def __len__(self):
+        return len(self.words)
+
+    def convert_ids_to_tokens(self, ids):
+        return [self.words[i] for i in ids]
+
+    def convert_tokens_to_string(self, tokens):
+        return "".join(tokens)
+
+
+def test_where_most_words_are_characters_they_are_as_common_as_they_stand(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    backbone.tokenizer = Words([*"天地玄黄宇宙洪荒", "very", *"日月盈昃", "most"])
+
+    assert backbone.common_word_ids(10) == list(range(10))
+
+
 def test_lora_and_ia3_open_in_peft(tiny_backbone, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForMaskedLM
@@ -416,7 +457,8 @@ def test_lora_and_ia3_open_in_peft(tiny_backbone, tmp_path):
         (lambda: LoRA(alpha=0), "alpha=0"),
         (lambda: LoRA(dropout=1.0), "dropout=1.0"),
         (lambda: Adapter(size=0), "size=0"),
-        (lambda: Adapter(place="both"), "unknown adapter place 'both'"),
+        (lambda: Adapter(place="both"), "unknown adapter place 'both'; known: houlsby, pfeiffer, feed-forward"),
+        (lambda: Adapter(activation="sine"), "unknown adapter activation 'sine'; known: gelu"),
         (lambda: PrefixTuning(length=0), "length=0"),
         (lambda: PrefixTuning(hidden=-1), "hidden=-1"),
         (lambda: PromptTuning(length=0), "length=0"),
