@@ -36,6 +36,7 @@ def pretrain(task: str, folder: Path, n_examples: int, device: str) -> dict[str,
     if task == "sst2":
         zero_shot = PromptClassifier("sst2", "sst2", MODEL, device=device)
         settings = {"format": "sentence", "template": "sst2", "verbalizer": "sst2", "labeller": zero_shot}
+        settings["confidence"] = 0.9
     start = time.perf_counter()
     classifier = pretrain_prompt(
         documents,

@@ -44,10 +44,24 @@ def _start(n_labelled: int) -> tuple[int, int]:
 
 
 def class_counts(labelled: Mapping[str, int], classes: Sequence[str], generation: int, growth: float) -> dict[str, int]:
-    """Examples of each class in the training set of a generation (from 1), so that the set keeps its proportions."""
-    if any(labelled.get(name) for name in classes):
-        return {name: round(labelled.get(name, 0) * growth**generation) for name in classes}
-    return {name: round(max(1, round(FIRST / len(classes))) * growth ** (generation - 1)) for name in classes}
+    """Examples of each class in the training set of a generation (from 1), so that the set keeps its proportions.
+
+    Without labelled examples there are 10 in the first generation, which grow as a whole and are shared out evenly, the
+    first classes getting what is left over; a class has at least 1.
+
+    Source: iPET's code (``generate_ipet_train_sets``), which rounds the whole number down, and then each class's share.
+    """
+    known = sum(labelled.get(name, 0) for name in classes)
+    if known:
+        new = _whole(known * growth**generation) - known
+        return {name: labelled.get(name, 0) + labelled.get(name, 0) * new // known for name in classes}
+    each, rest = divmod(_whole(FIRST * growth ** (generation - 1)), len(classes))
+    return {name: max(1, each + (place < rest)) for place, name in enumerate(classes)}
+
+
+def _whole(number: float) -> int:
+    """Rounded down, but for what floating point takes from a whole number."""
+    return math.floor(number + 1e-6)
 
 
 def draw_teachers(n_members: int, learner: int, share: float, rng: np.random.Generator) -> list[int]:

@@ -31,7 +31,7 @@ SHORTEST = 5  # sentences of a document that pairs and choices are drawn from
 RATIO = 100  # by which one sentence of a pair may be longer than the other
 LETTERS = "ABCDEF"
 N_DEV = 0.1  # share of the examples that the prompt is selected on
-CONFIDENCE = 0.9  # of a label that is learnt from
+CONFIDENCES = (0.95, 0.7, 0.5)  # above which a label is learnt: the first class's, the last's, those between
 _END = re.compile(r"[.!?][\"')\]]*(\s+)(?=[\"'(\[]?[A-Z0-9])")
 
 
@@ -104,14 +104,16 @@ def split_sentences(text: str) -> Document:
 
 
 def pair_examples(documents: Sequence[Document], n: int, *, seed: int) -> list[Example]:
-    """Pairs of sentences, a third each: the second follows the first, stands elsewhere in its document, or in another.
+    """Pairs of sentences, a third each: the second stands beside the first, elsewhere in its document, or in another.
+
+    Beside it is before or after it.
 
     Raises:
         DataError: if there are fewer than two documents of five sentences.
     """
     long, rng = _long(documents), np.random.default_rng(seed)
     makers: Mapping[str, Callable[[int, int], str | None]] = {
-        "next": lambda doc, place: long[doc][place + 1],
+        "next": lambda doc, place: _beside(long[doc], place, rng),
         "same document": lambda doc, place: _elsewhere(long[doc], place, rng),
         "other": lambda doc, place: _foreign(long, doc, rng),
     }
@@ -131,7 +133,7 @@ def pair_examples(documents: Sequence[Document], n: int, *, seed: int) -> list[E
 
 
 def choice_examples(documents: Sequence[Document], n: int, *, seed: int) -> list[Example]:
-    """A sentence and six others, of which one follows it, one stands elsewhere in its document, four in others.
+    """A sentence and six others, of which one stands beside it, one elsewhere in its document, four in others.
 
     Raises:
         DataError: as ``pair_examples`` does.
@@ -142,13 +144,13 @@ def choice_examples(documents: Sequence[Document], n: int, *, seed: int) -> list
         if len(examples) == n:
             break
         doc, place = _place(long, rng)
-        near = _elsewhere(long[doc], place, rng)
-        wrong = [*(_foreign(long, doc, rng) for _ in range(4)), near]
-        if near is None or long[doc][place + 1] in wrong:
+        beside, far = _beside(long[doc], place, rng), _elsewhere(long[doc], place, rng)
+        wrong = [*(_foreign(long, doc, rng) for _ in range(4)), far]
+        if far is None or beside in wrong:
             continue
         options: list[Any] = [wrong[i] for i in rng.permutation(len(wrong))]
         right = len(examples) % len(LETTERS)
-        options.insert(right, long[doc][place + 1])
+        options.insert(right, beside)
         fields = dict(zip(LETTERS.lower(), options))
         examples.append(Example({"text_a": long[doc][place], **fields}, LETTERS[right]))
     if len(examples) < n:
@@ -157,39 +159,50 @@ def choice_examples(documents: Sequence[Document], n: int, *, seed: int) -> list
 
 
 def sentence_examples(
-    documents: Sequence[Document], n: int, *, labeller: SingleLabel, seed: int, confidence: float = CONFIDENCE
+    documents: Sequence[Document],
+    n: int,
+    *,
+    labeller: SingleLabel,
+    seed: int,
+    confidence: float | None = None,
 ) -> list[Example]:
     """Sentences that a classifier is sure of, with its labels, as many of each class.
+
+    Args:
+        confidence: probability above which it is sure; None takes PPT's, made for five stars in their order: 0.95 for
+            the first class, 0.7 for the last, 0.5 for those between.
 
     Raises:
         DataError: if it is sure of too few.
     """
-    rng = np.random.default_rng(seed)
+    rng, names = np.random.default_rng(seed), [str(name) for name in labeller.class_names_]
     sentences = list(dict.fromkeys(sentence for document in documents for sentence in document))
     if not sentences:
         raise DataError("the corpus holds no sentence; give more text.")
     shuffled = [Example({"text_a": sentences[i]}) for i in rng.permutation(len(sentences))]
-    found: dict[str, list[Example]] = {}
-    wanted: int | None = None
+    least, wanted = _confidences(len(names), confidence), n // len(names)
+    found: dict[str, list[Example]] = {name: [] for name in names}
     for example, row in zip(shuffled, labeller.iter_proba(shuffled)):
-        classes = labeller.class_names_
-        wanted = n // len(classes)
         best = int(row.argmax())
-        own = found.setdefault(classes[best], [])
-        if row[best] >= confidence and len(own) < wanted:
-            own.append(Example(example.fields, classes[best]))
-        if len(found) == len(classes) and all(len(own) == wanted for own in found.values()):
+        own = found[names[best]]
+        if row[best] > least[best] and len(own) < wanted:
+            own.append(Example(example.fields, names[best]))
+        if all(len(own) == wanted for own in found.values()):
             break
-    counts = {name: len(found.get(name, ())) for name in labeller.class_names_}
-    least = min(counts.values())
-    if least < max(1, (wanted or 0) // 10):
-        said = ", ".join(f"{count} of {name!r}" for name, count in counts.items())
-        raise DataError(
-            f"the labeller is sure (at least {confidence}) of too few sentences: {said}; give more text, or a lower "
-            "confidence."
-        )
-    balanced = [example for own in found.values() for example in own[:least]]
+    count = min(map(len, found.values()))
+    if count < max(1, wanted // 10):
+        said = ", ".join(f"{len(own)} of {name!r} (above {p})" for (name, own), p in zip(found.items(), least))
+        raise DataError(f"the labeller is sure of too few sentences: {said}; give more text, or a lower confidence.")
+    balanced = [example for own in found.values() for example in own[:count]]
     return [balanced[i] for i in rng.permutation(len(balanced))]
+
+
+def _confidences(n_classes: int, confidence: float | None) -> list[float]:
+    """Of each class."""
+    if confidence is not None:
+        return [confidence] * n_classes
+    first, last, between = CONFIDENCES
+    return [first, *[between] * (n_classes - 2), last]
 
 
 def pretrain_prompt(
@@ -202,7 +215,7 @@ def pretrain_prompt(
     template: Any = None,
     verbalizer: Any = None,
     labeller: SingleLabel | None = None,
-    confidence: float = CONFIDENCE,
+    confidence: float | None = None,
     seed: int = 0,
     **training: Any,
 ) -> PromptClassifier:
@@ -215,7 +228,7 @@ def pretrain_prompt(
 
     Args:
         documents: each a list of sentences.
-        format: ``"pair"`` (does the second sentence follow the first?), ``"choice"`` (which of six does?) or
+        format: ``"pair"`` (does the second sentence stand beside the first?), ``"choice"`` (which of six does?) or
             ``"sentence"`` (what does ``labeller`` say of it?).
         model: as for ``PromptClassifier``.
         tuning: the prompt's length and start.
@@ -223,7 +236,7 @@ def pretrain_prompt(
         template: another than the format's; the field names are its own.
         verbalizer: label words for the format's classes; needed for ``"sentence"``, as is a template.
         labeller: a classifier, zero-shot or fitted, whose confident labels are learnt.
-        confidence: of a label, from which it counts.
+        confidence: of a label, above which it counts; see ``sentence_examples``.
         training: settings of ``PromptClassifier``.
 
     Raises:
@@ -261,15 +274,21 @@ def _long(documents: Sequence[Document]) -> list[Document]:
 
 
 def _place(documents: Sequence[Document], rng: np.random.Generator) -> tuple[int, int]:
-    """A document and a sentence of it that isn't its last."""
+    """A document and a sentence of it."""
     doc = int(rng.integers(len(documents)))
-    return doc, int(rng.integers(len(documents[doc]) - 1))
+    return doc, int(rng.integers(len(documents[doc])))
+
+
+def _beside(document: Document, place: int, rng: np.random.Generator) -> str:
+    """The sentence before or after one."""
+    near = [i for i in (place - 1, place + 1) if 0 <= i < len(document)]
+    return document[near[int(rng.integers(len(near)))]]
 
 
 def _elsewhere(document: Document, place: int, rng: np.random.Generator) -> str | None:
-    """A sentence of the document that isn't next to the one at ``place``, and isn't equal to it or the next."""
-    near = document[place : place + 2]
-    far = [sentence for i, sentence in enumerate(document) if abs(i - place) > 1 and sentence not in near]
+    """A sentence of the document that neither is nor stands beside the one at ``place``, nor equals one of these."""
+    near = document[max(0, place - 1) : place + 2]
+    far = [sentence for sentence in document if sentence not in near]
     return far[int(rng.integers(len(far)))] if far else None
 
 

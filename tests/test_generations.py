@@ -29,13 +29,34 @@ def test_a_training_set_grows_by_the_factor_and_keeps_its_proportions():
     for generation in (1, 2, 3):
         counts = class_counts(labelled, ["a", "b"], generation, 5)
         assert counts == {"a": 3 * 5**generation, "b": 5**generation}
-    assert class_counts({"a": 3}, ["a"], 1, 2.5) == {"a": 8}
+    assert class_counts({"a": 3}, ["a"], 1, 2.5) == {"a": 7}  # 3 and int(7.5) - 3 new ones
 
 
-def test_without_labels_the_first_generation_learns_from_ten_examples():
-    assert class_counts({}, ["a", "b"], 1, 5) == {"a": 5, "b": 5}
-    assert class_counts({}, ["a", "b"], 2, 5) == {"a": 25, "b": 25}
-    assert class_counts({}, [str(i) for i in range(30)], 1, 5) == {str(i): 1 for i in range(30)}
+@pytest.mark.parametrize(
+    ("n_classes", "totals"),
+    [
+        (2, [(5, 5), (25, 25), (125, 125)]),
+        (3, [(4, 3, 3), (17, 17, 16), (84, 83, 83)]),
+        (4, [(3, 3, 2, 2), (13, 13, 12, 12), (63, 63, 62, 62)]),
+        (6, [(2, 2, 2, 2, 1, 1), (9, 9, 8, 8, 8, 8), (42, 42, 42, 42, 41, 41)]),
+        (14, [(1,) * 14, (4,) * 8 + (3,) * 6, (18,) * 12 + (17,) * 2]),  # one of each at least
+    ],
+)
+def test_without_labels_ten_examples_grow_as_a_whole_before_they_are_shared_out(n_classes, totals):
+    """10, 50 and 250 in all, whatever the number of classes."""
+    names = [f"class {i:02}" for i in range(n_classes)]
+
+    for generation, expected in enumerate(totals, start=1):
+        counts = class_counts({}, names, generation, 5)
+        assert tuple(counts[name] for name in names) == expected
+        assert sum(expected) == 10 * 5 ** (generation - 1) or (n_classes > 10 and generation == 1)
+
+
+def test_labelled_examples_grow_by_whole_numbers_rounded_down():
+    """5 examples times 1.5 are 7, 2 new ones: of the class with 3 of 5 one, of that with 2 none."""
+    assert class_counts({"a": 3, "b": 2}, ["a", "b"], 1, 1.5) == {"a": 4, "b": 2}
+    assert class_counts({"a": 3, "b": 2}, ["a", "b", "c"], 2, 5) == {"a": 75, "b": 50, "c": 0}
+    assert class_counts({"a": 10}, ["a"], 3, 1.1) == {"a": 13}  # 13.31; 1.1 isn't a whole number of bits
 
 
 @pytest.mark.parametrize(("n", "expected"), [(2, 1), (3, 1), (4, 1), (7, 2), (18, 4)])

@@ -124,7 +124,7 @@ def test_untrained_members_teach_with_their_best_hundred_and_nobody_hangs_on_a_c
     ipet.fit(unlabeled=UNLABELLED)
 
     sets = [examples for name, examples in training_sets(ipet).items() if "generation 2" in name]
-    assert [Counter(e.label for e in examples) for examples in sets] == [{"positive": 6, "negative": 6, "never": 6}] * 2
+    assert [Counter(e.label for e in examples) for examples in sets] == [{"negative": 7, "never": 7, "positive": 6}] * 2
     best = PromptClassifier(*pairs[1], bert, device="cpu")
     scores = np.array(list(best.iter_log_proba([Example({"text_a": text}) for text in UNLABELLED])))
     likeliest = {UNLABELLED[i] for i in np.argsort(-scores[:, list(best.classes_).index("never")])[:3]}

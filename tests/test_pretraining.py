@@ -29,11 +29,29 @@ def test_a_third_of_the_pairs_each_is_next_elsewhere_and_foreign():
     for example in examples:
         (doc, first), (other, second) = place(example.fields["text_a"]), place(example.fields["text_b"])
         if example.label == "next":
-            assert (other, second) == (doc, first + 1)
+            assert other == doc and abs(second - first) == 1
         elif example.label == "same document":
             assert other == doc and abs(second - first) > 1
         else:
             assert other != doc
+
+
+@pytest.mark.parametrize("make", [pair_examples, choice_examples])
+def test_the_sentence_before_is_as_good_as_the_one_after_and_ends_have_one_of_them(make):
+    """Of 300 drawn places in documents of 5, a fifth each is the first and the last."""
+    documents = [[f"document {doc} sentence {place} ." for place in range(5)] for doc in range(12)]
+    pairs = []
+    for example in make(documents, 300 if make is choice_examples else 900, seed=0):
+        if make is choice_examples:
+            pairs.append((example.fields["text_a"], example.fields[example.label.lower()]))
+        elif example.label == "next":
+            pairs.append((example.fields["text_a"], example.fields["text_b"]))
+
+    steps = Counter(place(second)[1] - place(first)[1] for first, second in pairs)
+
+    assert set(steps) == {-1, 1} and sum(steps.values()) == 300
+    assert 110 < steps[1] < 190
+    assert {place(first)[1] for first, _ in pairs} == {0, 1, 2, 3, 4}
 
 
 def test_a_sentence_is_no_pair_with_one_that_is_a_hundred_times_as_long():
@@ -53,7 +71,8 @@ def test_one_of_six_options_follows_one_stands_elsewhere_and_four_are_foreign():
     for example in examples:
         doc, first = place(example.fields["text_a"])
         options = {letter: place(example.fields[letter.lower()]) for letter in "ABCDEF"}
-        assert options.pop(example.label) == (doc, first + 1)
+        right = options.pop(example.label)
+        assert right[0] == doc and abs(right[1] - first) == 1
         assert sum(other == doc for other, _ in options.values()) == 1
         assert all(abs(number - first) > 1 for other, number in options.values() if other == doc)
 
@@ -70,14 +89,38 @@ def test_only_sentences_that_the_labeller_is_sure_of_are_kept_as_many_of_each_cl
         def iter_proba(self, examples):
             for example in examples:
                 _, number = place(example.fields["text_a"])
-                yield np.array([0.95, 0.05] if number == 0 else [0.02, 0.98] if number == 1 else [0.6, 0.4])
+                yield np.array([0.96, 0.04] if number == 0 else [0.02, 0.98] if number == 1 else [0.6, 0.4])
 
     examples = sentence_examples(DOCUMENTS, 10, labeller=Labeller(), seed=0)
 
     assert Counter(example.label for example in examples) == {"negative": 5, "positive": 5}
     assert all(place(e.fields["text_a"])[1] == (e.label == "positive") for e in examples)
-    with pytest.raises(DataError, match=r"sure \(at least 0.99\) of too few sentences: 0 of 'negative'"):
+    with pytest.raises(DataError, match=r"too few sentences: 0 of 'negative' \(above 0.99\), 0 of 'positive'"):
         sentence_examples(DOCUMENTS, 10, labeller=Labeller(), seed=0, confidence=0.99)
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "least"), [(2, [0.95, 0.7]), (3, [0.95, 0.5, 0.7]), (5, [0.95, 0.5, 0.5, 0.5, 0.7])]
+)
+def test_a_label_counts_above_095_for_the_first_class_07_for_the_last_and_05_between(n_classes, least):
+    """A sentence of each place in a document is said to be of its class, a hair above the limit or at it."""
+    documents = [[f"document {doc} sentence {place} ." for place in range(2 * n_classes)] for doc in range(4)]
+
+    class Labeller:
+        class_names_ = classes_ = [str(i) for i in range(n_classes)]
+
+        def iter_proba(self, examples):
+            for example in examples:
+                number, is_sure = divmod(place(example.fields["text_a"])[1], 2)
+                row = np.zeros(n_classes)
+                row[number] = least[number] + 1e-6 * is_sure
+                row[number - 1] += 1e-9  # less than the limit in any case
+                yield row
+
+    examples = sentence_examples(documents, 4 * n_classes, labeller=Labeller(), seed=0)
+
+    assert Counter(example.label for example in examples) == dict.fromkeys(Labeller.class_names_, 4)
+    assert all(place(example.fields["text_a"])[1] % 2 == 1 for example in examples)
 
 
 def test_documents_are_read_from_text_and_from_tables(tmp_path):

@@ -202,7 +202,8 @@ class DemonstrationTemplate(AnsweredTemplate):
     Source: LM-BFF, arXiv:2012.15723, section 6.
 
     Args:
-        similar: share of each class's examples, the most similar to the query, from which is drawn; 1 takes all.
+        similar: share of an average class's examples, of each class so many of the most similar to the query, from
+            which is drawn; 1 takes all. Without the query itself half of 15 and 16 are 7 of each class (LM-BFF's code).
         embed: texts → vectors, for the similarity; a template with one can't be saved.
     """
 
@@ -236,7 +237,11 @@ class DemonstrationTemplate(AnsweredTemplate):
         for i in order:
             if self.examples[i].fields != example.fields:
                 pools[str(self.examples[i].label)].append(self.examples[i])
-        return [rows[: max(1, int(len(rows) * self.similar))] for rows in pools.values() if rows]
+        known = [rows for rows in pools.values() if rows]
+        if self.similar == 1:
+            return known
+        count = max(1, int(sum(map(len, known)) // max(len(known), 1) * self.similar))
+        return [rows[:count] for rows in known]
 
     def _prompt(
         self, query: Sequence[Segment], example: Example, pools: Sequence[Sequence[Example]], number: int

@@ -100,6 +100,29 @@ def test_only_the_most_similar_half_of_each_class_is_drawn_from():
     assert drawn == {f"film {i}" for i in range(4)}
 
 
+@pytest.mark.parametrize(
+    ("counts", "similar", "own", "expected"),
+    [
+        ((16, 16), 0.5, True, (7, 7)),  # the query is one of the first class: 31 // 2 * 0.5
+        ((16, 16), 0.5, False, (8, 8)),
+        ((4, 12), 0.5, False, (4, 4)),
+        ((5, 5, 5), 0.3, True, (1, 1, 1)),  # 14 // 3 * 0.3
+        ((4, 12), 1.0, True, (3, 12)),
+        ((1, 1), 0.5, False, (1, 1)),
+    ],
+)
+def test_as_many_of_each_class_are_drawn_from_whichever_class_the_query_has(counts, similar, own, expected):
+    """As LM-BFF's code: a share of the examples without the query, divided by the number of classes."""
+    names = "abc"[: len(counts)]
+    pool = [Example({"text_a": f"{name} {i}"}, name) for name, count in zip(names, counts) for i in range(count)]
+    words = ManualVerbalizer({name: ["good", "bad", "dull"][i] for i, name in enumerate(names)})
+    template = DemonstrationTemplate(SOURCE, similar=similar).bind(pool, words)
+
+    pools = template._pools(pool[0] if own else Example({"text_a": "new"}))
+
+    assert tuple(map(len, pools)) == expected
+
+
 def test_similarity_may_come_from_another_embedding():
     pool = [Example({"text_a": f"{i}"}, name) for name in ("n", "p") for i in (1, 5, 9)]
     template = DemonstrationTemplate(
