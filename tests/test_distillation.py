@@ -126,6 +126,23 @@ def test_the_student_learns_from_so_many_texts_and_dev_selects_members_and_stude
     assert len(lessons[PromptClassifier]) == 2
 
 
+def test_each_text_that_the_student_learns_from_has_the_labels_that_the_members_gave_it(make_pet, lessons):
+    pet = make_pet(max_distilled=4, weighting="uniform", mlm_weight=0, learning_rate=3e-3, max_steps=20, seed=1)
+    pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+
+    ((distilled, _, _),) = lessons[HeadClassifier]
+    drawn = texts(distilled.examples)
+    assert drawn != UNLABELLED[:4]
+    workspace, total = Workspace(pet.cache_dir), 0.0
+    for job in pet.teachers_.values():
+        member = PromptClassifier.from_pretrained(workspace.result(job.key) / "model", model=pet.model, device="cpu")
+        order = [list(member.class_names_).index(name) for name in distilled.classes]
+        total = total + np.log(member.predict_proba(drawn))[:, order]
+    expected = np.exp(total / 2) / np.exp(total / 2).sum(axis=1, keepdims=True)
+    assert distilled.log_probs.exp().numpy() == pytest.approx(expected, abs=1e-5)
+    assert np.ptp(expected[:, 0]) > 0.01  # labels of other texts would be noticed
+
+
 @pytest.mark.parametrize("setting", [{"temperature": 8.0}, {"mlm_weight": 0.0}, {"mlm_weight": 0.9}, {"mlm_ratio": 1}])
 def test_no_setting_of_the_losses_is_without_effect(make_pet, setting):
     common = {"mlm_weight": 0.5, "student_steps": 10, "weighting": "uniform"}
@@ -154,6 +171,8 @@ def test_members_count_by_their_accuracy_before_training(make_pet, bert):
 
     assert list(pets["before"].weights_.values()) == pytest.approx([0.9, 0.1])
     assert list(pets["uniform"].weights_.values()) == [1.0, 1.0]
+    said = dict(pets["before"].report(UNLABELLED, first.predict(UNLABELLED).tolist()))
+    assert said["ensemble"] == said["1"] == 1.0 and said["2"] == 0.0  # counted alike they would be undecided
     apart = np.log(first.predict_proba(TEXTS)) @ [1.0, -1.0]
     for weighting, expected in (("before", 0.8 * apart), ("uniform", 0 * apart)):
         soft = load_scores([Workspace(pets[weighting].cache_dir).result(soft_labels(pets[weighting]))])

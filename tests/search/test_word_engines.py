@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import replace
 
@@ -122,6 +123,60 @@ def test_petals_score_is_the_ratio_of_odds_by_hand():
     found = petal(evidence(RANDOM, [0, 0, 1, 1, 1, 1]), words=1)[0]
 
     assert found.label_words["a"] == (WORDS[ratio.argmax()],)
+
+
+def log_odds(logit, total=10.0):
+    """Of a word with a logit, among words whose exponentiated logits sum to e to the total."""
+    p = math.exp(logit - total)
+    return math.log(p / (1 - p))
+
+
+def test_petal_counts_the_examples_of_a_class_as_much_as_all_others_unless_it_is_told_not_to():
+    """Of 4 others for each, "one" is worth about 4 * -1 + 4 * 2 = 4, "two" 4 * -3 + 4 * 3.25 = 1; else 7 and 10."""
+    own, other = [9.0, 7.0], [8.0, 6.75]
+
+    evenly, as_they_are = (
+        petal(evidence([own, *[other] * 4], [0, 1, 1, 1, 1]), words=2, normalise=normalise)[0]
+        for normalise in (True, False)
+    )
+
+    def ratios(class_rows, other_rows, factor):
+        columns = zip(zip(*class_rows), zip(*other_rows))
+        return [factor * sum(map(log_odds, mine)) - sum(map(log_odds, others)) for mine, others in columns]
+
+    for found, factors in ((evenly, (4.0, 0.25)), (as_they_are, (1.0, 1.0))):
+        first = ratios([own], [other] * 4, factors[0])
+        second = ratios([other] * 4, [own], factors[1])
+        order = sorted(range(2), key=lambda i: -first[i])
+        assert found.label_words["a"][0] == WORDS[order[0]]
+        assert found.score == pytest.approx((sum(first) / 2 + sum(second) / 2) / 2, rel=1e-4)
+    assert (evenly.label_words["a"][0], as_they_are.label_words["a"][0]) == ("one", "two")
+
+
+def test_petal_chooses_among_the_likeliest_words_of_a_class():
+    """ "three" goes best with its class, but others are likelier after it."""
+    own, other = [5.0, 4.5, 3.0], [4.9, 4.4, -9.0]
+
+    few, all_words = (petal(evidence([own, other], [0, 1]), words=1, candidates=n)[0] for n in (2, 3))
+
+    assert all_words.label_words["a"] == ("three",)
+    assert few.label_words["a"] in (("one",), ("two",))
+
+
+def test_autoprompt_tries_several_strengths_and_words_that_tell_most_apart_come_first():
+    """Held small, a classifier sees the large feature, which tells 6 of 10 apart; let go, the small one: all."""
+    targets = [0, 1] * 10
+    large = [3.0 if (number // 2) % 5 < 3 else -3.0 for number in range(20)]
+    rows = [[sign * size, sign * 0.1] for size, sign in zip(large, (1.0 if t == 0 else -1.0 for t in targets))]
+    words = [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+    some = replace(evidence(rows, targets), weight=torch.tensor(words), bias=torch.zeros(4), words=WORDS[:4])
+
+    found = autoprompt(some, words=1)
+
+    assert [(one.label_words, one.score) for one in found] == [
+        ({"a": ("three",), "b": ("four",)}, 1.0),
+        ({"a": ("one",), "b": ("two",)}, pytest.approx(0.6)),
+    ]
 
 
 def test_a_word_that_two_classes_want_goes_to_the_one_that_ranks_it_higher():
