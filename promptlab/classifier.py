@@ -13,7 +13,7 @@ from promptlab.inference import calibrate
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.labelled import KnownClasses
 from promptlab.model import PromptModel
-from promptlab.parts import fresh_backbone, label_type_of, resolve_template, resolve_verbalizer
+from promptlab.parts import check_head, fresh_backbone, label_type_of, resolve_template, resolve_verbalizer
 from promptlab.registry import TUNINGS
 from promptlab.seeding import seeded
 from promptlab.soft_tokens import save_prompt
@@ -57,6 +57,10 @@ class PromptClassifier(TextClassifier):
             raise TemplateError("there are no soft tokens to save; choose tuning='prompt-tuning'.")
         save_prompt(path, model.soft, model.backbone)
 
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        check_head(self._verbalizer(None), self.tuning)
+
     def _template(self) -> Template:
         return resolve_template(self.template)
 
@@ -77,6 +81,7 @@ class PromptClassifier(TextClassifier):
         if kept is None or kept[0] != parts:
             with seeded(self.seed):
                 verbalizer = self._verbalizer(None)
+                check_head(verbalizer, "none")
                 template = self._template().bind((), verbalizer)
                 model = PromptModel.build(
                     template, verbalizer, fresh_backbone(self.model, self.device), TUNINGS.get("none")()

@@ -97,6 +97,11 @@ class Verbalizer(Part):
         """
         return ()
 
+    @property
+    def starts_from_nothing(self) -> bool:
+        """Whether its head says nothing of a text before it is trained, as where it has no words."""
+        return False
+
     @abstractmethod
     def build(self, backbone: Backbone, slot: AnswerSlot) -> Any:
         """The ``VerbalizerHead`` for one model.

@@ -19,7 +19,7 @@ from promptlab.interfaces import Template, Tuning, Verbalizer
 from promptlab.labelled import VERBALIZERS, Labelled, Training, check_fields
 from promptlab.model import PromptModel
 from promptlab.multilabel_model import MultiLabelled, MultiLabelModel
-from promptlab.parts import label_type_of, resolve_template, resolve_verbalizer
+from promptlab.parts import check_head, label_type_of, resolve_template, resolve_verbalizer
 from promptlab.templates.demonstrations import AnsweredTemplate
 from promptlab.text_estimator import TextEstimator
 from promptlab.thresholds import HALF, check_threshold, choose_thresholds
@@ -72,6 +72,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         """
         self._check_settings(eval_set)
         verbalizer, written = self._verbalizer(None), label_type_of(self.verbalizer)
+        check_head(verbalizer, self.tuning)
         check_separator(self.separator, verbalizer.classes)
         training = MultiLabelled.read(X, y, written.sorted(verbalizer.classes), written=written, whose=VERBALIZERS)
         training.label_type.check(verbalizer.classes)

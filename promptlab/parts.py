@@ -9,7 +9,7 @@ from typing import Any
 from promptlab.backbones import catalog
 from promptlab.data.labels import TRUTH, LabelType
 from promptlab.devices import resolve_device
-from promptlab.errors import TemplateError, VerbalizerError, shown
+from promptlab.errors import TemplateError, TuningError, VerbalizerError, shown
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.library import template_entry, verbalizer_entry
 from promptlab.registry import TUNINGS, VERBALIZERS
@@ -92,3 +92,16 @@ def fresh_backbone(model: Any, device: str) -> Any:
         return catalog.load_backbone(model)
     shared: Any = model
     return shared.to(resolve_device(device)).copy()
+
+
+def check_head(verbalizer: Verbalizer, tuning: Any) -> None:
+    """Refuse a head that says nothing untrained where nothing trains it.
+
+    Raises:
+        TuningError: if it is one.
+    """
+    if verbalizer.starts_from_nothing and resolve_tuning(tuning).defaults.max_steps == 0:
+        raise TuningError(
+            f"{type(verbalizer).__name__} says nothing of a text before it is trained, and tuning='none' trains nothing; "
+            "call fit with another, such as 'frozen', which trains the head alone."
+        )

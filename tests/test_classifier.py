@@ -11,7 +11,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 
-from promptlab import HeadClassifier, PromptClassifier
+from promptlab import (
+    ContextualVerbalizer,
+    HeadClassifier,
+    LinearVerbalizer,
+    MultiLabelClassifier,
+    PromptClassifier,
+    PrototypicalVerbalizer,
+)
 from promptlab.errors import DataError, TemplateError, TuningError, UnknownNameError, VerbalizerError
 from promptlab.types import Example
 
@@ -369,3 +376,31 @@ def test_two_zero_shot_classifiers_with_soft_tokens_share_no_backbone(bert):
     second.predict_proba(TEXTS)
 
     assert np.array_equal(first.predict_proba(TEXTS), before)
+
+
+@pytest.mark.parametrize(
+    "verbalizer",
+    [
+        LinearVerbalizer(["negative", "positive"]),
+        PrototypicalVerbalizer(names=["negative", "positive"]),
+        PrototypicalVerbalizer(WORDS),
+        ContextualVerbalizer(LinearVerbalizer(["negative", "positive"])),
+    ],
+    ids=["linear", "prototypes", "prototypes and words", "calibrated"],
+)
+def test_a_head_that_says_nothing_untrained_is_refused_where_nothing_trains_it(bert, verbalizer):
+    message = f"{type(verbalizer).__name__} says nothing of a text before it is trained.* call fit with another"
+
+    with pytest.raises(TuningError, match=message):
+        PromptClassifier(TEMPLATE, verbalizer, bert, "none", device="cpu").fit(TEXTS, LABELS)
+    with pytest.raises(TuningError, match=message):
+        PromptClassifier(TEMPLATE, verbalizer, bert, device="cpu").predict(TEXTS)
+    fitted = PromptClassifier(TEMPLATE, verbalizer, bert, "frozen", max_steps=2, device="cpu").fit(TEXTS, LABELS)
+    assert len(fitted.predict(TEXTS)) == len(TEXTS)
+
+
+def test_several_labels_need_a_head_that_something_trains_too(bert):
+    classifier = MultiLabelClassifier(TEMPLATE, LinearVerbalizer(list(WORDS)), bert, "none", device="cpu")
+
+    with pytest.raises(TuningError, match="LinearVerbalizer says nothing of a text before it is trained"):
+        classifier.fit(TEXTS, [[label] for label in LABELS])

@@ -49,6 +49,10 @@ class CalibratedVerbalizer(Verbalizer):
     def wrapped(self) -> Verbalizer:
         return self.verbalizer
 
+    @property
+    def starts_from_nothing(self) -> bool:
+        return self.verbalizer.starts_from_nothing
+
     def build(self, backbone: Backbone, slot: AnswerSlot) -> ClassPriorHead | WordPriorHead:
         return ClassPriorHead(self.verbalizer.build(backbone, slot), len(self.classes))
 

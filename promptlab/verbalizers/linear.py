@@ -46,6 +46,10 @@ class LinearVerbalizer(Verbalizer):
     def classes(self) -> tuple[str, ...]:
         return tuple(self.names)
 
+    @property
+    def starts_from_nothing(self) -> bool:
+        return True
+
     def build(self, backbone: Backbone, slot: AnswerSlot) -> LinearHead:
         return LinearHead(backbone.hidden_size, len(self.names), pooling=self.pooling, dropout=self.dropout)
 

@@ -78,6 +78,10 @@ class PrototypicalVerbalizer(Verbalizer):
         verbalizer: Verbalizer | None = self.verbalizer
         return verbalizer
 
+    @property
+    def starts_from_nothing(self) -> bool:
+        return True
+
     def build(self, backbone: Backbone, slot: AnswerSlot) -> PrototypicalHead:
         inner = None if self.verbalizer is None else self.verbalizer.build(backbone, slot)
         check_one_mask(slot, "a prototype reads exactly 1")
