@@ -15,6 +15,7 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from promptlab import PET, PVPEnsemble
 from promptlab.backbones.base import end_of_text
+from promptlab.backbones.caching import cache_of
 from promptlab.registry import BACKBONES
 from promptlab.seeding import seeded
 
@@ -260,7 +261,7 @@ def prefix_of() -> Callable[[Any, Any], Any]:
     """A function that returns what a causal model computes for words as a row of a prefix table for each."""
 
     def rows(backbone: Any, words: Any) -> Any:
-        cache = backbone.model(words, use_cache=True).past_key_values
+        cache = cache_of(backbone.model(words, use_cache=True))
         parts = [part for layer in cache.layers for part in (layer.keys, layer.values)]
         return torch.cat([part[0].permute(1, 0, 2).flatten(1) for part in parts], dim=1)  # (length, heads * width)
 

@@ -14,6 +14,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from promptlab.backbones.base import TransformerBackbone, by_length, written_in
+from promptlab.backbones.caching import cache_of, read_on
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.runs import Run, Special
 from promptlab.backbones.tokenization import Frame
@@ -114,12 +115,12 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
         mask = torch.cat([before, real.long()], dim=1)
         rest = Batch(batch.input_ids.gather(1, at), mask, batch.segment_ids.gather(1, at), batch.mask_index - known)
         written = written_in(rest, places - known, tokens)
-        hidden = self.model.base_model(
+        hidden = read_on(
+            self.model.base_model,
+            _repeated(cache_of(output), len(tokens)),
             input_ids=written.input_ids,
             attention_mask=written.attention_mask,
             position_ids=at.repeat_interleave(len(tokens), dim=0),
-            past_key_values=_repeated(output.past_key_values, len(tokens)),
-            use_cache=True,
         ).last_hidden_state
         return self.states_at(hidden, written.mask_index)
 
@@ -169,12 +170,12 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
         rows, width = scores.shape
         lengths = batch.attention_mask.sum(dim=1).repeat_interleave(width)  # (batch * strings,)
         mask = batch.attention_mask.repeat_interleave(width, dim=0)
-        hidden = self.model.base_model(
+        hidden = read_on(
+            self.model.base_model,
+            _repeated(cache, width),
             input_ids=tokens[:, :-1].repeat(rows, 1),
             attention_mask=torch.cat([mask, mask.new_ones(len(mask), n_more)], dim=1),
             position_ids=lengths[:, None] + torch.arange(n_more, device=lengths.device),
-            past_key_values=_repeated(cache, width),
-            use_cache=True,
         ).last_hidden_state  # (batch * strings, k - 1, hidden)
         log_probs = self.project(self.transform(hidden)).log_softmax(dim=-1)
         rest = log_probs.gather(2, tokens[:, 1:].repeat(rows, 1)[..., None]).sum(dim=(1, 2))
@@ -183,15 +184,16 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
     def _read(self, batch: Batch, *, use_cache: bool) -> tuple[MaskStates, Any]:
         """States at the end of the prompts and, if asked for, their keys and values."""
         inputs: dict[str, Any] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-        known = 0
-        if self.prefix is not None:
+        if self.prefix is None:
+            output, known = self.model.base_model(**inputs, use_cache=use_cache), 0
+        else:
             known = self.prefix.length
             rows, length = batch.input_ids.shape
             inputs["input_ids"] = batch.input_ids[:, known:]
-            inputs["past_key_values"] = _repeated(self.prefix.cache, rows)
             inputs["position_ids"] = torch.arange(known, length, device=batch.input_ids.device).expand(rows, -1)
-        output = self.model.base_model(**inputs, use_cache=use_cache or known > 0)
-        return self.states_at(output.last_hidden_state, batch.mask_index - known), output.past_key_values
+            output = read_on(self.model.base_model, _repeated(self.prefix.cache, rows), **inputs)
+        states = self.states_at(output.last_hidden_state, batch.mask_index - known)
+        return states, cache_of(output) if use_cache else None
 
     def _slides_over(self, length: int) -> bool:
         """Whether attention reaches back over fewer tokens; its window counts padding, too."""
@@ -224,7 +226,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
             return
         device = next(self.model.parameters()).device
         ids = torch.from_numpy(encoded[0].input_ids[None, :length]).to(device)
-        cache = self.model.base_model(input_ids=ids, use_cache=True).past_key_values
+        cache = cache_of(self.model.base_model(input_ids=ids, use_cache=True))
         self.prefix = Prefix(length, cache)
         try:
             yield

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from promptlab.backbones.caching import read_on
 from promptlab.search.joint_beam import Reader, State, at_once
 
 
@@ -63,9 +64,8 @@ class Group:
         self.cache = DynamicCache()
         self.n_read = 0  # tokens after each prompt, of all states
         with torch.inference_mode():
-            hidden = self.model(
-                input_ids=ids, attention_mask=self.mask.long(), past_key_values=self.cache, use_cache=True
-            ).last_hidden_state
+            output = read_on(self.model, self.cache, input_ids=ids, attention_mask=self.mask.long())
+            hidden = output.last_hidden_state  # (prompts, length, hidden)
             self.first = hidden[torch.arange(len(rows), device=device), self.lengths - 1][
                 :, None
             ]  # (prompts, 1, hidden)
@@ -90,10 +90,10 @@ class Group:
         mask = torch.zeros_like(may_look, dtype=self.model.dtype)
         mask.masked_fill_(~may_look, torch.finfo(mask.dtype).min)
         depth = len(states[0].tokens) - 1
-        return self.model(
+        return read_on(
+            self.model,
+            self.cache,
             input_ids=torch.tensor([state.tokens[-1] for state in states], device=device).expand(n_prompts, -1),
             attention_mask=mask[:, None],
             position_ids=(self.lengths[:, None] + depth).expand(-1, n_states),
-            past_key_values=self.cache,
-            use_cache=True,
         ).last_hidden_state

@@ -11,6 +11,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from promptlab.backbones.caching import cache_of, read_on
 from promptlab.search.joint_beam import CLOSE, Reader, State, at_once
 
 NAME = "promptlab_beams"
@@ -91,14 +92,14 @@ class Group:
             kept = (start[:, None] + torch.tensor(parents, device=self.prefix.device)).flatten()
             self.cache.self_attention_cache.batch_select_indices(kept)
             ids = self._last(states).reshape(-1, 1)
-        output = self.decoder(
+        output = read_on(
+            self.decoder,
+            self.cache,
             input_ids=ids,
             encoder_hidden_states=self.encoded,
             encoder_attention_mask=self.mask,
-            past_key_values=self.cache,
-            use_cache=True,
         )
-        self.cache, self.n_states = output.past_key_values, len(states)
+        self.cache, self.n_states = cache_of(output), len(states)
         return output.last_hidden_state[:, -1].unflatten(0, (n_rows, len(states)))
 
     def _last(self, states: Sequence[State]) -> Tensor:
