@@ -51,14 +51,18 @@ class UnknownNameError(PromptlabError):
         known: the names that are known.
         where: the place in which it stands, such as ``"row 3"``.
         whose: what the known names are, where ``kind`` doesn't say so.
+        more: what else a name may be, one sentence.
     """
 
-    def __init__(self, kind: str, name: Any, known: Iterable[str], *, where: str = "", whose: str = "") -> None:
+    def __init__(
+        self, kind: str, name: Any, known: Iterable[str], *, where: str = "", whose: str = "", more: str = ""
+    ) -> None:
         names = sorted(known)
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         place, owner = f" in {where}" if where else "", f" ({whose})" if whose else ""
-        super().__init__(f"unknown {kind} {shown(name)}{place}{hint} Known{owner}: {', '.join(names) or 'none'}.")
+        end = f" {more}" if more else ""
+        super().__init__(f"unknown {kind} {shown(name)}{place}{hint} Known{owner}: {', '.join(names) or 'none'}.{end}")
 
 
 class PromptlabWarning(UserWarning):

@@ -116,6 +116,7 @@ class Backbone(Tunable):
 
     tokenizer: PreTrainedTokenizerBase
     name: str  # catalogue name, hub id or folder
+    folder: str  # where it was read from, if it was given as a folder; absolute, else empty
     revision: str  # the hub's commit, or a hash of the weights
     hidden_size: int
     max_length: int

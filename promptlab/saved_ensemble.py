@@ -59,7 +59,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     names = list(settings["weights"])
     folders = [path / f"member-{number}" for number in range(len(names))]
     given = [base for base in model_of_each(model, len(pvps)) for _ in range(turns)]
-    bases = [saving.read_settings(f)["model"]["name"] if base is None else base for f, base in zip(folders, given)]
+    bases = [saving.base_of(f, saving.read_settings(f)) if base is None else base for f, base in zip(folders, given)]
     backbones = dict(zip(names, load_each(bases)))
     used = list(backbones.values())[::turns]
     ensemble = cls(

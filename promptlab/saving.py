@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
+from promptlab.backbones.catalog import is_own_name
 from promptlab.errors import SavedModelError, TuningError, shown
 from promptlab.files import atomic_folder
 from promptlab.interfaces import Backbone
@@ -59,7 +60,8 @@ def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
         "estimator": type(estimator).__name__,
         "parameters": parameters_of(estimator),
         "tuning": TUNINGS.to_dict(resolve_tuning(estimator.tuning)),
-        "model": {"name": backbone.name, "revision": backbone.revision},
+        "model": {"name": backbone.name, "revision": backbone.revision}
+        | ({"folder": backbone.folder} if backbone.folder else {}),
         "answers": None if backbone.as_in_0_1 else AS_WRITTEN,
     }
 
@@ -133,8 +135,8 @@ def settings_for(cls: Any, folder: str | Path) -> tuple[Path, SavedSettings]:
     return path, settings
 
 
-def load_any(folder: str | Path, *, device: str = "auto") -> Any:
-    """Load a saved classifier of whichever class it is; raises as ``load`` does."""
+def load_any(folder: str | Path, *, model: Any = None, device: str = "auto") -> Any:
+    """Load a saved classifier of whichever class it is; ``model`` and errors are as for ``load``."""
     path = local(folder)
     settings = read_settings(path)
     name = settings["estimator"]
@@ -142,12 +144,43 @@ def load_any(folder: str | Path, *, device: str = "auto") -> Any:
         raise SavedModelError(
             f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(ESTIMATORS.names)}."
         )
-    return ESTIMATORS.get(name).from_pretrained(path, device=device)
+    return ESTIMATORS.get(name).from_pretrained(path, model=model, device=device)
+
+
+def base_of(path: Path, settings: Mapping[str, Any]) -> str:
+    """Where the base model of a saved classifier is now: its name, or a folder.
+
+    A folder is looked for where it was, and, if it was given relative to some directory, in those above the classifier,
+    so that both may have moved together.
+
+    Args:
+        path: where the classifier is.
+        settings: of ``read_settings``.
+
+    Raises:
+        SavedModelError: if it was a folder that is nowhere now.
+    """
+    name: str = settings["model"]["name"]
+    was = settings["model"].get("folder")
+    if not isinstance(name, str) or not isinstance(was, (str, type(None))):
+        raise SavedModelError(f"{str(path)!r} has the base model {shown(name)}, which is no name; save it again.")
+    if is_own_name(name):
+        return name
+    above = [parent / name for parent in path.resolve().parents] if not Path(name).is_absolute() else []
+    places = [*([Path(was)] if was else []), Path(name), *above]
+    found = next((place for place in places if (place / "config.json").is_file()), None)
+    if found is None and was:
+        raise SavedModelError(
+            f"the base model of {str(path)!r} was the folder {was!r}, which isn't there; say where it is with model= "
+            "(--model)."
+        )
+    return name if found is None or found.resolve() == Path(name).resolve() else str(found)
 
 
 def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
     tuning = TUNINGS.from_dict(settings["tuning"])
-    backbone = fresh_backbone(settings["model"]["name"] if model is None else model, device)
+    base = base_of(path, settings) if model is None else model
+    backbone = fresh_backbone(base, device)
     if backbone.revision != settings["model"]["revision"]:
         raise SavedModelError(
             f"{str(path)!r} was trained on {settings['model']['name']} revision "
@@ -156,7 +189,8 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
         )
     backbone.as_in_0_1 = settings.get("answers") != AS_WRITTEN
     estimator, built = cls.restored(settings, backbone, tuning)
-    estimator.set_params(model=settings["model"]["name"], tuning=tuning, device=device)
+    named = str(base) if isinstance(base, (str, Path)) else settings["model"]["name"]
+    estimator.set_params(model=named, tuning=tuning, device=device)
     elsewhere = {f"backbone.{name}" for name in tuning.load(backbone, path)}
     _fill(built.export(), path / WEIGHTS, elsewhere)
     estimator.take_model(built, settings)

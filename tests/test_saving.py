@@ -289,3 +289,69 @@ def test_a_head_that_was_never_trained_is_not_exported(tiny_backbone, tmp_path):
     classifier.export_model(tmp_path / "out")
 
     assert not load_backbone(tmp_path / "out").has_lm_head
+
+
+@pytest.fixture
+def project(saved_model, tmp_path, monkeypatch):
+    """A directory with a base model, in which a classifier was trained on it by its relative path."""
+    saved_model("bert")
+    (tmp_path / "project" / "models").mkdir(parents=True)
+    (tmp_path / "base").rename(tmp_path / "project" / "models" / "x")
+    monkeypatch.chdir(tmp_path / "project")
+    classifier = PromptClassifier("{{ text_a }} {{ mask }}", WORDS, "models/x", tuning="none", device="cpu")
+    classifier.save_pretrained("out/classifier")
+    return tmp_path / "project", classifier.predict_proba(TEXTS)
+
+
+def test_a_base_model_given_by_a_relative_path_is_found_from_anywhere(project, tmp_path, monkeypatch):
+    folder, expected = project
+    assert PromptClassifier.from_pretrained("out/classifier").model == "models/x"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    loaded = PromptClassifier.from_pretrained(folder / "out" / "classifier")
+
+    assert abs(loaded.predict_proba(TEXTS) - expected).max() < 1e-6
+    assert loaded.fit(TEXTS, LABELS).model == str(folder / "models" / "x")
+
+
+def test_it_is_found_when_it_moved_together_with_the_classifier_or_was_saved_by_0_1(project, tmp_path, monkeypatch):
+    folder, expected = project
+    monkeypatch.chdir(tmp_path)
+    folder.rename(tmp_path / "moved")
+    place = tmp_path / "moved" / "out" / "classifier"
+    moved = PromptClassifier.from_pretrained(place).predict_proba(TEXTS)
+    settings = json.loads((place / "promptlab.json").read_text())
+    del settings["model"]["folder"]
+    (place / "promptlab.json").write_text(json.dumps(settings))
+
+    old = PromptClassifier.from_pretrained(place).predict_proba(TEXTS)
+
+    assert abs(moved - expected).max() < 1e-6
+    assert abs(old - expected).max() < 1e-6
+
+
+def test_a_base_model_that_is_nowhere_is_told_with_where_it_was(project, tmp_path, monkeypatch):
+    folder, expected = project
+    monkeypatch.chdir(tmp_path)
+    (folder / "models" / "x").rename(tmp_path / "new-place")
+
+    with pytest.raises(SavedModelError, match=r"was the folder '.*/project/models/x', which isn't there; .*--model"):
+        PromptClassifier.from_pretrained(folder / "out" / "classifier")
+
+    loaded = PromptClassifier.from_pretrained(folder / "out" / "classifier", model="new-place")
+    assert loaded.model == "new-place"
+    assert abs(loaded.predict_proba(TEXTS) - expected).max() < 1e-6
+
+
+def test_another_folder_of_that_name_is_not_taken_for_the_base_model(project, tmp_path, monkeypatch, tiny_backbone):
+    folder, expected = project
+    other = tiny_backbone("bert")
+    other.model.bert.embeddings.word_embeddings.weight.data += 1
+    other.model.save_pretrained(tmp_path / "elsewhere" / "models" / "x")
+    other.tokenizer.save_pretrained(tmp_path / "elsewhere" / "models" / "x")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    loaded = PromptClassifier.from_pretrained(folder / "out" / "classifier")
+
+    assert abs(loaded.predict_proba(TEXTS) - expected).max() < 1e-6

@@ -56,6 +56,7 @@ class TransformerBackbone(nn.Module, NamedLayers):
         self.model = model
         self.tokenizer = tokenizer
         self.name, self.revision, self.has_lm_head = name, revision, has_lm_head
+        self.folder = ""
         self.only_hidden = False
         self.shares_weights = False
         self.as_in_0_1 = False

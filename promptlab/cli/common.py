@@ -51,6 +51,15 @@ def dialect_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_dialect
 
 
+def base_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--model",
+        "base",
+        metavar="NAME",
+        help="The base model, if it isn't where it was when the classifier was saved: a name, hub id or folder.",
+    )(command)
+
+
 def label_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--label", default="label", show_default=True, help="Column of the labels.")(command)
 

@@ -9,6 +9,7 @@ import click
 
 from promptlab.cli.common import (
     FILE,
+    base_option,
     check_no_separator,
     chosen_separator,
     columns_option,
@@ -33,6 +34,7 @@ SCORES = {  # of one label a row, or of several
 @click.command("evaluate")
 @click.argument("model_folder", metavar="MODEL")
 @click.argument("file", type=FILE)
+@base_option
 @click.option("--device", default="auto", show_default=True)
 @columns_option
 @label_option
@@ -42,6 +44,7 @@ SCORES = {  # of one label a row, or of several
 def command(
     model_folder: str,
     file: Path,
+    base: str | None,
     device: str,
     columns: tuple[str, ...],
     label: str,
@@ -57,7 +60,7 @@ def command(
     from promptlab.saving import load_any
 
     quiet_libraries()
-    classifier = load_any(model_folder, device=device)
+    classifier = load_any(model_folder, model=base, device=device)
     fields = parse_pairs(columns)
     if isinstance(classifier, MultiLabelClassifier):
         between = chosen_separator(classifier, separator)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from promptlab.cli.common import quiet_libraries
+from promptlab.cli.common import base_option, quiet_libraries
 
 
 @click.command("export")
 @click.argument("model_folder", metavar="MODEL")
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="A new folder.")
-def command(model_folder: str, output: Path) -> None:
+@base_option
+def command(model_folder: str, output: Path, base: str | None) -> None:
     """Write the language model of the classifier saved in MODEL as an ordinary Hugging Face folder.
 
     Updates such as LoRA's are merged into its weights; the classifier's own head isn't part of it.
@@ -20,5 +21,5 @@ def command(model_folder: str, output: Path) -> None:
     from promptlab.saving import load_any
 
     quiet_libraries()
-    load_any(model_folder, device="cpu").export_model(output)
+    load_any(model_folder, model=base, device="cpu").export_model(output)
     click.echo(str(output))

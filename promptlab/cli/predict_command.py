@@ -15,6 +15,7 @@ import click
 
 from promptlab.cli.common import (
     FILE,
+    base_option,
     check_no_separator,
     chosen_separator,
     columns_option,
@@ -31,6 +32,7 @@ from promptlab.cli.common import (
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
 @click.option("--proba", is_flag=True, help="Add the probability of every class.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines instead of TSV.")
+@base_option
 @click.option("--device", default="auto", show_default=True)
 @columns_option
 @separator_option
@@ -41,6 +43,7 @@ def command(
     output: Path | None,
     proba: bool,
     as_json: bool,
+    base: str | None,
     device: str,
     columns: tuple[str, ...],
     separator: str | None,
@@ -57,7 +60,7 @@ def command(
     from promptlab.saving import load_any
 
     quiet_libraries()
-    classifier = load_any(model_folder, device=device)
+    classifier = load_any(model_folder, model=base, device=device)
     examples = iter_examples(file, columns=parse_pairs(columns), label=None, **dialect)
     if isinstance(classifier, MultiLabelClassifier):
         rows = _several(classifier, examples, proba, None if as_json else chosen_separator(classifier, separator))

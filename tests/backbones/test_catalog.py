@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import BloomConfig, BloomForCausalLM
+from transformers import BertJapaneseTokenizer, BloomConfig, BloomForCausalLM
 
 from promptlab.backbones import catalog
 from promptlab.backbones.catalog import load_backbone, locate, packages
@@ -164,3 +164,70 @@ def test_a_folder_without_a_language_model_head_is_told_from_one_with_it(tiny_ba
 
     assert load_backbone(str(tmp_path / "whole")).has_lm_head
     assert not load_backbone(str(tmp_path / "encoder")).has_lm_head
+
+
+@pytest.mark.parametrize(
+    ("name", "hub_id"),
+    [
+        ("bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("gpt2", "openai-community/gpt2"),
+        ("roberta-base", "FacebookAI/roberta-base"),
+        ("t5-small", "google-t5/t5-small"),
+        ("distilbert-base-uncased", "distilbert/distilbert-base-uncased"),
+    ],
+)
+def test_a_well_known_name_is_a_hub_id(name, hub_id):
+    assert locate(name) == hub_id
+
+
+def test_a_well_known_name_under_which_a_model_was_fetched_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda name, file: f"/cache/{name}/{file}")
+
+    assert locate("gpt2") == "gpt2"
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [("nosuch", "google-bert/bert-base-uncased"), ("roberta-bass", "FacebookAI/roberta-base")],
+)
+def test_a_name_that_is_none_says_what_a_hub_id_looks_like(name, example):
+    with pytest.raises(UnknownNameError, match=f"A hub id has a slash, such as {example}"):
+        locate(name)
+
+
+def test_a_folder_that_is_not_here_is_not_only_a_matter_of_the_hub():
+    with pytest.raises(BackboneError, match="model 'models/nothing', which is no folder here, is a hub id that can't"):
+        load_backbone("models/nothing")
+
+
+@pytest.mark.parametrize("kind", ["BertJapaneseTokenizer", "BertweetTokenizer", "PhobertTokenizer"])
+def test_a_tokenizer_that_exists_in_python_only_is_refused_before_it_asks_for_packages(saved, kind):
+    _, folder = saved
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\na\n")
+    settings = {"tokenizer_class": kind, "word_tokenizer_type": "mecab", "subword_tokenizer_type": "wordpiece"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+    with pytest.raises(BackboneError, match=rf"\({kind}\) exists in Python only.*Choose a model whose") as caught:
+        load_backbone(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_backbone_made_by_hand_with_a_python_tokenizer_says_the_same(tiny_backbone, tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    backbone = tiny_backbone("bert")
+    python = BertJapaneseTokenizer(tmp_path / "vocab.txt", word_tokenizer_type="basic")
+
+    with pytest.raises(BackboneError, match=r"\(BertJapaneseTokenizer\) exists in Python only"):
+        type(backbone)(backbone.model, python)
+
+
+def test_a_folder_is_known_wherever_one_stands_later(saved, monkeypatch):
+    _, folder = saved
+    monkeypatch.chdir(folder.parent)
+
+    backbone = load_backbone("model")
+
+    assert (backbone.name, backbone.folder) == ("model", str(folder))
+    assert backbone.copy().folder == str(folder)
+    assert load_backbone("minilm").folder == ""

@@ -99,11 +99,17 @@ def test_an_interruption_leaves_nothing(published, cache, monkeypatch):
     assert downloaded("tiny") is None
 
 
-def test_a_missing_reader_says_what_to_install(published, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+@pytest.mark.parametrize(
+    ("place", "answer"),
+    [("importlib.util.find_spec", None), ("transformers.utils.import_utils.is_gguf_available", False)],
+    ids=["missing", "too-old"],
+)
+def test_a_missing_reader_says_what_to_install_before_anything_is_fetched(published, monkeypatch, place, answer):
+    monkeypatch.setattr(place, lambda *name: answer)
 
-    with pytest.raises(BackboneError, match=r"pip install 'promptlab\[gguf\]'"):
+    with pytest.raises(BackboneError, match=r"pip install --upgrade 'promptlab\[gguf\]'"):
         download("tiny")
+    assert published[1] == []
 
 
 def test_an_unknown_name_is_told_with_the_known_ones():

@@ -570,3 +570,20 @@ def test_show_tells_which_words_drive_the_decision(run):
     classes = json.loads(result.output)["classes"]
     assert [row["class"] for row in classes] == ["n", "p"]
     assert {word["word"] for word in classes[0]["words"]} == {"dull", "bad"}
+
+
+def test_commands_that_load_a_classifier_are_told_where_its_base_model_is_now(run, fitted, base, train_file, tmp_path):
+    before = run("predict", fitted[0], train_file, "--json").stdout
+    os.rename(base, tmp_path / "moved")
+
+    lost = run("predict", fitted[0], train_file, "--json")
+    found = run("predict", fitted[0], train_file, "--json", "--model", tmp_path / "moved")
+    scored = run("evaluate", fitted[0], train_file, "--json", "--model", tmp_path / "moved")
+    exported = run("export", fitted[0], "-o", tmp_path / "exported", "--model", tmp_path / "moved")
+
+    assert lost.exit_code == 1
+    assert lost.stderr.count("\n") == 1
+    assert "isn't there; say where it is with model= (--model)" in lost.stderr
+    assert (found.stdout, scored.exit_code, exported.exit_code) == (before, 0, 0)
+    assert json.loads(scored.stdout)["rows"] == 4
+    assert (tmp_path / "exported" / "model.safetensors").is_file()
