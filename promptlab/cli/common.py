@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from promptlab.types import Example
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 
@@ -156,6 +160,24 @@ def warn_of_shared(fields: Sequence[str], **sets: Sequence[Any] | None) -> None:
                 "them says little of new text; take them out",
                 err=True,
             )
+
+
+def readable(model_folder: str, examples: Iterator[Example]) -> Iterator[Example]:
+    """The examples, the first of them checked against the templates saved in a folder, before its model is loaded.
+
+    Raises:
+        PromptlabError: if the file can't be read, or its rows lack a field.
+    """
+    from promptlab.labelled import check_fields
+    from promptlab.registry import TEMPLATES
+    from promptlab.saving import local, read_settings
+
+    settings = read_settings(local(model_folder))
+    first = next(examples)
+    for part in (settings, *settings.get("pvps", ())):
+        if "template" in part:
+            check_fields(TEMPLATES.from_dict(part["template"]), [first])
+    return itertools.chain([first], examples)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, n_text: int = 1) -> None:

@@ -20,6 +20,7 @@ from promptlab.cli.common import (
     print_json,
     print_table,
     quiet_libraries,
+    readable,
     separator_option,
 )
 
@@ -60,8 +61,9 @@ def command(
     from promptlab.saving import load_any
 
     quiet_libraries()
-    classifier = load_any(model_folder, model=base, device=device)
     fields = parse_pairs(columns)
+    readable(model_folder, iter_examples(file, columns=fields, label=None, **dialect))
+    classifier = load_any(model_folder, model=base, device=device)
     if isinstance(classifier, MultiLabelClassifier):
         between = chosen_separator(classifier, separator)
         report = evaluate_labels(

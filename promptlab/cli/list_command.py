@@ -6,6 +6,7 @@ import click
 
 from promptlab.cli.common import json_option, print_json
 
+ESCAPES = {ord("\\"): r"\\", ord("\n"): r"\n", ord("\r"): r"\r", ord("\t"): r"\t"}
 KINDS = ("tasks", "templates", "verbalizers", "tunings", "models", "families", "samples")
 
 
@@ -22,7 +23,12 @@ def command(kind: str, task: str | None, as_json: bool) -> None:
         print_json(names)
         return
     for name, text in names.items():
-        click.echo(f"{name}\t{text}" if text else name)
+        click.echo(f"{name}\t{one_line(text)}" if text else name)
+
+
+def one_line(text: str) -> str:
+    """A text whose line breaks and tabs are written as \\n and \\t, as in a string of Python or JSON."""
+    return text.translate(ESCAPES)
 
 
 def _describe(kind: str, task: str | None) -> dict[str, str]:

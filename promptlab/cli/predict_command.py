@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -22,16 +18,23 @@ from promptlab.cli.common import (
     dialect_options,
     parse_pairs,
     quiet_libraries,
+    readable,
     separator_option,
 )
+from promptlab.cli.outputs import holds_lists, output_format, write_rows
 
 
 @click.command("predict")
 @click.argument("model_folder", metavar="MODEL")
 @click.argument("file", type=FILE)
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of .csv, .tsv, .jsonl or .parquet. [default: standard output]",
+)
 @click.option("--proba", is_flag=True, help="Add the probability of every class.")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines instead of TSV.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output instead of TSV.")
 @base_option
 @click.option("--device", default="auto", show_default=True)
 @columns_option
@@ -60,10 +63,14 @@ def command(
     from promptlab.saving import load_any
 
     quiet_libraries()
+    suffix = output_format(output, as_json=as_json)
+    given = iter_examples(file, columns=parse_pairs(columns), label=None, **dialect)
+    examples = readable(model_folder, given)
     classifier = load_any(model_folder, model=base, device=device)
-    examples = iter_examples(file, columns=parse_pairs(columns), label=None, **dialect)
     if isinstance(classifier, MultiLabelClassifier):
-        rows = _several(classifier, examples, proba, None if as_json else chosen_separator(classifier, separator))
+        rows = _several(
+            classifier, examples, proba, None if holds_lists(suffix) else chosen_separator(classifier, separator)
+        )
     elif isinstance(classifier, PromptGenerator):
         check_no_separator(separator, model_folder)
         if proba:
@@ -76,8 +83,7 @@ def command(
         rows = _rows(classifier, examples, proba)
     else:
         raise click.UsageError(f"{model_folder} holds a {type(classifier).__name__}, whose input is no table of texts.")
-    with _sink(output) as sink:
-        _write(rows, sink, as_json)
+    write_rows(rows, output, suffix)
 
 
 def _rows(classifier: Any, examples: Iterable[Any], proba: bool) -> Iterator[dict[str, Any]]:
@@ -107,27 +113,3 @@ def _texts(generator: Any, examples: Iterable[Any], *, chunk: int = 32) -> Itera
     while some := list(itertools.islice(numbered, chunk)):
         for (number, _), text in zip(some, generator.generate([example for _, example in some]), strict=True):
             yield {"row": number, "text": text}
-
-
-def _write(rows: Iterable[Mapping[str, Any]], sink: TextIO, as_json: bool) -> None:
-    writer = None
-    for row in rows:
-        if as_json:
-            sink.write(json.dumps(row, ensure_ascii=False) + "\n")
-            continue
-        if writer is None:
-            writer = csv.DictWriter(sink, list(row), delimiter="\t", lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-
-
-@contextmanager
-def _sink(output: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears only when it is complete."""
-    if output is None:
-        yield sys.stdout
-        return
-    from promptlab.files import atomic_file
-
-    with atomic_file(output) as path, open(path, "w", encoding="utf-8", newline="") as sink:
-        yield sink

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from promptlab import PromptGenerator, TokenClassifier
@@ -62,6 +63,63 @@ def test_predict_writes_tsv_into_a_file(run, fitted, train_file, tmp_path):
     lines = (tmp_path / "answers.tsv").read_text().splitlines()
     assert lines[0] == "row\tlabel\tprobability"
     assert len(lines) == 5
+
+
+def rows_of(path):
+    """The rows of a file by other libraries than ours."""
+    if path.name.endswith(".parquet"):
+        return pd.read_parquet(path).to_dict("records")
+    if "jsonl" in path.name or "ndjson" in path.name:
+        return pd.read_json(path, lines=True, precise_float=True).to_dict("records")
+    return pd.read_csv(path, sep="\t" if ".tsv" in path.name else ",").to_dict("records")
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv", "a.jsonl", "a.ndjson", "a.parquet", "A.CSV", "a.csv.gz", "a.tsv.gz"]
+)
+def test_predict_writes_the_format_that_the_name_says(run, fitted, train_file, tmp_path, name):
+    expected = [
+        json.loads(line) for line in run("predict", fitted[0], train_file, "--proba", "--json").stdout.split("\n")[:-1]
+    ]
+
+    result = run("predict", fitted[0], train_file, "--proba", "-o", tmp_path / name)
+
+    assert result.exit_code == 0, result.output
+    path = tmp_path / name
+    assert rows_of(path.rename(path.with_name(name.lower()))) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code", "message"),
+    [
+        ("a.xlsx", (), 1, "unknown format of the output"),
+        ("answers", (), 1, "call it .csv, .tsv, .jsonl, .ndjson, .parquet; text formats also with .gz."),
+        ("a.parquet.gz", (), 1, "unknown format of the output"),
+        ("a.csv", ("--json",), 2, "--json writes JSON Lines, but"),
+    ],
+)
+def test_an_output_of_no_known_format_is_refused_before_the_model_is_loaded(
+    run, fitted, train_file, tmp_path, monkeypatch, name, options, code, message
+):
+    monkeypatch.setattr("promptlab.saving.load_any", lambda *_, **__: pytest.fail("loaded"))
+
+    result = run("predict", fitted[0], train_file, "-o", tmp_path / name, *options)
+
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_file_without_a_field_of_the_template_is_refused_before_the_model_is_loaded(
+    run, fitted, table, monkeypatch, command
+):
+    monkeypatch.setattr("promptlab.saving.load_any", lambda *_, **__: pytest.fail("loaded"))
+
+    result = run(command, fitted[0], table("other.tsv", [("x", "positive")], ("sentence", "label")))
+
+    assert result.exit_code == 1
+    assert "needs field 'text_a', but the example has 'sentence'" in result.stderr
 
 
 def test_evaluate_counts_what_predict_gets_right(run, fitted, train_file):
@@ -315,6 +373,16 @@ def test_list_prints_names(run, kind):
     assert run("list", kind).stdout.splitlines()[0].startswith(next(iter(names)))
 
 
+def test_list_prints_one_line_for_each_template_whatever_it_holds(run):
+    names = json.loads(run("list", "templates", "--json").stdout)
+    lines = run("list", "templates").stdout.splitlines()
+
+    assert any("\n" in template for template in names.values())
+    assert [line.count("\t") for line in lines] == [1] * len(names)
+    for name, line in zip(names, lines, strict=True):
+        assert line == f"{name}\t" + names[name].replace("\n", "\\n")  # the library has no tab or backslash
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -537,7 +605,7 @@ def test_label_words_are_refined_and_written_for_fit(run, table, tmp_path):
     result = run("expand-verbalizer", words, *options, "-o", tmp_path / "out.json", "--json")
 
     report = json.loads(result.output)
-    assert report["dropped"][0] == {"name": "n", "word": "film", "reason": "also a word of class 'p'"}
+    assert {"name": "n", "word": "film", "reason": "also a word of class 'p'"} in report["dropped"]
     assert json.loads((tmp_path / "out.json").read_text()) == report["kept"]
     assert list(report["kept"]) == ["n", "p"]
 
