@@ -21,14 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from promptlab import __version__
-from promptlab.files import sha256
 from promptlab.interfaces import Backbone
-from promptlab.soft_tokens import STARTS
-from promptlab.types import Example, SoftSlot
+from promptlab.types import Example
 
 FORMAT = 1  # of everything that is kept under a hash; another one is never found
 VERSION: Mapping[str, Any] = {"promptlab": __version__, "format": FORMAT}
 ELSEWHERE = ("_name_or_path", "transformers_version")  # settings of a model that say where it comes from
+UNREAD = {  # settings that change nothing of what promptlab reads
+    "architectures", "dtype", "torch_dtype", "id2label", "label2id", "num_labels", "problem_type", "return_dict",
+    "output_attentions", "output_hidden_states", "use_cache",
+}  # fmt: skip
 LIBRARIES = ("torch", "transformers", "peft")  # the numbers in their modules count, the rest tells where they came from
 
 
@@ -47,12 +49,12 @@ def examples_digest(examples: Iterable[Example]) -> str:
     return hashlib.sha256(json.dumps(rows, default=str, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(backbone: Backbone) -> str:
+def fingerprint(backbone: Any) -> str:
     """The hash of a backbone: its weights, but for those of a head that is random, its configuration, its tokenizer.
 
     A revision says where these come from, not that nobody has changed them since.
     """
-    network: Any = backbone.model if backbone.has_lm_head else backbone.model.base_model
+    network = backbone.model if backbone.has_lm_head else backbone.model.base_model
     return digest(config_settings(network.config), tokenizer_rules(backbone.tokenizer), network.state_dict())
 
 
@@ -62,8 +64,8 @@ def config_settings(config: Any) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in ELSEWHERE}
 
 
-def tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
-    """What decides which ids a text has, as plain JSON; how the last call cut and padded doesn't.
+def tokenizer_rules(tokenizer: Any) -> str:
+    """What decides which ids a text has, as JSON; how the last call cut and padded doesn't.
 
     What is absent counts like what is off, so that a newer version of the tokenizers library says the same.
     """
@@ -73,13 +75,38 @@ def tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
     if merges:
         rules["model"]["merges"] = [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
-    return dict(_present(rules | {"special": special}))
+    return json.dumps(_present(rules | {"special": special}), sort_keys=True)
 
 
-def start_files(slots: Iterable[SoftSlot]) -> dict[str, str]:
-    """The files that soft tokens start from: their paths, and the hashes of what they hold."""
-    starts = {slot.start for slot in slots} - set(STARTS)
-    return {str(start): sha256(start) for start in sorted(starts) if os.path.isfile(start)}
+def described_base(backbone: Any) -> dict[str, Any]:
+    """What is saved beside weights that were trained on a backbone, as plain JSON, so that another one is noticed."""
+    config = config_settings(backbone.model.config)
+    return {
+        "name": backbone.name,
+        "revision": backbone.revision,
+        "config": {name: value for name, value in config.items() if name not in UNREAD},
+        "tokenizer": digest(tokenizer_rules(backbone.tokenizer)),
+    }
+
+
+def base_difference(saved: Mapping[str, Any], backbone: Any) -> str:
+    """How a backbone differs from the one of which ``described_base`` said this; empty if it doesn't.
+
+    Settings that only one of both has don't count: versions of the transformers library differ in them.
+
+    Args:
+        saved: with the revision at least, as version 0.1 wrote it, which hashed less.
+    """
+    here, revision = described_base(backbone), saved["revision"]
+    former = backbone.revision.partition("+")[0]
+    if revision != backbone.revision and ("tokenizer" in saved or revision != former):
+        return f"revision {revision or 'unknown'}, but {backbone.name} is revision {backbone.revision or 'unknown'}"
+    for name, value in dict(saved.get("config", {})).items():
+        if here["config"].get(name, value) != value:
+            return f"with {name}={value!r}, but {backbone.name} has {here['config'][name]!r}"
+    if saved.get("tokenizer", here["tokenizer"]) != here["tokenizer"]:
+        return f"with another tokenizer than {backbone.name} has"
+    return ""
 
 
 def _present(value: Any) -> Any:

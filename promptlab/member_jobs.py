@@ -13,13 +13,14 @@ import numpy as np
 from promptlab.classifier import PromptClassifier
 from promptlab.data.labels import LabelType
 from promptlab.errors import DataError, SavedModelError
-from promptlab.identity import VERSION, start_files
+from promptlab.identity import VERSION
 from promptlab.labelled import Labelled
 from promptlab.model import PromptModel
 from promptlab.objectives import WithMaskedWords
 from promptlab.parts import resolve_tuning
 from promptlab.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.saving import parameters_of
+from promptlab.soft_tokens import start_files
 from promptlab.workspace import Workspace, drawn_rows, some_rows
 
 MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"

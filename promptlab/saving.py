@@ -15,6 +15,7 @@ from promptlab import __version__
 from promptlab.backbones.catalog import is_own_name
 from promptlab.errors import SavedModelError, TuningError, shown
 from promptlab.files import atomic_folder
+from promptlab.identity import base_difference, described_base
 from promptlab.interfaces import Backbone
 from promptlab.parts import fresh_backbone, resolve_tuning
 from promptlab.registry import ESTIMATORS, TUNINGS
@@ -26,7 +27,7 @@ WEIGHTS = "weights.safetensors"
 SHAPES = {
     "estimator": str, "parameters": dict, "tuning": dict, "model": dict, "template": dict, "verbalizer": dict,
     "tags": list, "pvps": list, "weights": dict, "member_scores": dict, "agreement": list,
-    "classes": list, "label_type": str, "label_order": list,
+    "classes": list, "label_type": str, "label_order": list, "config": dict,
 }  # fmt: skip
 AS_WRITTEN = "as written"  # label words have the ids of the whole text; in 0.1 they always had a space before them
 NOT_SAVED = (
@@ -60,8 +61,7 @@ def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
         "estimator": type(estimator).__name__,
         "parameters": parameters_of(estimator),
         "tuning": TUNINGS.to_dict(resolve_tuning(estimator.tuning)),
-        "model": {"name": backbone.name, "revision": backbone.revision}
-        | ({"folder": backbone.folder} if backbone.folder else {}),
+        "model": described_base(backbone) | ({"folder": backbone.folder} if backbone.folder else {}),
         "answers": None if backbone.as_in_0_1 else AS_WRITTEN,
     }
 
@@ -181,11 +181,9 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
     tuning = TUNINGS.from_dict(settings["tuning"])
     base = base_of(path, settings) if model is None else model
     backbone = fresh_backbone(base, device)
-    if backbone.revision != settings["model"]["revision"]:
+    if difference := base_difference(settings["model"], backbone):
         raise SavedModelError(
-            f"{str(path)!r} was trained on {settings['model']['name']} revision "
-            f"{settings['model']['revision'] or 'unknown'}, but {backbone.name} is revision "
-            f"{backbone.revision or 'unknown'}; load it with that base model."
+            f"{str(path)!r} was trained on {settings['model']['name']} {difference}; load it with that base model."
         )
     backbone.as_in_0_1 = settings.get("answers") != AS_WRITTEN
     estimator, built = cls.restored(settings, backbone, tuning)
@@ -226,15 +224,20 @@ def read_settings(path: Path) -> SavedSettings:
         raise SavedModelError(
             f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
         )
-    wrong = [name for name, shape in SHAPES.items() if not isinstance(settings.get(name, shape()), shape)]
-    if wrong:
-        raise SavedModelError(
-            f"{str(file)!r} holds {shown(settings[wrong[0]])} as {wrong[0]}, where a {SHAPES[wrong[0]].__name__} "
-            "should stand; save the model again."
-        )
+    _check_shapes(settings, file)
     if "model" in settings:
+        _check_shapes(settings["model"], file)
         settings["model"] = SavedSettings(settings["model"], file)
     return SavedSettings(settings, file)
+
+
+def _check_shapes(settings: Mapping[str, Any], file: Path) -> None:
+    for name, shape in SHAPES.items():
+        if not isinstance(settings.get(name, shape()), shape):
+            raise SavedModelError(
+                f"{str(file)!r} holds {shown(settings[name])} as {name}, where a {shape.__name__} should stand; save "
+                "the model again."
+            )
 
 
 def local(folder: str | Path) -> Path:

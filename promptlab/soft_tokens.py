@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from promptlab.errors import TemplateError
-from promptlab.files import atomic_file
+from promptlab.files import atomic_file, sha256
+from promptlab.identity import base_difference, described_base
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 
@@ -153,7 +157,7 @@ def _first_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone, label_
         noise = torch.randn(slot.n, embedding.shape[1]).to(embedding)  # drawn on the CPU: the same on every device
         return embedding.mean(dim=0) + noise * embedding.std(dim=0)
     if slot.start not in STARTS:
-        return _saved_vectors(slot, embedding, backbone.revision)
+        return _saved_vectors(slot, embedding, backbone)
     rows: list[Tensor] = []
     if slot.start == "labels":
         if not label_words:
@@ -177,6 +181,12 @@ def prompt_length(start: str) -> int:
     return LENGTH if start in STARTS else len(_read_prompt(start)[0])
 
 
+def start_files(slots: Iterable[SoftSlot]) -> dict[str, str]:
+    """The files that soft tokens start from: their paths, and the hashes of what they hold."""
+    starts = {slot.start for slot in slots} - set(STARTS)
+    return {str(start): sha256(start) for start in sorted(starts) if os.path.isfile(start)}
+
+
 def to_be_filled(slots: Sequence[SoftSlot]) -> list[SoftSlot]:
     """The slots of a saved model: its file holds their vectors, so that it doesn't matter where they once started."""
     return [slot._replace(start="random") for slot in slots]
@@ -188,14 +198,14 @@ def save_prompt(path: str | Path, soft: SoftTokens, backbone: Backbone) -> None:
     Raises:
         DataError: if the file can't be written.
     """
-    about = {"format": "pt", "model": backbone.name, "revision": backbone.revision}
+    about = {"format": "pt", "base": json.dumps(described_base(backbone))}
     with atomic_file(path) as file:
         save_file({"prompt": soft().detach().cpu().contiguous()}, file, metadata=about)
 
 
-def _saved_vectors(slot: SoftSlot, embedding: Tensor, revision: str) -> Tensor:
+def _saved_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone) -> Tensor:
     """The rows of a prompt that was saved before for this model, as many as the slot has."""
-    rows, about = _read_prompt(slot.start)
+    rows, trained_on = _read_prompt(slot.start)
     if rows.shape[1] != embedding.shape[1]:
         raise TemplateError(
             f"the prompt saved in {slot.start!r} has vectors of {rows.shape[1]} numbers, but this model's embeddings "
@@ -206,21 +216,21 @@ def _saved_vectors(slot: SoftSlot, embedding: Tensor, revision: str) -> Tensor:
             f"the prompt saved in {slot.start!r} has {len(rows)} soft tokens, but {slot.n} are asked for; give "
             f"length={len(rows)}, or leave length out."
         )
-    if about.get("revision", revision) != revision:
+    if trained_on and (difference := base_difference(trained_on, backbone)):
         raise TemplateError(
-            f"the prompt saved in {slot.start!r} was trained on {about.get('model')} revision {about['revision']}, but "
-            f"this model is revision {revision or 'unknown'}; take that model, or a prompt made for this one."
+            f"the prompt saved in {slot.start!r} was trained on {trained_on['name']} {difference}; take that model, or "
+            "a prompt made for this one."
         )
     return rows.to(embedding)
 
 
-def _read_prompt(place: str) -> tuple[Tensor, Mapping[str, str]]:
-    """The rows (soft tokens, width) of a saved prompt, and what its file says about it."""
+def _read_prompt(place: str) -> tuple[Tensor, dict[str, Any]]:
+    """The rows (soft tokens, width) of a saved prompt, and what its file says of the model that it is for."""
     try:
         with safe_open(Path(place), framework="pt") as file:
-            about: Mapping[str, str] = file.metadata() or {}
+            trained_on = _base(file.metadata() or {})
             tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in set(file.keys())}
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise TemplateError(
             f"start={place!r} of soft tokens is none of {', '.join(STARTS)} and no saved prompt: {error}."
         ) from None
@@ -230,4 +240,11 @@ def _read_prompt(place: str) -> tuple[Tensor, Mapping[str, str]]:
             f"{place!r} holds {shapes or 'no tensors'}, where a saved prompt has one table of vectors; give a file "
             "that save_prompt or pretrain-prompt wrote."
         )
-    return rows, about
+    return rows, trained_on
+
+
+def _base(about: Mapping[str, str]) -> dict[str, Any]:
+    """What a file says of the model that its prompt is for; version 0.1 wrote its name and revision."""
+    if "revision" in about:
+        return {"name": about.get("model"), "revision": about["revision"]}
+    return dict(json.loads(about["base"])) if "base" in about else {}

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from promptlab import Example
-from promptlab.identity import digest, examples_digest, fingerprint, start_files, tokenizer_rules
+from promptlab.identity import digest, examples_digest, fingerprint, tokenizer_rules
+from promptlab.soft_tokens import start_files
 from promptlab.tuning.lora import LoRA
 from promptlab.types import SoftSlot
 from promptlab.verbalizers.manual import ManualVerbalizer

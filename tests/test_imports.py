@@ -18,9 +18,9 @@ MODULES = {
 LAYERS = (  # each imports what stands before it, never what stands after it
     ("errors", "places", "types", "fields", "tunable", "checks", "training_settings", "seeding", "part"),
     ("files", "registry", "interfaces", "generative"),
-    ("library", "soft_tokens", "pvp", "thresholds", "tag_schemes"),
+    ("library", "identity", "soft_tokens", "pvp", "thresholds", "tag_schemes"),
     PARTS,
-    ("devices", "identity", "parts", "trainable", "model"),
+    ("devices", "parts", "trainable", "model"),
     (
         "checkpoint",
         "batching",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,3 +250,17 @@ def test_a_prompt_is_as_long_as_the_one_it_starts_from(base, tmp_path):
     assert len(PromptTuning().edit(ManualTemplate(SOURCE)).soft_slots) == 1
     assert PromptTuning().edit(ManualTemplate(SOURCE)).soft_slots[0].n == 20
     assert PromptTuning(length=3).edit(ManualTemplate(SOURCE)).soft_slots[0].n == 3
+
+
+def test_a_prompt_is_refused_once_the_tokenizer_of_its_model_has_changed(base, tmp_path):
+    path = tmp_path / "prompt.safetensors"
+    texts, labels = ["a", "b"], ["positive", "negative"]
+    PromptClassifier(SOURCE, WORDS, base, PromptTuning(length=2), max_steps=1).fit(texts, labels).save_prompt(path)
+    again = PromptClassifier(SOURCE, WORDS, base, PromptTuning(length=2, start=str(path)), max_steps=1)
+    again.fit(texts, labels)
+    rules = json.loads((Path(base) / "tokenizer.json").read_text())
+    rules["normalizer"]["lowercase"] = False
+    (Path(base) / "tokenizer.json").write_text(json.dumps(rules))
+
+    with pytest.raises(TemplateError, match=r"with another tokenizer than .* has; take that model, or a prompt"):
+        again.fit(texts, labels)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from promptlab import DemonstrationTemplate, HeadClassifier, PromptClassifier
 from promptlab.errors import DataError, PromptlabError, SavedModelError, TuningError
 from promptlab.saving import load_any
+from promptlab.tuning.prompt_tuning import PromptTuning
 
 TEXTS = ["the film was great", "a good story", "a dull mess", "the acting was bad"]
 LABELS = ["positive", "positive", "negative", "negative"]
@@ -115,6 +119,10 @@ def test_a_newer_schema_says_update(saved):
         ({"tuning": "full"}, "holds 'full' as tuning"),
         ({"template": None, "verbalizer": "x"}, "holds None as template"),
         ({"model": {"revision": "x"}}, "lacks 'name'"),
+        (
+            {"model": {"name": "x", "revision": "x", "config": [1]}},
+            "holds \\[1\\] as config, where a dict should stand",
+        ),
         ({"parameters": {"sead": 1}}, "the setting 'sead', which PromptClassifier of promptlab"),
         ({"verbalizer": {"kind": "manual", "label_words": None}}, "label words are None"),
         ({"template": {"kind": "in-context", "template": {}}}, "template is {}"),
@@ -166,6 +174,91 @@ def test_another_base_model_is_noticed(saved, tiny_backbone):
 
     with pytest.raises(SavedModelError, match="revision 0123, but"):
         load_any(folder)
+
+
+def in_json(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def without(*names):
+    def take_out(settings):
+        for name in names:
+            del settings["model"][name]
+
+    return take_out
+
+
+def vocabulary_swapped(rules):
+    vocabulary = rules["model"]["vocab"]
+    vocabulary["good"], vocabulary["dull"] = vocabulary["dull"], vocabulary["good"]
+
+
+BASES = {  # file of the base model, what is done to it, what is said
+    "lower case": (
+        "tokenizer.json", lambda r: r["normalizer"].update(lowercase=False), "with another tokenizer than .* has; load"
+    ),
+    "words that changed places": ("tokenizer.json", vocabulary_swapped, "with another tokenizer than"),
+    "activation": (
+        "config.json", lambda c: c.update(hidden_act="relu"), "with hidden_act='gelu', but .* has 'relu'; load it with"
+    ),
+    "epsilon": ("config.json", lambda c: c.update(layer_norm_eps=1e-3), "with layer_norm_eps=1e-12, but .* has 0.001"),
+}  # fmt: skip
+DELTAS = {
+    "full": prompt_classifier,
+    "lora": lambda base: prompt_classifier(base, tuning="lora"),
+    "prompt": lambda base: prompt_classifier(base, tuning=PromptTuning(length=2)),
+    "probe": lambda base: HeadClassifier(base, "frozen", max_steps=3, device="cpu"),
+}
+
+
+@pytest.mark.parametrize("change", BASES)
+@pytest.mark.parametrize("delta", DELTAS)
+def test_another_tokenizer_or_configuration_of_the_base_model_is_noticed(base, tmp_path, delta, change):
+    file, edit, message = BASES[change]
+    DELTAS[delta](base).fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
+    in_json(Path(base) / file, edit)
+
+    with pytest.raises(SavedModelError, match=message):
+        load_any(tmp_path / "out")
+
+
+def test_what_a_newer_transformers_adds_or_what_says_nothing_of_the_model_is_no_other_base(saved):
+    classifier, folder = saved
+    config = folder.parent / "base" / "config.json"
+    in_json(config, lambda c: c.update(something_new=3, use_cache=False, transformers_version="9.0", architectures=[]))
+
+    assert np.array_equal(load_any(folder).predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize("change", BASES)
+def test_what_version_0_1_saved_says_nothing_of_tokenizer_and_configuration(saved, change):
+    _, folder = saved
+    in_json(folder / "promptlab.json", without("config", "tokenizer"))
+    in_json(folder.parent / "base" / BASES[change][0], BASES[change][1])
+
+    load_any(folder)
+
+
+def test_a_delta_of_pickled_weights_notices_others(base, tmp_path):
+    folder = Path(base)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    classifier = prompt_classifier(base, tuning="lora").fit(TEXTS, LABELS)
+    classifier.save_pretrained(tmp_path / "out")
+    classifier.save_pretrained(tmp_path / "old")
+    in_json(tmp_path / "old" / "promptlab.json", lambda s: s["model"].update(revision=""))
+    in_json(tmp_path / "old" / "promptlab.json", without("config", "tokenizer"))
+
+    for name in ("out", "old"):  # version 0.1 knew no revision of such weights
+        assert np.array_equal(load_any(tmp_path / name).predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    weights["bert.embeddings.word_embeddings.weight"][9] += 1
+    torch.save(weights, folder / "pytorch_model.bin")
+
+    with pytest.raises(SavedModelError, match=r"was trained on .* revision"):
+        load_any(tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from promptlab.registry import BACKBONES
 
 ENTRY_POINTS = "promptlab.models"
 DEFAULT = "minilm"
+PICKLED = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "adapter_model.bin")  # only read, by transformers
 
 
 def packages() -> Mapping[str, EntryPoint]:
@@ -168,8 +169,16 @@ def _read_tokenizer(name: str, place: str, options: Mapping[str, Any]) -> Any:
 
 
 def _fingerprint(folder: Path) -> str:
-    """A hash of the weights, so that a saved model notices another base; empty if there are none in the folder."""
-    return "-".join(sha256(path)[:16] for path in sorted(folder.glob("*.safetensors")))
+    """A hash of the weights, so that a saved model notices another base; empty if there are none in the folder.
+
+    Behind ``+`` stands what version 0.1 left out: which file of several holds a weight, and weights that were pickled.
+    """
+    known = sorted(folder.glob("*.safetensors"))
+    more = sorted(folder.glob("*.safetensors.index.json"))
+    if not any(path.name.startswith("model") for path in known):  # else transformers takes those
+        more += sorted(path for name in PICKLED for path in folder.glob(name))
+    parts = ("-".join(sha256(path)[:16] for path in paths) for paths in (known, more))
+    return "+".join(parts) if more else next(parts)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertJapaneseTokenizer, BloomConfig, BloomForCausalLM
 
 from promptlab.backbones import catalog
@@ -231,3 +233,70 @@ def test_a_folder_is_known_wherever_one_stands_later(saved, monkeypatch):
     assert (backbone.name, backbone.folder) == ("model", str(folder))
     assert backbone.copy().folder == str(folder)
     assert load_backbone("minilm").folder == ""
+
+
+def pickled(folder, *, shards=1):
+    """Put a model's weights into files that torch pickled, in the place of its safetensors."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = [f"pytorch_model-{n}-of-{shards}.bin" for n in range(shards)] if shards > 1 else ["pytorch_model.bin"]
+    where = {name: names[number % shards] for number, name in enumerate(weights)}
+    for file in names:
+        torch.save({name: weights[name] for name in weights if where[name] == file}, folder / file)
+    if shards > 1:
+        index = {"metadata": {}, "weight_map": where}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+
+
+def changed_weight(path):
+    """Change one weight in a file of torch's."""
+    weights = torch.load(path, weights_only=True)
+    next(iter(weights.values())).view(-1)[0] += 1.0
+    torch.save(weights, path)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_pickled_weights_have_a_revision_that_follows_them(saved, shards):
+    backbone, folder = saved
+    pickled(folder, shards=shards)
+    before = load_backbone(str(folder))
+    again = load_backbone(str(folder)).revision
+    changed_weight(sorted(folder.glob("*.bin"))[-1])
+    after = load_backbone(str(folder)).revision
+
+    assert torch.equal(before.embedding_weight(), backbone.embedding_weight())
+    assert before.revision == again != after
+    assert before.revision and after
+
+
+def test_pickled_weights_count_beside_an_adapter_in_safetensors(saved):
+    _, folder = saved
+    pickled(folder)
+    save_file({"lora": torch.zeros(1)}, folder / "other.safetensors")
+    before = load_backbone(str(folder)).revision
+    changed_weight(folder / "pytorch_model.bin")
+
+    assert load_backbone(str(folder)).revision != before
+
+
+def test_the_index_of_shards_is_part_of_the_revision(saved):
+    backbone, folder = saved
+    (folder / "model.safetensors").unlink()
+    backbone.model.save_pretrained(folder, max_shard_size="20KB")
+    index = folder / "model.safetensors.index.json"
+    before = load_backbone(str(folder)).revision
+    content = json.loads(index.read_text())
+    content["metadata"]["total_size"] = 1
+    index.write_text(json.dumps(content))
+
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert load_backbone(str(folder)).revision != before
+
+
+def test_a_model_in_one_file_keeps_the_revision_of_version_0_1(saved):
+    _, folder = saved
+    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+
+    assert load_backbone(str(folder)).revision == found
+    torch.save({}, folder / "pytorch_model.bin")  # which nobody reads
+    assert load_backbone(str(folder)).revision == found
