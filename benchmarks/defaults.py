@@ -43,7 +43,7 @@ TUNINGS: Mapping[str, tuple[Any, tuple[float, ...]]] = {  # method and rates, at
     "bitfit": ("bitfit", (7e-4, 2e-3, 6e-3)),
     "layer-norm": ("layer-norm", (1.3e-3, 4e-3, 1.2e-2)),
     "adapter": (Adapter(), (4e-4, 1.2e-3, 4e-3)),
-    "lora": (LoRA(), (7e-4, 2e-3, 6e-3)),
+    "lora": (LoRA(), (4e-4, 8e-4, 2e-3, 6e-3)),
     "lora-all-linear": (LoRA(targets="all-linear"), (2e-4, 7e-4, 2e-3)),
     "ia3": ("ia3", (4e-3, 1.2e-2, 4e-2)),
     "prefix": ("prefix", (3e-4, 1e-3, 3e-3)),

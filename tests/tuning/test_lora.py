@@ -96,11 +96,11 @@ def test_all_linear_layers_and_named_ones_are_updated_whole(tiny_backbone, famil
         assert not any(torch.allclose(after[name], before[name], atol=1e-4) for name in after)
 
 
+@pytest.mark.parametrize(("tuning", "left_alone"), [(LoRA(rank=2), "key"), (IA3(), "query")], ids=str)
 @pytest.mark.parametrize("family", FUSED)
 @torch.no_grad()
-def test_an_update_of_the_keys_that_was_saved_once_is_kept(tiny_backbone, family, tmp_path):
-    """Adapters of promptlab 0.1 were trained with the keys."""
-    tuning = LoRA(rank=2)
+def test_an_update_of_all_outputs_that_was_saved_once_is_kept(tiny_backbone, family, tuning, left_alone, tmp_path):
+    """Those of promptlab 0.1 were trained with the keys (LoRA) or queries (IA3)."""
     model = build(tiny_backbone(family), tuning)
     for _, weight in model.trained_parameters():
         weight.normal_()
@@ -112,7 +112,7 @@ def test_an_update_of_the_keys_that_was_saved_once_is_kept(tiny_backbone, family
     for name, states in attended(back).items():
         assert torch.equal(states, attended(model)[name])
     plain = attended(build(tiny_backbone(family), tuning))
-    assert not torch.allclose(attended(back)["key"], plain["key"], atol=1e-3)
+    assert not torch.allclose(attended(back)[left_alone], plain[left_alone], atol=1e-3)
 
 
 def test_vectors_of_ia3_are_not_decayed_and_matrices_of_lora_are(tiny_backbone):
