@@ -92,11 +92,14 @@ class Checkpoint:
     Args:
         model: of which the trained weights are kept.
         optimizer: of them.
+        scaler: of the loss, where half precision needs one.
         path: of the copy; None keeps none.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, path: Path | None) -> None:
-        self.weights, self.optimizer, self.path = trained_weights(model), optimizer, path
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, scaler: Any = None, path: Path | None
+    ) -> None:
+        self.weights, self.optimizer, self.scaler, self.path = trained_weights(model), optimizer, scaler, path
         self.best: dict[str, Tensor] = {}
         self.highest: DevScore | None = None
         self.stale = 0
@@ -133,9 +136,10 @@ class Checkpoint:
             "stale": self.stale,
             "history": self.history,
             "random": random_states(),
+            "scaler": self.scaler and self.scaler.state_dict(),
         }
         with atomic_file(self.path) as file:  # one file: two processes may do the same run
-            about = {"progress": json.dumps(progress, default=float)}
+            about = {"run": self.path.parent.name, "progress": json.dumps(progress, default=float)}
             save_file({name: value.contiguous() for name, value in tensors.items()}, file, metadata=about)
 
     def load(self) -> int:
@@ -144,21 +148,29 @@ class Checkpoint:
             return 0
         try:
             with safe_open(self.path, framework="pt") as file:
-                progress = json.loads(file.metadata()["progress"])
+                about = file.metadata()
+                progress = json.loads(about["progress"])
                 tensors = {name: file.get_tensor(name) for name in set(file.keys())}
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            if about["run"] != self.path.parent.name:
+                raise ValueError(f"it was written for the run {about['run']!r}")
+            self._take_up(progress, tensors)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise SavedModelError(
                 f"checkpoint {str(self.path)!r} can't be read ({error}); delete it to start anew."
             ) from None
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(tensors[f"weight.{name}"])
+        return int(progress["step"])
+
+    @torch.no_grad()
+    def _take_up(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        for name, weight in self.weights.items():
+            weight.copy_(tensors[f"weight.{name}"])
         self._load_optimizer(tensors)
+        if self.scaler is not None:
+            self.scaler.load_state_dict(progress["scaler"])
         set_random_states(progress["random"])
         self.best = {name[5:]: value for name, value in tensors.items() if name.startswith("best.")}
         self.highest = DevScore(*progress["highest"]) if progress["highest"] else None
         self.stale, self.history = progress["stale"], progress["history"]
-        return int(progress["step"])
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}

@@ -45,7 +45,7 @@ def digest(*values: Any) -> str:
 
 def examples_digest(examples: Iterable[Example]) -> str:
     """A hash of examples and their labels; values that JSON doesn't know count as the text that they print as."""
-    rows = [[dict(example.fields), example.label] for example in examples]
+    rows = [[dict(example.fields), example.label, example.labels] for example in examples]
     return hashlib.sha256(json.dumps(rows, default=str, sort_keys=True).encode()).hexdigest()
 
 

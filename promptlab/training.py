@@ -62,7 +62,7 @@ def train(
     optimizer = make_optimizer(model, settings)
     network, fast_optimizer = accelerator.prepare(model, optimizer)
     accelerator.sync_gradients = True  # each step of the optimizer is an update
-    state = Checkpoint(model, optimizer, path=place)
+    state = Checkpoint(model, optimizer, scaler=accelerator.scaler, path=place)
     step = state.load()
     bar = tqdm(total=settings.max_steps, initial=step, desc="training", unit="step", leave=False, disable=None)
     losses: list[Tensor] = []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 
 from promptlab import (
+    Example,
     HeadClassifier,
     JointClassifier,
     MultiLabelClassifier,
@@ -18,6 +20,8 @@ from promptlab import (
     TokenClassifier,
 )
 from promptlab.checkpoint import Checkpoint
+from promptlab.labelled import SoftLabelled
+from promptlab.objectives import Distilled
 from promptlab.seeding import random_states, seeded, set_random_states
 from promptlab.tuning.lora import LoRA
 from promptlab.tuning.prompt_tuning import PromptTuning
@@ -108,6 +112,15 @@ def test_another_model_of_the_same_shape_is_not_taken_up(tiny_backbone, tmp_path
 
     make(other, checkpoint_dir=tmp_path).fit(NOISE, LABELS)
     make(tiny_backbone("bert"), checkpoint_dir=tmp_path).fit(NOISE, LABELS)
+
+    assert len(states(tmp_path)) == 2
+
+
+def test_what_is_minimised_is_part_of_a_run(bert, tmp_path):
+    log_probs = torch.tensor([[0.2, 0.8], [0.7, 0.3]] * 8).log()
+    teacher = SoftLabelled([Example({"text_a": text}) for text in NOISE], ["-", "+"], log_probs)
+    for temperature in (2.0, 4.0, 2.0):
+        prompt(bert, checkpoint_dir=tmp_path).learn(teacher, objective=partial(Distilled, temperature=temperature))
 
     assert len(states(tmp_path)) == 2
 

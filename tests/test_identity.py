@@ -156,6 +156,12 @@ def test_examples_count_by_fields_and_label_whatever_the_order_of_the_fields():
     assert len({examples_digest(rows) for rows in [usual, *others]}) == 5
 
 
+def test_examples_count_by_all_their_labels():
+    several = [("p",), ("p", "n"), (), None]
+
+    assert len({examples_digest([Example({"a": "x"}, labels=labels)]) for labels in several}) == 4
+
+
 def test_a_backbone_counts_by_weights_configuration_and_tokenizer(tiny_backbone):
     def changed(change):
         backbone = tiny_backbone("bert")

@@ -302,6 +302,32 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         fit(Line(), checkpoint=tmp_path)
 
 
+def test_a_checkpoint_that_was_put_in_the_place_of_another_is_named(tmp_path):
+    fit(Line(), checkpoint=tmp_path)
+    (first,) = states(tmp_path)
+    fit(Line(), checkpoint=tmp_path, max_steps=20)
+    (other,) = set(states(tmp_path)) - {first}
+    other.write_bytes(first.read_bytes())
+
+    with pytest.raises(SavedModelError, match=r"was written for the run .*; delete it"):
+        fit(Line(), checkpoint=tmp_path, max_steps=20)
+
+
+def test_the_scale_of_the_loss_in_half_precision_comes_back(tmp_path):
+    def checkpoint():
+        model, scaler = Line(), torch.amp.GradScaler("cpu")
+        optimizer = torch.optim.AdamW(model.parameters())
+        return Checkpoint(model, optimizer, scaler=scaler, path=tmp_path / "run" / "state.safetensors")
+
+    one, other = checkpoint(), checkpoint()
+    one.scaler.scale(torch.ones(()))
+    one.scaler.update(8.0)
+    one.save(3)
+
+    assert other.load() == 3
+    assert other.scaler.scale(torch.ones(())).item() == 8.0
+
+
 def changed(what):
     """A run that differs in one thing from the usual one."""
     model, rows, read, plan, depends_on = Line(), range(9), collate, settings(), ("tuning", [0, 1])
