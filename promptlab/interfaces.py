@@ -90,6 +90,14 @@ class Verbalizer(Part):
         """The verbalizer whose scores this one works on, if there is one; its head is this one's ``inner``."""
         return None
 
+    def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
+        """The verbalizer to build for one model: itself, unless it leaves something to the model to decide.
+
+        Raises:
+            VerbalizerError: as ``build`` does.
+        """
+        return self
+
     def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
         """Inputs, as all prompts of each, on which the head measures its prior before it predicts.
 

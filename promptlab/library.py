@@ -74,7 +74,7 @@ def verbalizer_entry(name: str) -> VerbalizerEntry:
     try:
         words = {str(label): tuple(map(str, row)) for label, row in entry["label_words"].items()}
         settings = {key: value for key, value in entry.items() if key not in ("label_words", "source", "kind")}
-        return VerbalizerEntry(full, words, entry["source"], entry.get("kind", "manual"), settings)
+        return VerbalizerEntry(full, words, entry["source"], entry.get("kind", "words"), settings)
     except (KeyError, TypeError, AttributeError) as error:
         raise VerbalizerError(
             f"verbalizer {full!r} in verbalizers/{full.partition('/')[0]}.yaml lacks {error}."

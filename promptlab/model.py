@@ -53,6 +53,7 @@ class PromptModel(TrainableModel):
             VerbalizerError: if the label words don't fit the model or the template.
             TuningError: if the tuning doesn't fit the model.
         """
+        verbalizer = verbalizer.suited(backbone, template.slot)
         head = verbalizer.build(backbone, template.slot)
         backbone.only_hidden = not head.reads_lm_head
         if head.reads_lm_head and not backbone.has_lm_head:

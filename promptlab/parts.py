@@ -14,7 +14,7 @@ from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.library import template_entry, verbalizer_entry
 from promptlab.registry import TUNINGS, VERBALIZERS
 from promptlab.templates.manual import ManualTemplate
-from promptlab.verbalizers.manual import ManualVerbalizer
+from promptlab.verbalizers.words import WordsVerbalizer
 
 
 def resolve_template(template: Any) -> Template:
@@ -50,8 +50,9 @@ def is_source(template: str) -> bool:
 def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
     """A verbalizer, one of these label words, or the one of that name in the task library.
 
-    Instead of class → label words, a mapping may be an entry as in the library's files: ``label_words``, ``kind`` (a
-    name in the registry) and the kind's other settings.
+    Words of one token or of several may be given; the model decides how they are scored (``WordsVerbalizer``). Instead
+    of class → label words, a mapping may be an entry as in the library's files: ``label_words``, ``kind`` (a name in
+    the registry, by which it is that verbalizer and no other) and the kind's other settings.
 
     Raises:
         VerbalizerError: if there is none.
@@ -63,15 +64,16 @@ def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
         raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
     if isinstance(verbalizer, Mapping):
         is_entry = isinstance(verbalizer.get("label_words"), Mapping)
-        return _verbalizer_of(**verbalizer) if is_entry else ManualVerbalizer(verbalizer)
+        return _verbalizer_of(**verbalizer) if is_entry else WordsVerbalizer(verbalizer)
     if not isinstance(verbalizer, str):
         raise VerbalizerError(f"verbalizer is {shown(verbalizer)}; pass class: label words, a name, or a Verbalizer.")
     entry = verbalizer_entry(verbalizer)
     return _verbalizer_of(entry.label_words, entry.kind, **entry.settings)
 
 
-def _verbalizer_of(label_words: Any, kind: str = "manual", source: str = "", **settings: Any) -> Verbalizer:
-    """The verbalizer of an entry, whose ``source`` is for people."""
+def _verbalizer_of(label_words: Any, kind: str = "words", source: str = "", **settings: Any) -> Verbalizer:
+    """The verbalizer of an entry, whose ``source`` is for people; settings without a kind are those of ``manual``."""
+    kind = "manual" if kind == "words" and settings else kind
     try:
         return VERBALIZERS.get(kind)(label_words, **settings)
     except TypeError as error:

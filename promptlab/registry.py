@@ -110,6 +110,7 @@ VERBALIZERS = Registry(
         "rules": "promptlab.verbalizers.rules:RuleVerbalizer",
         "prototypical": "promptlab.verbalizers.prototypical:PrototypicalVerbalizer",
         "soft": "promptlab.verbalizers.soft:SoftVerbalizer",
+        "words": "promptlab.verbalizers.words:WordsVerbalizer",
         "weighted": "promptlab.verbalizers.weighted:WeightedVerbalizer",
         "support": "promptlab.verbalizers.calibrated:SupportVerbalizer",
     },

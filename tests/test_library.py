@@ -193,7 +193,7 @@ def test_english_label_words_are_single_tokens_of_the_small_model(name, tokenize
 def test_chinese_label_words_of_one_verbalizer_are_equally_long_and_fit_a_template(name):
     lengths = {len(word) for word in words_of(name)}
     assert len(lengths) == 1
-    if verbalizer_entry(name).kind == "manual":  # whole answers take as many masks as they need
+    if verbalizer_entry(name).kind == "words":  # whole answers take as many masks as they need
         assert lengths <= {mask_count(template) for template in template_names(name.split("/")[0])}
 
 

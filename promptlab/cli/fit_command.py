@@ -43,7 +43,7 @@ from promptlab.registry import TUNINGS
     type=click.Choice(["words", "strings"]),
     default="words",
     show_default=True,
-    help="Whether each answer of a JSON verbalizer is one token, or may have several.",
+    help="strings: score the words of a JSON verbalizer as whole answers even if each is one token.",
 )
 @click.option(
     "--demonstrations", type=click.IntRange(min=1), metavar="K", help="Show K answered examples in the prompt."
@@ -248,7 +248,7 @@ def calibrated(verbalizer: Any, how: str, support: Any) -> Any:
 def parse_verbalizer(text: str, answers: str = "words") -> Any:
     """Label words from JSON or a JSON file; anything else is a name of the task library.
 
-    ``answers`` says whether they are single tokens (``words``) or may have several (``strings``).
+    With ``answers="strings"`` they are scored as whole answers even if each is one token.
 
     Raises:
         VerbalizerError: if the JSON is broken or isn't an object.

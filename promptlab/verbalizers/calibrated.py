@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,9 @@ class CalibratedVerbalizer(Verbalizer):
     @property
     def starts_from_nothing(self) -> bool:
         return self.verbalizer.starts_from_nothing
+
+    def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
+        return replace(self, verbalizer=self.verbalizer.suited(backbone, slot))
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> ClassPriorHead | WordPriorHead:
         return ClassPriorHead(self.verbalizer.build(backbone, slot), len(self.classes))

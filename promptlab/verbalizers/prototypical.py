@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -81,6 +81,9 @@ class PrototypicalVerbalizer(Verbalizer):
     @property
     def starts_from_nothing(self) -> bool:
         return True
+
+    def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
+        return self if self.verbalizer is None else replace(self, verbalizer=self.verbalizer.suited(backbone, slot))
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> PrototypicalHead:
         inner = None if self.verbalizer is None else self.verbalizer.build(backbone, slot)

@@ -656,3 +656,23 @@ def test_commands_that_load_a_classifier_are_told_where_its_base_model_is_now(ru
     assert (found.stdout, scored.exit_code, exported.exit_code) == (before, 0, 0)
     assert json.loads(scored.stdout)["rows"] == 4
     assert (tmp_path / "exported" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("more", [(), ("--calibrate", "contextual"), ("--tuning", "none")])
+def test_label_words_of_several_tokens_are_whole_answers_and_one_line_says_so(run, base, train_file, tmp_path, more):
+    words = '{"positive": ["good", "great acting"], "negative": "dull"}'
+    steps = () if "none" in more else ("--max-steps", 1)
+
+    result = run(
+        "fit", train_file, "-o", tmp_path / "out", "--model", base, "--template", "{{ text_a }} was {{ mask }}",
+        "--verbalizer", words, "--device", "cpu", "--json", *steps, *more,
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.stderr
+    notes = [line for line in result.stderr.splitlines() if "whole answers" in line]
+    assert len(notes) == 1
+    assert notes[0].startswith("note: label word 'great acting' of class 'positive' is 2 tokens (great acting) for ")
+    assert json.loads(result.stdout)["output"] == str(tmp_path / "out")
+    saved = json.loads((tmp_path / "out" / "promptlab.json").read_text())["verbalizer"]
+    assert (saved["verbalizer"]["$verbalizer"] if "contextual" in more else saved)["kind"] == "strings"
+    assert run("predict", tmp_path / "out", train_file, "--device", "cpu").exit_code == 0
