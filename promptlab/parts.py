@@ -104,6 +104,6 @@ def check_head(verbalizer: Verbalizer, tuning: Any) -> None:
     """
     if verbalizer.starts_from_nothing and resolve_tuning(tuning).defaults.max_steps == 0:
         raise TuningError(
-            f"{type(verbalizer).__name__} says nothing of a text before it is trained, and tuning='none' trains nothing; "
-            "call fit with another, such as 'frozen', which trains the head alone."
+            f"{type(verbalizer).__name__} says nothing of a text before it is trained, and tuning='none' trains "
+            "nothing; call fit with another, such as 'frozen', which trains the head alone."
         )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from promptlab.errors import VerbalizerError
+
 
 def mean_logit(logits: Tensor, valid: Tensor) -> Tensor:
     """Mean over a class's words of the mask logit: (batch, classes, words) → (batch, classes). PET's code."""
@@ -34,3 +36,13 @@ AGGREGATES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "sum-prob": sum_prob,
     "mean-prob": mean_prob,
 }
+
+
+def check_aggregate(name: str) -> None:
+    """Refuse what is none of ``AGGREGATES``.
+
+    Raises:
+        VerbalizerError: if it is none.
+    """
+    if name not in AGGREGATES:
+        raise VerbalizerError(f"unknown aggregate {name!r}; known: {', '.join(AGGREGATES)}.")

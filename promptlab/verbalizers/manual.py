@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone
 from promptlab.types import AnswerSlot, MaskStates
-from promptlab.verbalizers.aggregates import AGGREGATES, mean_logit
+from promptlab.verbalizers.aggregates import AGGREGATES, check_aggregate, mean_logit
 from promptlab.verbalizers.head import WordHead
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, label_word_ids
 
@@ -34,8 +33,7 @@ class ManualVerbalizer(LabelWordVerbalizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.aggregate not in AGGREGATES:
-            raise VerbalizerError(f"unknown aggregate {self.aggregate!r}; known: {', '.join(AGGREGATES)}.")
+        check_aggregate(self.aggregate)
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> LabelWordHead:
         return LabelWordHead(*label_word_ids(self.label_words, backbone, slot), AGGREGATES[self.aggregate])

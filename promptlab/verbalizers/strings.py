@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone, Verbalizer
 from promptlab.types import AnswerSlot, Batch
-from promptlab.verbalizers.aggregates import AGGREGATES
+from promptlab.verbalizers.aggregates import AGGREGATES, check_aggregate
 from promptlab.verbalizers.head import WordHead
 from promptlab.verbalizers.label_words import check_distinct, check_words
 
@@ -45,8 +45,7 @@ class StringVerbalizer(Verbalizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "strings", check_words(self.strings))
-        if self.aggregate not in AGGREGATES:
-            raise VerbalizerError(f"unknown aggregate {self.aggregate!r}; known: {', '.join(AGGREGATES)}.")
+        check_aggregate(self.aggregate)
 
     @property
     def classes(self) -> tuple[str, ...]:
