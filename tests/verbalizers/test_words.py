@@ -126,7 +126,7 @@ def test_training_is_that_of_whole_answers(bert):
 )
 def test_a_verbalizer_that_was_chosen_stays_what_it_is(bert, verbalizer):
     with pytest.raises(VerbalizerError, match=r"'dull mess' of class 'negative' is 2 tokens \('dull', 'mess'\)"):
-        PromptClassifier(TEMPLATE, verbalizer, bert, device="cpu").predict(TEXTS)
+        PromptClassifier(TEMPLATE, verbalizer, bert, device="cpu").fit(TEXTS, LABELS)
 
 
 @pytest.mark.parametrize("word", ["\u2603", "dull \u2603"])
