@@ -21,6 +21,7 @@ from promptlab.generator_model import GeneratorModel, Pair
 from promptlab.inference import BATCH
 from promptlab.interfaces import Template, Tuning
 from promptlab.labelled import check_fields
+from promptlab.noticing import notice
 from promptlab.parts import fresh_backbone, resolve_template, resolve_tuning
 from promptlab.registry import TEMPLATES
 from promptlab.seeding import seeded
@@ -110,6 +111,7 @@ class PromptGenerator(TrainedEstimator):
         chosen = checked_options(chosen, has_encoder=model.backbone.model.config.is_encoder_decoder)
         answer_length = chosen["max_new_tokens"]
         encoded = model.encode(as_examples(X), max_length=self.max_length, answer_length=answer_length)
+        notice(encoded, model.backbone, self.max_length)
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
         texts = [""] * len(encoded)
         with seeded(self.seed), torch.inference_mode():
@@ -189,6 +191,7 @@ class PromptGenerator(TrainedEstimator):
                 stacklevel=4,
             )
         encoded = model.encode(examples, max_length=self.max_length, answer_length=limit)
+        notice(encoded, model.backbone, self.max_length)
         return [Pair(row, target[:limit]) for row, target in zip(encoded, targets)]
 
 

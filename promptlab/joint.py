@@ -23,6 +23,7 @@ from promptlab.inference import BATCH, average_variants, predict_log_probs
 from promptlab.joint_model import JointModel, Row
 from promptlab.labelled import Labelled, dev_score, read_sets
 from promptlab.model import PromptModel
+from promptlab.noticing import notice
 from promptlab.parts import resolve_tuning
 from promptlab.seeding import seeded
 from promptlab.text_classifier import TextClassifier
@@ -99,6 +100,7 @@ class JointClassifier:
             if dev is None
             else [EncodedSet.of(dev[name], m, settings.max_length) for name, m in zip(fitted, members)]
         )
+        notice([row for own in sets for row in own.rows], self.origin, settings.max_length)
         model = JointModel(self.origin, members)
         with seeded(settings.seed):
             history = _train(model, sets, held_out, settings, share_encoder=self.share_encoder)
@@ -142,7 +144,9 @@ class JointClassifier:
             if name not in order:
                 raise UnknownNameError("classifier", name, order)
         rows = self._rows(examples, [order[name] for name in names])
-        log_probs = self._log_probs([row for rows_ in rows for row in rows_])
+        flat = [row for own in rows for row in own]
+        notice([row.encoded for row in flat], self.origin, self._common_settings().max_length)
+        log_probs = self._log_probs(flat)
         results, start = [], 0
         for name, own in zip(names, rows):
             classifier = self.classifiers_[name]

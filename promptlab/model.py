@@ -11,7 +11,7 @@ from promptlab.errors import BackboneError, TemplateError, VerbalizerError
 from promptlab.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.soft_tokens import SoftTokens
 from promptlab.trainable import TrainableModel, attach
-from promptlab.types import AnswerSlot, Batch, Encoded, Example, Prompt, SoftSlot
+from promptlab.types import Batch, Encoded, Example, Prompt, SoftSlot
 
 CHUNK = 256  # examples whose prompts are held at once; more of them are slower to make and to throw away
 
@@ -93,8 +93,8 @@ class PromptModel(TrainableModel):
         for prompt in prompts:
             if not prompt.slot.reads_like(self.template.slot):
                 raise TemplateError(
-                    f"prompt {str(prompt)!r} has {_said(prompt.slot)}, but the template usually has "
-                    f"{_said(self.template.slot)}; give every branch of it the same."
+                    f"prompt {str(prompt)!r} has {prompt.slot.said}, but the template usually has "
+                    f"{self.template.slot.said}; give every branch of it the same."
                 )
 
     def read(self, batch: Batch) -> Any:
@@ -124,15 +124,3 @@ def _label_words(verbalizer: Verbalizer) -> Sequence[str]:
 def score(head: Any, answer: Any, labels: Tensor | None) -> Tensor:
     """The loss if labels are given, else log-probabilities."""
     return head(answer) if labels is None else head.loss(answer, labels)
-
-
-def _said(slot: AnswerSlot) -> str:
-    place = slot.place
-    outer = {
-        "start": "at its very start",
-        "space": "after white space",
-        "field": "",
-        "special": "after a special token",
-    }
-    where = f" after {place.before!r}" if place.before else f" {outer[place.outer]}".rstrip()
-    return f"{slot.n_masks} mask(s) in {slot.n_places} place(s){where}"

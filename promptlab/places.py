@@ -36,6 +36,14 @@ class AnswerSlot(NamedTuple):
             return self.places[0]
         return Place("start" if self.at_start else "space" if self.spaced else "field")
 
+    @property
+    def said(self) -> str:
+        """For a message."""
+        outer = {"start": " at its very start", "space": " after white space", "special": " after a special token"}
+        place = self.place
+        where = f" after {place.before!r}" if place.before else outer.get(place.outer, "")
+        return f"{self.n_masks} mask(s) in {self.n_places} place(s){where}"
+
     def at_mask(self, number: int) -> AnswerSlot:
         """The slot as the mask of that number has it, from 0."""
         return self.with_places(self.places[number], *self.places[number + 1 :]) if self.places else self

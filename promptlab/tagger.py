@@ -17,6 +17,7 @@ from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import train_model
 from promptlab.inference import BATCH
 from promptlab.interfaces import Tuning
+from promptlab.noticing import notice
 from promptlab.parts import fresh_backbone, resolve_tuning
 from promptlab.seeding import seeded
 from promptlab.tag_schemes import TagScheme, checked_scheme, scheme_of
@@ -116,6 +117,7 @@ class TokenClassifier(TrainedEstimator):
     ) -> list[dict[str, float]]:
         number = {tag: i for i, tag in enumerate(tags)}
         rows = model.windows(X, [[number[tag] for tag in row] for row in y], self.max_length)
+        notice([row.encoded for row in rows], model.backbone, self.max_length)
 
         def evaluate() -> DevScore:
             log_probs = _log_probs(model, dev[0], self.max_length)

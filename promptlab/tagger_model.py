@@ -91,14 +91,20 @@ class TaggerModel(TrainableModel):
             for start, stop in _stretches([len(row) for row in ids], room):
                 flat = [*frame.before, *(token for row in ids[start:stop] for token in row), *frame.after]
                 firsts = len(frame.before) + np.cumsum([0, *(len(row) for row in ids[start : stop - 1])])
-                encoded = Encoded(np.array(flat, np.int64), np.zeros(len(flat), np.int64), firsts.astype(np.int64))
+                encoded = Encoded(
+                    np.array(flat, np.int64),
+                    np.zeros(len(flat), np.int64),
+                    firsts.astype(np.int64),
+                    n_text=len(flat) - len(frame.before) - len(frame.after),
+                    n_unknown=flat.count(self.backbone.encoder.unknown_id),
+                )
                 result.append(Window(number, encoded, list(targets[number][start:stop]) if targets else []))
         return result
 
     def _ids(self, word: str, at_start: bool, known: dict[tuple[str, bool], list[int]]) -> list[int]:
         key = (word, at_start)
         if key not in known:
-            unknown = self.backbone.tokenizer.unk_token_id
+            unknown = self.backbone.encoder.unknown_id
             known[key] = self.backbone.token_ids(word, at_start=at_start) or [0 if unknown is None else unknown]
         return known[key]
 

@@ -17,6 +17,7 @@ from promptlab.inference import calibrate, predict_log_probs
 from promptlab.interfaces import Template, Tuning, Verbalizer
 from promptlab.labelled import Labelled, Training
 from promptlab.model import PromptModel
+from promptlab.noticing import Noticed, notice
 from promptlab.parts import fresh_backbone, resolve_tuning
 from promptlab.saved_estimator import SavedTextEstimator
 from promptlab.seeding import seeded
@@ -76,10 +77,12 @@ class TextEstimator(SavedTextEstimator):
         model = self._ready()
         model.to(resolve_device(self.device)).eval()
         order = [list(model.verbalizer.classes).index(name) for name in self.class_names_]
-        source = iter(examples)
+        source, noticed = iter(examples), Noticed(model.template.n_variants)
         while chunk := list(itertools.islice(source, CHUNK)):
-            log_probs = predict_log_probs(model, model.encode(chunk, max_length=self.max_length))
-            yield from log_probs.numpy()[:, order]
+            rows = model.encode(chunk, max_length=self.max_length)
+            noticed.add(rows)
+            yield from predict_log_probs(model, rows).numpy()[:, order]
+        noticed.tell(model.backbone, self.max_length)
 
     def _train(
         self, model: PromptModel, tuning: Tuning, training: Training, dev: Labelled | None, objective: Objective | None
@@ -88,9 +91,11 @@ class TextEstimator(SavedTextEstimator):
         if tuning.defaults.max_steps == 0:  # zero-shot
             model.encode(training.examples[:1], max_length=self.max_length)  # what doesn't fit is told now
             return self._score_untrained(model, held_out)
+        learnt = EncodedSet.of(training, model, self.max_length)
+        notice(learnt.rows, model.backbone, self.max_length, n_variants=learnt.n_variants)
         return fit_model(
             model,
-            EncodedSet.of(training, model, self.max_length),
+            learnt,
             held_out,
             self._training_settings(
                 tuning, len(training.examples), model.backbone.hidden_size, n_variants=model.template.n_variants

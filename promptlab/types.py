@@ -105,6 +105,9 @@ class Encoded(NamedTuple):
     segment_ids: np.ndarray  # (length,)
     mask_index: np.ndarray  # (masks,)
     n_cut: int = 0  # tokens that truncation removed
+    n_text: int = 0  # tokens of the fields
+    n_unknown: int = 0  # of them, those that aren't in the vocabulary
+    is_empty: bool = False  # whether there are fields, and no text in them
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ LAYERS = (  # each imports what stands before it, never what stands after it
     ("files", "registry", "interfaces", "generative"),
     ("library", "identity", "soft_tokens", "pvp", "thresholds", "tag_schemes"),
     PARTS,
-    ("devices", "parts", "trainable", "model"),
+    ("devices", "parts", "trainable", "model", "noticing"),
     (
         "checkpoint",
         "batching",

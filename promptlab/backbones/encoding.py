@@ -76,6 +76,8 @@ class PromptEncoder:
             )
         if self.start_id is not None and self.start_id >= n_rows:
             self.start_id = None
+        if self.unknown_id is not None and self.unknown_id >= n_rows:
+            self.unknown_id = None
 
     def answer_tokens(self, prompt: Prompt, n_masks: int, answer_length: int) -> tuple[int, ...]:
         """Ids that a slot of so many masks takes, for answers of up to ``answer_length`` tokens."""
@@ -253,7 +255,21 @@ class PromptEncoder:
         segment_ids = np.zeros(len(flat), dtype=np.int64)
         if switch is not None:
             segment_ids[switch:] = frame.second_type
-        return Encoded(np.array(flat, np.int64), segment_ids, np.array(masks, np.int64), max(excess, 0))
+        counts = self._counts(prompt, parts, pieces)
+        return Encoded(np.array(flat, np.int64), segment_ids, np.array(masks, np.int64), max(excess, 0), *counts)
+
+    def _counts(
+        self, prompt: Prompt, parts: list[Run | Special], pieces: Sequence[Sequence[int]]
+    ) -> tuple[int, int, bool]:
+        """Tokens of the fields, unknown ones among them, and whether the fields are empty."""
+        n_text = n_unknown = 0
+        for i, (part, piece) in enumerate(zip(parts, pieces)):
+            if isinstance(part, Run) and not part.is_constant:
+                own = (segment.text for segment in part.segments if segment.kind == "text")
+                n_text += max(0, len(piece) - sum(len(self._constant(text, at_start=i == 0)) for text in own))
+                n_unknown += sum(token == self.unknown_id for token in piece)
+        said = [segment.text.strip() for segment in prompt.segments if segment.kind == "field"]
+        return max(n_text, n_unknown), n_unknown, bool(said) and not any(said)
 
     def _shortened(self, prompt: Prompt, parts: list[Run | Special], room: int) -> list[Sequence[int]]:
         """The pieces of a prompt that is too long, tokens cut from the ends of its longest fields."""
