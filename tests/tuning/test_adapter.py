@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from promptlab.backbones.mixing import Routed
+from promptlab.joint_model import JointModel, Row
 from promptlab.model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.adapter import Adapter, Bottleneck
@@ -139,15 +141,18 @@ DROPS_OUT_BEFORE_EACH_SUM = {
 }  # fmt: skip
 
 
-def test_no_family_drops_out_what_an_adapter_gives(any_backbone, monkeypatch):
-    family = any_backbone.name.removeprefix("tiny-")
-    for module in any_backbone.modules():
+def with_dropout(backbone, p=0.1):
+    """A backbone that drops out everywhere, as those whose configuration says 0 don't."""
+    for module in backbone.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.1
-        elif family == "phi" and hasattr(module, "resid_dropout"):
-            module.resid_dropout.p = 0.1
-    model = built(any_backbone, "houlsby").train()
-    went_in, came_out, read, given = [], [], [], []
+            module.p = p
+    return backbone
+
+
+@pytest.fixture
+def dropped(monkeypatch):
+    """What went into dropouts and what came out, in order."""
+    went_in, came_out = [], []
     drop = F.dropout
 
     def noted(input, p=0.5, training=True, inplace=False):
@@ -158,6 +163,12 @@ def test_no_family_drops_out_what_an_adapter_gives(any_backbone, monkeypatch):
         return output
 
     monkeypatch.setattr(F, "dropout", noted)
+    return went_in, came_out
+
+
+def watched(model):
+    """What the adapters of a model read and what they give, in order."""
+    read, given = [], []
 
     def seen(adapter, inputs, output):
         read.append(inputs[0])
@@ -165,16 +176,44 @@ def test_no_family_drops_out_what_an_adapter_gives(any_backbone, monkeypatch):
 
     for adapter in adapters(model):
         adapter.register_forward_hook(seen)
+    return read, given
+
+
+def among(tensor, tensors):
+    return any(tensor is other for other in tensors)
+
+
+def test_no_family_drops_out_what_an_adapter_gives(any_backbone, dropped):
+    model = built(with_dropout(any_backbone), "houlsby").train()
+    read, given = watched(model)
 
     model(batch_of(model)[0])
 
-    def among(tensor, tensors):
-        return any(tensor is other for other in tensors)
-
+    went_in, came_out = dropped
     assert len(read) >= len(adapters(model))
     assert not any(among(output, went_in) for output in given)
-    if family in DROPS_OUT_BEFORE_EACH_SUM:
+    if any_backbone.name.removeprefix("tiny-") in DROPS_OUT_BEFORE_EACH_SUM:
         assert all(among(x, came_out) for x in read)
+
+
+@pytest.mark.parametrize("family", ["bart", "bert", "gpt2", "phi"])
+def test_nor_does_a_model_that_several_classifiers_share(tiny_backbone, family, dropped):
+    origin = with_dropout(tiny_backbone(family))
+    members = [built(origin.copy(), "houlsby") for _ in range(2)]
+    rows = [Row(n, row) for n, member in enumerate(members) for row in member.encode([Example({"text_a": TEXTS[0]})])]
+    joint = JointModel(origin, members).train()
+    dropped[0].clear()
+
+    outputs = {}
+    for module in joint.backbone.modules():
+        if isinstance(module, Routed) and isinstance(module.parts[0], nn.Dropout | nn.Linear):
+            module.register_forward_hook(lambda routed, _, output: outputs.update({routed: output}))
+    joint(joint.collate(rows))
+
+    assert outputs  # of projections or of the dropouts after them, each with its adapters
+    after = [routed for routed in outputs if isinstance(routed.parts[0], nn.Dropout) and routed.parts[0].p > 0]
+    ends = after or list(outputs)
+    assert not any(among(outputs[routed], dropped[0]) for routed in ends)
 
 
 @pytest.mark.parametrize("family", ["bart", "phi"])  # whose dropout there is no module, or one for two sub-layers
