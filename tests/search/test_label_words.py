@@ -67,6 +67,31 @@ def test_dev_rows_whose_texts_are_training_rows_choose_nothing(tiny_backbone):
         rank_by_training(found, TEMPLATE, (TEXTS, LABELS), (TEXTS, LABELS), backbone, **settings)
 
 
+def test_a_search_reads_no_more_tokens_than_it_is_told(tiny_backbone):
+    """The texts end in other words, which only a search of long prompts sees."""
+    backbone, long = tiny_backbone("bert"), " ".join(["the film was great and so good a story"] * 3)
+    ends = [[f"{text} {long} {end}" for text in TEXTS] for end in ("bad", "dull")]
+
+    def score(texts, max_length):
+        settings = {"engine": "petal", "max_length": max_length, "device": "cpu"}
+        return search_words(TEMPLATE, texts, LABELS, backbone, **settings)[0].score
+
+    assert score(ends[0], 20) == pytest.approx(score(ends[1], 20), abs=1e-5)
+    assert abs(score(ends[0], 60) - score(ends[1], 60)) > 1e-4
+
+
+def test_a_search_tries_as_many_of_the_commonest_words_as_it_is_told(tiny_backbone):
+    settings = {"engine": "petal", "words": 1000, "device": "cpu"}
+
+    few, more = (
+        search_words(TEMPLATE, TEXTS, LABELS, tiny_backbone("bert"), candidates=n, **settings)[0].label_words
+        for n in (6, 12)
+    )
+
+    tried = [{word for row in found.values() for word in row} for found in (few, more)]
+    assert list(map(len, tried)) == [6, 12] and tried[0] < tried[1]
+
+
 @pytest.mark.parametrize("engine", ["lm-bff", "autoprompt"])
 def test_a_score_that_is_called_train_accuracy_is_that_of_the_untrained_model(tiny_backbone, engine):
     backbone = tiny_backbone("bert")

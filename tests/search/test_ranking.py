@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,35 @@ def test_the_result_of_a_round_is_that_of_a_classifier_fitted_by_hand_and_the_mo
         own = classifier.predict_proba(DEV)[range(6), [classifier.classes_.tolist().index(e.label) for e in DEV]]
         assert result.loss == pytest.approx(-np.log(own).mean(), abs=1e-5)
     assert all(bool((backbone.state_dict()[name] == value).all()) for name, value in before.items())
+
+
+@pytest.mark.parametrize("updates", [0, 2])
+def test_prompts_of_a_ranking_are_as_long_as_the_task_says(tiny_backbone, updates):
+    """Of a long text all but the first words count for nothing, trained or not."""
+    backbone, long = tiny_backbone("bert"), " ".join(["the film was great and so good a story"] * 4)
+    cut = [[Example({"text_a": f"{e.fields['text_a']} {long} {end}"}, e.label) for e in DEV] for end in ("bad", "dull")]
+    plan = Ranking(rounds=(updates,) if updates else ())
+
+    def losses(dev, max_length):
+        some = replace(task(backbone), dev=dev, max_length=max_length)
+        return rank_templates([found(SOURCES[0])], some, plan)[0].results[updates].losses
+
+    assert losses(cut[0], 20) == pytest.approx(losses(cut[1], 20), abs=1e-5)
+    assert losses(cut[0], 60) != pytest.approx(losses(cut[1], 60), abs=1e-5)
+
+
+def test_a_ranking_trains_by_its_method_and_the_tasks_seed(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    plan = Ranking(rounds=(2,), batch_size=2, tuning="bitfit")
+
+    (one,) = rank_templates([found(SOURCES[0])], task(backbone), plan)
+
+    settings = {"max_steps": 2, "batch_size": 2, "device": "cpu"}
+    alone = PromptClassifier(SOURCES[0], WORDS, backbone, "bitfit", seed=5, **settings).fit(TRAIN).predict_proba(DEV)
+    other = PromptClassifier(SOURCES[0], WORDS, backbone, "full", seed=5, **settings).fit(TRAIN).predict_proba(DEV)
+    own = -np.log(alone[range(6), [0 if e.label == "n" else 1 for e in DEV]])
+    assert one.rounds[2].losses == pytest.approx(own, abs=1e-5)
+    assert not np.allclose(alone, other, atol=1e-5)
 
 
 def test_each_round_trains_the_better_half_of_the_one_before(tiny_backbone, results):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from promptlab import Example
@@ -66,6 +68,20 @@ def test_words_of_a_template_are_searched_once_however_often_it_is_among_the_bes
     words(ranked[::-1])
 
     assert sorted(asked) == sorted(SOURCES)
+
+
+def test_a_search_of_words_has_the_tasks_settings(tiny_backbone, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        searched_words, "search_words", lambda *given, **settings: asked.append((given, settings)) or []
+    )
+    backbone = tiny_backbone("bert")
+    some = replace(task(backbone), max_length=17)
+
+    SearchedWords(some, templates=1, assignments=7)(rank_templates([found(SOURCES[0])], some, Ranking(rounds=())))
+
+    settings = {"model": backbone, "n": 7, "max_length": 17, "seed": 5, "device": "cpu"}
+    assert asked == [((SOURCES[0], TRAIN), settings)]
 
 
 def test_numbers_below_one_are_told(tiny_backbone):
