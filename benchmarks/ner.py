@@ -62,7 +62,8 @@ def write(results: Mapping[str, Any]) -> None:
     seeds = [str(seed) for seed in SEEDS if any(key.endswith(f"/{seed}") for key in results)]
     note = (
         f"WNUT-17, 3,394 training sentences, batches of 16; test F1 in % of whole entities, mean (standard deviation) "
-        f"over the seeds {', '.join(seeds)}; weights selected on dev; model {MODEL}, float32; 15 epochs on {GPU}."
+        f"over the seeds {', '.join(seeds)}, or the first of them alone where there is none; weights selected on dev; "
+        f"model {MODEL}, float32; 15 epochs on {GPU}."
     )
     keep("ner", "Named entities", results, ["\n".join(lines)], note)
 

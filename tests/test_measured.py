@@ -120,3 +120,135 @@ def test_rates_that_fall_with_the_square_of_the_width_leave_wide_models_at_chanc
     for method, rate in old.items():
         assert 45 < mean(runs, f"{method}/1024/{rate}", seeds=range(3)) < 55
     assert "leave a model of 1,024 where it was, at chance" in MEASURED
+
+
+DRAWS = [(task, size, seed) for task in ("sst-2", "ag_news") for size in (10, 50, 100) for seed in SEEDS]
+
+
+def ensembles():
+    """Draw → method → test accuracy in %."""
+    found = {draw: {} for draw in DRAWS}
+    for key, run in runs_of("ensembles").items():
+        task, size, seed, _ = key.split("/")
+        found[task, int(size), int(seed)] |= {name: 100 * value for name, value in run["accuracies"].items()}
+    return found
+
+
+def gains(one, other):
+    """Of one method over another, of each draw, and the mean over the draws of each (task, size)."""
+    runs = {draw: row for draw, row in ensembles().items() if {one, other} <= set(row)}
+    each = {draw: row[one] - row[other] for draw, row in runs.items()}
+    columns = {draw[:2] for draw in runs}
+    return each, {c: statistics.mean(gain for draw, gain in each.items() if draw[:2] == c) for c in columns}
+
+
+UNIFORM = "ensemble, uniform"
+
+
+def test_the_ensemble_is_ahead_of_its_mean_member_in_every_draw_by_as_much_as_said():
+    each, _ = gains(UNIFORM, "mean member")
+
+    assert len(each) == 30 and min(each.values()) > 0
+    assert (
+        f"the ensemble is better than its mean member ({min(each.values()):.1f} to {max(each.values()):.1f}" in MEASURED
+    )
+
+
+def test_students_gain_on_the_ensemble_what_is_said():
+    each, column = gains("PET", UNIFORM)
+    below = sorted(gain for gain in each.values() if gain < 0)
+
+    assert f"gains {column['sst-2', 10]:.1f} (SST-2) and {column['ag_news', 10]:.1f} points (AG News)" in MEASURED
+    assert (
+        f"with 50 and 100 it gains {column['sst-2', 50]:.1f} and {column['sst-2', 100]:.1f} on SST-2 and is even on AG "
+        f"News ({column['ag_news', 50]:.1f} and {column['ag_news', 100]:.1f})" in MEASURED
+    )
+    assert len(below) == 5
+    assert (
+        f"below the ensemble in five of 30 draws, four times by {-below[1]:.1f} at most and once by {-below[0]:.1f}"
+        in MEASURED
+    )
+
+
+def test_teaching_one_another_adds_what_is_said():
+    _, column = gains("iPET", "PET")
+
+    said = "add {:.1f} and {:.1f} points to PET with ten labels, {:.1f} and {:.1f} with 50, {:.1f} and {:.1f} with 100"
+    assert said.format(*(column[t, n] for n in (10, 50, 100) for t in ("sst-2", "ag_news"))) in MEASURED
+
+
+def test_stacking_is_worse_than_equal_weights_in_every_column():
+    _, column = gains("ensemble, stacked", UNIFORM)
+
+    assert len(column) == 6 and max(column.values()) < 0
+    assert "is worse than equal weights in every column" in MEASURED
+
+
+def test_one_prompts_labels_teach_less_as_said():
+    each, column = gains("one prompt's labels", "PET")
+    first, *others = sorted(column.values())
+
+    assert column["sst-2", 10] == first and max(others) < 0
+    assert (
+        f"below PET in every column, by {-first:.1f} points on SST-2 with ten labels and by {-max(others):.1f} to "
+        f"{-min(others):.1f} elsewhere (below it in {sum(gain < 0 for gain in each.values())} of 30 draws)" in MEASURED
+    )
+
+
+def test_masked_words_change_what_is_said():
+    each, column = gains("PET, masked words", "PET")
+    sst2, ag_news = ([each[task, 10, seed] for seed in SEEDS] for task in ("sst-2", "ag_news"))
+
+    assert (
+        f"{column['sst-2', 10]:.1f} points more on SST-2 and {-column['ag_news', 10]:.1f} less on AG News, mostly for "
+        f"one draw each ({max(sst2):.1f} and {min(ag_news):.1f})" in MEASURED
+    )
+
+
+def templates(kind, task, engine):
+    return mean(runs_of("templates"), f"{kind}/{task}/{engine}")
+
+
+def test_no_search_of_sixteen_examples_reaches_the_library_but_autoprompts_on_ag_news():
+    engines = ("heuristic", "autoprompt", "masked-lm (minilm)", "lm (smollm2)")
+    behind = {
+        (task, engine): templates("zero-shot", task, "library") - templates("zero-shot", task, engine)
+        for task in ("sst2", "ag_news")
+        for engine in engines
+    }
+    ahead = behind.pop(("ag_news", "autoprompt"))
+
+    assert -1.5 < ahead < 0 and min(behind.values()) > 0
+    said = f"by {min(behind.values()):.1f} to {max(behind.values()):.1f} points, save AutoPrompt's on AG News"
+    assert said in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    own, *near, far = (templates("zero-shot", "ag_news", engines[i]) for i in (1, 3, 0, 2))
+    assert f"better than it ({own:.1f}), smollm2's ({near[0]:.1f}) and rules ({near[1]:.1f}) come near it" in MEASURED
+    assert f"minilm's own templates don't ({far:.1f})" in MEASURED
+
+
+def test_what_the_pool_gives_is_as_said_and_its_words_are_one_search():
+    runs, pool = runs_of("templates"), "autoprompt (pool), great / terrible"
+    words = [key for key in runs if key.startswith("zero-shot/sst2/library, label words from the pool/")]
+    one_word = templates("zero-shot", "sst2", "library, great / terrible")
+    splits = [100 * runs[f"zero-shot/sst2/{pool}/{seed}"]["accuracy"] - one_word for seed in SEEDS]
+
+    assert len(words) == 1
+    found, own = 100 * runs[words[0]]["accuracy"], templates("zero-shot", "sst2", "library")
+    assert f"to {found:.1f}, from {one_word:.1f} (great / terrible) and {own:.1f} (its own five words)" in MEASURED
+    assert f"from {one_word:.1f} to {templates('zero-shot', 'sst2', pool):.1f} in eight steps" in MEASURED
+    assert sum(2.5 < gain < 6.5 for gain in splits) == 3 and sum(abs(gain) < 1 for gain in splits) == 2
+
+
+def test_a_pretrained_prompt_is_ahead_of_other_starts_and_behind_the_prompt_that_labelled_its_text():
+    started = {start: mean(runs_of("ppt"), f"sst2/{start}") for start in ("random", "vocabulary", "pre-trained")}
+    zero_shot = templates("zero-shot", "sst2", "library")
+
+    best = started["pre-trained"]
+    assert best < zero_shot
+    assert (
+        f"ends at {best:.1f}, below the zero-shot prompt that labelled its pre-training text ({zero_shot:.1f})"
+        in MEASURED
+    )
+    gain = [best - started[start] for start in ("vocabulary", "random")]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"gain {gain[0]:.1f} to {gain[1]:.1f} points over other starts" in readme

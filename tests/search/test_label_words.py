@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from promptlab import PromptClassifier, load_sample
+from promptlab import Example, InContextTemplate, PromptClassifier, load_sample
 from promptlab.errors import DataError, TuningError, UnknownNameError, VerbalizerError
+from promptlab.search import label_words as module
 from promptlab.search.cross_validation import parted
 from promptlab.search.label_words import rank_by_training, search_words
 
@@ -78,6 +79,25 @@ def test_a_search_reads_no_more_tokens_than_it_is_told(tiny_backbone):
 
     assert score(ends[0], 20) == pytest.approx(score(ends[1], 20), abs=1e-5)
     assert abs(score(ends[0], 60) - score(ends[1], 60)) > 1e-4
+
+
+def test_of_a_template_that_makes_several_prompts_the_mean_state_counts(tiny_backbone, monkeypatch):
+    backbone, seen = tiny_backbone("bert"), []
+    monkeypatch.setattr(module.WORD_SEARCHES, "get", lambda engine: lambda evidence: seen.append(evidence) or [])
+    shown = [Example({"text_a": text}, label) for text, label in [("good news", "p"), ("so awful", "n")]]
+    template = InContextTemplate(TEMPLATE, k=1, sets=2, examples=shown, answers={"p": "good", "n": "bad"})
+
+    search_words(template, TEXTS, LABELS, backbone, device="cpu")
+
+    for row, text in enumerate(TEXTS):
+        states = []
+        for example, answer in zip(shown, ("good", "bad"), strict=True):
+            prompt = f"{example.fields['text_a']} {answer}\n\n{text} [MASK]"
+            ids = backbone.tokenizer(prompt, return_tensors="pt")
+            hidden = backbone.model(**ids, output_hidden_states=True).hidden_states[-1]
+            at = (ids["input_ids"][0] == backbone.tokenizer.mask_token_id).nonzero()[0, 0]
+            states.append(backbone.model.cls.predictions.transform(hidden[0, at]))
+        assert seen[0].hidden[row].tolist() == pytest.approx(sum(states).div(2).tolist(), abs=1e-5)
 
 
 def test_a_search_tries_as_many_of_the_commonest_words_as_it_is_told(tiny_backbone):
