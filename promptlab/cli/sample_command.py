@@ -13,9 +13,15 @@ from promptlab.cli.common import FILE, dialect_options, json_option, label_optio
 
 
 @click.command("sample")
-@click.argument("file", type=FILE)
+@click.argument("file", type=FILE, required=False)
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder for train.tsv and dev.tsv."
+    "--output", "-o", type=click.Path(path_type=Path), help="Folder for train.tsv and dev.tsv. [required with FILE]"
+)
+@click.option(
+    "--demo-data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Instead of drawing, write the files that the commands of the README read into DIR.",
 )
 @click.option("-k", "k", type=click.IntRange(min=1), default=16, show_default=True, help="Examples of each class.")
 @click.option("--dev/--no-dev", "wants_dev", default=True, show_default=True, help="Draw a dev set as well.")
@@ -24,8 +30,9 @@ from promptlab.cli.common import FILE, dialect_options, json_option, label_optio
 @dialect_options
 @json_option
 def command(
-    file: Path,
-    output: Path,
+    file: Path | None,
+    output: Path | None,
+    demo_data: Path | None,
     k: int,
     wants_dev: bool,
     seed: int,
@@ -34,6 +41,15 @@ def command(
     as_json: bool,
 ) -> None:
     """Draw K examples of each class of FILE for training and K others for dev (LM-BFF's protocol)."""
+    if demo_data is not None:
+        if file is not None or output is not None:
+            raise click.UsageError("--demo-data takes no FILE and no --output.")
+        _write_demo_data(demo_data, as_json=as_json)
+        return
+    if file is None:
+        raise click.UsageError("missing argument 'FILE' (or --demo-data DIR).")
+    if output is None:
+        raise click.UsageError("missing option '--output' / '-o', a folder.")
     from promptlab.data.dialects import Dialect
     from promptlab.data.readers import iter_examples, iter_rows
     from promptlab.data.sampling import k_shot
@@ -51,6 +67,16 @@ def command(
         print_json(result)
     else:
         click.echo(f"{len(train)} training {f'and {len(dev)} dev ' if wants_dev else ''}examples in {output}")
+
+
+def _write_demo_data(folder: Path, *, as_json: bool) -> None:
+    from promptlab.data.samples import write_demo_data
+
+    files = [str(file) for file in write_demo_data(folder)]
+    if as_json:
+        print_json(files)
+    else:
+        click.echo("\n".join(files))
 
 
 def _write(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,15 @@ from typing import NamedTuple
 
 from promptlab.data.readers import read_examples
 from promptlab.errors import DataError, UnknownNameError
-from promptlab.files import library_folder
+from promptlab.files import atomic_file, library_folder
 from promptlab.types import Example
+
+DEMO_DATA = {  # what they are called for users → in the folder of data
+    "data/sst2/pool.tsv": "sst2/pool.tsv",
+    "data/sst2/test.tsv": "sst2/test.tsv",
+    "reviews.txt": "demo/reviews.txt",
+    "words.txt": "demo/words.txt",
+}
 
 
 class Split(NamedTuple):
@@ -61,6 +69,25 @@ def load_sample(name: str) -> Sample:
         for file in ("pool.tsv", "test.tsv")
     )
     return Sample(name, pool, test, _splits(folder / "fewshot"))
+
+
+def write_demo_data(folder: str | Path) -> list[Path]:
+    """Write the files that the commands in README.md read; those that are there already stay.
+
+    Args:
+        folder: gets ``data/sst2/pool.tsv``, ``data/sst2/test.tsv``, ``reviews.txt`` and ``words.txt``.
+
+    Raises:
+        DataError: if a file of such a name holds something else.
+    """
+    files = {Path(folder) / place: library_folder("data") / source for place, source in DEMO_DATA.items()}
+    for target, source in files.items():
+        if target.exists() and not (target.is_file() and target.read_bytes() == source.read_bytes()):
+            raise DataError(f"{str(target)!r} holds something else; choose another folder.")
+    for target, source in files.items():
+        with atomic_file(target) as file:
+            shutil.copyfile(source, file)
+    return list(files)
 
 
 def _splits(folder: Path) -> dict[int, Split]:

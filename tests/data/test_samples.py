@@ -4,7 +4,8 @@ from collections import Counter
 import pytest
 
 import promptlab.files
-from promptlab.data.samples import load_sample, sample_names
+from promptlab.data.readers import read_examples
+from promptlab.data.samples import load_sample, sample_names, write_demo_data
 from promptlab.errors import DataError, UnknownNameError
 from promptlab.files import library_folder, sha256
 
@@ -100,3 +101,21 @@ def test_an_installed_package_reads_the_files_inside_it(tmp_path, monkeypatch):
 
     (tmp_path / "promptlab" / "library_files" / "data").mkdir(parents=True)
     assert library_folder("data") == tmp_path / "promptlab" / "library_files" / "data"
+
+
+def test_the_files_of_the_readme_are_written_once_and_replace_nothing(tmp_path):
+    files = write_demo_data(tmp_path / "new")
+
+    assert [str(file.relative_to(tmp_path / "new")) for file in files] == [
+        "data/sst2/pool.tsv",
+        "data/sst2/test.tsv",
+        "reviews.txt",
+        "words.txt",
+    ]
+    assert read_examples(files[0]) == load_sample("sst2").pool
+    assert write_demo_data(tmp_path / "new") == files  # again: they are there
+    (tmp_path / "new" / "words.txt").write_text("mine", encoding="utf-8")
+    files[0].unlink()
+    with pytest.raises(DataError, match=r"words\.txt' holds something else; choose another folder"):
+        write_demo_data(tmp_path / "new")
+    assert not files[0].exists()
