@@ -104,6 +104,7 @@ def fit_model(
     Raises:
         TuningError: if nothing is trainable.
     """
+    model.template.check_training()
     head = model.head
     if head.own_training is None:
         if objective is None and model.has_constant_answers():

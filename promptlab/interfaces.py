@@ -65,6 +65,9 @@ class Template(Part):
         """The template with labelled examples taken up, where it shows some; before ``fit`` there are none."""
         return self
 
+    def check_training(self) -> None:
+        """Warn of what training with this template can't learn; called before there is any."""
+
 
 class Verbalizer(Part):
     """How the model's answer becomes classes."""

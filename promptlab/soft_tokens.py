@@ -143,6 +143,9 @@ class SoftPromptTemplate(Template):
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> SoftPromptTemplate:
         return SoftPromptTemplate(self.template.bind(examples, verbalizer), self.prompt)
 
+    def check_training(self) -> None:
+        self.template.check_training()
+
     def render(self, example: Example) -> Prompt:
         return self.variants(example)[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from promptlab.checks import check_seed
-from promptlab.errors import TemplateError, shown
+from promptlab.errors import PromptlabWarning, TemplateError, shown
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
@@ -220,6 +221,19 @@ class DemonstrationTemplate(AnsweredTemplate):
 
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
         return examples
+
+    def check_training(self) -> None:
+        texts: dict[str, set[str]] = {}
+        for row in self.examples:
+            texts.setdefault(str(row.label), set()).add(repr(row.fields))
+        single = [name for name, own in texts.items() if len(own) == 1]
+        if single:
+            warnings.warn(
+                f"class {single[0]!r} has one example, which isn't shown beside itself, so that the class that isn't "
+                "shown is always the answer in training; give 2 examples of each class or more.",
+                PromptlabWarning,
+                stacklevel=2,
+            )
 
     def with_examples(self, query: Sequence[Segment], example: Example) -> Iterable[tuple[Segment, ...]]:
         if not self.examples:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from promptlab import PromptClassifier
-from promptlab.errors import TemplateError, VerbalizerError
+from promptlab.errors import PromptlabWarning, TemplateError, VerbalizerError
 from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
+from promptlab.tuning.prompt_tuning import PromptTuning
 from promptlab.types import Example
 from promptlab.verbalizers.linear import LinearVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
@@ -388,3 +390,31 @@ def test_a_classifier_scores_a_text_alike_whatever_an_unread_column_holds(tiny_b
 
     found = classifier.predict_proba([{"text_a": "the film"}, *({"text_a": "the film", "note": n} for n in "xyz")])
     assert np.ptp(found, axis=0).max() < 1e-6
+
+
+ONE_TEXT_TWICE = [POOL[0], POOL[0], POOL[1], POOL[3]]
+
+
+@pytest.mark.parametrize("tuning", ["full", PromptTuning(length=2)])
+@pytest.mark.parametrize(
+    ("rows", "warned"),
+    [(POOL[:2], True), ([*POOL[:2], POOL[3]], True), (ONE_TEXT_TWICE, True), (POOL[:4], False)],
+    ids=["one each", "one of one class", "one text twice", "two each"],
+)
+def test_training_with_one_example_of_a_class_is_warned_of(tiny_backbone, rows, warned, tuning):
+    template = DemonstrationTemplate(SOURCE, sets=2)
+    classifier = PromptClassifier(template, WORDS, tiny_backbone("bert"), tuning, max_steps=1, device="cpu")
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        classifier.fit(rows)
+
+    own = [str(one.message) for one in said if issubclass(one.category, PromptlabWarning)]
+    assert len(own) == warned
+    assert all(line.startswith("class 'n' has one example, which isn't shown beside itself") for line in own)
+
+
+def test_one_example_of_a_class_is_enough_where_nothing_is_trained(tiny_backbone):
+    template = DemonstrationTemplate(SOURCE, sets=2)
+
+    PromptClassifier(template, WORDS, tiny_backbone("bert"), "none", device="cpu").fit(POOL[:2])  # warnings are errors
