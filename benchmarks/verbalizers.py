@@ -145,6 +145,10 @@ def weighted(folder: Path, task: str, device: str, train: list[Example]) -> Weig
     return WeightedVerbalizer(refined(folder, task, device, True, True))
 
 
+def alike(folder: Path, task: str, device: str, train: list[Example]) -> ManualVerbalizer:
+    return ManualVerbalizer(refined(folder, task, device, True, True))
+
+
 def prototypes(folder: Path, task: str, device: str, train: list[Example]) -> PrototypicalVerbalizer:
     return PrototypicalVerbalizer(names=sorted(manual_words(task)))
 
@@ -165,6 +169,7 @@ def soft(folder: Path, task: str, device: str, train: list[Example]) -> SoftVerb
 FEW_SHOT: Mapping[str, tuple[str, Callable[[Path, str, str, list[Example]], Any]]] = {
     "manual": ("full", manual),
     "KPT": ("full", weighted),
+    "KPT's words, counted alike": ("full", alike),
     "soft": ("full", soft),
     "ProtoVerb + manual": ("full", prototypes_and_manual),
     "searched (PETAL)": ("full", searched),
@@ -176,6 +181,9 @@ FEW_SHOT: Mapping[str, tuple[str, Callable[[Path, str, str, list[Example]], Any]
     "searched (PETAL), model frozen": ("none", searched),
     "manual, model frozen": ("none", manual),
 }
+
+# Of an earlier version; the runs are kept to compare: ProtoVerb's scores as z-scores of each text over its classes.
+EARLIER = ("ProtoVerb + manual, by z-scores", "ProtoVerb + manual, by z-scores, model frozen")
 
 
 def few_shot(options: argparse.Namespace) -> Iterator[Job]:
@@ -201,7 +209,10 @@ def few_shot_run(folder: Path, task: str, device: str, k: int, name: str, seed: 
         train, eval_set=(dev, None)
     )
     seconds = time.perf_counter() - start
-    return {"accuracy": accuracy(classifier, test_rows(folder, task)), "train_seconds": seconds, "device": device}
+    result = {"accuracy": accuracy(classifier, test_rows(folder, task)), "train_seconds": seconds, "device": device}
+    if isinstance(words, WeightedVerbalizer):
+        result["largest_weight"] = classifier.model_.head.weight.abs().max().item()
+    return result
 
 
 def timing(options: argparse.Namespace) -> Iterator[Job]:
@@ -253,7 +264,7 @@ def tables(results: Mapping[str, Any]) -> list[str]:
         order = sorted(few, key=lambda pair: (list(TASKS).index(pair[0]), int(pair[1])))
         lines = ["| few-shot | " + " | ".join(f"{task}, k = {k}" for task, k in order) + " |"]
         lines.append("|---" * (len(order) + 1) + "|")
-        for name in FEW_SHOT:
+        for name in (*FEW_SHOT, *EARLIER):
             cells = []
             for task, k in order:
                 keys = [f"few-shot/{task}/{k}/{name}/{seed}" for seed in SEEDS]
@@ -283,7 +294,8 @@ def write(results: Mapping[str, Any]) -> None:
         f"Test accuracy in %, on {N_TEST:,} test rows drawn once (TREC: all 500); few-shot: mean (standard deviation) "
         f"over those of the seeds {', '.join(map(str, SEEDS))} that have run ({counts}), k training and k dev examples "
         f"a class. Model {MODEL}, float32, texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} "
-        f"unlabelled texts. On {GPU}."
+        f"unlabelled texts. On {GPU}; on one core of a CPU: zero-shot with KPT's words, and of few-shot “KPT”, "
+        "“KPT, model frozen” and “ProtoVerb + manual, model frozen”."
     )
     keep("verbalizers", "Verbalizers", results, tables(results), note)
 

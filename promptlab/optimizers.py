@@ -12,8 +12,9 @@ from promptlab.training_settings import TrainingSettings
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """The optimizer of what is trainable, each group with its ``peak`` rate; only matrices are decayed."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    own_rates = _own_rates(model)
-    for name, weight in trained_weights(model).items():
+    trained = trained_weights(model)
+    own_rates = {} if all(".head." in f".{name}" for name in trained) else _own_rates(model)
+    for name, weight in trained.items():
         usual = settings.learning_rate if ".backbone." in f".{name}" else settings.head_learning_rate
         rate = own_rates.get(name, usual)
         groups.setdefault((rate, settings.weight_decay if _decays(name, weight) else 0.0), []).append(weight)
@@ -29,7 +30,11 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
 
 
 def _own_rates(model: nn.Module) -> dict[str, float]:
-    """Rates of the weights whose module has a ``learning_rate`` of its own, by name."""
+    """Rates of the weights whose module has a ``learning_rate`` of its own, by name.
+
+    They are for heads that are trained with a model: where heads are all that is trained, the tuning's rate and number
+    of updates are made for them.
+    """
     rates: dict[str, float] = {}
     for place, module in model.named_modules():
         rate = getattr(module, "learning_rate", None)

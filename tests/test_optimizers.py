@@ -13,6 +13,7 @@ from promptlab import (
     SupportVerbalizer,
     WeightedVerbalizer,
 )
+from promptlab.fitting import HeadModel
 from promptlab.joint_model import JointModel
 from promptlab.model import PromptModel
 from promptlab.optimizers import make_optimizer
@@ -68,6 +69,16 @@ def test_soft_tokens_keep_the_rate_of_heads_beside_a_head_with_its_own(bert):
     assert rates(build(bert, WEIGHTED, PromptTuning(length=3))) == {"soft.table": 1e-3, "head.weight": 0.06}
 
 
+@pytest.mark.parametrize(
+    "verbalizer", [WEIGHTED, EnsembleVerbalizer([SoftVerbalizer(WORDS), WEIGHTED])], ids=["weighted", "ensemble"]
+)
+def test_where_heads_are_all_that_is_trained_they_have_the_tunings_rate(bert, verbalizer):
+    model = build(bert, verbalizer, "frozen")
+
+    assert set(rates(model).values()) == {1e-3}
+    assert set(rates(HeadModel(model.head, None, torch.tensor([0]))).values()) == {1e-3}
+
+
 def test_classifiers_that_are_trained_together_keep_their_rates(tiny_backbone):
     origin = tiny_backbone("bert")
     members = [build(origin.copy(), part, "lora") for part in (WEIGHTED, SoftVerbalizer(WORDS))]
@@ -79,7 +90,7 @@ def test_classifiers_that_are_trained_together_keep_their_rates(tiny_backbone):
     assert {rate for name, rate in found.items() if ".head." not in name} == {1e-5}
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora", "bitfit", "frozen"])
+@pytest.mark.parametrize("tuning", ["full", "lora", "bitfit"])
 def test_weights_of_label_words_move_by_about_kpts_rate_under_any_tuning(tiny_backbone, tuning):
     texts, labels = ["the film was great", "a dull mess"] * 4, ["positive", "negative"] * 4
     backbone = tiny_backbone("bert")
@@ -102,3 +113,12 @@ def test_vectors_are_not_decayed(bert):
         (0.0, False),
     }
     assert isinstance(optimizer, torch.optim.AdamW)
+
+
+def test_weights_of_label_words_of_a_frozen_model_move_as_far_in_its_many_updates(tiny_backbone):
+    texts, labels = ["the film was great", "a dull mess"] * 4, ["positive", "negative"] * 4
+    classifier = PromptClassifier(TEMPLATE, WEIGHTED, tiny_backbone("bert"), "frozen", device="cpu")
+
+    classifier.fit(texts, labels)
+
+    assert 0.5 < classifier.model_.head.weight.abs().max().item() < 5.0

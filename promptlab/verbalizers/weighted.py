@@ -22,8 +22,9 @@ class WeightedVerbalizer(LabelWordVerbalizer):
 
     Args:
         label_words: class → its words; a single string is one word.
-        learning_rate: of the words' weights, whatever rates the rest is trained with: they are exponents, which have to
-            move by about 1 to tell good words from bad ones.
+        learning_rate: of the words' weights where more than the head is trained, whatever the rest's rate is: they are
+            exponents, which have to move by about 1 to tell good words from bad ones. With ``tuning="frozen"`` they
+            take that method's rate (0.01, 500 updates); this one was measured to be too high for so many.
 
     Raises:
         VerbalizerError: if there are fewer than two classes, a class without words, or the rate is out of range.
