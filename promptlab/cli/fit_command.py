@@ -110,7 +110,7 @@ def command(
 ) -> None:
     """Train a classifier on the labelled rows of TRAIN and save it.
 
-    TRAIN is CSV, TSV, JSON Lines or Parquet.
+    TRAIN is CSV, TSV, JSON Lines, Parquet or Excel.
     """
     if head and (template or verbalizer or pvp or demonstrations or calibrate):
         raise click.UsageError("--head takes no --template, --verbalizer, --pvp, --demonstrations or --calibrate.")

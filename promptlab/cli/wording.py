@@ -10,13 +10,17 @@ import click
 
 QUOTES = "'\""
 ALIASES = {"eval_set": "dev", "unlabeled": "unlabelled", "dev": "wants_dev"}  # arguments of options of another name
-PHRASES = (  # pattern, the parameter that a command must have, what is said instead
+PHRASES = (  # pattern, the parameter that a command must have (none: any), what is said instead
+    (r"\bsave_pretrained wrote", "", "promptlab fit, ensemble or distill wrote"),
     (r"\beval_set\b(?!=)", "dev", "--dev"),
     (r"\b(a )?StringVerbalizer\b", "answers", "--answers strings"),
     (r"\bHeadClassifier\b", "head", "--head"),
     (r"\bcolumns=\{'(\w+)': …\}", "columns", r"--column \1=COLUMN"),
     (r" \(None for no labels\)", "label", ""),
     (r"; pass y, or label every example", "label", "; label every row"),
+    (r"; pass y, with -1 or None where there is none", "label", "; label some, -1 where there is none"),
+    (r"\bcall fit with another\b", "tuning", "choose another --tuning"),
+    (r"\buse ContextualVerbalizer\b", "calibrate", "take --calibrate contextual"),
 )
 _VALUE = r"""(?:(?P<value>'[^']*'|"[^"]*"|-?\w[\w./-]*\b)(?![(\[{])|(?![\w'"(\[{…-]))"""
 
@@ -29,7 +33,7 @@ def in_options(message: str, command: click.Command | None) -> str:
     parameters = () if command is None else command.params
     options = {str(option.name): option for option in parameters if isinstance(option, click.Option)}
     for pattern, parameter, words in PHRASES:
-        if parameter in options:
+        if not parameter or parameter in options:
             message = re.sub(pattern, words, message)
     named = options | {name: options[other] for name, other in ALIASES.items() if other in options}
     for name, option in named.items():

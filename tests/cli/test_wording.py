@@ -25,6 +25,8 @@ from promptlab.cli.wording import in_options
         ("fit", "tuning=LoRA(rank=4)", "tuning=LoRA(rank=4)"),
         ("sample", "k=9 needs 18; lower k, or pass dev=False.", "-k 9 needs 18; lower k, or pass --no-dev."),
         ("search-template", "or pass generator= (--generator) with", "or pass --generator with"),
+        ("fit", "trains nothing; call fit with another, such as", "trains nothing; choose another --tuning, such as"),
+        ("predict", "a folder that save_pretrained wrote.", "a folder that promptlab fit, ensemble or distill wrote."),
         ("list", "pass label='x'", "pass label='x'"),  # no option of this command
     ],
 )
