@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from promptlab.errors import BackboneError
 
+BYTE = re.compile("<0x[0-9A-F]{2}>")
 HIDDEN = "\ufdd0"  # what the random names of special tokens begin with; no character
 
 
@@ -59,13 +61,13 @@ def plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tok
     """
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     settings |= {"truncation": None, "padding": None, "post_processor": None}
-    unknown = settings["model"].get("unk_token")
-    names = {t["content"]: f"{HIDDEN}{secrets.token_hex(16)}{HIDDEN}" for t in settings["added_tokens"] if t["special"]}
-    names.pop(unknown, None)
+    special = [token["content"] for token in settings["added_tokens"] if token["special"]]
+    given = {name for name in special if _is_given(name, settings["model"])}
+    names = {name: f"{HIDDEN}{secrets.token_hex(16)}{HIDDEN}" for name in special if name not in given}
     settings["added_tokens"] = [
         {**token, "content": names.get(token["content"], token["content"])}
         for token in settings["added_tokens"]
-        if token["content"] != unknown or not token["special"]
+        if token["content"] not in given
     ]
     vocabulary = settings["model"].get("vocab", {})
     if isinstance(vocabulary, dict):
@@ -76,6 +78,11 @@ def plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tok
     later = Tokenizer.from_str(json.dumps(_without_first_mark(settings)))
     same = first.to_str() == later.to_str()
     return first, first if same else later
+
+
+def _is_given(name: str, model: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer gives a special token to ordinary text: the unknown one, or that of a byte."""
+    return name == model.get("unk_token") or (bool(model.get("byte_fallback")) and BYTE.fullmatch(name) is not None)
 
 
 def text_tokens(tokenizer: PreTrainedTokenizerBase, plain: Tokenizer) -> Iterator[tuple[int, str]]:

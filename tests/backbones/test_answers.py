@@ -7,9 +7,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
 from promptlab import PromptClassifier, StringVerbalizer
+from promptlab.backbones.causal import CausalEncoder
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.errors import TemplateError, VerbalizerError
 from promptlab.places import AnswerSlot, Place
@@ -18,7 +20,7 @@ from promptlab.templates.demonstrations import InContextTemplate
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example
 from promptlab.verbalizers.rules import RuleVerbalizer
-from tests.conftest import _fast, make_backbone
+from tests.conftest import SENTENCES, _fast, make_backbone
 
 MASKED_KINDS = ("word-piece", "byte-bpe", "unigram", "unigram-first")
 SOURCES = (
@@ -83,6 +85,59 @@ def test_an_answer_has_the_ids_that_stand_there_when_it_is_written(tokenizers, k
         ids = None
 
     assert ids == expected
+
+
+def llama_bpe(byte_tokens_are_special):
+    """Llama's kind: the mark of a space once at the start, merges over whole texts, bytes for unknown characters."""
+    in_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
+    words = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    words.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    special = ["<unk>", "<s>", "</s>", *in_bytes]
+    words.train_from_iterator(SENTENCES, trainers.BpeTrainer(vocab_size=800, special_tokens=special))
+    learnt = json.loads(words.to_str())["model"]
+    merges = [tuple(pair) for pair in learnt["merges"]]
+    tokenizer = Tokenizer(
+        models.BPE(vocab=learnt["vocab"], merges=merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
+    tokenizer.add_special_tokens(special if byte_tokens_are_special else special[:3])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> <s> $B </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+
+
+CAUSAL_KINDS = {
+    "gpt-bpe": None,
+    "llama-bpe": llama_bpe(byte_tokens_are_special=False),
+    "llama-bpe-special": llama_bpe(byte_tokens_are_special=True),
+}
+CAUSAL_SOURCES = (
+    "{{ text_a }} It was {{ mask }}",
+    "{{ text_a }}\nAnswer: {{ mask }}",
+    "{{ text_a }}:{{ mask }}",
+    '{{ text_a }} "{{ mask }}',
+    "{{ text_a }}-{{ mask }}",
+    "{{ text_a }}日{{ mask }}",
+    "{{ text_a }}{{ mask }}",
+    "{{ text_a }} un{{ mask }}",
+)
+
+
+@pytest.mark.parametrize("source", CAUSAL_SOURCES)
+@pytest.mark.parametrize("kind", CAUSAL_KINDS)
+@pytest.mark.parametrize("word", ["good", "great film", "中", "Yes", "terrible", "not good.", "🙂"])
+def test_a_causal_prompt_and_its_answer_are_the_whole_text(tokenizers, kind, source, word):
+    tokenizer, template = CAUSAL_KINDS[kind] or tokenizers[kind], ManualTemplate(source)
+    encoder, text = CausalEncoder(tokenizer), "The film was great."
+    (row,) = encoder.encode([template.render(Example({"text_a": text}))], soft_ids={}, max_length=1000)
+    whole = tokenizer(source.replace("{{ text_a }}", text).replace("{{ mask }}", word)).input_ids
+    whole = whole[: -len(encoder.frame.after)] if encoder.frame.after else whole
+
+    ids = encoder.answer_ids(word, template.slot.place)
+
+    assert [*row.input_ids.tolist(), *ids] == whole
 
 
 def test_the_oracle_finds_answers_that_are_joined_and_answers_that_are_not(tokenizers):
