@@ -267,7 +267,7 @@ class PromptEncoder:
             if isinstance(part, Run) and not part.is_constant:
                 own = (segment.text for segment in part.segments if segment.kind == "text")
                 n_text += max(0, len(piece) - sum(len(self._constant(text, at_start=i == 0)) for text in own))
-                n_unknown += sum(token == self.unknown_id for token in piece)
+                n_unknown += 0 if self.unknown_id is None else piece.count(self.unknown_id)
         said = [segment.text.strip() for segment in prompt.segments if segment.kind == "field"]
         return max(n_text, n_unknown), n_unknown, bool(said) and not any(said)
 
