@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 
 from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples
+from promptlab.data.weights import row_weights
 from promptlab.estimator import TrainedEstimator
 from promptlab.labelled import Labelled
 from promptlab.types import Example
@@ -23,7 +24,13 @@ class ClassScorer(TrainedEstimator):
     """Probabilities of classes; a subclass says where they come from.
 
     ``classes_`` are of the type that the labels had (``label_type_``), ``class_names_`` are their names.
+
+    Args:
+        class_weight: how much the training texts of each class count, times their ``sample_weight``: class → a number
+            from 0, 1 where none is given, or ``"balanced"``, n / (k · texts of the class); None: alike.
     """
+
+    class_weight: Any = None
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Log-probabilities of one example after the other, in nats; they don't become 0 where a class is unlikely."""
@@ -57,10 +64,11 @@ class SingleLabel(ClassifierMixin, ClassScorer):
         """Accuracy; without ``y`` by the labels that the examples carry.
 
         Raises:
-            DataError: if a label is missing, or there isn't one for each text.
+            DataError: if a label or a weight is missing, or there isn't one for each text.
         """
         self._ready()
         data = Labelled.of(X, y, like=self.label_type_)
+        weights = row_weights(sample_weight, len(data.examples))
         chosen = self.predict_proba(data.examples).argmax(axis=1)
         hits = np.array(self.class_names_)[chosen] == np.array(data.labels)
-        return float(np.average(hits, weights=sample_weight))
+        return float(np.average(hits, weights=weights))

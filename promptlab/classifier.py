@@ -11,7 +11,7 @@ from promptlab.devices import resolve_device
 from promptlab.errors import TemplateError
 from promptlab.inference import calibrate
 from promptlab.interfaces import Template, Verbalizer
-from promptlab.labelled import KnownClasses
+from promptlab.known_classes import KnownClasses
 from promptlab.model import PromptModel
 from promptlab.parts import check_head, fresh_backbone, label_type_of, resolve_template, resolve_verbalizer
 from promptlab.registry import TUNINGS

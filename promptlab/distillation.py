@@ -21,7 +21,7 @@ from promptlab.head_classifier import HeadClassifier
 from promptlab.jobs import Job
 from promptlab.labelled import VERBALIZERS, Labelled, several_classes, split_unlabelled
 from promptlab.member_jobs import MODEL, intact, score_rows
-from promptlab.members import Member, Pair, PVPMembers, own_rows, read_fields
+from promptlab.members import Member, Pair, PVPMembers, TrainSet, read_fields
 from promptlab.merging import accuracies, merged, weights_of
 from promptlab.objectives import check_masked_words
 from promptlab.parts import resolve_tuning
@@ -68,13 +68,20 @@ class PET(PVPMembers):
     max_distilled: int = 80_000
 
     def fit(
-        self, X: Any = None, y: Any = None, *, unlabeled: Any = None, eval_set: tuple[Any, Any] | None = None
+        self,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        unlabeled: Any = None,
+        eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
         """Train the members, label, train the student.
 
         Args:
             X: labelled texts, and unlabelled ones, for which ``y`` is -1 or None; left out where none is labelled.
             y: labels; None takes those that the examples carry. -1 is a label if a class is called so.
+            sample_weight: how much each text of X counts in the members' training; those of unlabelled ones don't.
             unlabeled: more unlabelled texts: as ``X``, the path of a table, or a stream of texts or examples, which is
                 read once and may be larger than memory.
             eval_set: dev texts and labels, on which weights of members and student are selected.
@@ -85,7 +92,7 @@ class PET(PVPMembers):
         """
         self._check_settings(eval_set)
         pairs = self._pairs()
-        training, rest, dev = self._given(X, y, eval_set, pairs[0])
+        training, rest, dev = self._given(X, y, eval_set, pairs[0], sample_weight)
         labelled, held_out = ([] if data is None else data.examples for data in (training, dev))
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
@@ -176,10 +183,10 @@ class PET(PVPMembers):
             raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
 
     def _given(
-        self, X: Any, y: Any, eval_set: Any, pair: Pair
+        self, X: Any, y: Any, eval_set: Any, pair: Pair, sample_weight: Any
     ) -> tuple[Labelled | None, list[Example], Labelled | None]:
         """The labelled, unlabelled and dev examples; what is wrong is told before any work."""
-        training, rest = split_unlabelled(X, y, pair.known.numbered)
+        training, rest = split_unlabelled(X, y, pair.known.numbered, sample_weight=sample_weight)
         if training is not None:
             several_classes(training)
         label_type = pair.label_type if training is None else training.label_type
@@ -222,7 +229,7 @@ class PET(PVPMembers):
     ) -> np.ndarray:
         if training is None or self.weighting == "uniform":
             return np.ones(len(members))
-        trains = own_rows(workspace, members, training.examples)
+        trains = self._train_sets(workspace, members, training)
         return weights_of(self._untrained_accuracies(members, trains, workspace, done))
 
     def _teach(self, lesson: Lesson) -> dict[str, Job]:
@@ -230,10 +237,12 @@ class PET(PVPMembers):
         if lesson.training is None:
             untrained = [member._replace(classifier=self._untrained(member)) for member in lesson.members]
             return self._train_members(lesson, untrained, [None] * len(untrained))
-        trains = own_rows(lesson.workspace, lesson.members, lesson.training.examples)
+        trains = self._train_sets(lesson.workspace, lesson.members, lesson.training)
         return self._train_members(lesson, lesson.members, trains)
 
-    def _train_members(self, lesson: Lesson, members: Sequence[Member], trains: Sequence[str | None]) -> dict[str, Job]:
+    def _train_members(
+        self, lesson: Lesson, members: Sequence[Member], trains: Sequence[TrainSet | None]
+    ) -> dict[str, Job]:
         words = None
         if self.mlm_weight:
             chunks = lesson.unlabelled
@@ -306,6 +315,11 @@ class PET(PVPMembers):
         student._check_settings(eval_set)
         if student.device not in ("auto", self.device):
             raise TuningError(f"device={student.device!r} isn't {self.device!r}, where all of this runs; leave it out.")
+        if student.class_weight is not None:
+            raise TuningError(
+                f"class_weight={student.class_weight!r} has no use: a student learns from probabilities; set the "
+                "members'."
+            )
         if student.checkpoint_dir is not None:
             raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
         student.updates(resolve_tuning(student.tuning), 1, student.model.hidden_size)  # which checks the rest

@@ -17,10 +17,11 @@ from promptlab.class_scorer import CHUNK
 from promptlab.classifier import PromptClassifier
 from promptlab.data.readers import as_examples
 from promptlab.errors import DataError, TuningError, UnknownNameError
-from promptlab.labelled import KnownClasses, Labelled, read_sets, several_classes
+from promptlab.known_classes import KnownClasses, read_sets
+from promptlab.labelled import Labelled, several_classes
 from promptlab.member_jobs import load_member
 from promptlab.member_scores import MemberScores
-from promptlab.members import PVPMembers, own_rows
+from promptlab.members import PVPMembers
 from promptlab.merging import Stacking, accuracies, agreement, merged, votes, weights_of
 from promptlab.types import Example
 
@@ -55,7 +56,7 @@ class PVPEnsemble(PVPMembers):
 
     voting: str = "soft"
 
-    def fit(self, X: Any, y: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train the members; arguments as for ``PromptClassifier``.
 
         Raises:
@@ -65,13 +66,13 @@ class PVPEnsemble(PVPMembers):
         self._check_settings(eval_set)
         pairs = self._pairs()
         known = pairs[0].known
-        training, dev = self._labelled(X, y, eval_set, known)
+        training, dev = self._labelled(X, y, eval_set, known, sample_weight)
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
             members = self._members(pairs, backbones, len(training.examples))
             for reader in self._readers(pairs, members, training.examples):
                 reader.check([*training.examples, *([] if dev is None else dev.examples)])
-            trains = own_rows(workspace, members, training.examples)
+            trains = self._train_sets(workspace, members, training)
             jobs = self._jobs(members, trains, dev, workspace, label_type=training.label_type.saved(), words=None)
             measured = len(jobs) if self.weighting == "before" else 0
             with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:
@@ -88,9 +89,11 @@ class PVPEnsemble(PVPMembers):
         self._weigh(training if dev is None else dev, before)
         return self
 
-    def _labelled(self, X: Any, y: Any, eval_set: Any, known: KnownClasses) -> tuple[Labelled, Labelled | None]:
+    def _labelled(
+        self, X: Any, y: Any, eval_set: Any, known: KnownClasses, sample_weight: Any
+    ) -> tuple[Labelled, Labelled | None]:
         """The training and the dev examples, whose labels are classes."""
-        training, dev = read_sets(X, y, eval_set, known)
+        training, dev = read_sets(X, y, eval_set, known, sample_weight)
         several_classes(training)
         if dev is not None and self.weighting == "stacked" and (absent := sorted(set(known.own) - set(dev.labels))):
             raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
@@ -133,7 +136,7 @@ class PVPEnsemble(PVPMembers):
         """Measure the members and say what each counts."""
         targets = data.targets(self.class_names_).numpy()
         scores = self._scores(data.examples)
-        right = accuracies(scores, targets)
+        right = accuracies(scores, targets, None if data.weights is None else data.weights.numpy())
         self.member_scores_ = dict(zip(self.members_, right))
         self.agreement_ = agreement(scores)
         chosen = {"before": before, "after": right}.get(self.weighting, [1.0] * len(right))

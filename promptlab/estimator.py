@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from promptlab import saving
 from promptlab.checkpoint import Checkpoints
 from promptlab.checks import check_seed, check_types, warn
+from promptlab.data.weights import check_class_weight
 from promptlab.errors import DataError, TuningError, shown
 from promptlab.interfaces import Tuning
 from promptlab.part import by_owner, changed_part
@@ -150,6 +151,7 @@ class TrainedEstimator(BaseEstimator):
         """Refuse settings that neither training nor prediction can work with."""
         check_types(self, TuningError)
         check_seed(self.seed, TuningError)
+        check_class_weight(getattr(self, "class_weight", None))
         dropout = getattr(self, "dropout", 0.0)
         if not 0 <= dropout < 1:
             raise TuningError(f"dropout={dropout} must be from 0 to below 1.")

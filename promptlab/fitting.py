@@ -33,11 +33,17 @@ class EncodedSet(NamedTuple):
     n_variants: int
     scorer: Callable[[Tensor, Tensor], DevScore] = dev_score
     max_length: int | None = None  # tokens that a prompt could have
+    weights: Tensor | None = None  # of each example in the loss, (examples,) or (examples, classes); None: alike
 
     @property
     def row_targets(self) -> Tensor:
         """The targets of each prompt."""
         return self.targets.repeat_interleave(self.n_variants, dim=0)
+
+    @property
+    def row_weights(self) -> Tensor | None:
+        """The weights of each prompt in the loss."""
+        return None if self.weights is None else self.weights.repeat_interleave(self.n_variants, dim=0)
 
     def score(self, log_probs: Tensor) -> DevScore:
         """Of class log-probabilities of the examples, (examples, classes)."""
@@ -47,7 +53,7 @@ class EncodedSet(NamedTuple):
     def of(cls, data: Training, model: PromptModel, max_length: int | None) -> EncodedSet:
         targets = data.targets(model.verbalizer.classes)
         rows = model.encode(data.examples, max_length=max_length)
-        return cls(rows, targets, model.template.n_variants, data.scorer, max_length)
+        return cls(rows, targets, model.template.n_variants, data.scorer, max_length, data.weights)
 
 
 def train_model(
@@ -128,11 +134,12 @@ def _fit_whole(
     objective: Objective | None,
 ) -> list[dict[str, float]]:
     learner = model if objective is None else objective(model)
-    row_targets = training.row_targets
+    row_targets, row_weights = training.row_targets, training.row_weights
 
     def collate(rows: list[int]) -> Batch:
         batch = model.backbone.collate([training.rows[row] for row in rows])
         batch.labels = row_targets[rows]
+        batch.weights = None if row_weights is None else row_weights[rows]
         return batch
 
     def evaluate() -> DevScore:
@@ -147,17 +154,21 @@ def _fit_whole(
 class HeadModel(TrainableModel):
     """The head alone, on answers of a frozen model that were computed once."""
 
-    def __init__(self, head: Any, answers: Any, labels: Tensor) -> None:
+    def __init__(self, head: Any, answers: Any, labels: Tensor, weights: Tensor | None) -> None:
         super().__init__()
         self.head = head
-        self._answers, self.labels = answers, labels  # no settings: they follow from model and rows
+        self._answers, self.labels, self.weights = answers, labels, weights  # answers follow from model and rows
 
     def recompute_activations(self) -> None:
         """There are none: the answers are kept, not computed."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """The loss of some rows."""
-        return self.head.own_loss(self._answers[rows], self.labels[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        return self.head.own_loss(self._answers[rows], self.labels[rows], weights)
+
+    def loss_weights(self, rows: Tensor) -> Tensor:
+        return super().loss_weights(rows) if self.weights is None else self.weights[rows].sum()
 
 
 def _fit_head(
@@ -171,12 +182,13 @@ def _fit_head(
     device = resolve_device(settings.device)
     model.to(device).eval()
     answers = in_batches(model.backbone, training.rows, model.read)
-    head = HeadModel(model.head, answers, training.row_targets.to(device))
+    row_weights = None if training.row_weights is None else training.row_weights.to(device)
+    head = HeadModel(model.head, answers, training.row_targets.to(device), row_weights)
     dev_answers = None if dev is None else in_batches(model.backbone, dev.rows, model.read)
 
     def settle() -> None:
         if model.head.own_training is not None:
-            calibrate(model, max_length=training.max_length, answers=answers)
+            calibrate(model, max_length=training.max_length, answers=answers, weights=row_weights)
 
     @torch.inference_mode()
     def evaluate() -> DevScore:

@@ -17,10 +17,10 @@ from promptlab.errors import BackboneError, DataError, TemplateError, TuningErro
 from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import train_model
 from promptlab.generation_options import checked_options
-from promptlab.generator_model import GeneratorModel, Pair
+from promptlab.generator_model import GeneratorModel, Pair, PairBatch
 from promptlab.inference import BATCH
 from promptlab.interfaces import Template, Tuning
-from promptlab.labelled import check_fields
+from promptlab.labelled import Labelled, check_fields
 from promptlab.noticing import notice
 from promptlab.parts import fresh_backbone, resolve_template, resolve_tuning
 from promptlab.registry import TEMPLATES
@@ -58,12 +58,21 @@ class PromptGenerator(TrainedEstimator):
     dev_form: ClassVar[str] = "a pair (X, y) of inputs and the texts to write"
     dev_option: ClassVar[str] = "pass eval_set"
 
-    def fit(self, X: Any, y: Sequence[str], *, eval_set: tuple[Any, Sequence[str]] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Sequence[str],
+        sample_weight: Any = None,
+        *,
+        eval_set: tuple[Any, Sequence[str]] | None = None,
+    ) -> Self:
         """Train on inputs and the texts to write.
 
         Args:
             X: texts (field ``text_a``), tuples, dicts, a DataFrame or a Dataset.
             y: one text for each.
+            sample_weight: how much each pair counts, a number from 0; None: alike. The loss of an update is the
+                weighted mean over its tokens, or over its texts if ``reduction`` is ``"sequence"``.
             eval_set: dev inputs and texts. The latest weights whose share of tokens foretold right is within one
                 standard error of the highest are kept.
 
@@ -75,7 +84,7 @@ class PromptGenerator(TrainedEstimator):
         if self.reduction not in REDUCTIONS:
             raise TuningError(f"reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}.")
         checked_options({"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams})
-        examples = _paired(X, y)
+        training = Labelled(_paired(X, y)).weighed(sample_weight)
         dev = None if eval_set is None else _paired(*eval_set)
         tuning = resolve_tuning(self.tuning)
         if tuning.defaults.max_steps == 0:
@@ -86,11 +95,11 @@ class PromptGenerator(TrainedEstimator):
                 f"{type(given).__name__} shows examples answered with label words, of which generated texts have none; "
                 "write examples into the template instead."
             )
-        check_fields(given, [*examples, *(dev or ())])
+        check_fields(given, [*training.examples, *(dev or ())])
         with seeded(self.seed):
             template = tuning.edit(given)
             model = GeneratorModel.build(template, fresh_backbone(self.model, self.device), tuning, self.reduction)
-            self.history_ = self._train(model, tuning, examples, dev)
+            self.history_ = self._train(model, tuning, training, dev)
         self.model_ = model.export().eval()
         return self
 
@@ -149,11 +158,16 @@ class PromptGenerator(TrainedEstimator):
         self.model_ = model.eval()
 
     def _train(
-        self, model: GeneratorModel, tuning: Tuning, examples: Sequence[Example], dev: Sequence[Example] | None
+        self, model: GeneratorModel, tuning: Tuning, training: Labelled, dev: Sequence[Example] | None
     ) -> list[dict[str, float]]:
-        pairs = self._pairs(model, examples)
+        pairs, weights = self._pairs(model, training.examples), training.weights
         held_out = None if dev is None else self._pairs(model, dev)
         settings = self._training_settings(tuning, len(pairs), model.backbone.hidden_size)
+
+        def collate(numbers: list[int]) -> PairBatch:
+            found = model.collate([pairs[number] for number in numbers])
+            found.batch.weights = None if weights is None else weights[numbers]
+            return found
 
         @torch.inference_mode()
         def evaluate() -> DevScore:
@@ -167,8 +181,8 @@ class PromptGenerator(TrainedEstimator):
 
         return train_model(
             model,
-            pairs,
-            model.collate,
+            range(len(pairs)),
+            collate,
             [len(pair.encoded.input_ids) + len(pair.target) for pair in pairs],
             settings,
             evaluate=None if dev is None else evaluate,

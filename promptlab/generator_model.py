@@ -12,6 +12,7 @@ from torch import Tensor
 from promptlab.errors import BackboneError, TemplateError, TuningError
 from promptlab.generative import GenerativeBackbone
 from promptlab.interfaces import Template, Tuning
+from promptlab.means import weighted_mean
 from promptlab.soft_tokens import SoftTokens
 from promptlab.trainable import TrainableModel, attach
 from promptlab.types import Batch, Encoded, Example
@@ -26,7 +27,8 @@ class Pair(NamedTuple):
 
 @dataclass(slots=True)
 class PairBatch:
-    """Prompts, their targets (batch, longest), padded on the right, and the targets' lengths (batch,)."""
+    """Prompts, whose weights are those of the pairs, their targets (batch, longest), padded on the right, and the
+    targets' lengths (batch,)."""
 
     batch: Batch
     targets: Tensor
@@ -34,6 +36,12 @@ class PairBatch:
 
     def to(self, device: Any) -> PairBatch:
         return PairBatch(self.batch.to(device), self.targets.to(device), self.lengths.to(device))
+
+    @property
+    def weights(self) -> Tensor:
+        """Of the pairs, 1 where they count alike, (batch,)."""
+        own = self.batch.weights
+        return torch.ones(len(self), device=self.lengths.device) if own is None else own
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -122,11 +130,17 @@ class GeneratorModel(TrainableModel):
     def forward(self, pairs: PairBatch) -> Tensor:
         """The loss in nats: negative log-likelihood of the targets given the prompts."""
         logits = self.backbone.target_logits(pairs.batch, pairs.targets, pairs.lengths)
-        losses = -_of(logits.log_softmax(dim=-1), pairs.targets)[pairs.counts]
-        return losses.mean() if self.reduction == "token" else losses.sum() / len(pairs.lengths)
+        losses = -_of(logits.log_softmax(dim=-1), pairs.targets).masked_fill(~pairs.counts, 0.0)  # (batch, longest)
+        if self.reduction == "sequence":
+            return weighted_mean(losses.sum(dim=1), pairs.weights)
+        return weighted_mean(losses, self._token_weights(pairs))
 
     def loss_weights(self, batch: PairBatch) -> Tensor:
-        return batch.lengths.sum().float() if self.reduction == "token" else super().loss_weights(batch)
+        return (self._token_weights(batch) if self.reduction == "token" else batch.weights).sum()
+
+    def _token_weights(self, pairs: PairBatch) -> Tensor:
+        """Those of the pairs, 0 where padded, (batch, longest)."""
+        return pairs.weights[:, None] * pairs.counts
 
     def score(self, pairs: PairBatch) -> tuple[Tensor, Tensor]:
         """Loss of each target token, and whether the model would have chosen it, (tokens,) both."""

@@ -32,11 +32,14 @@ def average_variants(log_probs: Tensor, n_variants: int) -> Tensor:
 
 
 @torch.inference_mode()
-def calibrate(model: PromptModel, *, max_length: int | None = None, answers: Any = None) -> None:
+def calibrate(
+    model: PromptModel, *, max_length: int | None = None, answers: Any = None, weights: Tensor | None = None
+) -> None:
     """Let heads that calibrate measure their priors with the model as it is now, those that are wrapped first.
 
     Args:
         answers: the model's to the training texts, on which heads that learnt from them measure their scale.
+        weights: of these texts' prompts, (prompts,); None: alike.
     """
     model.eval()
     for verbalizer, head in reversed(list(_nested(model.verbalizer, model.head))):
@@ -45,7 +48,7 @@ def calibrate(model: PromptModel, *, max_length: int | None = None, answers: Any
             encoded = model.encode_prompts([prompt for group in groups for prompt in group], max_length=max_length)
             head.set_prior(in_batches(model.backbone, encoded, model.read), len(groups[0]))
         if answers is not None:
-            head.settle(answers)
+            head.settle(answers, weights)
 
 
 def _nested(verbalizer: Verbalizer | None, head: Any) -> Iterator[tuple[Verbalizer, Any]]:

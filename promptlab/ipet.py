@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from promptlab.annotation import Lesson, load_scores
 from promptlab.distillation import PET
@@ -16,7 +17,7 @@ from promptlab.errors import TuningError
 from promptlab.generations import check_growth, class_counts, draw_rows, draw_teachers, n_generations
 from promptlab.jobs import Job
 from promptlab.labelled import Labelled
-from promptlab.members import own_rows
+from promptlab.members import TrainSet
 from promptlab.merging import merged, weights_of
 from promptlab.parts import resolve_tuning
 from promptlab.types import Example
@@ -81,8 +82,8 @@ class IPET(PET):
             teachers = self._train_members(lesson, members, trains)
         return teachers
 
-    def _grown(self, lesson: Lesson, scored: list[list[Path]], generation: int, learner: int) -> str:
-        """The hash of the training set of one member: the labelled examples and those that others are sure of."""
+    def _grown(self, lesson: Lesson, scored: list[list[Path]], generation: int, learner: int) -> TrainSet:
+        """The training set of one member: the labelled examples and, of weight 1, those that others are sure of."""
         rng = np.random.default_rng([self.seed, generation, learner])
         teachers = draw_teachers(len(scored), learner, self.teacher_share, rng)
         weights = weights_of(lesson.weights[teachers].tolist())
@@ -106,5 +107,8 @@ class IPET(PET):
         record = {"generation": generation, "member": lesson.members[learner].name, "counts": counts}
         self.generations_.append(record | {"teachers": [lesson.members[t].name for t in teachers]})
         examples = [*(known.examples if known else ()), *drawn]
-        (train,) = own_rows(lesson.workspace, [lesson.members[learner]], examples)
+        grown = Labelled(examples, lesson.label_type)
+        if known is not None and known.weights is not None:
+            grown = grown._replace(weights=torch.cat([known.weights, torch.ones(len(drawn))]))
+        (train,) = self._train_sets(lesson.workspace, [lesson.members[learner]], grown)
         return train

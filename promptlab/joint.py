@@ -21,7 +21,8 @@ from promptlab.estimator import TrainedEstimator
 from promptlab.fitting import EncodedSet, train_model
 from promptlab.inference import BATCH, average_variants, predict_log_probs
 from promptlab.joint_model import JointModel, Row
-from promptlab.labelled import Labelled, dev_score, read_sets
+from promptlab.known_classes import read_sets
+from promptlab.labelled import Labelled, dev_score
 from promptlab.model import PromptModel
 from promptlab.noticing import notice
 from promptlab.parts import resolve_tuning
@@ -71,12 +72,20 @@ class JointClassifier:
                 f"classifier {fitted[0]!r} is fitted and others aren't; give fitted ones or unfitted ones."
             )
 
-    def fit(self, X: Mapping[str, Any], y: Mapping[str, Any] | None = None, *, eval_set: Any = None) -> Self:
+    def fit(
+        self,
+        X: Mapping[str, Any],
+        y: Mapping[str, Any] | None = None,
+        sample_weight: Mapping[str, Any] | None = None,
+        *,
+        eval_set: Any = None,
+    ) -> Self:
         """Train all classifiers; each update sees a batch of every one of them.
 
         Args:
             X: the texts of each classifier; the smaller sets are gone through more often.
             y: their labels, or None if the examples carry them.
+            sample_weight: the weights of the texts of each classifier, or of some of them; see ``TextClassifier.fit``.
             eval_set: dev texts and labels, both by name; the weights are chosen by the mean accuracy.
 
         Raises:
@@ -89,7 +98,7 @@ class JointClassifier:
         if resolve_tuning(settings.tuning).defaults.max_steps == 0:
             raise TuningError("tuning 'none' trains nothing; choose another, such as 'prompt-tuning'.")
         self.origin.to(resolve_device(settings.device))  # before it is copied, so that the copies share its memory
-        data, dev = self._labelled(X, y, eval_set)
+        data, dev = self._labelled(X, y, eval_set, sample_weight)
         fitted = {name: clone(classifier) for name, classifier in self.classifiers.items()}
         members = [self._build(fitted[name], data[name]) for name in fitted]
         if self.share_encoder:
@@ -180,12 +189,25 @@ class JointClassifier:
         if not hasattr(self, "model_"):
             raise TuningError("these classifiers aren't fitted yet; call fit, or give fitted ones.")
 
-    def _labelled(self, X: Any, y: Any, eval_set: Any) -> tuple[dict[str, Labelled], dict[str, Labelled] | None]:
+    def _labelled(
+        self, X: Any, y: Any, eval_set: Any, sample_weight: Any
+    ) -> tuple[dict[str, Labelled], dict[str, Labelled] | None]:
         """The training and dev examples of each classifier."""
+        if sample_weight is not None and not isinstance(sample_weight, Mapping):
+            raise DataError(
+                f"sample_weight is {shown(sample_weight)}; give a mapping from classifiers' names to weights."
+            )
+        weights = sample_weight or {}
+        for name in weights:
+            if name not in self.classifiers:
+                raise UnknownNameError("classifier", name, self.classifiers, where="sample_weight")
         data, dev = {}, {}
         for name, classifier in self.classifiers.items():
             own = None if eval_set is None else self._pair(eval_set[0], eval_set[1], name)
-            data[name], held_out = read_sets(*self._pair(X, y, name), own, classifier._known_classes())
+            known, row_weights = classifier._known_classes(), weights.get(name)
+            training, held_out = read_sets(*self._pair(X, y, name), own, known, row_weights)
+            classes = classifier._verbalizer(training.classes).classes
+            data[name] = training.weighed_by_class(classifier.class_weight, classes)
             if held_out is not None:
                 dev[name] = held_out
         return data, dev or None
@@ -282,8 +304,12 @@ def _train(
 ) -> list[dict[str, float]]:
     """Train with batches of which each holds as many rows of every model."""
     rows = [
-        [Row(number, row, int(target)) for row, target in zip(data.rows, data.row_targets)]
+        [
+            Row(number, row, int(target), None if weights is None else float(weights[i]))
+            for i, (row, target) in enumerate(zip(data.rows, data.row_targets))
+        ]
         for number, data in enumerate(sets)
+        for weights in [data.row_weights]
     ]
     count = max(map(len, rows))
 

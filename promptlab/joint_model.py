@@ -19,11 +19,12 @@ from promptlab.types import Batch, Encoded, MaskStates
 
 
 class Row(NamedTuple):
-    """An encoded prompt, the number of the model that reads it, and its class if that is known."""
+    """An encoded prompt, the number of the model that reads it, its class if that is known, and its weight if any."""
 
     member: int
     encoded: Encoded
     target: int = -1
+    weight: float | None = None
 
 
 @dataclass(slots=True)
@@ -82,11 +83,15 @@ class JointModel(TrainableModel):
         counts = Counter(row.member for row in rows)
         labels = [row.target for row in by_member]
         batch.labels = torch.tensor(labels) if min(labels) >= 0 else None
+        if any(row.weight is not None for row in rows):
+            batch.weights = torch.tensor([1.0 if row.weight is None else row.weight for row in by_member])
         return JointBatch(batch, [counts[number] for number in range(len(self.members))])
 
     def loss_weights(self, batch: JointBatch) -> Tensor:
         """Of each model that has rows in the batch."""
-        return torch.tensor([float(size) for size in batch.sizes if size])
+        weights = batch.batch.weights
+        each = torch.ones(sum(batch.sizes)) if weights is None else weights
+        return torch.stack([part.sum() for part in each.split(batch.sizes) if len(part)])
 
     def forward(self, joint: JointBatch) -> Any:
         """The losses of the models if the batch has labels, else log-probabilities (rows, classes) of each."""
@@ -98,8 +103,8 @@ class JointModel(TrainableModel):
         for member, size in zip(members, joint.sizes):
             rows = slice(start, start + size)
             if size or joint.batch.labels is None:
-                labels = None if joint.batch.labels is None else joint.batch.labels[rows]
-                results.append(score(member.head, _part(answer, rows, member), labels))
+                labels, weights = (None if t is None else t[rows] for t in (joint.batch.labels, joint.batch.weights))
+                results.append(score(member.head, _part(answer, rows, member), labels, weights))
             start += size
         return results if joint.batch.labels is None else torch.stack(results)
 

@@ -6,18 +6,17 @@ import itertools
 import numbers
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from promptlab.checkpoint import DevScore
-from promptlab.checks import warn
 from promptlab.data.labels import NAMES, LabelType, is_missing, numbered_names, plain_label, plain_labels
 from promptlab.data.readers import as_examples, listed_labels
-from promptlab.errors import DataError, UnknownNameError, shown
+from promptlab.data.weights import row_weights, weights_of_classes
+from promptlab.errors import DataError, TuningError, UnknownNameError, shown
 from promptlab.interfaces import Template, Verbalizer
-from promptlab.parts import label_type_of, resolve_verbalizer
 from promptlab.types import Example
 
 VERBALIZERS = "the verbalizer's classes"  # what messages call them
@@ -43,10 +42,16 @@ def check_fields(template: Template, examples: Iterable[Example]) -> None:
 
 
 class Labelled(NamedTuple):
-    """Examples, each with the name of its class, and what labels the names came as."""
+    """Examples, each with the name of its class, and what labels the names came as.
+
+    Args:
+        weights: of the examples in the loss, above 0, (examples,), or of each one's classes, (examples, classes);
+            None: alike.
+    """
 
     examples: list[Example]
     label_type: LabelType = NAMES
+    weights: Tensor | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -106,6 +111,45 @@ class Labelled(NamedTuple):
         return torch.tensor([position[label] for label in self.labels])
 
     @property
+    def own_weights(self) -> Tensor:
+        """The weights of the examples, 1 where there are none, (examples,)."""
+        return torch.ones(len(self.examples)) if self.weights is None else self.weights
+
+    def weighed(self, sample_weight: Any) -> Self:
+        """With weights of the examples, as users pass them; those of weight 0 are left out.
+
+        Raises:
+            DataError: if there isn't a number from 0 for each example, or all are 0.
+        """
+        weights = row_weights(sample_weight, len(self.examples))
+        return self if weights is None else self._kept(self.own_weights * torch.tensor(weights))
+
+    def weighed_by_class(self, class_weight: Any, classes: Sequence[str]) -> Self:
+        """With each example's weight times that of its class; those of weight 0 are left out.
+
+        Args:
+            class_weight: as the setting of estimators. What is balanced are the sums of the examples' weights.
+
+        Raises:
+            UnknownNameError: if it mentions a class that there isn't.
+            DataError: if nothing is left.
+        """
+        if class_weight is None:
+            return self
+        own, labels = self.own_weights, self.labels
+        counts = dict.fromkeys(classes, 0.0)
+        for label, weight in zip(labels, own.tolist()):
+            counts[label] += weight
+        by_class = weights_of_classes(class_weight, classes, counts, self.label_type)
+        return self._kept(own * torch.tensor([by_class[label] for label in labels]))
+
+    def _kept(self, weights: Tensor) -> Self:
+        kept = [example for example, weight in zip(self.examples, weights.tolist()) if weight > 0]
+        if not kept:
+            raise DataError("sample_weight and class_weight are 0 for every row together; give some a weight above 0.")
+        return self._replace(examples=kept, weights=weights[weights > 0])
+
+    @property
     def scorer(self) -> Callable[[Tensor, Tensor], DevScore]:
         """How class log-probabilities (examples, classes) are scored by ``targets``."""
         return dev_score
@@ -122,6 +166,20 @@ class SoftLabelled(NamedTuple):
     classes: Sequence[str]
     log_probs: Tensor
     label_type: LabelType = NAMES
+    weights: Tensor | None = None
+
+    def weighed_by_class(self, class_weight: Any, classes: Sequence[str]) -> Self:
+        """As it is: such examples have no class.
+
+        Raises:
+            TuningError: if there is a ``class_weight``.
+        """
+        if class_weight is not None:
+            raise TuningError(
+                f"class_weight={shown(class_weight)} has no use where distributions over the classes are learnt from; "
+                "leave it out."
+            )
+        return self
 
     def targets(self, classes: Sequence[str]) -> Tensor:
         """Log-probabilities (examples, classes) in another order of the classes."""
@@ -154,58 +212,8 @@ def _names(
     return [own.name(plain_label(value, f"row {row}")) for row, value in zip(counted, values)], like
 
 
-class KnownClasses(NamedTuple):
-    """The names of a verbalizer's classes, as it has them and in the order in which somebody would number them."""
-
-    own: Sequence[str]
-    numbered: Sequence[str]
-
-    @classmethod
-    def of(cls, verbalizer: Any) -> KnownClasses:
-        """Of what users may pass for a verbalizer.
-
-        Raises:
-            PromptlabError: as ``resolve_verbalizer`` does.
-        """
-        names = resolve_verbalizer(verbalizer).classes
-        return cls(tuple(names), label_type_of(verbalizer).sorted(names))
-
-    def warn_of_numbers(self, training: Labelled) -> None:
-        """Say how whole numbers were understood that are no names of classes, where they could mean something else."""
-        order = training.label_type.order
-        is_sure = self.own == order and set(training.labels) == set(order)
-        if training.label_type.kind == "encoded" and order == self.numbered and not is_sure:
-            said = ", ".join(f"{number} is {name!r}" for number, name in enumerate(order))
-            warn(
-                f"the labels are whole numbers that count the sorted classes: {said}; if they mean others, give names."
-            )
-
-
-def read_sets(X: Any, y: Any, eval_set: Any, known: KnownClasses | None) -> tuple[Labelled, Labelled | None]:
-    """The training and the dev examples of one classifier; what is wrong with a label is told before any other work.
-
-    Args:
-        X, y, eval_set: as for ``TextClassifier.fit``.
-        known: the classes that labels may mean; None if the training labels decide.
-
-    Raises:
-        DataError: if labels are missing, of different types, or of one that not all classes have.
-        UnknownNameError: if a label means no class.
-    """
-    training = Labelled.of(X, y, classes=() if known is None else known.numbered)
-    dev = None if eval_set is None else Labelled.of(*eval_set, like=training.label_type)
-    classes, whose = (training.classes, "those of the training labels") if known is None else (known.own, VERBALIZERS)
-    training.check(classes, whose=whose)
-    if dev is not None:
-        dev.check(classes, whose=whose, source="eval_set")
-    training.label_type.check(classes)
-    if known is not None:
-        known.warn_of_numbers(training)
-    return training, dev
-
-
 def split_unlabelled(
-    X: Any, y: Any, classes: Sequence[str], *, like: LabelType | None = None
+    X: Any, y: Any, classes: Sequence[str], *, like: LabelType | None = None, sample_weight: Any = None
 ) -> tuple[Labelled | None, list[Example]]:
     """The labelled rows (None if there are none), and the others: those whose label is None, NaN or -1.
 
@@ -215,6 +223,7 @@ def split_unlabelled(
         classes: names that the labels may mean, in the order in which they would be numbered; where one is called
             ``-1``, that is a label like any other.
         like: the type of other labels that these are like; None finds out.
+        sample_weight: of all rows; those of unlabelled ones don't count.
 
     Raises:
         DataError: if there isn't a label for each row, they are of different types, or texts come without any.
@@ -247,7 +256,9 @@ def split_unlabelled(
     for row, name in zip(rows, names):
         if name not in classes:
             raise UnknownNameError("label", name, classes, where=f"row {row + 1}", whose=VERBALIZERS)
-    return Labelled([replace(examples[row], label=name) for row, name in zip(rows, names)], label_type), rest
+    training = Labelled([replace(examples[row], label=name) for row, name in zip(rows, names)], label_type)
+    weights = row_weights(sample_weight, len(examples))
+    return training.weighed(None if weights is None else [weights[row] for row in rows]), rest
 
 
 def _is_minus_one(label: Any) -> bool:

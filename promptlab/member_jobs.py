@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from promptlab.classifier import PromptClassifier
 from promptlab.data.labels import LabelType
@@ -58,13 +59,16 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     """The job that trains a member, or saves it untrained if it has nothing to train on.
 
     Args:
-        settings: of ``classifier_settings``, and the hashes of ``train`` and ``dev`` (None for none), the labels'
-            saved ``label_type``, and ``words``: None, or for ``WithMaskedWords`` the hashes of the unlabelled
-            ``chunks``, how many rows there are (``total``), ``weight`` and ``ratio``.
+        settings: of ``classifier_settings``, and the hashes of ``train`` and ``dev`` (None for none), the ``weights``
+            of the training rows or None, the labels' saved ``label_type``, and ``words``: None, or for
+            ``WithMaskedWords`` the hashes of the unlabelled ``chunks``, how many rows there are (``total``),
+            ``weight`` and ``ratio``.
     """
     classifier = classifier_of(settings, workspace)
     if settings["train"] is not None:
         train, dev = (labelled_set(settings[name], settings, workspace) for name in ("train", "dev"))
+        if settings["weights"] is not None:
+            train = train._replace(weights=torch.tensor(settings["weights"]))
         words = settings["words"]
 
         def around(model: PromptModel) -> WithMaskedWords:
@@ -84,9 +88,10 @@ def labelled_set(name: str | None, settings: Mapping[str, Any], workspace: Works
 
 
 def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
-    """The job that measures an untrained member: ``classifier_settings``, and the hash of ``train``."""
+    """The job that measures an untrained member: ``classifier_settings``, the hash of ``train`` and its ``weights``."""
     train = workspace.examples(settings["train"])
-    result = {"accuracy": classifier_of(settings, workspace).learn(Labelled(train)).score(train)}
+    classifier = classifier_of(settings, workspace).learn(Labelled(train))
+    result = {"accuracy": classifier.score(train, sample_weight=settings["weights"])}
     (folder / RESULT).write_text(json.dumps(result))
 
 

@@ -21,7 +21,8 @@ from promptlab.errors import DataError, TuningError, UnknownNameError, Verbalize
 from promptlab.estimator import TrainedEstimator
 from promptlab.interfaces import Backbone, Template, Verbalizer
 from promptlab.jobs import Job, check_workers, run
-from promptlab.labelled import KnownClasses, Labelled, split_unlabelled
+from promptlab.known_classes import KnownClasses
+from promptlab.labelled import Labelled, split_unlabelled
 from promptlab.member_jobs import classifier_settings, load_accuracy, score_untrained, train_member
 from promptlab.parts import is_source, label_type_of, resolve_template, resolve_tuning, resolve_verbalizer
 from promptlab.pvp import PVP, read_pvps
@@ -40,6 +41,13 @@ class Pair(NamedTuple):
     known: KnownClasses
     label_type: LabelType
     origin: Mapping[str, Any]
+
+
+class TrainSet(NamedTuple):
+    """The hash of a member's training set, and the weights of its rows; None: alike."""
+
+    name: str
+    weights: list[float] | None
 
 
 class Member(NamedTuple):
@@ -204,14 +212,15 @@ class PVPMembers(SingleLabel):
         return members
 
     def _untrained_accuracies(
-        self, members: Sequence[Member], trains: Sequence[str], workspace: Workspace, done: Any
+        self, members: Sequence[Member], trains: Sequence[TrainSet], workspace: Workspace, done: Any
     ) -> Sequence[float]:
-        """Accuracy of each member's pair before any training, on its training set."""
+        """Accuracy of each member's pair before any training, on its training set, by the weights of its rows."""
         jobs = [
             Job.of(
                 f"untrained {member.name}",
                 score_untrained,
-                classifier_settings(self._untrained(member), workspace) | {"train": train},
+                classifier_settings(self._untrained(member), workspace)
+                | {"train": train.name, "weights": train.weights},
             )
             for member, train in zip(members, trains)
         ]
@@ -226,7 +235,7 @@ class PVPMembers(SingleLabel):
     def _jobs(
         self,
         members: Sequence[Member],
-        trains: Sequence[str | None],
+        trains: Sequence[TrainSet | None],
         dev: Labelled | None,
         workspace: Workspace,
         **settings: Any,
@@ -234,20 +243,26 @@ class PVPMembers(SingleLabel):
         """The jobs that train members.
 
         Args:
-            trains: hash of each member's training set, or None to leave it untrained.
+            trains: each member's training set, or None to leave it untrained.
             settings: ``label_type`` and ``words``, as ``train_member`` takes them.
         """
         devs = [None] * len(members) if dev is None else own_rows(workspace, members, dev.examples)
         data = [
-            {"train": None, "dev": None, **settings, "words": None}
+            {"train": None, "weights": None, "dev": None, **settings, "words": None}
             if train is None
-            else {"train": train, "dev": held_out, **settings}
+            else {"train": train.name, "weights": train.weights, "dev": held_out, **settings}
             for train, held_out in zip(trains, devs)
         ]
         return [
             Job.of(f"member {member.name}", train_member, classifier_settings(member.classifier, workspace) | own)
             for member, own in zip(members, data)
         ]
+
+    def _train_sets(self, workspace: Workspace, members: Sequence[Member], training: Labelled) -> list[TrainSet]:
+        """Keep the training set of each member, with the weights of its rows and of their classes."""
+        weighed = training.weighed_by_class(self.class_weight, members[0].classifier.verbalizer.classes)
+        weights = None if weighed.weights is None else weighed.weights.tolist()
+        return [TrainSet(name, weights) for name in own_rows(workspace, members, weighed.examples)]
 
     def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Any) -> list[Path]:
         return run(jobs, workspace, executor=self.executor, workers=self.workers, done=done)

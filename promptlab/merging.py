@@ -62,9 +62,9 @@ def agreement(scores: np.ndarray) -> np.ndarray:
     return (chosen[:, None] == chosen[None]).mean(axis=-1)
 
 
-def accuracies(scores: np.ndarray, targets: np.ndarray) -> list[float]:
-    """Of each member."""
-    return [float(share) for share in (scores.argmax(axis=-1) == targets).mean(axis=-1)]
+def accuracies(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> list[float]:
+    """Of each member, by the weights of the examples if there are some."""
+    return np.average(scores.argmax(axis=-1) == targets, axis=-1, weights=weights).tolist()
 
 
 def log_softmax(scores: Any) -> np.ndarray:

@@ -103,7 +103,10 @@ class PromptModel(TrainableModel):
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss if the batch has labels, else log-probabilities (batch, classes)."""
-        return score(self.head, self.read(batch), batch.labels)
+        return score(self.head, self.read(batch), batch.labels, batch.weights)
+
+    def loss_weights(self, batch: Batch) -> Tensor:
+        return super().loss_weights(batch) if batch.weights is None else batch.weights.sum()
 
     def added_inputs(self) -> Sequence[str]:
         return [f"soft tokens {key!r}" for key in self.soft.ids]
@@ -121,6 +124,6 @@ def _label_words(verbalizer: Verbalizer) -> Sequence[str]:
         return list(verbalizer.classes)
 
 
-def score(head: Any, answer: Any, labels: Tensor | None) -> Tensor:
-    """The loss if labels are given, else log-probabilities."""
-    return head(answer) if labels is None else head.loss(answer, labels)
+def score(head: Any, answer: Any, labels: Tensor | None, weights: Tensor | None = None) -> Tensor:
+    """The loss if labels are given, by the weights of rows if there are some, else log-probabilities."""
+    return head(answer) if labels is None else head.loss(answer, labels, weights)

@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
 from promptlab.data.labels import check_separator
+from promptlab.data.weights import row_weights
 from promptlab.devices import resolve_device
 from promptlab.errors import SavedModelError, TemplateError, shown
 from promptlab.fitting import Objective
@@ -39,6 +40,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         tuning: likewise. ``"none"`` learns each class's bias and threshold alone.
         threshold: from which probability on a class holds: ``"global"``, the one with the highest micro-F1 on the dev
             set, ``"per-class"``, each class's with the highest F1, or a number. Without a dev set it is 0.5.
+        class_weight: how much a class counts where it holds (PyTorch's ``pos_weight``): class → a number from 0; or
+            ``"balanced"``, where it holds and where it doesn't each as much as half of the texts.
         separator: what stands between the labels of a row where they are read from and written to tables.
 
     The other settings are those of ``TrainedEstimator``.
@@ -53,7 +56,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
 
     model_class: ClassVar[type[PromptModel]] = MultiLabelModel
 
-    def fit(self, X: Any, y: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train on texts with any number of labels.
 
         Args:
@@ -62,6 +65,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
                 indicator matrix (texts, classes) whose columns are the sorted classes, as scikit-learn's
                 ``MultiLabelBinarizer`` makes it, or named after them in a data frame. None takes the ``labels`` that
                 the examples carry. Cross-validation by scikit-learn takes a matrix only.
+            sample_weight: as for ``TextClassifier.fit``.
             eval_set: dev texts and labels. The latest weights whose micro-F1 on them is within one standard error of
                 the highest are kept; then the thresholds are chosen on them.
 
@@ -82,7 +86,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         if eval_set is not None:
             dev = MultiLabelled.read(*eval_set, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
         check_fields(self._template(), [*training.examples, *(dev.examples if dev else ())])
-        self._fit(verbalizer, training, dev)
+        weighed = training.weighed(sample_weight).weighed_by_class(self.class_weight, verbalizer.classes)
+        self._fit(verbalizer, weighed, dev)
         if dev is not None:
             probabilities, truth = self.predict_proba(dev.examples), dev.targets(names).numpy()
             self.thresholds_ = choose_thresholds(self.threshold, probabilities, truth)
@@ -117,7 +122,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         self._ready()
         data = MultiLabelled.read(X, y, self.class_names_, like=self.label_type_)
         truth = data.targets(self.class_names_).numpy().astype(int)
-        return float(accuracy_score(truth, self.predict(data.examples), sample_weight=sample_weight))
+        weights = row_weights(sample_weight, len(truth))
+        return float(accuracy_score(truth, self.predict(data.examples), sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -160,5 +166,5 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         model.to(resolve_device(self.device)).eval()
         rows = model.encode(training.examples, max_length=self.max_length)
         log_odds = in_batches(model.backbone, rows, lambda batch: model.head.log_odds(model.read(batch)))
-        model.head.start(log_odds, training.targets(model.verbalizer.classes))
+        model.head.start(log_odds, training.targets(model.verbalizer.classes), training.weights)
         return super()._train(model, tuning, training, dev, objective)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from promptlab.checkpoint import DevScore
 from promptlab.checks import warn
 from promptlab.data.labels import NAMES, Label, LabelType, check_one_type, label_items, numbered_names
 from promptlab.data.readers import as_examples
+from promptlab.data.weights import class_weights
 from promptlab.errors import DataError, UnknownNameError, VerbalizerError, shown
 from promptlab.interfaces import Template, Verbalizer
 from promptlab.labelled import Labelled
@@ -92,6 +93,23 @@ class MultiLabelled(Labelled):
     def targets(self, classes: Sequence[str]) -> Tensor:
         """1 where a class holds, else 0: (examples, classes)."""
         return torch.tensor([[float(name in (example.labels or ())) for name in classes] for example in self.examples])
+
+    def weighed_by_class(self, class_weight: Any, classes: Sequence[str]) -> Self:
+        """With a weight for each class of each example, (examples, classes); see ``MultiLabelClassifier``.
+
+        Raises:
+            UnknownNameError: if it mentions a class that there isn't.
+        """
+        if class_weight is None:
+            return self
+        holds, own = self.targets(classes), self.own_weights[:, None]
+        if isinstance(class_weight, Mapping):
+            by_class = class_weights(class_weight, classes, self.label_type)
+            return self._replace(weights=own * torch.where(holds > 0, torch.tensor(list(by_class.values())), 1.0))
+        total, positive = own.sum(), (own * holds).sum(dim=0)  # (), (classes,)
+        sums = torch.where(holds > 0, positive, total - positive)
+        is_even = (positive > 0) & (positive < total)
+        return self._replace(weights=own * torch.where(is_even, total / (2 * sums), 1.0))
 
     @property
     def scorer(self) -> Callable[[Tensor, Tensor], DevScore]:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.errors import DataError, TuningError
+from promptlab.means import weighted_mean
 from promptlab.model import PromptModel
 from promptlab.trainable import TrainableModel
 from promptlab.types import Batch, Encoded
@@ -48,10 +49,10 @@ class Distilled(AroundModel):
         """The loss of a batch."""
         assert batch.labels is not None
         student = self.model(replace(batch, labels=None))
-        return distillation_loss(student, batch.labels, temperature=self.temperature)
+        return distillation_loss(student, batch.labels, temperature=self.temperature, weights=batch.weights)
 
 
-def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float, weights: Tensor | None = None) -> Tensor:
     """KL(teacher || student) of temperature-softened class distributions, in nats, mean over the batch.
 
     Source: PET, arXiv:2001.07676, section 3.3; the factor T² is from arXiv:1503.02531, section 2.
@@ -60,10 +61,12 @@ def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float) -
         student: logits or log-probabilities, (batch, classes).
         teacher: likewise.
         temperature: above 0; 1 leaves both distributions as they are.
+        weights: of the rows, (batch,); None: alike.
     """
     soft_student = F.log_softmax(student / temperature, dim=-1)
     soft_teacher = F.log_softmax(teacher / temperature, dim=-1)
-    return F.kl_div(soft_student, soft_teacher, reduction="batchmean", log_target=True) * temperature**2
+    losses = F.kl_div(soft_student, soft_teacher, reduction="none", log_target=True).sum(dim=-1)  # (batch,)
+    return weighted_mean(losses, weights) * temperature**2
 
 
 @dataclass(slots=True)

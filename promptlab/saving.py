@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
 from promptlab.backbones.catalog import is_own_name
+from promptlab.data.weights import weights_by_name
 from promptlab.errors import SavedModelError, TuningError, shown
 from promptlab.files import atomic_folder
 from promptlab.identity import base_difference, described_base
@@ -82,8 +83,11 @@ def put(files: Mapping[str, str], folder: Path) -> None:
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:
-    """The settings that are saved as they are."""
-    return {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
+    """The settings that are saved as they are; class weights by the classes' names, which JSON can hold."""
+    found = {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
+    if isinstance(found.get("class_weight"), Mapping) and hasattr(estimator, "label_type_"):
+        found["class_weight"] = weights_by_name(found["class_weight"], estimator.label_type_)
+    return found
 
 
 def export_model(estimator: Any, folder: str | Path) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from promptlab.checkpoint import DevScore
+from promptlab.data.labels import NAMES
+from promptlab.data.weights import row_weights, weights_of_classes
 from promptlab.devices import resolve_device
 from promptlab.errors import DataError, TuningError, shown
 from promptlab.estimator import TrainedEstimator
@@ -36,6 +38,8 @@ class TokenClassifier(TrainedEstimator):
         model: a model package's name, a hub id, a folder, or a loaded backbone; None takes ``minilm`` if installed.
         tuning: name of a tuning method, or a ``Tuning``.
         dropout: of the hidden states.
+        class_weight: how much the words of each tag count, times the ``sample_weight`` of their sentence: tag → a
+            number from 0, 1 where none is given, or ``"balanced"``, n / (k · words of the tag); None: alike.
 
     The other settings are those of ``TrainedEstimator``.
     """
@@ -43,16 +47,19 @@ class TokenClassifier(TrainedEstimator):
     model: Any = None
     tuning: Any = "full"
     dropout: float = 0.1
+    class_weight: Any = None
 
     dev_form: ClassVar[str] = "a pair (X, y) of sentences and their tags"
     dev_option: ClassVar[str] = "pass eval_set"
 
-    def fit(self, X: Any, y: Any, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train on sentences.
 
         Args:
             X: sentences, each a list of words.
             y: for each sentence the tag of every word.
+            sample_weight: how much the words of each sentence count, a number from 0; None: alike. The loss of an
+                update is the weighted mean over its words.
             eval_set: dev sentences and tags. The latest weights whose ``score`` on them is within one standard error of
                 the highest are kept; the record has it as ``dev_f1`` or ``dev_accuracy``, and as ``dev_loss`` the mean
                 over the words whose tag occurs in training.
@@ -67,6 +74,11 @@ class TokenClassifier(TrainedEstimator):
         if eval_set is not None:
             _check(*eval_set)
             scheme.check(eval_set[1], "the dev tags")
+        weights = row_weights(sample_weight, len(X))
+        if weights is not None:
+            X, y = ([row for row, weight in zip(rows, weights) if weight] for rows in (X, y))
+            weights = [weight for weight in weights if weight]
+            _check(X, y)
         tags = sorted({str(tag) for row in y for tag in row})
         if len(tags) < 2:
             raise DataError(f"all words have the tag {tags[0]!r}; sequence labelling needs at least 2 tags.")
@@ -77,7 +89,7 @@ class TokenClassifier(TrainedEstimator):
             )
         with seeded(self.seed):
             model = TaggerModel.build(fresh_backbone(self.model, self.device), len(tags), self.dropout, tuning)
-            history = self._train(model, tuning, tags, X, y, eval_set, scheme)
+            history = self._train(model, tuning, tags, X, y, self._word_weights(y, tags, weights), eval_set, scheme)
         self.tags_, self.history_, self.model_ = tags, history, model.export().eval()
         return self
 
@@ -113,10 +125,18 @@ class TokenClassifier(TrainedEstimator):
         self.model_, self.tags_ = model.eval(), list(saved["tags"])
 
     def _train(
-        self, model: TaggerModel, tuning: Tuning, tags: Sequence[str], X: Any, y: Any, dev: Any, scheme: TagScheme
+        self,
+        model: TaggerModel,
+        tuning: Tuning,
+        tags: Sequence[str],
+        X: Any,
+        y: Any,
+        weights: Sequence[Sequence[float]] | None,
+        dev: Any,
+        scheme: TagScheme,
     ) -> list[dict[str, float]]:
         number = {tag: i for i, tag in enumerate(tags)}
-        rows = model.windows(X, [[number[tag] for tag in row] for row in y], self.max_length)
+        rows = model.windows(X, [[number[tag] for tag in row] for row in y], self.max_length, weights)
         notice([row.encoded for row in rows], model.backbone, self.max_length)
 
         def evaluate() -> DevScore:
@@ -133,6 +153,18 @@ class TokenClassifier(TrainedEstimator):
             evaluate=None if dev is None else evaluate,
             checkpoint=self._checkpoints(tuning, scheme, tags, self.max_length, dev),
         )
+
+    def _word_weights(self, y: Any, tags: Sequence[str], sentences: Sequence[float] | None) -> list[list[float]] | None:
+        """The weight of every word in the loss, from that of its sentence and of its tag; None if all are alike."""
+        if sentences is None and self.class_weight is None:
+            return None
+        own = [1.0] * len(y) if sentences is None else sentences
+        counts = dict.fromkeys(tags, 0.0)
+        for row, weight in zip(y, own):
+            for tag in row:
+                counts[str(tag)] += weight
+        by_tag = weights_of_classes(self.class_weight, tags, counts, NAMES)
+        return [[weight * by_tag[str(tag)] for tag in row] for row, weight in zip(y, own)]
 
 
 @torch.inference_mode()

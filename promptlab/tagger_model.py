@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from promptlab.errors import DataError, TuningError
 from promptlab.interfaces import Tuning
+from promptlab.means import weighted_mean
 from promptlab.templates.plain import InputTemplate
 from promptlab.trainable import TrainableModel, attach
 from promptlab.types import Batch, Encoded
@@ -26,6 +27,7 @@ class Window(NamedTuple):
     sentence: int
     encoded: Encoded  # ``mask_index`` holds the first token of every word
     targets: list[int]
+    weights: list[float] = []  # of the words in the loss; none: alike
 
 
 class TaggerModel(TrainableModel):
@@ -69,16 +71,25 @@ class TaggerModel(TrainableModel):
         log_probs = F.log_softmax(self.linear(self.dropout(hidden.gather(1, index))), dim=-1)
         if batch.labels is None:
             return log_probs
-        return F.nll_loss(log_probs.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
+        losses = F.nll_loss(log_probs.mT, batch.labels, ignore_index=IGNORED, reduction="none")  # (batch, words)
+        return weighted_mean(losses, _word_weights(batch))
 
     def loss_weights(self, batch: Batch) -> Tensor:
-        assert batch.labels is not None
-        return (batch.labels != IGNORED).sum().float()
+        return _word_weights(batch).sum()
 
     def windows(
-        self, sentences: Sequence[Sequence[str]], targets: Sequence[Sequence[int]] | None, max_length: int | None
+        self,
+        sentences: Sequence[Sequence[str]],
+        targets: Sequence[Sequence[int]] | None,
+        max_length: int | None,
+        weights: Sequence[Sequence[float]] | None = None,
     ) -> list[Window]:
-        """The sentences as token ids, long ones cut between words. What a word looks like, it is only characters."""
+        """The sentences as token ids, long ones cut between words. What a word looks like, it is only characters.
+
+        Args:
+            targets: the numbers of the words' tags, if known.
+            weights: of the words in the loss; None: alike.
+        """
         limit = self.backbone.max_length if max_length is None else min(max_length, self.backbone.max_length)
         frame = self.backbone.encoder.frame
         room = limit - len(frame.before) - len(frame.after)
@@ -98,7 +109,9 @@ class TaggerModel(TrainableModel):
                     n_text=len(flat) - len(frame.before) - len(frame.after),
                     n_unknown=flat.count(self.backbone.encoder.unknown_id),
                 )
-                result.append(Window(number, encoded, list(targets[number][start:stop]) if targets else []))
+                own = [] if targets is None else list(targets[number][start:stop])
+                counts = [] if weights is None else list(weights[number][start:stop])
+                result.append(Window(number, encoded, own, counts))
         return result
 
     def _ids(self, word: str, at_start: bool, known: dict[tuple[str, bool], list[int]]) -> list[int]:
@@ -118,7 +131,18 @@ class TaggerModel(TrainableModel):
             index[row, :n] = torch.from_numpy(window.encoded.mask_index)
             if window.targets:
                 labels[row, :n] = torch.tensor(window.targets)
-        return replace(batch, mask_index=index, labels=labels if windows[0].targets else None)
+        weights = None
+        if windows[0].weights:
+            rows = [torch.tensor(window.weights) for window in windows]
+            weights = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return replace(batch, mask_index=index, labels=labels if windows[0].targets else None, weights=weights)
+
+
+def _word_weights(batch: Batch) -> Tensor:
+    """Of the words in the loss, 0 where padded, (batch, words)."""
+    assert batch.labels is not None
+    counts = (batch.labels != IGNORED).float()
+    return counts if batch.weights is None else counts * batch.weights
 
 
 def _needs_template(tuning: Tuning) -> bool:

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from promptlab.class_scorer import SingleLabel
 from promptlab.fitting import Objective
-from promptlab.labelled import KnownClasses, Labelled, Training, check_rows, read_sets, several_classes
+from promptlab.known_classes import KnownClasses, read_sets
+from promptlab.labelled import Labelled, Training, check_rows, several_classes
 from promptlab.text_estimator import TextEstimator
 
 
@@ -15,7 +16,7 @@ from promptlab.text_estimator import TextEstimator
 class TextClassifier(SingleLabel, TextEstimator):
     """Classification of texts by one model."""
 
-    def fit(self, X: Any, y: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train on labelled texts.
 
         Args:
@@ -24,6 +25,8 @@ class TextClassifier(SingleLabel, TextEstimator):
                 have, too. Whole numbers from 0 to n - 1, none of which is the name of a class, count the sorted names
                 of n classes; those of a data set's ``ClassLabel`` mean the names that it gives them. None takes the
                 labels that the examples carry.
+            sample_weight: how much each text counts, a number from 0; None: alike. An update's loss is the weighted
+                mean over its texts, so that a text of weight 2 counts like two, and one of weight 0 is left out.
             eval_set: dev texts and labels. The latest weights whose accuracy on them is within one standard error
                 of the highest are kept.
 
@@ -33,7 +36,7 @@ class TextClassifier(SingleLabel, TextEstimator):
             PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
         """
         self._check_settings(eval_set)
-        return self.learn(*read_sets(X, y, eval_set, self._known_classes()))
+        return self.learn(*read_sets(X, y, eval_set, self._known_classes(), sample_weight))
 
     def _known_classes(self) -> KnownClasses | None:
         """The classes that labels may mean; None if the training labels decide."""
@@ -48,4 +51,5 @@ class TextClassifier(SingleLabel, TextEstimator):
         """
         verbalizer = self._verbalizer(several_classes(training))
         check_rows(self._template(), verbalizer, training, dev)  # before the model is loaded
-        return self._fit(verbalizer, training, dev, objective=objective)
+        weighed = training.weighed_by_class(self.class_weight, verbalizer.classes)
+        return self._fit(verbalizer, weighed, dev, objective=objective)

@@ -93,16 +93,10 @@ class TextEstimator(SavedTextEstimator):
             return self._score_untrained(model, held_out)
         learnt = EncodedSet.of(training, model, self.max_length)
         notice(learnt.rows, model.backbone, self.max_length, n_variants=learnt.n_variants)
-        return fit_model(
-            model,
-            learnt,
-            held_out,
-            self._training_settings(
-                tuning, len(training.examples), model.backbone.hidden_size, n_variants=model.template.n_variants
-            ),
-            checkpoint=self._checkpoints(tuning, held_out),
-            objective=objective,
-        )
+        n, width, n_variants = len(training.examples), model.backbone.hidden_size, learnt.n_variants
+        settings = self._training_settings(tuning, n, width, n_variants=n_variants)
+        checkpoint = self._checkpoints(tuning, held_out)
+        return fit_model(model, learnt, held_out, settings, checkpoint=checkpoint, objective=objective)
 
     def _score_untrained(self, model: PromptModel, dev: EncodedSet | None) -> list[dict[str, float]]:
         self._check_untrained()

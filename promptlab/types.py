@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from promptlab.places import AnswerSlot as AnswerSlot
@@ -119,16 +119,15 @@ class Batch:
     segment_ids: Tensor  # (batch, length)
     mask_index: Tensor  # (batch, masks)
     labels: Tensor | None = None  # (batch,) class indices; (batch, classes) where classes hold together, or log-probs
+    weights: Tensor | None = (
+        None  # of rows in the loss, (batch,), or of each row's classes, (batch, classes); None: alike
+    )
 
     def to(self, device: Any) -> Batch:
         """The same batch with every tensor on ``device``."""
-        return Batch(
-            input_ids=self.input_ids.to(device),
-            attention_mask=self.attention_mask.to(device),
-            segment_ids=self.segment_ids.to(device),
-            mask_index=self.mask_index.to(device),
-            labels=None if self.labels is None else self.labels.to(device),
-        )
+        moved: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved |= {name: tensor.to(device) for name, tensor in moved.items() if tensor is not None}
+        return Batch(**moved)
 
     def __len__(self) -> int:
         return len(self.input_ids)

@@ -294,3 +294,45 @@ def make_pet(bert, tmp_path) -> Callable[..., PET]:
         "cache_dir": tmp_path / "cache",
     }  # fmt: skip
     return lambda cls=PET, pvps=pairs, model=bert, **settings: cls(pvps, model, **{**common, **settings})
+
+
+def without_dropout(backbone):
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    backbone.model.config.attention_probs_dropout_prob = 0.0
+    for module in backbone.modules():
+        if isinstance(getattr(module, "dropout_prob", None), float):
+            module.dropout_prob = 0.0
+    return backbone
+
+
+class Recorder(torch.optim.SGD):
+    """Keeps the gradients that it is given."""
+
+    def __init__(self, weights):
+        super().__init__([{"params": weights, "lr": 0.0, "peak": 0.0}])
+        self.seen = []
+
+    def step(self, *arguments):
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        self.seen.append([torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in weights])
+
+
+@pytest.fixture
+def gradients(tiny_backbone, monkeypatch) -> Callable[..., Any]:
+    """A function that returns the gradients of the last update of a fit without dropout, and the loss it reports."""
+
+    def find(fit: Callable[..., Any], family: str = "bert", **settings: Any) -> tuple[list[torch.Tensor], float]:
+        made: list[Any] = []
+
+        def recorder(model: Any, settings: Any) -> Any:
+            made.append(Recorder([w for w in model.parameters() if w.requires_grad]))
+            return made[-1]
+
+        monkeypatch.setattr("promptlab.training.make_optimizer", recorder)
+        fixed = {"max_steps": 1, "device": "cpu", "precision": "no", "max_grad_norm": 1e9}
+        fitted = fit(without_dropout(tiny_backbone(family)), **fixed | settings)
+        return made[-1].seen[-1], fitted.history_[-1]["loss"]
+
+    return find

@@ -24,28 +24,6 @@ SOURCE = "{{ text_a }} was {{ mask }}"
 LONG = "the acting terrible and the story good and the film was great and the mess"
 
 
-def without_dropout(backbone):
-    for module in backbone.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    backbone.model.config.attention_probs_dropout_prob = 0.0
-    for module in backbone.modules():
-        if isinstance(getattr(module, "dropout_prob", None), float):
-            module.dropout_prob = 0.0
-    return backbone
-
-
-class Recorder(torch.optim.SGD):
-    """Keeps the gradients that it is given."""
-
-    def __init__(self, weights):
-        super().__init__([{"params": weights, "lr": 0.0, "peak": 0.0}])
-        self.seen = []
-
-    def step(self, *arguments):
-        self.seen.append([w.grad.clone() for group in self.param_groups for w in group["params"]])
-
-
 def tagger(model, **settings):
     sentences = [["the", "film"], LONG.split(), ["no"], ["yes", "maybe", "no"], ["great"]]
     tags = [["B-x" if i % 3 == 0 else "O" for i in range(len(words))] for words in sentences]
@@ -98,25 +76,11 @@ CAUSAL = ("tokens", "sequences")
 
 @pytest.mark.parametrize("limit", [1e9, 1e-2])
 @pytest.mark.parametrize("name", MAKERS)
-def test_an_update_in_several_batches_is_that_of_one_batch_of_all_rows(tiny_backbone, monkeypatch, name, limit):
-    def gradients(**settings):
-        made = []
+def test_an_update_in_several_batches_is_that_of_one_batch_of_all_rows(gradients, name, limit):
+    family = "llama" if name in CAUSAL else "bert"
 
-        def recorder(model, settings):
-            made.append(Recorder([w for w in model.parameters() if w.requires_grad]))
-            return made[0]
-
-        monkeypatch.setattr("promptlab.training.make_optimizer", recorder)
-        fixed = {"max_steps": 1, "device": "cpu", "precision": "no", "max_grad_norm": limit}
-        fitted = MAKERS[name](
-            without_dropout(tiny_backbone("llama" if name in CAUSAL else "bert")), **fixed, **settings
-        )
-        return made[0].seen[-1], fitted.history_[-1]["loss"]
-
-    (expected, loss), (found, reported) = (
-        gradients(batch_size=5),
-        gradients(batch_size=2, gradient_accumulation_steps=3),
-    )
+    expected, loss = gradients(MAKERS[name], family, batch_size=5, max_grad_norm=limit)
+    found, reported = gradients(MAKERS[name], family, batch_size=2, gradient_accumulation_steps=3, max_grad_norm=limit)
 
     norm = torch.stack([grad.norm() for grad in expected]).norm()
     clipped = limit * 2**0.5 if name == "joint" else limit  # each of its two members by itself

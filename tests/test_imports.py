@@ -16,7 +16,7 @@ MODULES = {
     if path.name != "__init__.py"
 }
 LAYERS = (  # each imports what stands before it, never what stands after it
-    ("errors", "places", "types", "fields", "tunable", "checks", "training_settings", "seeding", "part"),
+    ("errors", "places", "types", "fields", "tunable", "checks", "training_settings", "seeding", "part", "means"),
     ("files", "registry", "interfaces", "generative"),
     ("library", "identity", "soft_tokens", "pvp", "thresholds", "tag_schemes"),
     PARTS,
@@ -29,6 +29,7 @@ LAYERS = (  # each imports what stands before it, never what stands after it
         "training",
         "inference",
         "labelled",
+        "known_classes",
         "fitting",
         "objectives",
         "saving",

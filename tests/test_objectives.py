@@ -183,7 +183,7 @@ def test_masked_words_leave_the_models_own_weights_free_to_move_and_frozen_ones_
     classifier = PromptClassifier(
         "{{ text_a }} {{ mask }}", WORDS, tiny_backbone(), "prompt-tuning", max_steps=3, device="cpu"
     )
-    data = Labelled([Example(e.fields, label) for e, label in zip(EXAMPLES, list(WORDS) * 2, strict=True)], False)
+    data = Labelled([Example(e.fields, label) for e, label in zip(EXAMPLES, list(WORDS) * 2, strict=True)])
     seen = {}
 
     def around(model):

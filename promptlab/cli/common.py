@@ -99,6 +99,32 @@ def check_no_separator(separator: str | None, model_folder: str) -> None:
         raise click.UsageError(f"--separator is for several labels a row, but {model_folder} predicts one.")
 
 
+def class_weight_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--class-weight",
+        metavar="balanced|JSON",
+        callback=lambda _, __, text: parse_class_weight(text),
+        help='How much the rows of each class count: balanced, or JSON such as {"spam": 2}; 1 where none is given.',
+    )(command)
+
+
+def parse_class_weight(text: str | None) -> Any:
+    """``balanced`` as it is, or class → weight from JSON.
+
+    Raises:
+        click.BadParameter: if it is neither.
+    """
+    if text is None or text == "balanced":
+        return text
+    try:
+        weights = json.loads(text)
+    except ValueError:
+        weights = None
+    if not isinstance(weights, dict):
+        raise click.BadParameter(f'{text!r} should be balanced, or JSON such as {{"spam": 2}}.')
+    return weights
+
+
 def check_trains(tuning: str, **settings: Any) -> None:
     """Refuse settings of training where nothing is trained, instead of the warning that Python gives.
 

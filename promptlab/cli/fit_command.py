@@ -12,6 +12,7 @@ import click
 from promptlab.cli.common import (
     FILE,
     check_trains,
+    class_weight_option,
     columns_option,
     dialect_options,
     json_option,
@@ -65,6 +66,7 @@ from promptlab.registry import TUNINGS
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
 @click.option("--tuning", type=click.Choice(TUNINGS.names), default="full", show_default=True)
 @click.option("--tuning-arg", "tuning_args", multiple=True, metavar="NAME=VALUE", help="Setting of the tuning method.")
+@class_weight_option
 @click.option("--learning-rate", type=float, help="[default: the tuning method's own]")
 @click.option("--max-steps", type=int, help="[default: the tuning method's own, by the number of rows]")
 @click.option("--epochs", type=int, help="Instead of --max-steps.")

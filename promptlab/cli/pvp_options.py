@@ -14,6 +14,7 @@ import click
 from promptlab.cli.common import (
     FILE,
     check_trains,
+    class_weight_option,
     columns_option,
     dialect_options,
     json_option,
@@ -45,6 +46,7 @@ OPTIONS: list[Callable[[Any], Any]] = [
         "--cache-dir", type=click.Path(path_type=Path),
         help="Folder of finished work, from which an interrupted run goes on; it stays. [default: OUTPUT.unfinished]",
     ),
+    class_weight_option,
     click.option("--learning-rate", type=float, help="Of the members. [default: the tuning method's own]"),
     click.option("--max-steps", type=int, help="Of a member. [default: the tuning method's own, by the rows' number]"),
     click.option("--batch-size", type=int, default=8, show_default=True, help="Of the members."),

@@ -175,11 +175,11 @@ class PriorHead(VerbalizerHead):
     def first_head(self) -> VerbalizerHead:
         return self.inner.first_head
 
-    def loss(self, answer: Any, labels: Tensor) -> Tensor:
-        return self.inner.loss(answer, labels)
+    def losses(self, answer: Any, labels: Tensor) -> Tensor:
+        return self.inner.losses(answer, labels)
 
-    def own_loss(self, answer: Any, labels: Tensor) -> Tensor:
-        return self.inner.own_loss(answer, labels)
+    def own_loss(self, answer: Any, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        return self.inner.own_loss(answer, labels, weights)
 
 
 class ClassPriorHead(PriorHead):

@@ -94,7 +94,7 @@ class EnsembleHead(VerbalizerHead):
         each = torch.stack([head(answer)[:, order] for head, order in zip(self.heads, self.orders)], dim=-1)
         return F.log_softmax((each + self.weights.log()).logsumexp(dim=-1), dim=-1)  # (batch, classes)
 
-    def loss(self, answer: MaskStates, labels: Tensor) -> Tensor:
+    def losses(self, answer: MaskStates, labels: Tensor) -> Tensor:
         heads: Any = self.heads
-        losses = [head.loss(answer, order[labels]) for head, order in zip(heads, self.orders)]
-        return (torch.stack(losses) * self.weights).sum()
+        losses = [head.losses(answer, order[labels]) for head, order in zip(heads, self.orders)]
+        return torch.stack(losses, dim=-1) @ self.weights  # (batch,)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.interfaces import Backbone
+from promptlab.means import weighted_mean
 from promptlab.types import Batch
 
 
@@ -40,20 +41,27 @@ class VerbalizerHead(nn.Module, ABC):
     def forward(self, answer: Any) -> Tensor:
         """Class log-probabilities in nats, (batch, classes)."""
 
-    def loss(self, answer: Any, labels: Tensor) -> Tensor:
-        """Mean training loss of a batch; cross-entropy over the classes unless a head says otherwise."""
-        return F.nll_loss(self(answer), labels)
+    def losses(self, answer: Any, labels: Tensor) -> Tensor:
+        """Training loss of each row, (batch,); cross-entropy over the classes unless a head says otherwise.
+
+        Where several classes may hold, it is that of each class, (batch, classes).
+        """
+        return F.nll_loss(self(answer), labels, reduction="none")
+
+    def loss(self, answer: Any, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean training loss of a batch, by the weights of its rows (or of their classes) if there are some."""
+        return weighted_mean(self.losses(answer, labels), weights)
 
     @property
     def first_head(self) -> VerbalizerHead:
         """The head with which the language model is trained, where this one has a training of its own after that."""
         return self
 
-    def own_loss(self, answer: Any, labels: Tensor) -> Tensor:
+    def own_loss(self, answer: Any, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean loss of the head's training on answers of a language model that stays as it is."""
-        return self.loss(answer, labels)
+        return self.loss(answer, labels, weights)
 
-    def settle(self, answer: Any) -> None:
+    def settle(self, answer: Any, weights: Tensor | None = None) -> None:
         """Measure on the answers to the training texts what no update learns; called after a training of its own."""
 
 

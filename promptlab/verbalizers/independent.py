@@ -47,12 +47,12 @@ class IndependentHead(VerbalizerHead):
         """Log-probability of each class by itself, in nats, (batch, classes)."""
         return F.logsigmoid(self.log_odds(answer))
 
-    def loss(self, answer: Any, labels: Tensor) -> Tensor:
-        """Mean binary cross-entropy over texts and classes; ``labels`` are 1 where a class holds, (batch, classes)."""
-        return F.binary_cross_entropy_with_logits(self.log_odds(answer), labels)
+    def losses(self, answer: Any, labels: Tensor) -> Tensor:
+        """Binary cross-entropy of each class, (batch, classes); ``labels`` are 1 where one holds, likewise."""
+        return F.binary_cross_entropy_with_logits(self.log_odds(answer), labels, reduction="none")
 
     @torch.no_grad()
-    def start(self, log_odds: Tensor, labels: Tensor) -> None:
+    def start(self, log_odds: Tensor, labels: Tensor, weights: Tensor | None = None) -> None:
         """Move the bias so that the mean log-odds of a class are those of its share of the training texts.
 
         Half a text more is counted where it holds, and half a one where it doesn't.
@@ -60,6 +60,10 @@ class IndependentHead(VerbalizerHead):
         Args:
             log_odds: of the training texts, (texts, classes).
             labels: 1 where a class holds, likewise.
+            weights: of the texts, (texts,), or of their classes, (texts, classes); a text of weight 2 counts as two.
         """
-        share = (labels.sum(dim=0) + 0.5) / (len(labels) + 1)
-        self.bias.add_(share.logit().to(self.bias.device) - log_odds.mean(dim=0))
+        each = torch.ones_like(labels) if weights is None else weights.view(len(labels), -1).expand_as(labels)
+        share = ((each * labels).sum(dim=0) + 0.5) / (each.sum(dim=0) + 1)
+        each = each.to(log_odds.device)
+        mean = (each * log_odds).sum(dim=0) / each.sum(dim=0).clamp(min=torch.finfo(each.dtype).tiny)
+        self.bias.add_(share.logit().to(self.bias.device) - mean)

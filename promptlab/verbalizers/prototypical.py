@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from promptlab.errors import VerbalizerError
 from promptlab.interfaces import Backbone, Verbalizer
+from promptlab.means import weighted_mean
 from promptlab.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.head import VerbalizerHead
 from promptlab.verbalizers.label_words import check_one_mask
@@ -143,9 +144,9 @@ class PrototypicalHead(VerbalizerHead):
         return [own] if self.inner is None else [own, self.inner(answer)]
 
     @torch.no_grad()
-    def settle(self, answer: MaskStates) -> None:
+    def settle(self, answer: MaskStates, weights: Tensor | None = None) -> None:
         if self.inner is not None:
-            self.scales.copy_(torch.stack([spread(part) for part in self._scores(answer)]))
+            self.scales.copy_(torch.stack([spread(part, weights) for part in self._scores(answer)]))
 
     @property
     def first_head(self) -> VerbalizerHead:
@@ -156,9 +157,9 @@ class PrototypicalHead(VerbalizerHead):
             )
         return self.inner
 
-    def own_loss(self, answer: MaskStates, labels: Tensor) -> Tensor:
+    def own_loss(self, answer: MaskStates, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         states = self.project(answer)
-        return instance_loss(states, labels) + prototype_loss(states, self.prototypes, labels)
+        return instance_loss(states, labels, weights) + prototype_loss(states, self.prototypes, labels, weights)
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
@@ -171,9 +172,13 @@ def centred(scores: Tensor) -> Tensor:
     return scores - scores.mean(dim=-1, keepdim=True)
 
 
-def spread(scores: Tensor) -> Tensor:
-    """Root mean square, over all texts and classes, of the centred scores (batch, classes)."""
-    return centred(scores).square().mean().sqrt()
+def spread(scores: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Root mean square, over all texts and classes, of the centred scores (batch, classes).
+
+    Args:
+        weights: of the texts, (batch,); None: alike.
+    """
+    return weighted_mean(centred(scores).square(), weights).sqrt()
 
 
 def scaled(scores: Tensor, scale: Tensor) -> Tensor:
@@ -190,33 +195,36 @@ def z_scores(scores: Tensor) -> Tensor:
     return off / off.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
-def instance_loss(states: Tensor, labels: Tensor) -> Tensor:
+def instance_loss(states: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """How far states of one class are from one another, compared with those of other classes, in nats.
 
     For each pair of one class (also of a state and itself) minus the log of exp(cosine) over itself plus those of the
     first with all states of other classes; the mean over the pairs of each class, then over the classes, divided by the
-    number of classes once more. With as many states of each class it is the paper's.
+    number of classes once more. With as many states of each class it is the paper's. A state of weight 2 counts as two.
 
     Source: ProtoVerb, arXiv:2203.09770, section 3.2 (instance-instance loss).
 
     Args:
         states: (batch, size).
         labels: (batch,).
+        weights: of the states, above 0, (batch,); None: alike.
     """
+    weights = torch.ones_like(states[:, 0]) if weights is None else weights
     similar = cosines(states, states)
     same = labels[:, None] == labels  # (batch, batch)
-    others = similar.masked_fill(same, -torch.inf).logsumexp(dim=1, keepdim=True)  # (batch, 1)
+    others = (similar + weights.log()).masked_fill(same, -torch.inf).logsumexp(dim=1, keepdim=True)  # (batch, 1)
     losses = torch.logaddexp(similar, others) - similar  # -log(exp s / (exp s + sum of others))
-    counts = same.sum(dim=1)  # (batch,) states of the row's class
+    counts = same.to(weights.dtype) @ weights  # (batch,) states of the row's class
     n_classes = len(labels.unique())
-    return (losses * same / counts[:, None] ** 2).sum() / n_classes**2
+    return (losses * same * weights[:, None] * weights / counts[:, None] ** 2).sum() / n_classes**2
 
 
-def prototype_loss(states: Tensor, prototypes: Tensor, labels: Tensor) -> Tensor:
+def prototype_loss(states: Tensor, prototypes: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy over the cosines with the prototypes, mean over each class, then the classes, over their number.
 
     Source: ProtoVerb, arXiv:2203.09770, section 3.2 (instance-prototype loss).
     """
+    weights = torch.ones_like(states[:, 0]) if weights is None else weights
     losses = F.cross_entropy(cosines(states, prototypes), labels, reduction="none")  # (batch,)
-    counts = (labels[:, None] == labels).sum(dim=1)
-    return (losses / counts).sum() / len(prototypes) ** 2
+    counts = (labels[:, None] == labels).to(weights.dtype) @ weights
+    return (losses * weights / counts).sum() / len(prototypes) ** 2

@@ -109,8 +109,8 @@ class RuleHead(VerbalizerHead):
     def _scores(self, logits: Sequence[Tensor]) -> Tensor:
         return torch.stack([row[:, self.picks[:, i]] for i, row in enumerate(logits)]).sum(dim=0)  # (batch, classes)
 
-    def loss(self, answer: MaskStates, labels: Tensor) -> Tensor:
+    def losses(self, answer: MaskStates, labels: Tensor) -> Tensor:
         """Cross-entropy over the classes, and the mean over the masks of that over their words."""
         logits = self.word_logits(answer)
-        at_masks = [F.cross_entropy(row, self.picks[labels, i]) for i, row in enumerate(logits)]
-        return F.cross_entropy(self._scores(logits), labels) + torch.stack(at_masks).mean()
+        at_masks = [F.cross_entropy(row, self.picks[labels, i], reduction="none") for i, row in enumerate(logits)]
+        return F.cross_entropy(self._scores(logits), labels, reduction="none") + torch.stack(at_masks).mean(dim=0)

@@ -143,9 +143,11 @@ class StringHead(WordHead):
     def combine(self, word_scores: Tensor) -> Tensor:
         return self.aggregate(word_scores, self.valid)
 
-    def loss(self, answer: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, answer: Tensor, labels: Tensor) -> Tensor:
         """PET's hinge: every wrong class should score at least 1 nat less than the right one; or cross-entropy."""
         if not self.margin:
-            return super().loss(answer, labels)
+            return super().losses(answer, labels)
         scores = self.class_scores(answer)
-        return F.multi_margin_loss(scores, labels) * scores.shape[1]  # torch divides by the number of classes
+        return (
+            F.multi_margin_loss(scores, labels, reduction="none") * scores.shape[1]
+        )  # torch divides by the number of classes

@@ -10,6 +10,7 @@ import pytest
 
 from promptlab import PromptGenerator, TokenClassifier
 from promptlab.cli.main import COMMANDS
+from promptlab.saving import load_any
 
 ROWS = [
     ("the film was great", "positive"),
@@ -676,3 +677,32 @@ def test_label_words_of_several_tokens_are_whole_answers_and_one_line_says_so(ru
     saved = json.loads((tmp_path / "out" / "promptlab.json").read_text())["verbalizer"]
     assert (saved["verbalizer"]["$verbalizer"] if "contextual" in more else saved)["kind"] == "strings"
     assert run("predict", tmp_path / "out", train_file, "--device", "cpu").exit_code == 0
+
+
+@pytest.mark.parametrize(("text", "expected"), [("balanced", "balanced"), ('{"positive": 2}', {"positive": 2})])
+def test_class_weights_are_a_setting(run, base, train_file, tmp_path, text, expected):
+    fit = ("fit", train_file, "-o", tmp_path / "out", "--head", "--model", base, "--tuning", "frozen", "--max-steps", 2)
+
+    result = run(*fit, "--class-weight", text)
+
+    assert result.exit_code == 0, result.output
+    assert load_any(tmp_path / "out").class_weight == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--class-weight", "balance"), 2, "'balance' should be balanced, or JSON such as"),
+        (("--class-weight", "[1, 2]"), 2, "'[1, 2]' should be balanced, or JSON"),
+        (("--class-weight", '{"positiv": 1}'), 1, "unknown class 'positiv' in class_weight; did you mean 'positive'"),
+        (("--class-weight", '{"positive": -1}'), 1, "class_weight of 'positive' is -1"),
+        (("--tuning", "none", "--max-steps", 5), 2, "--tuning none trains nothing, so that --max-steps has no use"),
+    ],
+)
+def test_weights_and_settings_without_use_are_refused_and_nothing_is_written(
+    run, base, train_file, tmp_path, options, code, message
+):
+    result = run("fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, *options)
+
+    assert result.exit_code == code and message in result.stderr
+    assert not (tmp_path / "out").exists()
