@@ -44,7 +44,7 @@ def inspect_prompt(
         "ids": ids,
         "n_cut": encoded.n_cut,
         "masks": [
-            [{"word": name(i), "probability": p} for i, p in zip(row_ids, row, strict=True)]
+            [{"word": name(i) or f"<id {i}>", "probability": p} for i, p in zip(row_ids, row, strict=True)]
             for row_ids, row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ],
     }

@@ -16,6 +16,8 @@ from promptlab import (
     explain,
 )
 from promptlab.errors import UnknownNameError, VerbalizerError
+from promptlab.inspection import inspect_prompt
+from promptlab.types import Example
 
 TEMPLATE = "{{ text_a }} it was {{ mask }}"
 TEXTS = ["the film was great", "a dull , lifeless mess"]
@@ -116,3 +118,16 @@ def test_labels_of_no_class_and_vectors_without_words_have_no_table(tiny_backbon
         class_words(made(ManualVerbalizer(WORDS), tiny_backbone("bert")), TEXTS, ["p", "x"])
     with pytest.raises(VerbalizerError, match="SoftVerbalizer has no label words"):
         class_words(made(SoftVerbalizer(WORDS), tiny_backbone("bert")), TEXTS, ["p", "n"])
+
+
+def test_a_likely_row_past_the_tokenizer_is_shown_by_its_id(tiny_backbone):
+    """Many tables are padded, so that they have more rows than the tokenizer has tokens."""
+    backbone = tiny_backbone("bert")
+    size = backbone.vocabulary
+    backbone.model.resize_token_embeddings(size + 3)
+    backbone.model.cls.predictions.decoder.bias.data[size + 1] = 100.0
+    padded = type(backbone)(backbone.model, backbone.tokenizer)
+
+    report = inspect_prompt("{{ text_a }} was {{ mask }}", Example({"text_a": "a film"}), model=padded)
+
+    assert report["masks"][0][0]["word"] == f"<id {size + 1}>"
