@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from promptlab.classifier import PromptClassifier
-from promptlab.errors import SearchError
+from promptlab.errors import PromptlabWarning, SearchError
 from promptlab.inference import average_variants, mask_answers
 from promptlab.interfaces import Part
 from promptlab.labelled import Labelled
@@ -165,6 +166,7 @@ class Contest:
         settings = {"tuning": self.ranking.tuning, "batch_size": self.ranking.batch_size}
         self.journal = journal_of(state, task, **settings)
         self.labels = [str(example.label) for example in task.dev]
+        self._has_told = False
 
     def ranked(self, found: Sequence[FoundTemplate], rows: Sequence[int] | None = None) -> list[RankedTemplate]:
         """Templates by the best that each does on dev, accuracy, then loss, and by the engine's score.
@@ -206,7 +208,15 @@ class Contest:
         key = _key(updates, found)
         if not updates:
             return Result(**self.journal.results[key])  # every one is read before any is trained
-        return Result(**self.journal.once(key, _fine_tuned, found, self.task, self.ranking, updates))
+        return Result(**self.journal.once(key, self._trained, found, updates))
+
+    def _trained(self, found: FoundTemplate, updates: int) -> dict[str, Any]:
+        """What is odd about the texts, such as how many are too long, is told for the first template alone."""
+        with warnings.catch_warnings():
+            if self._has_told:
+                warnings.simplefilter("ignore", PromptlabWarning)
+            self._has_told = True
+            return _fine_tuned(found, self.task, self.ranking, updates)
 
     def _untrained(self, found: Sequence[FoundTemplate]) -> list[Result]:
         """All templates with the untrained model, which runs once for those that differ in label words only."""

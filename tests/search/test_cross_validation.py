@@ -134,18 +134,21 @@ def test_a_board_of_guesses_says_that_they_are(tiny_backbone, guesses, plan):
     assert all(len(board.estimates) == len(board.best) for board in boards)
 
 
-def test_halving_is_done_anew_for_every_fold(tiny_backbone, guesses):
+@pytest.mark.parametrize(("plan", "repeats"), [(Ranking(rounds=(1, 2), entrants=3), 1), (Ranking(rounds=()), 10)])
+def test_the_ranking_is_done_anew_for_every_fold(tiny_backbone, guesses, plan, repeats):
     """The estimate is that of a search by the rest of each fold, each with entrants of its own."""
-    plan = Ranking(rounds=(1, 2), entrants=3)
-    board = search(tiny_backbone("bert"), 3, ranking=plan, top=1)
+    board = search(tiny_backbone("bert"), 3, ranking=plan, top=2)
 
     contest = ranking.Contest(board.task, plan)
-    hits = []
-    for fold in parted(contest.labels, 4, seed=3):
-        rest = [row for row in range(32) if row not in fold]
-        first = contest.ranked([one.found for one in board.ranked], rest)[0]
-        hits += [contest.right(first)[row] for row in fold]
-    assert board.estimates[0].accuracy == pytest.approx(sum(hits) / 32)
+    hits = [[], []]
+    for repeat in range(repeats):
+        for fold in parted(contest.labels, 4, seed=3 + repeat):
+            rest = [row for row in range(32) if row not in fold]
+            ranked = contest.ranked([one.found for one in board.ranked], rest)
+            for place in (0, 1):
+                hits[place] += [contest.right(ranked[place])[row] for row in fold]
+    assert [one.accuracy for one in board.estimates] == pytest.approx([sum(own) / len(own) for own in hits])
+    assert board.about["estimate"] == {"folds": 4, "repeats": repeats}
 
 
 def test_no_folds_no_estimate_and_it_is_said(tiny_backbone, guesses):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from promptlab import Example, PromptClassifier
-from promptlab.errors import SearchError, UnknownNameError
+from promptlab.errors import PromptlabWarning, SearchError, UnknownNameError
 from promptlab.search import ranking as module
 from promptlab.search.ranking import Contest, Ranking, rank_templates
 from promptlab.search.task import FoundTemplate, SearchTask
@@ -93,6 +93,7 @@ def test_the_result_of_a_round_is_that_of_a_classifier_fitted_by_hand_and_the_mo
     assert all(bool((backbone.state_dict()[name] == value).all()) for name, value in before.items())
 
 
+@pytest.mark.filterwarnings("ignore::promptlab.errors.PromptlabWarning")
 @pytest.mark.parametrize("updates", [0, 2])
 def test_prompts_of_a_ranking_are_as_long_as_the_task_says(tiny_backbone, updates):
     """Of a long text all but the first words count for nothing, trained or not."""
@@ -106,6 +107,16 @@ def test_prompts_of_a_ranking_are_as_long_as_the_task_says(tiny_backbone, update
 
     assert losses(cut[0], 20) == pytest.approx(losses(cut[1], 20), abs=1e-5)
     assert losses(cut[0], 60) != pytest.approx(losses(cut[1], 60), abs=1e-5)
+
+
+def test_texts_that_are_too_long_are_told_once_not_for_every_template(tiny_backbone):
+    long = [Example({"text_a": f"{e.fields['text_a']} {'the film was ' * 10}"}, e.label) for e in TRAIN]
+    some = replace(task(tiny_backbone("bert")), train=long, max_length=20)
+
+    with pytest.warns(PromptlabWarning) as told:
+        rank_templates(list(map(found, SOURCES)), some, Ranking(rounds=(1, 2)))
+
+    assert len(told) == 1 and "4 of 4 prompts are longer than the 20 tokens" in str(told[0].message)
 
 
 def test_a_ranking_trains_by_its_method_and_the_tasks_seed(tiny_backbone):
