@@ -197,6 +197,38 @@ def test_a_prompt_learns_what_the_labeller_says_with_the_template_and_words_of_i
     assert all(e.label == Labeller.class_names_[place(e.fields["text_a"])[1] % 2] for e in given["X"])
 
 
+@pytest.mark.parametrize(("format", "make"), [("pair", pair_examples), ("choice", choice_examples)])
+def test_what_is_drawn_for_a_prompt_goes_by_its_seed(monkeypatch, format, make):
+    given = {}
+    monkeypatch.setattr(PromptClassifier, "fit", lambda self, X, eval_set: given.update(self=self, X=eval_set[0] + X))
+
+    pretrain_prompt(DOCUMENTS, format=format, n_examples=60, seed=5)
+
+    assert given["X"] == make(DOCUMENTS, 60, seed=5) != make(DOCUMENTS, 60, seed=0)
+    assert given["self"].seed == 5
+
+
+def test_a_prompt_learns_sentences_of_the_confidence_and_seed_that_are_given(monkeypatch):
+    class Labeller:
+        class_names_ = classes_ = ("negative", "positive")
+
+        def iter_proba(self, examples):
+            for example in examples:
+                doc, number = place(example.fields["text_a"])
+                sure = 0.6 + 0.3 * (doc % 2)
+                yield np.array([sure, 1 - sure] if number % 2 else [1 - sure, sure])
+
+    given = {}
+    monkeypatch.setattr(PromptClassifier, "fit", lambda self, X, eval_set: given.update(X=eval_set[0] + X))
+    settings = {"labeller": Labeller(), "seed": 3, "confidence": 0.55}
+
+    pretrain_prompt(DOCUMENTS, format="sentence", template=SOURCE, verbalizer=WORDS, n_examples=30, **settings)
+
+    assert given["X"] == sentence_examples(DOCUMENTS, 30, **settings)
+    for other in ({"seed": 0}, {"confidence": 0.7}):
+        assert given["X"] != sentence_examples(DOCUMENTS, 30, **settings | other)
+
+
 def test_bad_input_is_one_clear_line(base, tmp_path):
     for error, message, arguments in [
         (UnknownNameError, "format 'pairs'", {"format": "pairs"}),

@@ -64,6 +64,23 @@ def test_the_words_of_a_class_count_as_they_do_where_the_template_is_used(task):
         AutoPromptSearch.of_budget("small", aggregate="sum-prob")
 
 
+def test_a_search_of_short_prompts_sees_nothing_of_what_is_cut(task):
+    """Texts that end in other words beyond the task's length have the same triggers, with the same scores."""
+
+    def found(end, max_length):
+        sets = [
+            [Example({"text_a": f"{e.fields['text_a']} {'so good a story ' * 5} {end}"}, e.label) for e in rows]
+            for rows in (task.train, task.dev)
+        ]
+        some = replace(task, train=sets[0], dev=sets[1], max_length=max_length)
+        search = AutoPromptSearch(iterations=6, candidates=4, examples=16, metric="loss")
+        return [(o.template, o.origin["dev_loss"], o.origin["train_penalty"]) for o in search.search(some)]
+
+    for one, other in zip(found("world", 20), found("news", 20), strict=True):
+        assert one[0] == other[0] and one[1:] == pytest.approx(other[1:], abs=1e-4)
+    assert found("world", 60) != found("news", 60)
+
+
 def test_results_are_distinct_ordinary_templates_the_best_first(task):
     found = SMALL.search(task)
 

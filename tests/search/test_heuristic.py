@@ -61,6 +61,35 @@ def test_the_likeliest_of_each_rule_is_kept(tiny_backbone):
     assert Grammar(**told).templates() == grammar.templates()
 
 
+def test_the_seed_draws_which_templates_are_measured(tiny_backbone):
+    backbone = tiny_backbone("bert")
+    some = replace(task(backbone), train=ROWS[:1])  # of one example nothing is drawn
+
+    def found(seed):
+        return {one.template for one in HeuristicSearch(candidates=8, keep=8).search(replace(some, seed=seed))}
+
+    assert found(1) == found(1) != found(2)
+
+
+PARAPHRASE = ParaphraseSearch("{{ text_a }} it was so {{ mask }}", words=3, rounds=1, examples=4)
+
+
+@pytest.mark.parametrize("search", [HeuristicSearch(candidates=6, keep=6, examples=4), PARAPHRASE])
+def test_likelihoods_are_those_of_prompts_of_the_tasks_length(tiny_backbone, search):
+    """Of long texts the ends are cut, so that other ends find and score the same."""
+    backbone, long = tiny_backbone("bert"), " ".join(["the film was great and so good a story"] * 3)
+    ends = [
+        [Example({"text_a": f"{e.fields['text_a'][:-1]} {long} {end}"}, e.label) for e in ROWS] for end in ("x", "news")
+    ]
+
+    def found(rows, max_length):
+        some = replace(task(backbone, rows), max_length=max_length)
+        return [(one.template, pytest.approx(one.score, abs=1e-4)) for one in search.search(some)]
+
+    assert found(ends[0], 24) == found(ends[1], 24)
+    assert found(ends[0], 60) != found(ends[1], 60)
+
+
 def test_a_template_that_makes_the_same_prompts_is_left_out(tiny_backbone):
     sources = ["{{ text_a }} {{ mask }}", "{{ text_a | trim }} {{ mask }}", "{{ text_a }} {{ mask }}.", "{{ nothing }}"]
 
