@@ -16,6 +16,7 @@ from typing import NamedTuple
 from promptlab.errors import DataError
 
 NO_DELIMITER = "\x1f"  # stands for none: no text holds it, since it separates units
+NEVER_QUOTED = ("\t", NO_DELIMITER)  # between fields that programs often write without any quoting
 LONGEST = 2**31 - 1  # characters of a field, the most that the csv module's limit can be everywhere
 
 Lines = Iterator[str]
@@ -155,12 +156,12 @@ def find_quoting(lines: Callable[[], Lines], delimiter: str, file: str) -> str:
             return "none"
         raise _undecided(file, quoted.problem or "some rows have more fields if quotes enclose them", plain)
     if not quoted.spans:  # the rows are the same, but for quotes around fields
-        return "none" if delimiter == "\t" and signs.textual + signs.needless > signs.enclosing else "csv"
+        return "none" if delimiter in NEVER_QUOTED and signs.textual + signs.needless > signs.enclosing else "csv"
     if signs.enclosing and not signs.textual:
         return "csv"
     if signs.textual and not signs.enclosing:
         return "none"
-    if delimiter in ("\t", NO_DELIMITER) or signs.textual:
+    if delimiter in NEVER_QUOTED or signs.textual:
         first, last = quoted.spans[0]
         raise _undecided(file, f"lines {first} to {last}: one row with line ends in quotes, or several", plain)
     return "csv"

@@ -111,7 +111,8 @@ def _rows_under(header: Record, records: Iterator[Record], file: Path) -> Iterat
         fields = shape.fitted(record.fields)
         if fields is None:
             said = f"the row has {len(record.fields)} fields, but the header has {len(names)}"
-            raise DataError(f"{str(file)!r}, line {record.last}: {said}; quote fields that hold a separator.")
+            lines = "" if len(names) > 1 else ", or say that a line is one text by delimiter='none'"
+            raise DataError(f"{str(file)!r}, line {record.last}: {said}; quote fields that hold a separator{lines}.")
         yield dict(zip(names, fields))
 
 

@@ -205,6 +205,19 @@ def test_a_row_with_more_than_the_header_names_is_refused(tmp_path, content):
         rows_of(tmp_path, "rows.csv", content)
 
 
+def test_a_column_of_texts_with_delimiters_is_read_if_it_is_said_that_there_are_none(tmp_path):
+    content = 'text\nHello, world\n"quoted, too"\nends"\n'
+
+    with pytest.raises(DataError, match=r"line 2: .* or say that a line is one text by delimiter='none'"):
+        rows_of(tmp_path, "rows.csv", content)
+    with pytest.warns(PromptlabWarning, match="quotes as text"):
+        assert rows_of(tmp_path, "rows.csv", content, delimiter="none") == [
+            ["Hello, world"],
+            ['"quoted, too"'],
+            ['ends"'],
+        ]
+
+
 def test_blanks_around_names_of_columns_do_not_count(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text(" text , label\na,x\n", encoding="utf-8")
