@@ -46,7 +46,7 @@ def test_an_ensemble_is_trained_saved_and_measured(run, base, train, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["ensemble", "distill"])
-def test_accuracy_on_training_rows_is_no_result(run, base, train, unlabelled, tmp_path, command):
+def test_what_training_rows_give_is_no_result(run, base, train, unlabelled, tmp_path, command):
     texts = (unlabelled, "--student-steps", 2) if command == "distill" else ()
     arguments = (command, train, *texts, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
 
