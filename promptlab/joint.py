@@ -154,7 +154,8 @@ class JointClassifier:
                 raise UnknownNameError("classifier", name, order)
         rows = self._rows(examples, [order[name] for name in names])
         flat = [row for own in rows for row in own]
-        notice([row.encoded for row in flat], self.origin, self._common_settings().max_length)
+        for number, classifier in enumerate(self.classifiers_.values()):
+            notice([row.encoded for row in flat if row.member == number], self.origin, classifier.max_length)
         log_probs = self._log_probs(flat)
         results, start = [], 0
         for name, own in zip(names, rows):

@@ -59,16 +59,16 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     """The job that trains a member, or saves it untrained if it has nothing to train on.
 
     Args:
-        settings: of ``classifier_settings``, and the hashes of ``train`` and ``dev`` (None for none), the ``weights``
-            of the training rows or None, the labels' saved ``label_type``, and ``words``: None, or for
+        settings: of ``classifier_settings``, and the hashes of ``train`` and ``dev`` (None for none), the
+            ``row_weights`` of the training set or None, the labels' saved ``label_type``, and ``words``: None, or for
             ``WithMaskedWords`` the hashes of the unlabelled ``chunks``, how many rows there are (``total``),
             ``weight`` and ``ratio``.
     """
     classifier = classifier_of(settings, workspace)
     if settings["train"] is not None:
         train, dev = (labelled_set(settings[name], settings, workspace) for name in ("train", "dev"))
-        if settings["weights"] is not None:
-            train = train._replace(weights=torch.tensor(settings["weights"]))
+        if settings["row_weights"] is not None:
+            train = train._replace(weights=torch.tensor(settings["row_weights"]))
         words = settings["words"]
 
         def around(model: PromptModel) -> WithMaskedWords:
@@ -88,10 +88,10 @@ def labelled_set(name: str | None, settings: Mapping[str, Any], workspace: Works
 
 
 def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
-    """The job that measures an untrained member: ``classifier_settings``, the hash of ``train`` and its ``weights``."""
+    """The job that measures an untrained member: ``classifier_settings``, the hash of ``train``, its ``row_weights``."""
     train = workspace.examples(settings["train"])
     classifier = classifier_of(settings, workspace).learn(Labelled(train))
-    result = {"accuracy": classifier.score(train, sample_weight=settings["weights"])}
+    result = {"accuracy": classifier.score(train, sample_weight=settings["row_weights"])}
     (folder / RESULT).write_text(json.dumps(result))
 
 

@@ -220,7 +220,7 @@ class PVPMembers(SingleLabel):
                 f"untrained {member.name}",
                 score_untrained,
                 classifier_settings(self._untrained(member), workspace)
-                | {"train": train.name, "weights": train.weights},
+                | {"train": train.name, "row_weights": train.weights},
             )
             for member, train in zip(members, trains)
         ]
@@ -248,9 +248,9 @@ class PVPMembers(SingleLabel):
         """
         devs = [None] * len(members) if dev is None else own_rows(workspace, members, dev.examples)
         data = [
-            {"train": None, "weights": None, "dev": None, **settings, "words": None}
+            {"train": None, "row_weights": None, "dev": None, **settings, "words": None}
             if train is None
-            else {"train": train.name, "weights": train.weights, "dev": held_out, **settings}
+            else {"train": train.name, "row_weights": train.weights, "dev": held_out, **settings}
             for train, held_out in zip(trains, devs)
         ]
         return [

@@ -14,6 +14,7 @@ import torch
 import promptlab
 from promptlab import IPET, PromptClassifier, annotation
 from promptlab.annotation import Lesson
+from promptlab.data.labels import NAMES
 from promptlab.labelled import Labelled
 from promptlab.member_jobs import classifier_of
 from promptlab.types import Example
@@ -72,12 +73,12 @@ def grown(make_pet, tmp_path):
             chunks = workspace.put_chunks(Example({"text_a": f"row {row}"}) for row in range(len(scores[0])))
             training = labelled and Labelled.of(*labelled)
             counted = np.ones(len(scores)) if weights is None else np.array(weights, dtype=float)
-            lesson = Lesson(workspace, members, training, None, False, chunks, counted, None)
+            lesson = Lesson(workspace, members, training, None, NAMES, chunks, counted, None)
             folders = [[tmp_path / str(number)] for number in range(len(scores))]
             for (folder,), rows in zip(folders, scores, strict=True):
                 folder.mkdir(exist_ok=True)
                 np.save(folder / "scores.npy", np.log(rows))
-            return workspace.examples(ipet._grown(lesson, folders, generation, learner))
+            return workspace.examples(ipet._grown(lesson, folders, generation, learner).name)
 
     return examples
 

@@ -383,3 +383,19 @@ def test_bad_requests_are_one_clear_line(base):
         joint.predict(TEXTS, ["b"] * 4)
     with pytest.raises(DataError, match="4 texts, but 1 names"):
         joint.predict(TEXTS, ["a"])
+
+
+def test_fitted_classifiers_of_different_tunings_and_limits_run_together(bert):
+    texts, labels = ["a good film", "a dull mess"] * 2, ["p", "n"] * 2
+    words = {"n": ["bad"], "p": ["good"]}
+    members = {
+        name: PromptClassifier(
+            "{{ text_a }} {{ mask }}", words, bert, name, max_steps=1, max_length=limit, device="cpu"
+        ).fit(texts, labels)
+        for name, limit in (("lora", None), ("prompt-tuning", 40))
+    }
+
+    answers = JointClassifier(members, bert).predict_proba(texts[:2], list(members))
+
+    for name, text, answer in zip(members, texts, answers):
+        np.testing.assert_allclose(answer, members[name].predict_proba([text])[0], atol=1e-5)
