@@ -56,12 +56,10 @@ class JointClassifier:
             raise TuningError("there are no classifiers; give at least one.")
         if not isinstance(classifiers, Mapping):
             raise TuningError(f"classifiers are {shown(classifiers)}; give a mapping from names to classifiers.")
-        for name, classifier in classifiers.items():
-            if not isinstance(classifier, TextClassifier):
-                raise TuningError(
-                    f"classifier {name!r} is a {type(classifier).__name__}, which can't share a batch; give "
-                    "PromptClassifiers or HeadClassifiers."
-                )
+        for name, other in classifiers.items():
+            if not isinstance(other, TextClassifier):
+                kind = f"classifier {name!r} is a {type(other).__name__}"
+                raise TuningError(f"{kind}, which can't share a batch; give PromptClassifiers or HeadClassifiers.")
         self.classifiers, self.model, self.share_encoder = dict(classifiers), model, share_encoder
         fitted = [name for name, classifier in self.classifiers.items() if hasattr(classifier, "model_")]
         self.origin: Any = catalog.load_backbone(model)

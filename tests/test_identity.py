@@ -153,7 +153,8 @@ def test_examples_count_by_fields_and_label_whatever_the_order_of_the_fields():
     others = [usual[::-1], usual[:1], [Example({"a": "x", "b": "1"}, "p"), usual[1]], [Example({"a": "x"}, "p")] * 2]
 
     assert examples_digest(usual) == examples_digest([Example({"b": 1, "a": "x"}, "p"), usual[1]])
-    assert len({examples_digest(rows) for rows in [usual, *others]}) == 5
+    others.append([Example({"a": "x", "b": 1}, "n"), usual[1]])  # of another class
+    assert len({examples_digest(rows) for rows in [usual, *others]}) == 6
 
 
 def test_examples_count_by_all_their_labels():

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from promptlab.inference import average_variants
+from promptlab.inference import average_variants, in_batches
+from promptlab.types import Prompt, Segment
 
 
 def test_prompts_of_one_example_are_averaged_in_log_probabilities_and_normalised():
@@ -20,3 +21,20 @@ def test_one_prompt_an_example_is_its_own_mean():
     log_probs = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
 
     assert torch.equal(average_variants(log_probs, 1), log_probs)
+
+
+def test_rows_come_back_in_the_order_in_which_they_were_given(bert):
+    texts = [
+        "the film was great",
+        "a",
+        "the film was",
+        "the film",
+        "a dull mess of a story",
+        "no",
+    ] * 7  # in two batches
+    prompts = [Prompt((Segment("field", text), Segment("mask"))) for text in texts]
+    encoded = bert.encode(prompts, soft_ids={})
+
+    found = in_batches(bert, encoded, lambda batch: batch.attention_mask.sum(dim=1))
+
+    assert found.tolist() == [len(row.input_ids) for row in encoded]

@@ -101,6 +101,17 @@ def test_teachers_count_by_their_accuracy_before_training(grown):
     assert learnt(ONE, OTHER) != learnt(ONE, OTHER, weights=(1, 0, 1))
 
 
+def test_each_member_draws_for_itself_in_each_generation_by_the_seed(grown):
+    alike = [np.array([[0.9, 0.1]] * 50 + [[0.1, 0.9]] * 50)] * 2
+
+    def drawn(learner, generation, seed):
+        return tuple(texts(grown(alike, learner, generation=generation, labelled=None, seed=seed)))[:20]
+
+    turns = [(0, 1, 0), (1, 1, 0), (0, 2, 0), (0, 1, 1)]
+    assert drawn(0, 1, 0) == drawn(0, 1, 0)
+    assert len({drawn(*turn) for turn in turns}) == 4
+
+
 def test_where_nothing_was_trained_a_class_is_learnt_from_its_best_hundred_whatever_they_say(grown):
     sure = np.concatenate([[0.9], np.linspace(0.4, 0.2, 299)])  # of "negative", as only the first row is said to be
     scores = [np.stack([sure, 1 - sure], axis=1)] * 2

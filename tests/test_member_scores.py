@@ -48,6 +48,7 @@ RULES = RuleVerbalizer({"positive": ["good", "film"], "negative": ["bad", "story
         ([STRINGS[0], STRINGS[2]], 0),
         ([STRINGS[0], STRINGS[0]], 2),
         ([MANUAL, ContextualVerbalizer(MANUAL), STRINGS[0]], 2),
+        ([STRINGS[0], MANUAL, ContextualVerbalizer(MANUAL)], 2),  # the one that runs alone stands first
         ([MANUAL, ContextualVerbalizer(MANUAL)], 2),
         ([MANUAL, RULES], 0),
     ],

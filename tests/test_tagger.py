@@ -76,6 +76,21 @@ def test_long_sentences_are_cut_between_words_and_every_word_gets_its_tag(base):
     assert len(tags) == len(long)
 
 
+def test_the_parts_of_a_long_sentence_keep_their_order(base):
+    fitted = tagger(base, learning_rate=1e-2).fit(SENTENCES, TAGS)
+    long = [word for sentence in SENTENCES for word in sentence] * 12
+
+    (tags,) = fitted.predict([long])
+
+    alone, start = [], 0
+    for window in fitted.model_.windows([long], None, None):
+        stop = start + len(window.encoded.mask_index)
+        alone.append(fitted.predict([long[start:stop]])[0])
+        start = stop
+    assert len(alone) > 2 and alone[0] != alone[1]
+    assert tags == [tag for part in alone for tag in part]
+
+
 @torch.no_grad()
 def test_a_padded_sentence_is_the_sentence_alone(any_backbone):
     model = TaggerModel.build(any_backbone, 3, 0.0, Frozen()).eval()

@@ -72,6 +72,19 @@ def test_training_lowers_the_loss():
     assert history[-1]["loss"] < history[0]["loss"] / 3
 
 
+def test_rows_are_shuffled_by_the_seed():
+    def order(seed):
+        seen = []
+        train(
+            Line(), range(9), lambda rows: seen.append(rows) or collate(rows), [1] * 9, settings(seed=seed, max_steps=3)
+        )
+        return seen[:3]
+
+    assert order(1) == order(1)
+    assert order(1) != order(0)
+    assert sorted(row for rows in order(1) for row in rows) == list(range(9))
+
+
 def test_exactly_the_steps_asked_for_are_made():
     history = fit(Line(), max_steps=17)
 

@@ -247,3 +247,14 @@ def test_an_adapter_saved_under_an_earlier_meaning_of_its_place_keeps_it():
     assert Adapter.from_saved(earlier) == Adapter(size=4, place="feed-forward")
     assert Adapter.from_saved({**earlier, "activation": "relu"}) == Adapter(size=4, place="pfeiffer", activation="relu")
     assert Adapter.from_saved({**earlier, "place": "houlsby"}) == Adapter(size=4)
+
+
+def test_one_adapter_after_the_feed_forward_part_is_the_second_of_houlsbys_two(tiny_backbone):
+    both, second = built(tiny_backbone("bert"), "houlsby"), built(tiny_backbone("bert"), "feed-forward")
+
+    names = [
+        [name for name, module in model.named_modules() if isinstance(module, Bottleneck)] for model in (both, second)
+    ]
+
+    assert len(names[0]) == 2 * len(names[1]) == 4  # two layers
+    assert names[1] == [name for name in names[0] if "attention" not in name]

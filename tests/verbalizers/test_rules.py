@@ -51,6 +51,21 @@ def test_with_one_mask_it_is_a_verbalizer_of_one_word_a_class(tiny_backbone):
     assert both[0] == pytest.approx(both[1], abs=1e-6)
 
 
+@pytest.mark.parametrize("family", ["roberta", "modernbert"])  # whose words in a text begin with a space
+def test_the_word_of_a_mask_is_written_at_its_own_place(tiny_backbone, family):
+    backbone = tiny_backbone(family)
+    rules = RuleVerbalizer({"x": ["a", "no"], "y": ["no", "a"]})
+
+    head = rules.build(backbone, ManualTemplate("{{ mask }} {{ text_a }} was {{ mask }}").slot)
+
+    first, later = (
+        {word: backbone.tokenizer(text + word, add_special_tokens=False).input_ids for word in ("a", "no")}
+        for text in ("", " ")
+    )
+    assert head.ids.tolist() == [*first["a"], *first["no"], *later["no"], *later["a"]]
+    assert not {*first["a"], *first["no"]} & {*later["a"], *later["no"]}
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_rules_are_learnt_and_come_back_from_disk(tiny_backbone, tmp_path, family):
     rules = {"a": ["good", "great"], "b": ["dull", "awful"], "c": ["good", "awful"]}
