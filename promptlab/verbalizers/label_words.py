@@ -129,8 +129,8 @@ def check_distinct(ids: Sequence[Sequence[Hashable]], label_words: Mapping[str, 
         for token, word in zip(row, words):
             if token in owner:
                 other, twin = owner[token]
+                remedy = "leave one of them out" if other == name else "give every class words of its own"
                 raise VerbalizerError(
-                    f"label word {word!r} of class {name!r} is the same token as {twin!r} of class {other!r}; "
-                    "give every class words of its own."
+                    f"label word {word!r} of class {name!r} is the same token as {twin!r} of class {other!r}; {remedy}."
                 )
             owner[token] = (name, word)
