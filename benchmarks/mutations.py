@@ -1,6 +1,6 @@
 """Break lines of the package, one at a time, and tell which test notices.
 
-    python benchmarks/mutations.py [--only WORD] [--check]
+    python benchmarks/mutations.py [--only WORD] [--new] [--check]
 
 The rows of ``benchmarks/mutations.toml`` are lines that would give wrong results without an error. The tests of each
 run on a copy of the tree in which that line alone is broken. Results are kept in ``benchmarks/results/mutations.json``
@@ -196,8 +196,9 @@ def check_whole(names: Sequence[str], folder: Path) -> None:
 
 @click.command()
 @click.option("--only", default="", help="Run rows whose file holds this.")
+@click.option("--new", "only_new", is_flag=True, help="Run rows that were never run, whatever has changed since.")
 @click.option("--check", "only_check", is_flag=True, help="Only look whether all lines still stand where they should.")
-def main(only: str, only_check: bool) -> None:
+def main(only: str, only_new: bool, only_check: bool) -> None:
     """Break lines of the package and tell which test notices."""
     mutations = read_list()
     check(mutations)
@@ -205,6 +206,7 @@ def main(only: str, only_check: bool) -> None:
         return
     runs = json.loads(STATE.read_text(encoding="utf-8"))["runs"] if STATE.exists() else {}
     todo = [one for one in mutations if only in one.file and runs.get(key_of(one), {}).get("seen") != seen(one, ROOT)]
+    todo = [one for one in todo if not only_new or key_of(one) not in runs]
     import_what_is_slow()
     with copied_tree() as folder:
         for number, one in enumerate(todo, start=1):
