@@ -88,7 +88,7 @@ def labelled_set(name: str | None, settings: Mapping[str, Any], workspace: Works
 
 
 def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
-    """The job that measures an untrained member: ``classifier_settings``, the hash of ``train``, its ``row_weights``."""
+    """The job that measures an untrained member: ``classifier_settings``, the hash of ``train``, ``row_weights``."""
     train = workspace.examples(settings["train"])
     classifier = classifier_of(settings, workspace).learn(Labelled(train))
     result = {"accuracy": classifier.score(train, sample_weight=settings["row_weights"])}
