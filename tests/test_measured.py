@@ -252,3 +252,77 @@ def test_a_pretrained_prompt_is_ahead_of_other_starts_and_behind_the_prompt_that
     gain = [best - started[start] for start in ("vocabulary", "random")]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"gain {gain[0]:.1f} to {gain[1]:.1f} points over other starts" in readme
+
+
+FEW_SHOT = [(task, k) for task in ("ag_news", "dbpedia", "imdb", "trec") for k in (1, 4, 16)]
+
+
+def few_shot_means(name, like=None):
+    """Data set, examples a class → mean accuracy in %; of the draws that another row has, too, where one is named."""
+    runs, means = runs_of("verbalizers"), {}
+    for task, k in FEW_SHOT:
+        seeds = [seed for seed in SEEDS if like is None or f"few-shot/{task}/{k}/{like}/{seed}" in runs]
+        if any(f"few-shot/{task}/{k}/{name}/{seed}" in runs for seed in seeds):
+            means[task, k] = mean(runs, f"few-shot/{task}/{k}/{name}", seeds=seeds)
+    return means
+
+
+def test_kpts_words_do_without_training_what_is_said():
+    runs = runs_of("verbalizers")
+    zero = {
+        (task, row, kind): 100 * runs[f"zero-shot/{task}/{row}/{kind}"]["accuracy"]
+        for task in ("ag_news", "dbpedia", "trec")
+        for row in ("manual", "+ frequency + relevance")
+        for kind in ("plain", "calibrated")
+    }
+    refined = {task: zero[task, "+ frequency + relevance", "calibrated"] for task in ("ag_news", "dbpedia", "trec")}
+
+    names, alone = zero["ag_news", "manual", "plain"], zero["ag_news", "manual", "calibrated"]
+    assert f"class names ({names:.1f} to {refined['ag_news']:.1f}; calibration alone: {alone:.1f})" in MEASURED
+    gains = [
+        x - zero["dbpedia", "manual", "plain"] for x in (refined["dbpedia"], zero["dbpedia", "manual", "calibrated"])
+    ]
+    assert f"On DBpedia they add {gains[0]:.0f} points (calibration alone: {gains[1]:.0f})" in MEASURED
+    assert f"on TREC cost {zero['trec', 'manual', 'plain'] - refined['trec']:.1f}" in MEASURED
+    assert "have 79.3 there without either" in MEASURED
+    assert "| zero-shot prompt | 78.0 (0.0) | 34.6 (0.0) | 79.3 (0.0) |" in MEASURED
+
+
+def test_the_verbalizers_of_a_frozen_model_rank_as_is_said():
+    rows = {n: few_shot_means(f"{n}, model frozen") for n in ("KPT", "ProtoVerb", "ProtoVerb + manual", "soft")}
+    earlier = few_shot_means("ProtoVerb + manual, by z-scores, model frozen", like="ProtoVerb + manual, model frozen")
+
+    assert [place for place in FEW_SHOT if rows["KPT"][place] <= rows["ProtoVerb"][place]] == [("trec", 16)]
+    assert max(row["trec", 16] for row in rows.values()) == rows["ProtoVerb + manual"]["trec", 16]
+    assert max(row["dbpedia", 16] for row in rows.values()) == rows["soft"]["dbpedia", 16]
+    gains = {place: rows["ProtoVerb + manual"][place] - earlier[place] for place in FEW_SHOT}
+    others = [gain for (task, _), gain in gains.items() if task != "trec"]
+    assert f"gains {min(others):.0f} to {max(others):.0f} points on AG News, DBpedia and IMDB" in MEASURED
+    assert f"loses at most {-min(gain for (task, _), gain in gains.items() if task == 'trec'):.1f} on TREC" in MEASURED
+
+
+def test_word_weights_beside_a_trained_model_do_what_is_said():
+    runs, now = runs_of("verbalizers"), few_shot_means("KPT")
+    before = few_shot_means("KPT's words, nearly alike", like="KPT")
+    weights = [run["largest_weight"] for key, run in runs.items() if "/KPT/" in key]
+
+    assert {task for task, _ in now} == {"trec"}
+    assert f"they reach {min(weights):.1f} to {max(weights):.1f}" in MEASURED
+    said = {1: (43.7, 42.6), 4: (62.2, 60.5), 16: (77.5, 74.7)}
+    for k, pair in said.items():
+        assert (now["trec", k], before["trec", k]) == pytest.approx(pair, abs=0.06)
+        assert f"{pair[0]} against {pair[1]}" in MEASURED
+    gains = [now[place] - before[place] for place in now]
+    assert f"add {min(gains):.0f} to {max(gains):.0f} points to words that count nearly alike" in MEASURED
+
+
+def test_verbalizers_of_a_trained_model_are_as_near_as_is_said():
+    rows = {
+        n: few_shot_means(n) for n in ("manual", "soft", "KPT's words, nearly alike", "ProtoVerb + manual, by z-scores")
+    }
+    alike, manual = rows["KPT's words, nearly alike"], rows["manual"]
+
+    for task in ("ag_news", "dbpedia", "imdb", "trec"):
+        ends = [row[task, 16] for row in rows.values()]
+        assert max(ends) - min(ends) < 2
+    assert [place for place in FEW_SHOT if place[1] < 16 and alike[place] <= manual[place]] == [("dbpedia", 4)]
