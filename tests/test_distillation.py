@@ -7,10 +7,11 @@ import types
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from promptlab import IPET, PET, HeadClassifier, PromptClassifier
+from promptlab import IPET, PET, HeadClassifier, PromptClassifier, member_jobs
 from promptlab.annotation import load_scores
 from promptlab.errors import (
     DataError,
@@ -132,7 +133,7 @@ def test_each_text_that_the_student_learns_from_has_the_labels_that_the_members_
 
     ((distilled, _, _),) = lessons[HeadClassifier]
     drawn = texts(distilled.examples)
-    assert drawn != UNLABELLED[:4]
+    assert drawn == [UNLABELLED[i] for i in sorted(np.random.default_rng(1).choice(10, 4, replace=False))]
     workspace, total = Workspace(pet.cache_dir), 0.0
     for job in pet.teachers_.values():
         member = PromptClassifier.from_pretrained(workspace.result(job.key) / "model", model=pet.model, device="cpu")
@@ -153,6 +154,42 @@ def test_no_setting_of_the_losses_is_without_effect(make_pet, setting):
     )
 
     assert not np.allclose(usual, other, atol=1e-6)
+
+
+LONG = [f"{text} {' '.join(['so good a story'] * 5)} {end}" for text in UNLABELLED for end in ("bad", "great")]
+
+
+@pytest.mark.filterwarnings("ignore::promptlab.errors.PromptlabWarning")
+def test_masked_words_are_learnt_as_the_settings_say_and_from_other_texts_by_every_seed(make_pet, monkeypatch):
+    """2 updates of 1 text and 3 unlabelled ones each, 6 of 20, cut to 12 tokens."""
+    seen, real = [], member_jobs.WithMaskedWords
+
+    def spy(model, encoded, *, weight, ratio):
+        seen.append(([row.input_ids.tolist() for row in encoded], weight, ratio))
+        return real(model, encoded, weight=weight, ratio=ratio)
+
+    monkeypatch.setattr(member_jobs, "WithMaskedWords", spy)
+    settings = {"mlm_weight": 0.3, "mlm_ratio": 3, "max_length": 12, "batch_size": 1, "weighting": "uniform"}
+    make_pet(pvps=PAIRS[:1], repetitions=2, **settings).fit(TEXTS, LABELS, unlabeled=LONG)
+
+    assert [(len(rows), weight, ratio) for rows, weight, ratio in seen] == [(6, 0.3, 3)] * 2
+    assert {len(row) for rows, _, _ in seen for row in rows} == {12}
+    assert seen[0][0] != seen[1][0]
+
+
+@pytest.mark.filterwarnings("ignore::promptlab.errors.PromptlabWarning")
+def test_accuracy_before_training_is_that_of_prompts_of_the_length_that_is_set(make_pet, bert):
+    odds = np.diff(np.log(PromptClassifier(*PAIRS[1], bert, max_length=20, device="cpu").predict_proba(LONG)))
+    with torch.no_grad():  # so that it says both classes
+        bert.decoder()[1][[bert.token_ids(word)[0] for word in WORDS["positive"]]] -= float(np.median(odds))
+    untrained = [PromptClassifier(*pair, bert, max_length=20, device="cpu") for pair in PAIRS]
+    labels = untrained[1].predict(LONG).tolist()
+
+    pet = make_pet(max_length=20, learning_rate=0.0, mlm_weight=0).fit(LONG, labels, unlabeled=TEXTS)
+
+    assert list(pet.weights_.values()) == [one.score(LONG, labels) for one in untrained]
+    whole = PromptClassifier(*PAIRS[1], bert, device="cpu").score(LONG, labels)
+    assert pet.weights_["2"] == 1.0 > whole
 
 
 def test_members_count_by_their_accuracy_before_training(make_pet, bert):

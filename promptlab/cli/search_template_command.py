@@ -115,7 +115,9 @@ def command(
     if report is not None:
         write_report(report, board)
     if as_json:
-        print_json([{"template": p.template, "label_words": p.verbalizer, **p.origin} for p in board.pvps()])
+        print_json(
+            [{"name": p.name, "template": p.template, "label_words": p.verbalizer, **p.origin} for p in board.pvps()]
+        )
         return
     print_table(_title(board), *_table(board, with_words=bool(label_words)), n_text=3 if label_words else 2)
 

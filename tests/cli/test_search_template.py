@@ -40,7 +40,8 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(search, run, base, tr
 
     assert result.exit_code == 0, result.output
     rows, pvps = json.loads(result.stdout), read_pvps(files["best.yaml"])
-    assert [(row["template"], row["label_words"]) for row in rows] == [(p.template, p.verbalizer) for p in pvps]
+    told = [(row["name"], row["template"], row["label_words"]) for row in rows]
+    assert told == [(p.name, p.template, p.verbalizer) for p in pvps]
     assert (
         rows[0]["engine"] == "heuristic"
         and rows[0]["seed"] == 13

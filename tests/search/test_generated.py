@@ -17,6 +17,8 @@ from promptlab.search.generated import (
     layouts,
     normalised,
 )
+from promptlab.search.generated_lm import CausalTemplates
+from promptlab.search.generated_masked import MaskedTemplates
 from promptlab.search.task import SearchTask
 from promptlab.templates.manual import ManualTemplate
 from promptlab.types import Example
@@ -28,6 +30,27 @@ PAIR = Example({"text_a": "The film was dull.", "text_b": "It was a mess."}, "ba
 
 def task(backbone=None, rows=ROWS, words=WORDS):
     return SearchTask(rows, [], words, backbone)
+
+
+@pytest.mark.parametrize(
+    ("family", "search"),
+    [
+        ("bert", MaskedTemplates(beam=2, before=1, after=1, survivors=4)),
+        ("gpt2", CausalTemplates(beam=3, longest=2)),
+    ],
+)
+def test_what_is_written_for_prompts_of_the_tasks_length_sees_nothing_of_what_is_cut(tiny_backbone, family, search):
+    """Texts that end in other words beyond it have the same templates with the same scores."""
+    backbone = tiny_backbone(family)
+
+    def written(end, max_length):
+        rows = [Example({"text_a": f"{e.fields['text_a']} {'so good a story ' * 4}{end} {end}"}, e.label) for e in ROWS]
+        one_word = {"bad": ("terrible",), "good": ("good",)}
+        some = replace(task(backbone, rows, one_word), max_length=max_length)
+        return {one.template: one.score for one in search.search(some)}
+
+    assert written("awful", 20) == pytest.approx(written("news", 20), abs=1e-4)
+    assert written("awful", 60) != pytest.approx(written("news", 60), abs=1e-4)
 
 
 def printed(source, example):
