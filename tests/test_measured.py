@@ -344,3 +344,16 @@ def test_verbalizers_of_a_trained_model_are_as_near_as_is_said():
         ends = [row[task, 16] for row in rows.values()]
         assert max(ends) - min(ends) < 2
     assert [place for place in FEW_SHOT if place[1] < 16 and alike[place] <= manual[place]] == [("dbpedia", 4)]
+
+
+def test_estimates_of_searches_are_near_test_and_accuracies_on_dev_are_not():
+    runs = [run for key, run in runs_of("templates").items() if key.startswith("choice/sst2/")]
+    dev, estimate, test = (100 * statistics.mean(run[what] for run in runs) for what in ("dev", "estimate", "test"))
+    above = sum(run["dev"] > run["test"] for run in runs)
+
+    assert dev - test > 5 and abs(estimate - test) < 2
+    assert (
+        f"over the {len(runs)} searches on SST-2 it is {dev:.1f} in the mean, on test {test:.1f}, and above test in {above} "
+        f"of them" in MEASURED
+    )
+    assert f"on the fourth, is {estimate:.1f} in the mean" in MEASURED
