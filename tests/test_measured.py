@@ -353,7 +353,7 @@ def test_estimates_of_searches_are_near_test_and_accuracies_on_dev_are_not():
 
     assert dev - test > 5 and abs(estimate - test) < 2
     assert (
-        f"over the {len(runs)} searches on SST-2 it is {dev:.1f} in the mean, on test {test:.1f}, and above test in {above} "
-        f"of them" in MEASURED
+        f"over the {len(runs)} searches on SST-2 it is {dev:.1f} in the mean, on test {test:.1f}, and above test in "
+        f"{above} of them" in MEASURED
     )
     assert f"on the fourth, is {estimate:.1f} in the mean" in MEASURED

@@ -9,6 +9,7 @@ import torch
 from promptlab import PVP, Example, ManualVerbalizer, search_templates
 from promptlab.errors import DataError, PromptlabError, SearchError, UnknownNameError, VerbalizerError
 from promptlab.pvp import read_pvps, write_pvps
+from promptlab.search import ranking
 from promptlab.search.autoprompt import RunningSearch
 from promptlab.search.generated_masked import MaskedTemplates
 from promptlab.search.ranking import Ranking
@@ -314,6 +315,26 @@ def test_a_state_that_cannot_be_written_is_told_before_the_engine_runs(tiny_back
         searched(tiny_backbone("bert"), dev=DEV, state=tmp_path / "file")
 
     assert not ASKED
+
+
+def test_those_that_differ_come_first_if_that_is_asked_for(tiny_backbone, monkeypatch):
+    """The second is right where the first is, the third elsewhere; so are the estimates, of a fold's own choice."""
+    rows = {"was": [1, 1, 1, 1, 1, 0, 0, 0], "so": [1, 1, 1, 1, 0, 0, 0, 0], "film": [0, 0, 0, 0, 0, 1, 1, 1]}
+
+    def zero_shot(source, words, task):
+        right = [bool(value) for value in rows[source.split()[3]]]
+        return [{"right": right, "losses": [1.0] * 8, "predictions": ["p"] * 8}]
+
+    monkeypatch.setattr(ranking, "_zero_shot", zero_shot)
+    options = {"dev": ([f"{i}" for i in range(8)], list("pnpnpnpn")), "ranking": Ranking(rounds=()), "top": 2}
+
+    plain, different = (searched(tiny_backbone("bert"), diversity=d, **options) for d in (0.0, 1.0))
+
+    def names(board):
+        return [one.found.template.split()[3] for one in board.best]
+
+    assert names(plain) == ["was", "so"] and names(different) == ["was", "film"]
+    assert different.estimates[1] != plain.estimates[1]
 
 
 def test_too_few_rows_for_a_dev_set_or_a_search_of_words_are_told(tiny_backbone):
