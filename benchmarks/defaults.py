@@ -25,8 +25,8 @@ from fewshot import TASKS
 from sweep import MODEL, RESULTS, SEEDS, accuracy
 
 from promptlab import Adapter, HeadClassifier, LoRA, PromptClassifier, PTuning, load_sample
-from promptlab.files import atomic_file
-from promptlab.library import template_names, verbalizer_names
+from promptlab.core.files import atomic_file
+from promptlab.library.tasks import template_names, verbalizer_names
 
 PATH = RESULTS / "defaults.json"
 ESTIMATORS: Mapping[str, Callable[..., Any]] = {

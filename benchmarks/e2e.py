@@ -22,7 +22,7 @@ from typing import Any
 from sweep import keep, parser, sweep
 
 from promptlab import LoRA, PrefixTuning, PromptGenerator, PromptTuning
-from promptlab.generator import bleu
+from promptlab.estimators.generator import bleu
 
 MODEL = "smollm2"
 TEMPLATE = "{{ text_a }}\nDescription: {{ mask }}"

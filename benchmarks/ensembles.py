@@ -24,9 +24,9 @@ import numpy as np
 from sweep import MODEL, RESULTS, SEEDS, keep, mean, parser, placed, sweep
 
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
-from promptlab.labelled import Labelled
-from promptlab.merging import Stacking, accuracies, merged, votes
-from promptlab.types import Example
+from promptlab.core.types import Example
+from promptlab.data.labeled import Labelled
+from promptlab.ensembles.merging import Stacking, accuracies, merged, votes
 
 CACHE = RESULTS / "ensembles"  # members that several groups of methods share
 SIZES = (10, 50, 100)

@@ -18,8 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sweep import MODEL, SEEDS, keep, mean, parser, sweep
 
-from promptlab import demo, load_sample
-from promptlab.types import Example
+from promptlab import load_sample
+from promptlab.core.types import Example
+from promptlab.evaluation import baselines as demo
 
 TASKS = {"sst2": "SST-2 (872 dev rows)", "trec": "TREC (500 test rows)", "ag_news": "AG News (1,000 test rows)"}
 

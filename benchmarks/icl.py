@@ -20,7 +20,7 @@ from tuning import loaded
 
 from promptlab import ContextualVerbalizer, DomainVerbalizer, InContextTemplate, PromptClassifier
 from promptlab.data.samples import load_sample
-from promptlab.parts import resolve_template, resolve_verbalizer
+from promptlab.library.resolve import resolve_template, resolve_verbalizer
 
 MODEL = "smollm2"
 ROWS = 300

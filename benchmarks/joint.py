@@ -25,7 +25,7 @@ import psutil
 import sweep
 
 from promptlab import JointClassifier, LoRA, PromptClassifier, PromptTuning, PTuningV2, load_backbone, load_sample
-from promptlab.files import atomic_file
+from promptlab.core.files import atomic_file
 
 N = 8
 ROWS = 256

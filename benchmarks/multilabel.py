@@ -28,12 +28,13 @@ from sweep import MODEL, SEEDS, keep, mean, parser, sweep
 from torch import Tensor
 
 from promptlab import LinearVerbalizer, MultiLabelClassifier, SoftVerbalizer, WeightedVerbalizer, load_backbone
+from promptlab.core.types import Example
+from promptlab.data.multi_label import MultiLabelled
 from promptlab.data.samples import load_sample
-from promptlab.library import verbalizer_entry
-from promptlab.multilabel_model import MultiLabelled, MultiLabelModel
+from promptlab.library.tasks import verbalizer_entry
+from promptlab.models.multi_label_model import MultiLabelModel
 from promptlab.templates.plain import InputTemplate
-from promptlab.thresholds import HALF, choose_thresholds
-from promptlab.types import Example
+from promptlab.training.thresholds import HALF, choose_thresholds
 from promptlab.verbalizers.independent import IndependentHead
 
 TOPICS = ["Business", "Sci/Tech", "Sports", "World"]

@@ -19,9 +19,9 @@ import numpy as np
 import sweep
 
 from promptlab import InContextTemplate, PromptClassifier, load_backbone
+from promptlab.core.files import atomic_file
 from promptlab.data.samples import load_sample
-from promptlab.files import atomic_file
-from promptlab.parts import resolve_template
+from promptlab.library.resolve import resolve_template
 
 
 def measure(task: str, backbone, queries: int, repeats: int) -> dict[str, float]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from promptlab.files import atomic_file
-from promptlab.types import Example
+from promptlab.core.files import atomic_file
+from promptlab.core.types import Example
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (13, 21, 42, 87, 100)

@@ -25,12 +25,12 @@ from sweep import GPU, MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, plac
 from tuning import data, loaded
 
 from promptlab import PromptClassifier
-from promptlab.library import template_entry, verbalizer_entry
-from promptlab.registry import TEMPLATE_SEARCHES
-from promptlab.search.cross_validation import cross_validated
-from promptlab.search.label_words import search_words
-from promptlab.search.ranking import Contest, Ranking, rank_templates
-from promptlab.search.task import FoundTemplate, SearchTask
+from promptlab.core.registry import TEMPLATE_SEARCHES
+from promptlab.evaluation.cross_validation import cross_validated
+from promptlab.library.tasks import template_entry, verbalizer_entry
+from promptlab.search.templates.ranking import Contest, Ranking, rank_templates
+from promptlab.search.templates.task import FoundTemplate, SearchTask
+from promptlab.search.words.search import search_words
 
 TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
 ONE_WORD, ONE_WORD_POOL = "library, great / terrible", "autoprompt (pool), great / terrible"

@@ -46,11 +46,11 @@ from promptlab import (
     load_sample,
     read_examples,
 )
-from promptlab.inference import predict_log_probs
-from promptlab.model import PromptModel
-from promptlab.parts import resolve_template, resolve_verbalizer
+from promptlab.core.types import Encoded
+from promptlab.library.resolve import resolve_template, resolve_verbalizer
+from promptlab.models.inference import predict_log_probs
+from promptlab.models.prompt_model import PromptModel
 from promptlab.tuning.none import NoTuning
-from promptlab.types import Encoded
 
 SOFT = {  # P-Tuning needs soft tokens in the template
     "sst2": "{{ soft(3) }} {{ text_a }} {{ soft(2) }} All in all, it was {{ mask }}.",

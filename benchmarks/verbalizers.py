@@ -39,8 +39,8 @@ from promptlab import (
     refine_words,
     search_words,
 )
-from promptlab.library import verbalizer_entry
-from promptlab.types import Example
+from promptlab.core.types import Example
+from promptlab.library.tasks import verbalizer_entry
 
 MAX_LENGTH = 128
 N_TEST, N_SUPPORT = 1000, 200
@@ -223,10 +223,10 @@ def timing(options: argparse.Namespace) -> Iterator[Job]:
 def timed_fit(*, cached: bool) -> dict[str, float]:
     """Seconds of ProtoVerb's fit on SST-2, 32 sentences: from states that are kept, or reading the model every time."""
     from promptlab import load_sample
-    from promptlab.fitting import EncodedSet, HeadModel
-    from promptlab.labelled import Labelled
-    from promptlab.model import PromptModel
-    from promptlab.parts import resolve_template
+    from promptlab.data.labeled import Labelled
+    from promptlab.library.resolve import resolve_template
+    from promptlab.models.prompt_model import PromptModel
+    from promptlab.training.fitting import EncodedSet, HeadModel
     from promptlab.tuning.frozen import Frozen
 
     train, _ = load_sample("sst2").few_shot(13)

@@ -30,9 +30,9 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from promptlab import PromptClassifier
 from promptlab.backbones.masked import MaskedBackbone
+from promptlab.core.seeding import seeded
 from promptlab.data.readers import as_examples
-from promptlab.parts import resolve_tuning
-from promptlab.seeding import seeded
+from promptlab.library.resolve import resolve_tuning
 
 WIDTHS = (128, 384, 1024, 2048)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

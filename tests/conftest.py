@@ -16,8 +16,8 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 from promptlab import PET, PVPEnsemble
 from promptlab.backbones.base import end_of_text
 from promptlab.backbones.caching import cache_of
-from promptlab.registry import BACKBONES
-from promptlab.seeding import seeded
+from promptlab.core.registry import BACKBONES
+from promptlab.core.seeding import seeded
 
 SENTENCES = [
     "The film was great, the acting terrible and the story (too) good.",
@@ -330,7 +330,7 @@ def gradients(tiny_backbone, monkeypatch) -> Callable[..., Any]:
             made.append(Recorder([w for w in model.parameters() if w.requires_grad]))
             return made[-1]
 
-        monkeypatch.setattr("promptlab.training.make_optimizer", recorder)
+        monkeypatch.setattr("promptlab.training.loop.make_optimizer", recorder)
         fixed = {"max_steps": 1, "device": "cpu", "precision": "no", "max_grad_norm": 1e9}
         fitted = fit(without_dropout(tiny_backbone(family)), **fixed | settings)
         return made[-1].seen[-1], fitted.history_[-1]["loss"]

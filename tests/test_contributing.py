@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from promptlab import PromptClassifier, search_templates
-from promptlab.registry import FILTERS, TEMPLATE_SEARCHES, TUNINGS, VERBALIZERS
-from promptlab.search.ranking import Ranking
+from promptlab.cli.arguments import make_tuning
+from promptlab.core.registry import FILTERS, TEMPLATE_SEARCHES, TUNINGS, VERBALIZERS
+from promptlab.core.types import Segment
+from promptlab.search.templates.ranking import Ranking
 from promptlab.templates import rendering
-from promptlab.tuning.settings import make_tuning
-from promptlab.types import Segment
 
 CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 REGISTRIES = {"verbalizers": VERBALIZERS, "tuning": TUNINGS, "templates": FILTERS, "search": TEMPLATE_SEARCHES}
@@ -76,7 +76,7 @@ def test_the_examples_search_finds_templates_that_fit_the_model(tiny_backbone):
 
 
 def test_the_lines_of_the_examples_family_are_those_of_the_package():
-    files = ("promptlab/backbones/families.py", "promptlab/registry.py", "tests/conftest.py")
+    files = ("promptlab/backbones/families.py", "promptlab/core/registry.py", "tests/conftest.py")
     lines = re.findall(r'^("phi": .*?,) +# in', CONTRIBUTING, flags=re.MULTILINE)
 
     assert len(lines) == len(files)

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 import promptlab
 from promptlab.backbones.download import downloaded
 from promptlab.cli.main import main
+from promptlab.core.registry import TUNINGS
 from promptlab.data.samples import DEMO_DATA
-from promptlab.registry import TUNINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from promptlab.saving import load_any
+from promptlab.estimators.saving import load_any
 
 pytestmark = pytest.mark.minilm
 SAVED = sorted(path.parent for path in Path(__file__).parent.glob("saved/*/*/expected.json"))

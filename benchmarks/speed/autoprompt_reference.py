@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from promptlab import load_backbone, load_sample
-from promptlab.files import atomic_file
-from promptlab.search.autoprompt import AutoPromptSearch, RunningSearch
-from promptlab.search.task import SearchTask
+from promptlab.core.files import atomic_file
+from promptlab.search.gradient_based.autoprompt import AutoPromptSearch, RunningSearch
+from promptlab.search.templates.task import SearchTask
 
 RESULTS = Path(__file__).parents[1] / "results"
 WORDS = {"negative": ("terrible",), "positive": ("great",)}

@@ -30,10 +30,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptlab import Example, ManualTemplate, ManualVerbalizer, PromptClassifier, load_backbone, load_sample
-from promptlab.batching import LengthBatches
-from promptlab.files import atomic_file
-from promptlab.inference import BATCH, in_batches
-from promptlab.types import Batch, Encoded
+from promptlab.core.files import atomic_file
+from promptlab.core.types import Batch, Encoded
+from promptlab.models.inference import BATCH, in_batches
+from promptlab.training.batching import LengthBatches
 
 RESULTS = Path(__file__).parents[1] / "results"
 MODEL = "minilm"

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import sweep
 
 from promptlab import PromptClassifier, PromptTuning, PVPEnsemble, load_backbone, load_sample
-from promptlab.files import atomic_file
+from promptlab.core.files import atomic_file
 
 N = 8
 TEXTS = 128

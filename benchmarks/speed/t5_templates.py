@@ -27,12 +27,12 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from promptlab import ManualTemplate, load_backbone, load_sample
 from promptlab.backbones.seq2seq import T5Backbone
-from promptlab.files import atomic_file
-from promptlab.search.generated import answered, layouts, vocabulary_of
-from promptlab.search.generated_infill import T5Templates
-from promptlab.search.infilling import Infill, InfillReader
-from promptlab.search.joint_beam import CLOSE, State, joint_beam
-from promptlab.search.task import SearchTask
+from promptlab.core.files import atomic_file
+from promptlab.search.generation_based.infill_engines import T5Templates
+from promptlab.search.generation_based.infill_reader import Infill, InfillReader
+from promptlab.search.generation_based.joint_beam import CLOSE, State, joint_beam
+from promptlab.search.generation_based.writing import answered, layouts, vocabulary_of
+from promptlab.search.templates.task import SearchTask
 
 RESULTS = Path(__file__).parents[1] / "results"
 WORDS = {"negative": ("terrible",), "positive": ("great",)}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
-from promptlab.errors import VerbalizerError
-from promptlab.places import Place
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.places import Place
 
 # what stands for text that isn't known; hardly a word is joined to all of them
 ANY_TEXT = ("a:", "a;", "a/", "a。")

@@ -20,9 +20,9 @@ from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.named_layers import NamedLayers
 from promptlab.backbones.soft_embedding import SoftEmbedding
 from promptlab.backbones.tokenization import end_of_text, padding_id
-from promptlab.errors import TemplateError, TuningError
-from promptlab.places import Outer, Place
-from promptlab.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
+from promptlab.core.errors import TemplateError, TuningError
+from promptlab.core.places import Outer, Place
+from promptlab.core.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
 
 class TransformerBackbone(nn.Module, NamedLayers):

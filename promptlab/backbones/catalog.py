@@ -14,10 +14,10 @@ import transformers
 from promptlab.backbones.download import DOWNLOADS, downloaded
 from promptlab.backbones.tokenization import only_in_python
 from promptlab.backbones.well_known import WELL_KNOWN
-from promptlab.errors import BackboneError, UnknownNameError, shown
-from promptlab.files import sha256
-from promptlab.interfaces import Backbone
-from promptlab.registry import BACKBONES
+from promptlab.core.errors import BackboneError, UnknownNameError, shown
+from promptlab.core.files import sha256
+from promptlab.core.interfaces import Backbone
+from promptlab.core.registry import BACKBONES
 
 ENTRY_POINTS = "promptlab.models"
 DEFAULT = "minilm"

@@ -19,9 +19,9 @@ from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.runs import Run, Special
 from promptlab.backbones.tokenization import Frame
 from promptlab.backbones.writing import followed_by, generate
-from promptlab.errors import TemplateError, TuningError
-from promptlab.generative import GenerativeBackbone
-from promptlab.types import Batch, Encoded, MaskStates, Prompt
+from promptlab.core.errors import TemplateError, TuningError
+from promptlab.core.generative_backbone import GenerativeBackbone
+from promptlab.core.types import Batch, Encoded, MaskStates, Prompt
 
 STRINGS_AT_ONCE = 16  # answers that are scored in one forward pass, or fewer:
 TOKENS_AT_ONCE = 16_384  # whose keys and values are repeated for them

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptlab.errors import BackboneError, UnknownNameError
-from promptlab.files import atomic_folder, sha256
+from promptlab.core.errors import BackboneError, UnknownNameError
+from promptlab.core.files import atomic_folder, sha256
 
 
 @dataclass(frozen=True)

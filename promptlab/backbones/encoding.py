@@ -19,9 +19,9 @@ from promptlab.backbones.answers import written_ids
 from promptlab.backbones.runs import Run, Special, joined, stripped
 from promptlab.backbones.shortening import field_tokens, shares
 from promptlab.backbones.tokenization import Frame, only_in_python, plain_tokenizers, text_tokens
-from promptlab.errors import BackboneError, TemplateError
-from promptlab.places import Place
-from promptlab.types import Encoded, Prompt, Segment
+from promptlab.core.errors import BackboneError, TemplateError
+from promptlab.core.places import Place
+from promptlab.core.types import Encoded, Prompt, Segment
 
 
 class PromptEncoder:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from promptlab.backbones.base import TransformerBackbone, by_length
 from promptlab.backbones.families import HeadLayout
-from promptlab.types import Batch, MaskStates
+from promptlab.core.types import Batch, MaskStates
 
 
 class MaskedBackbone(TransformerBackbone):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.errors import TuningError
+from promptlab.core.errors import TuningError
 
 
 class RowGroups:

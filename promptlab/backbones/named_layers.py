@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from promptlab.backbones.families import FAMILIES, Family
-from promptlab.interfaces import Backbone
-from promptlab.tunable import SublayerOutput
+from promptlab.core.interfaces import Backbone
+from promptlab.core.tunable_backbone import SublayerOutput
 
 DROPOUT = "dropout"  # of a projection whose family has none of its own
 

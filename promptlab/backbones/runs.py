@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from promptlab.errors import TemplateError
-from promptlab.types import Segment
+from promptlab.core.errors import TemplateError
+from promptlab.core.types import Segment
 
 SPACES = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from promptlab.backbones.base import TransformerBackbone
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.writing import followed_by, generate
-from promptlab.errors import BackboneError, TemplateError
-from promptlab.generative import GenerativeBackbone
-from promptlab.types import Batch, MaskStates, Prompt
+from promptlab.core.errors import BackboneError, TemplateError
+from promptlab.core.generative_backbone import GenerativeBackbone
+from promptlab.core.types import Batch, MaskStates, Prompt
 
 
 class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):

@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 
-from promptlab.errors import BackboneError
+from promptlab.core.errors import BackboneError
 
 BYTE = re.compile("<0x[0-9A-F]{2}>")
 HIDDEN = "\ufdd0"  # what the random names of special tokens begin with; no character

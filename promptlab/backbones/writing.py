@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptlab.errors import TuningError
+from promptlab.core.errors import TuningError
 
 
 def followed_by(ids: Tensor, lengths: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import click
 
 from promptlab import __version__
 from promptlab.cli.wording import in_options
-from promptlab.errors import PromptlabError, PromptlabWarning
+from promptlab.core.errors import PromptlabError, PromptlabWarning
 
 COMMANDS = {
     "download": "Fetch a model that needs no hub.",
@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"promptlab.cli.{cmd_name.replace('-', '_')}_command")
+        module = importlib.import_module(f"promptlab.cli.commands.{cmd_name.replace('-', '_')}")
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -31,8 +31,8 @@ def output_format(output: Path | None, *, as_json: bool) -> str:
     name = output.name.lower()
     suffix = next((s for s in WRITERS if name.endswith(s) or (s != ".parquet" and name.endswith(s + ".gz"))), None)
     if suffix is None:
-        from promptlab.errors import DataError
-        from promptlab.files import check_writable
+        from promptlab.core.errors import DataError
+        from promptlab.core.files import check_writable
 
         check_writable(output)  # a pipe or a folder is told as such
         known = ", ".join(WRITERS)
@@ -56,7 +56,7 @@ def write_rows(rows: Rows, output: Path | None, suffix: str) -> None:
     if output is None:
         WRITERS[suffix](rows, nullcontext(sys.stdout))
         return
-    from promptlab.files import atomic_file
+    from promptlab.core.files import atomic_file
 
     with atomic_file(output) as path:
         if suffix == ".parquet":

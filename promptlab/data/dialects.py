@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from promptlab.checks import check_types, warn
+from promptlab.core.checks import check_types, warn
+from promptlab.core.errors import DataError, UnknownNameError
 from promptlab.data.encodings import Encoding, check_encoding, check_mark, find_encoding, text_lines
 from promptlab.data.quoting import NO_DELIMITER, Lines, find_quoting, fitting
-from promptlab.errors import DataError, UnknownNameError
 
 QUOTINGS = ("auto", "csv", "none")
 DELIMITERS = ("\t", ";", ",", "|")

@@ -10,7 +10,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from promptlab.errors import DataError
+from promptlab.core.errors import DataError
 
 BLOCK = 1 << 20  # bytes that are looked at at a time
 MARKS = (  # of byte order, the longer ones first

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from promptlab.errors import DataError, SavedModelError, shown
+from promptlab.core.errors import DataError, SavedModelError, shown
 
 Label = str | int | bool  # as Python has it
 KINDS: Mapping[str, str] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from promptlab.types import Example
+from promptlab.core.types import Example
 
 
 def texts_of(examples: Iterable[Example], fields: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from promptlab.errors import DataError
+from promptlab.core.errors import DataError
 
 NO_DELIMITER = "\x1f"  # stands for none: no text holds it, since it separates units
 NEVER_QUOTED = ("\t", NO_DELIMITER)  # between fields that programs often write without any quoting

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from promptlab.core.errors import DataError, shown
+from promptlab.core.fields import Fields
+from promptlab.core.types import Example
 from promptlab.data.dialects import Dialect
 from promptlab.data.labels import is_missing, label_list, label_name
 from promptlab.data.tables import Row, check_names, iter_rows
-from promptlab.errors import DataError, shown
-from promptlab.fields import Fields
-from promptlab.types import Example
 
 
 def read_examples(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from promptlab.core.errors import DataError, UnknownNameError
+from promptlab.core.files import atomic_file, library_folder
+from promptlab.core.types import Example
 from promptlab.data.readers import read_examples
-from promptlab.errors import DataError, UnknownNameError
-from promptlab.files import atomic_file, library_folder
-from promptlab.types import Example
 
 DEMO_DATA = {  # what they are called for users → in the folder of data
     "data/sst2/pool.tsv": "sst2/pool.tsv",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptlab.checks import check_seed
-from promptlab.errors import DataError
+from promptlab.core.checks import check_seed
+from promptlab.core.errors import DataError
 
 
 def k_shot(labels: Sequence[str | None], *, k: int, seed: int, dev: bool = True) -> tuple[list[int], list[int]]:

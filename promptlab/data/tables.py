@@ -12,10 +12,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from promptlab.core.errors import DataError
 from promptlab.data.dialects import Dialect, resolved, resolved_lines
 from promptlab.data.encodings import text_lines
 from promptlab.data.quoting import READ, BadQuotes, Record, Shape
-from promptlab.errors import DataError
 
 Row = dict[str, Any]
 

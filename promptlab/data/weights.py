@@ -7,8 +7,8 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from promptlab.core.errors import DataError, TuningError, UnknownNameError, shown
 from promptlab.data.labels import LabelType, plain_label
-from promptlab.errors import DataError, TuningError, UnknownNameError, shown
 
 BALANCED = "balanced"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from promptlab.checks import warn
-from promptlab.errors import DataError
+from promptlab.core.checks import warn
+from promptlab.core.errors import DataError
 
 
 def sheet_records(file: Path) -> Iterator[list[Any]]:

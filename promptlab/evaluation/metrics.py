@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from promptlab.errors import UnknownNameError
-from promptlab.types import Example
+from promptlab.core.errors import UnknownNameError
+from promptlab.core.types import Example
 
 
 def evaluate(classifier: Any, examples: Iterable[Example]) -> dict[str, Any]:

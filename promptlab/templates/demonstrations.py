@@ -12,11 +12,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from promptlab.checks import check_seed
-from promptlab.errors import PromptlabWarning, TemplateError, shown
-from promptlab.interfaces import Template, Verbalizer
+from promptlab.core.checks import check_seed
+from promptlab.core.errors import PromptlabWarning, TemplateError, shown
+from promptlab.core.interfaces import Template, Verbalizer
+from promptlab.core.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 
 Embed = Callable[[Sequence[str]], Any]  # texts → vectors, (texts, width)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from promptlab.errors import TemplateError
-from promptlab.fields import Fields
+from promptlab.core.errors import TemplateError
+from promptlab.core.fields import Fields
 
 
 def row_of(fields: Mapping[str, Any]) -> str:

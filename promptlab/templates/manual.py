@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from promptlab.errors import TemplateError
-from promptlab.interfaces import Template
+from promptlab.core.errors import TemplateError
+from promptlab.core.interfaces import Template
+from promptlab.core.types import AnswerSlot, Example, Prompt, SoftSlot
 from promptlab.templates.rendering import AnyValue, field_names, render_segments, soft_slots
-from promptlab.types import AnswerSlot, Example, Prompt, SoftSlot
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from promptlab.errors import TemplateError
-from promptlab.interfaces import Template
+from promptlab.core.errors import TemplateError
+from promptlab.core.interfaces import Template
+from promptlab.core.types import AnswerSlot, Example, Prompt, Segment
 from promptlab.templates.fields import missing_field
-from promptlab.types import AnswerSlot, Example, Prompt, Segment
 
 
 @dataclass(frozen=True)

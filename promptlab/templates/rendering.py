@@ -12,12 +12,12 @@ from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
-from promptlab.errors import TemplateError, shown
-from promptlab.registry import FILTERS
+from promptlab.core.errors import TemplateError, shown
+from promptlab.core.registry import FILTERS
+from promptlab.core.types import Segment, SoftSlot
 from promptlab.templates.fields import missing_field, row_of
 from promptlab.templates.filters import Kept, keep
 from promptlab.templates.slots import Slot, soft
-from promptlab.types import Segment, SoftSlot
 
 SLOT_NAMES = ("mask", "sep", "soft", "trigger")
 FAILURES = (

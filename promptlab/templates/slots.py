@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from promptlab.errors import TemplateError
-from promptlab.types import Segment
+from promptlab.core.errors import TemplateError
+from promptlab.core.types import Segment
 
 
 class Slot:

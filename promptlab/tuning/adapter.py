@@ -10,9 +10,9 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.errors import TuningError
-from promptlab.interfaces import Tuning
-from promptlab.training_settings import TrainingDefaults
+from promptlab.core.errors import TuningError
+from promptlab.core.interfaces import Tuning
+from promptlab.core.training_defaults import TrainingDefaults
 
 PLACES = ("houlsby", "pfeiffer", "feed-forward")
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}

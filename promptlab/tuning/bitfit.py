@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from promptlab.errors import TuningError
-from promptlab.interfaces import Tuning
-from promptlab.training_settings import TrainingDefaults
+from promptlab.core.errors import TuningError
+from promptlab.core.interfaces import Tuning
+from promptlab.core.training_defaults import TrainingDefaults
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from promptlab.interfaces import Tuning
-from promptlab.training_settings import TrainingDefaults
+from promptlab.core.interfaces import Tuning
+from promptlab.core.training_defaults import TrainingDefaults
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from promptlab.errors import SavedModelError, TuningError
-from promptlab.interfaces import Tuning
-from promptlab.training_settings import TrainingDefaults
+from promptlab.core.errors import SavedModelError, TuningError
+from promptlab.core.interfaces import Tuning
+from promptlab.core.training_defaults import TrainingDefaults
 
 NAME = "default"  # of the adapter inside peft
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from promptlab.errors import TuningError
-from promptlab.interfaces import Tuning
-from promptlab.training_settings import TrainingDefaults
+from promptlab.core.errors import TuningError
+from promptlab.core.interfaces import Tuning
+from promptlab.core.training_defaults import TrainingDefaults
 
 
 @dataclass(frozen=True)

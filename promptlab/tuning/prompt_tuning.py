@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from promptlab.errors import TuningError
-from promptlab.interfaces import Template, Tuning
-from promptlab.soft_tokens import LSTMEncoder, MLPEncoder, SoftPromptTemplate, prompt_length
-from promptlab.training_settings import TrainingDefaults
-from promptlab.types import SoftSlot
+from promptlab.core.errors import TuningError
+from promptlab.core.interfaces import Template, Tuning
+from promptlab.core.prompt_files import prompt_length
+from promptlab.core.training_defaults import TrainingDefaults
+from promptlab.core.types import SoftSlot
+from promptlab.tuning.soft_prompts import LSTMEncoder, MLPEncoder, SoftPromptTemplate
 
 
 @dataclass(frozen=True)

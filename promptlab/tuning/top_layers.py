@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from promptlab.errors import TuningError
-from promptlab.interfaces import Tuning
-from promptlab.training_settings import TrainingDefaults
+from promptlab.core.errors import TuningError
+from promptlab.core.interfaces import Tuning
+from promptlab.core.training_defaults import TrainingDefaults
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from promptlab.errors import VerbalizerError
+from promptlab.core.errors import VerbalizerError
 
 
 def mean_logit(logits: Tensor, valid: Tensor) -> Tensor:

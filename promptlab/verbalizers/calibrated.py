@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Template, Verbalizer
-from promptlab.types import AnswerSlot, Batch, Example, Prompt, Segment
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.interfaces import Backbone, Template, Verbalizer
+from promptlab.core.types import AnswerSlot, Batch, Example, Prompt, Segment
 from promptlab.verbalizers.head import VerbalizerHead, WordHead
 
 CONTENT_FREE = ("N/A", "[MASK]", "")

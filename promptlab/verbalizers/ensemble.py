@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Verbalizer
-from promptlab.types import AnswerSlot, MaskStates
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.calibrated import CalibratedVerbalizer
 from promptlab.verbalizers.head import VerbalizerHead
 

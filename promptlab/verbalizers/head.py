@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.interfaces import Backbone
-from promptlab.means import weighted_mean
-from promptlab.types import Batch
+from promptlab.core.interfaces import Backbone
+from promptlab.core.means import weighted_mean
+from promptlab.core.types import Batch
 
 
 class VerbalizerHead(nn.Module, ABC):

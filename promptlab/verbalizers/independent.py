@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.interfaces import Backbone
-from promptlab.types import Batch
+from promptlab.core.interfaces import Backbone
+from promptlab.core.types import Batch
 from promptlab.verbalizers.head import ScoringHead, VerbalizerHead
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptlab.errors import VerbalizerError, shown
-from promptlab.interfaces import Backbone, Verbalizer
-from promptlab.types import AnswerSlot
+from promptlab.core.errors import VerbalizerError, shown
+from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.types import AnswerSlot
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Verbalizer
-from promptlab.types import AnswerSlot, Batch
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.types import AnswerSlot, Batch
 from promptlab.verbalizers.head import ScoringHead
 
 POOLINGS = ("mean", "first", "last")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from promptlab.interfaces import Backbone
-from promptlab.types import AnswerSlot, MaskStates
+from promptlab.core.interfaces import Backbone
+from promptlab.core.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.aggregates import AGGREGATES, check_aggregate, mean_logit
 from promptlab.verbalizers.head import WordHead
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, label_word_ids

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Verbalizer
-from promptlab.means import weighted_mean
-from promptlab.types import AnswerSlot, MaskStates
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.means import weighted_mean
+from promptlab.core.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.head import VerbalizerHead
 from promptlab.verbalizers.label_words import check_one_mask
 from promptlab.verbalizers.manual import ManualVerbalizer

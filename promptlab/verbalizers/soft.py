@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone
-from promptlab.types import AnswerSlot, MaskStates
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.interfaces import Backbone
+from promptlab.core.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.head import ScoringHead
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, check_one_mask
 

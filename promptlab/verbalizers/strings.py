@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone, Verbalizer
-from promptlab.types import AnswerSlot, Batch
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.types import AnswerSlot, Batch
 from promptlab.verbalizers.aggregates import AGGREGATES, check_aggregate
 from promptlab.verbalizers.head import WordHead
 from promptlab.verbalizers.label_words import check_distinct, check_words

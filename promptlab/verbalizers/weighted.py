@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from promptlab.errors import VerbalizerError
-from promptlab.interfaces import Backbone
-from promptlab.types import AnswerSlot
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.interfaces import Backbone
+from promptlab.core.types import AnswerSlot
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, label_word_ids
 from promptlab.verbalizers.manual import LabelWordHead
 

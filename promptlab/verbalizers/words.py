@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from promptlab.errors import PromptlabWarning
-from promptlab.interfaces import Backbone, Verbalizer
-from promptlab.types import AnswerSlot
+from promptlab.core.errors import PromptlabWarning
+from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.types import AnswerSlot
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer
 

@@ -13,12 +13,12 @@ from transformers import PreTrainedTokenizerFast
 from promptlab import PromptClassifier, StringVerbalizer
 from promptlab.backbones.causal import CausalEncoder
 from promptlab.backbones.encoding import PromptEncoder
-from promptlab.errors import TemplateError, VerbalizerError
-from promptlab.places import AnswerSlot, Place
-from promptlab.soft_tokens import SoftPromptTemplate
+from promptlab.core.errors import TemplateError, VerbalizerError
+from promptlab.core.places import AnswerSlot, Place
+from promptlab.core.types import Example
 from promptlab.templates.demonstrations import InContextTemplate
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Example
+from promptlab.tuning.soft_prompts import SoftPromptTemplate
 from promptlab.verbalizers.rules import RuleVerbalizer
 from tests.conftest import SENTENCES, _fast, make_backbone
 

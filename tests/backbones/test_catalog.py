@@ -11,9 +11,9 @@ from transformers import BertJapaneseTokenizer, BloomConfig, BloomForCausalLM
 
 from promptlab.backbones import catalog
 from promptlab.backbones.catalog import load_backbone, locate, packages
-from promptlab.errors import BackboneError, UnknownNameError
+from promptlab.core.errors import BackboneError, UnknownNameError
+from promptlab.core.types import Example
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Example
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from promptlab import PromptClassifier
-from promptlab.errors import TemplateError
+from promptlab.core.errors import TemplateError
+from promptlab.core.types import Batch, Example
 from promptlab.templates.demonstrations import DemonstrationTemplate
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Batch, Example
 
 EXAMPLE = Example({"text_a": "the film was great"})
 

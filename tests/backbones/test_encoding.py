@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerFast
 
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.shortening import shares
-from promptlab.errors import TemplateError
+from promptlab.core.errors import TemplateError
+from promptlab.core.types import Example
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
-from promptlab.types import Example
 
 KINDS = ("word-piece", "byte-bpe", "unigram", "unigram-first")
 SOURCES = (

@@ -9,10 +9,10 @@ import torch
 
 from promptlab import HeadClassifier, PromptClassifier, TopLayers
 from promptlab.backbones.catalog import load_backbone
-from promptlab.soft_tokens import SoftTokens
+from promptlab.core.types import Example
+from promptlab.models.soft_tokens import SoftTokens
 from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Example
 from promptlab.verbalizers.calibrated import ContextualVerbalizer, DomainVerbalizer, SupportVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer

@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from promptlab.errors import TemplateError
-from promptlab.model import PromptModel
-from promptlab.soft_tokens import SoftTokens
+from promptlab.core.errors import TemplateError
+from promptlab.core.types import Example
+from promptlab.models.prompt_model import PromptModel
+from promptlab.models.soft_tokens import SoftTokens
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.frozen import Frozen
-from promptlab.types import Example
 
 TEXTS = ("the film was great", "a dull , lifeless mess of a story and the acting too")
 

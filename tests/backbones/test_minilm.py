@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from promptlab.backbones.catalog import load_backbone, locate
-from promptlab.types import Prompt, Segment
+from promptlab.core.types import Prompt, Segment
 
 pytestmark = pytest.mark.minilm
 

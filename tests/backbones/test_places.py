@@ -8,16 +8,16 @@ from tokenizers import processors
 
 from promptlab import PromptClassifier, PromptGenerator
 from promptlab.backbones.catalog import load_backbone
-from promptlab.errors import BackboneError, TemplateError
-from promptlab.generator_model import GeneratorModel
-from promptlab.model import PromptModel
-from promptlab.objectives import NOT_PREDICTED, WithMaskedWords
-from promptlab.soft_tokens import SoftTokens
+from promptlab.core.errors import BackboneError, TemplateError
+from promptlab.core.types import Example
+from promptlab.models.generator_model import GeneratorModel
+from promptlab.models.prompt_model import PromptModel
+from promptlab.models.soft_tokens import SoftTokens
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
+from promptlab.training.objectives import NOT_PREDICTED, WithMaskedWords
 from promptlab.tuning.frozen import Frozen
 from promptlab.tuning.none import NoTuning
-from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
 from tests.conftest import CAUSAL, SEQ2SEQ, byte_bpe, make_backbone
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from promptlab.errors import BackboneError, TemplateError
-from promptlab.registry import BACKBONES
+from promptlab.core.errors import BackboneError, TemplateError
+from promptlab.core.registry import BACKBONES
+from promptlab.core.types import Example
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Example
 
 EXAMPLE = Example({"text_a": "the film was great"})
 

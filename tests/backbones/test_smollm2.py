@@ -10,9 +10,9 @@ import torch
 from promptlab import ContextualVerbalizer, InContextTemplate, PromptClassifier, StringVerbalizer
 from promptlab.backbones.catalog import load_backbone
 from promptlab.backbones.download import downloaded
+from promptlab.core.types import Example
 from promptlab.data.samples import load_sample
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Example
 
 pytestmark = [
     pytest.mark.smollm2,

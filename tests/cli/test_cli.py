@@ -10,7 +10,7 @@ import pytest
 
 from promptlab import PromptGenerator, TokenClassifier
 from promptlab.cli.main import COMMANDS
-from promptlab.saving import load_any
+from promptlab.estimators.saving import load_any
 
 ROWS = [
     ("the film was great", "positive"),
@@ -102,7 +102,7 @@ def test_predict_writes_the_format_that_the_name_says(run, fitted, train_file, t
 def test_an_output_of_no_known_format_is_refused_before_the_model_is_loaded(
     run, fitted, train_file, tmp_path, monkeypatch, name, options, code, message
 ):
-    monkeypatch.setattr("promptlab.saving.load_any", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("promptlab.estimators.saving.load_any", lambda *_, **__: pytest.fail("loaded"))
 
     result = run("predict", fitted[0], train_file, "-o", tmp_path / name, *options)
 
@@ -115,7 +115,7 @@ def test_an_output_of_no_known_format_is_refused_before_the_model_is_loaded(
 def test_a_file_without_a_field_of_the_template_is_refused_before_the_model_is_loaded(
     run, fitted, table, monkeypatch, command
 ):
-    monkeypatch.setattr("promptlab.saving.load_any", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("promptlab.estimators.saving.load_any", lambda *_, **__: pytest.fail("loaded"))
 
     result = run(command, fitted[0], table("other.tsv", [("x", "positive")], ("sentence", "label")))
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from promptlab import PromptClassifier
 from promptlab.data.readers import read_examples
-from promptlab.saving import load_any
+from promptlab.estimators.saving import load_any
 
 ROWS = [("great film", "good"), ("sports news", "sport"), ("great sports", "good;sport"), ("a dull story", "")]
 WORDS = '{"sport": ["sports"], "good": ["good", "great"]}'

@@ -5,7 +5,8 @@ from functools import reduce
 
 import pytest
 
-from promptlab import HeadClassifier, PromptClassifier, PVPEnsemble, saving
+from promptlab import HeadClassifier, PromptClassifier, PVPEnsemble
+from promptlab.estimators import saving
 
 ROWS = [
     ("the film was great", "positive"),
@@ -259,7 +260,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_is_kept(run, base, train, 
 
     arguments = ("ensemble", train, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
     with monkeypatch.context() as patched:
-        patched.setattr("promptlab.saving.put", full)
+        patched.setattr("promptlab.estimators.saving.put", full)
         failed = run(*arguments)
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
 

@@ -10,9 +10,9 @@ import warnings
 
 import pytest
 
+from promptlab.core.errors import DataError, PromptlabError, PromptlabWarning
 from promptlab.data.dialects import Dialect
 from promptlab.data.readers import iter_rows, read_examples
-from promptlab.errors import DataError, PromptlabError, PromptlabWarning
 
 
 def rows_of(tmp_path, name, content, **given):

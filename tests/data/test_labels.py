@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from promptlab.core.errors import DataError
+from promptlab.core.types import Example
 from promptlab.data.labels import LabelType, check_separator, label_list, plain_label, plain_labels
 from promptlab.data.readers import as_examples, iter_examples, read_examples
-from promptlab.errors import DataError
-from promptlab.types import Example
 
 
 @pytest.mark.parametrize(

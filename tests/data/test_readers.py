@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
+from promptlab.core.errors import DataError
+from promptlab.core.types import Example
 from promptlab.data.readers import as_examples, iter_examples, iter_rows, read_examples
-from promptlab.errors import DataError
-from promptlab.types import Example
 
 ROWS = [{"text_a": "good film", "label": "pos"}, {"text_a": "None", "label": "NA"}]
 CSV = "text_a,label\ngood film,pos\nNone,NA\n"

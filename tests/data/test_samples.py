@@ -3,11 +3,11 @@ from collections import Counter
 
 import pytest
 
-import promptlab.files
+import promptlab.core.files
+from promptlab.core.errors import DataError, UnknownNameError
+from promptlab.core.files import library_folder, sha256
 from promptlab.data.readers import read_examples
 from promptlab.data.samples import load_sample, sample_names, write_demo_data
-from promptlab.errors import DataError, UnknownNameError
-from promptlab.files import library_folder, sha256
 
 CLASSES = {
     "ag_news": ["Business", "Sci/Tech", "Sports", "World"],
@@ -96,7 +96,7 @@ def test_an_unknown_name_lists_the_known_ones(name):
 
 
 def test_an_installed_package_reads_the_files_inside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(promptlab.files, "__file__", str(tmp_path / "promptlab" / "files.py"))
+    monkeypatch.setattr(promptlab.core.files, "__file__", str(tmp_path / "promptlab" / "core" / "files.py"))
     assert library_folder("data") == tmp_path / "data"
 
     (tmp_path / "promptlab" / "library_files" / "data").mkdir(parents=True)

@@ -1,7 +1,7 @@
 import pytest
 
+from promptlab.core.errors import DataError
 from promptlab.data.sampling import halves, k_shot
-from promptlab.errors import DataError
 
 LABELS = ["pos", "neg", "neg", "pos", "neg", "pos", "pos", "neg", "pos", "neg"]
 

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from promptlab.core.errors import DataError, PromptlabWarning
+from promptlab.core.types import Example
 from promptlab.data.readers import iter_rows, read_examples
-from promptlab.errors import DataError, PromptlabWarning
-from promptlab.types import Example
 
 openpyxl = pytest.importorskip("openpyxl")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from promptlab.errors import UnknownNameError
+from promptlab.core.errors import UnknownNameError
+from promptlab.core.types import Example
 from promptlab.evaluation.metrics import evaluate, evaluate_labels
-from promptlab.types import Example
 
 NAMES = ("b", "a", "c")  # as numbers would be: not sorted as texts
 

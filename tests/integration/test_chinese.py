@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from promptlab.cli.main import main
-from promptlab.seeding import seeded
+from promptlab.core.seeding import seeded
 
 # after the sentences of FewCLUE's eprstmt
 REVIEWS = [
@@ -89,10 +89,10 @@ def test_a_chinese_classifier_learns_two_character_answers_and_comes_back_from_d
 @torch.no_grad()
 def test_a_two_character_answer_takes_two_masks(chinese_bert):
     from promptlab import StringVerbalizer, load_backbone
-    from promptlab.model import PromptModel
+    from promptlab.core.types import Example
+    from promptlab.models.prompt_model import PromptModel
     from promptlab.templates.manual import ManualTemplate
     from promptlab.tuning.none import NoTuning
-    from promptlab.types import Example
 
     template = ManualTemplate("{{ text_a }}我觉得很{{ mask }}。")
     model = PromptModel.build(template, StringVerbalizer(ANSWERS), load_backbone(str(chinese_bert)), NoTuning())

@@ -12,9 +12,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from promptlab import HeadClassifier, JointClassifier, MultiLabelClassifier, PromptClassifier
-from promptlab.errors import DataError, UnknownNameError
-from promptlab.labelled import split_unlabelled
-from promptlab.saving import load_any
+from promptlab.core.errors import DataError, UnknownNameError
+from promptlab.data.labeled import split_unlabelled
+from promptlab.estimators.saving import load_any
 
 TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "the acting was bad", "a terrible film"]
 IS_GOOD = [True, True, True, False, False, False]

@@ -22,8 +22,8 @@ from promptlab import (
     PromptClassifier,
     PrototypicalVerbalizer,
 )
-from promptlab.errors import PromptlabError, TuningError, UnknownNameError
-from promptlab.registry import TUNINGS
+from promptlab.core.errors import PromptlabError, TuningError, UnknownNameError
+from promptlab.core.registry import TUNINGS
 
 TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "the acting was bad", "a terrible film"]
 TEMPLATE = "{{ text_a }} . it was {{ mask }}"

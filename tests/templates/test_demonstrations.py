@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from promptlab import PromptClassifier
-from promptlab.errors import PromptlabWarning, TemplateError, VerbalizerError
+from promptlab.core.errors import PromptlabWarning, TemplateError, VerbalizerError
+from promptlab.core.types import Example
 from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
 from promptlab.tuning.prompt_tuning import PromptTuning
-from promptlab.types import Example
 from promptlab.verbalizers.linear import LinearVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer

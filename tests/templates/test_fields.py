@@ -7,8 +7,8 @@ import pytest
 
 from promptlab import HeadClassifier, MultiLabelClassifier, PromptClassifier, PromptGenerator, read_examples
 from promptlab.backbones import catalog
+from promptlab.core.errors import TemplateError
 from promptlab.data.readers import as_examples
-from promptlab.errors import TemplateError
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from promptlab.errors import TemplateError
+from promptlab.core.errors import TemplateError
+from promptlab.core.types import Example, Segment, SoftSlot
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import Example, Segment, SoftSlot
 
 
 def test_a_template_without_a_mask_says_where_to_put_one():

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from promptlab.errors import TemplateError
+from promptlab.core.errors import TemplateError
+from promptlab.core.types import Example, Segment
 from promptlab.templates.plain import InputTemplate
-from promptlab.types import Example, Segment
 
 
 def test_the_plain_input_is_its_field_and_may_be_shortened():

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from promptlab.errors import TemplateError
-from promptlab.registry import FILTERS
+from promptlab.core.errors import TemplateError
+from promptlab.core.registry import FILTERS
+from promptlab.core.types import Segment, SoftSlot
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.rendering import field_names, render_segments, soft_slots
-from promptlab.types import Segment, SoftSlot
 
 
 def kinds(source, **fields):

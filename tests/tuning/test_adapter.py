@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from promptlab.backbones.mixing import Routed
-from promptlab.joint_model import JointModel, Row
-from promptlab.model import PromptModel
+from promptlab.core.types import Example
+from promptlab.models.joint_model import JointModel, Row
+from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.adapter import Adapter, Bottleneck
-from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
 
 WORDS = {"positive": ["good", "great"], "negative": ["awful", "dull"]}

@@ -10,13 +10,13 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from promptlab.model import PromptModel
-from promptlab.optimizers import make_optimizer
-from promptlab.seeding import seeded
+from promptlab.core.seeding import seeded
+from promptlab.core.types import Example
+from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
-from promptlab.training_settings import TrainingSettings
+from promptlab.training.optimizers import make_optimizer
+from promptlab.training.settings import TrainingSettings
 from promptlab.tuning.lora import IA3, LoRA
-from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
 
 WORDS = {"positive": ["good", "great"], "negative": ["awful", "dull"]}

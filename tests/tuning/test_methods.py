@@ -11,16 +11,16 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from promptlab import HeadClassifier, PromptClassifier, TopLayers
-from promptlab.errors import TuningError
-from promptlab.model import PromptModel
-from promptlab.registry import TUNINGS
-from promptlab.seeding import seeded
+from promptlab.core.errors import TuningError
+from promptlab.core.registry import TUNINGS
+from promptlab.core.seeding import seeded
+from promptlab.core.types import Example
+from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.adapter import Adapter, Bottleneck
 from promptlab.tuning.lora import IA3, LoRA
 from promptlab.tuning.prefix import PrefixTable, PrefixTuning, PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
-from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer
 

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from promptlab.joint_model import JointModel, Row
-from promptlab.model import PromptModel
+from promptlab.core.types import Example
+from promptlab.models.joint_model import JointModel, Row
+from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.prefix import PrefixTuning, PTuningV2
-from promptlab.types import Example
 from promptlab.verbalizers.manual import ManualVerbalizer
 
 WORDS = {"positive": ["good", "great"], "negative": ["awful", "dull"]}

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from promptlab.errors import TuningError, UnknownNameError
-from promptlab.model import PromptModel
-from promptlab.registry import TUNINGS
+from promptlab.cli.arguments import make_tuning
+from promptlab.core.errors import TuningError, UnknownNameError
+from promptlab.core.registry import TUNINGS
+from promptlab.core.types import Example
+from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
 from promptlab.tuning.lora import LoRA
-from promptlab.tuning.settings import make_tuning
 from promptlab.tuning.top_layers import TopLayers
-from promptlab.types import Example
 from promptlab.verbalizers.linear import LinearVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
 

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from promptlab import PromptClassifier
-from promptlab.errors import VerbalizerError
-from promptlab.inference import calibrate
-from promptlab.model import PromptModel
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.types import Example, MaskStates
+from promptlab.models.inference import calibrate
+from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.none import NoTuning
-from promptlab.types import Example, MaskStates
 from promptlab.verbalizers.aggregates import AGGREGATES
 from promptlab.verbalizers.calibrated import (
     ClassPriorHead,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from promptlab import PromptClassifier
-from promptlab.errors import VerbalizerError
+from promptlab.core.errors import VerbalizerError
 from promptlab.verbalizers.calibrated import ContextualVerbalizer
 from promptlab.verbalizers.ensemble import EnsembleVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
@@ -50,7 +50,7 @@ def test_the_loss_is_the_weighted_mean_of_the_parts_losses(tiny_backbone):
     ensemble = EnsembleVerbalizer([FIRST, SECOND], (3, 1))
     model = PromptClassifier(TEMPLATE, ensemble, backbone, "none", device="cpu")._ready()
     alone = [PromptClassifier(TEMPLATE, v, backbone, "none", device="cpu")._ready().head for v in (FIRST, SECOND)]
-    from promptlab.types import Example
+    from promptlab.core.types import Example
 
     with torch.no_grad():
         answer = model.read(model.backbone.collate(model.encode([Example({"text_a": text}) for text in TEXTS])))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from promptlab.types import MaskStates
+from promptlab.core.types import MaskStates
 from promptlab.verbalizers.independent import IndependentHead
 from promptlab.verbalizers.manual import LabelWordHead
 

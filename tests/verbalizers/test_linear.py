@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from promptlab.errors import VerbalizerError
-from promptlab.model import PromptModel
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.types import AnswerSlot, Example
+from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.plain import InputTemplate
 from promptlab.tuning.none import NoTuning
-from promptlab.types import AnswerSlot, Example
 from promptlab.verbalizers.linear import LinearHead, LinearVerbalizer, masked_mean
 
 

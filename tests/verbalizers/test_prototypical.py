@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from promptlab import PromptClassifier
-from promptlab.errors import VerbalizerError
-from promptlab.types import Example, MaskStates
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.types import Example, MaskStates
 from promptlab.verbalizers.calibrated import ContextualVerbalizer
 from promptlab.verbalizers.head import VerbalizerHead
 from promptlab.verbalizers.manual import ManualVerbalizer

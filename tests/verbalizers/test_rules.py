@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from promptlab import PromptClassifier
-from promptlab.errors import VerbalizerError
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.types import MaskStates
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import MaskStates
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.rules import RuleHead, RuleVerbalizer
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from promptlab import PromptClassifier
-from promptlab.errors import VerbalizerError
-from promptlab.model import PromptModel
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.types import AnswerSlot, Example
+from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.none import NoTuning
-from promptlab.types import AnswerSlot, Example
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.soft import SoftVerbalizer
 

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from promptlab.errors import VerbalizerError
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.types import AnswerSlot, Example
 from promptlab.templates.manual import ManualTemplate
-from promptlab.types import AnswerSlot, Example
 from promptlab.verbalizers.aggregates import AGGREGATES
 from promptlab.verbalizers.strings import StringHead, StringVerbalizer
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from promptlab import PromptClassifier
-from promptlab.types import MaskStates
+from promptlab.core.types import MaskStates
 from promptlab.verbalizers.manual import LabelWordHead
 from promptlab.verbalizers.weighted import WeightedHead, WeightedVerbalizer
 

@@ -18,10 +18,10 @@ from promptlab import (
     StringVerbalizer,
     SupportVerbalizer,
 )
-from promptlab.errors import PromptlabWarning, VerbalizerError
-from promptlab.parts import resolve_verbalizer
-from promptlab.saving import load_any
-from promptlab.types import AnswerSlot
+from promptlab.core.errors import PromptlabWarning, VerbalizerError
+from promptlab.core.types import AnswerSlot
+from promptlab.estimators.saving import load_any
+from promptlab.library.resolve import resolve_verbalizer
 from promptlab.verbalizers.words import WordsVerbalizer
 
 TEMPLATE = "{{ text_a }} was {{ mask }}"

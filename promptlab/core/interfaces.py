@@ -1,0 +1,252 @@
+"""The roles. Whoever has read this page and ``types.py`` knows the design.
+
+The parts that play them (templates, verbalizers, backbones, tunings) never import one another; they meet in
+``model.py``. Settings are frozen dataclasses that can be compared, saved and sent to another process; tensors live in
+the modules that ``build`` returns.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptlab.core.errors import TemplateError, TuningError, VerbalizerError
+from promptlab.core.part import Part
+from promptlab.core.training_defaults import TrainingDefaults
+from promptlab.core.tunable_backbone import Tunable
+from promptlab.core.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
+
+
+class Template(Part):
+    """How an example becomes a prompt."""
+
+    wrong = TemplateError
+
+    @abstractmethod
+    def render(self, example: Example) -> Prompt:
+        """Fill the template.
+
+        Raises:
+            TemplateError: if the example lacks a field, or the result has no place for an answer.
+        """
+
+    @property
+    @abstractmethod
+    def slot(self) -> AnswerSlot:
+        """The answer slots of any prompt this template makes."""
+
+    @property
+    def soft_slots(self) -> Sequence[SoftSlot]:
+        """The soft tokens it declares."""
+        return ()
+
+    @property
+    @abstractmethod
+    def fields(self) -> Sequence[str]:
+        """Names of the fields it reads."""
+
+    @property
+    def n_variants(self) -> int:
+        """Prompts that it makes of one example; their class log-probabilities are averaged."""
+        return 1
+
+    def variants(self, example: Example) -> Sequence[Prompt]:
+        """All prompts of an example, ``n_variants`` of them."""
+        return (self.render(example),)
+
+    def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Template:
+        """The template with labelled examples taken up, where it shows some; before ``fit`` there are none."""
+        return self
+
+    def check_training(self) -> None:
+        """Warn of what training with this template can't learn; called before there is any."""
+
+
+class Verbalizer(Part):
+    """How the model's answer becomes classes."""
+
+    wrong = VerbalizerError
+
+    @property
+    @abstractmethod
+    def classes(self) -> Sequence[str]:
+        """Names of the classes, in the order of the head's output."""
+
+    @property
+    def answers(self) -> Mapping[str, str]:
+        """Class → the words that stand for it in an answered example.
+
+        Raises:
+            VerbalizerError: if the classes have no words.
+        """
+        raise VerbalizerError(f"{type(self).__name__} has no label words to answer demonstrations with; use another.")
+
+    @property
+    def wrapped(self) -> Verbalizer | None:
+        """The verbalizer whose scores this one works on, if there is one; its head is this one's ``inner``."""
+        return None
+
+    def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
+        """The verbalizer to build for one model: itself, unless it leaves something to the model to decide.
+
+        Raises:
+            VerbalizerError: as ``build`` does.
+        """
+        return self
+
+    def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
+        """Inputs, as all prompts of each, on which the head measures its prior before it predicts.
+
+        None, unless it calibrates. What it wraps is asked for itself.
+        """
+        return ()
+
+    @property
+    def starts_from_nothing(self) -> bool:
+        """Whether its head says nothing of a text before it is trained, as where it has no words."""
+        return False
+
+    @abstractmethod
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> Any:
+        """The ``VerbalizerHead`` for one model.
+
+        Raises:
+            VerbalizerError: if the label words don't fit the model's vocabulary or the slot.
+        """
+
+
+class Backbone(Tunable):
+    """How to run one model family. Every backbone is also an ``nn.Module`` that owns the model."""
+
+    tokenizer: PreTrainedTokenizerBase
+    name: str  # catalogue name, hub id or folder
+    folder: str  # where it was read from, if it was given as a folder; absolute, else empty
+    revision: str  # the hub's commit, or a hash of the weights
+    hidden_size: int
+    max_length: int
+    only_hidden: bool  # whether only ``hidden_states`` is called, so that the language-model head isn't used
+    has_lm_head: bool  # False if the weights had none, so that it is random
+    as_in_0_1: bool  # whether ``answer_ids`` are those of promptlab 0.1, with which a saved classifier was trained
+    decodings: Sequence[str]  # ways to score answers of several tokens, the usual one first
+
+    @abstractmethod
+    def copy(self) -> Backbone:
+        """A copy that may be changed: modules of its own, weights shared until ``own_trained``."""
+
+    @abstractmethod
+    def encode(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        soft_ids: Mapping[str, Sequence[int]],
+        max_length: int | None = None,
+        answer_length: int = 1,
+    ) -> list[Encoded]:
+        """Token ids of a batch of prompts, equal to those the model's own tokenizer gives for the whole text.
+
+        Args:
+            soft_ids: ids of the soft tokens by their slot's key.
+            max_length: tokens a prompt may take; the model's own limit if None.
+            answer_length: tokens that an answer may have.
+
+        Raises:
+            TemplateError: if the parts that can't be shortened don't fit, or the family can't answer such a prompt.
+        """
+
+    @abstractmethod
+    def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        """Pad to the longest of the batch."""
+
+    @abstractmethod
+    def mask_states(self, batch: Batch) -> MaskStates:
+        """Hidden states at the answer slots."""
+
+    @abstractmethod
+    def mask_states_with(self, batch: Batch, places: Tensor, tokens: Tensor) -> MaskStates:
+        """States at the answer slots of every prompt with every row of tokens in it: (batch * rows, masks, hidden).
+
+        Args:
+            places: positions of each prompt that the tokens take, ascending, (batch, k).
+            tokens: ids, (rows, k).
+        """
+
+    @abstractmethod
+    def decoder(self) -> tuple[Tensor, Tensor | None]:
+        """Weight (vocabulary, embedding) and bias (vocabulary,) with which the LM head reads mask states."""
+
+    @abstractmethod
+    def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
+        """Log-probabilities, in nats, of whole answers at the one slot: (batch, strings), not normalised by length.
+
+        Args:
+            strings: token ids of each answer, as ``answer_ids`` gives them.
+            decoding: one of ``decodings``.
+        """
+
+    def alike(self, encoded: Sequence[Encoded]) -> Sequence[Sequence[int]]:
+        """Groups of prompts worth ``sharing``; all in one, unless a family knows better."""
+        return [range(len(encoded))]
+
+    def sharing(self, encoded: Sequence[Encoded]) -> AbstractContextManager[None]:
+        """Inside, what these prompts have in common may be computed once; nothing here, unless a family can."""
+        return nullcontext()
+
+    @abstractmethod
+    def hidden_states(self, batch: Batch) -> Tensor:
+        """Last hidden states of every token: (batch, length, hidden)."""
+
+    @abstractmethod
+    def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
+        """Ids that a text has as the answer at a slot: those of the whole prompt with the text written there.
+
+        Raises:
+            VerbalizerError: if the tokenizer joins it to the template's own text beside it.
+        """
+
+    @abstractmethod
+    def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
+        """Ids of a text that follows other text, or (``at_start``) begins the input."""
+
+
+class Tuning(Part):
+    """Which weights move. Soft tokens and the verbalizer's own parameters always do."""
+
+    wrong = TuningError
+
+    def edit(self, template: Template) -> Template:
+        """The template as this method needs it, such as with soft tokens before it; called once, by ``fit``."""
+        return template
+
+    def soft_encoder(self, width: int) -> nn.Module | None:
+        """What stands between the trained weights of soft tokens and their vectors of ``width``; None for nothing."""
+        return None
+
+    def save(self, backbone: Any, folder: Path) -> frozenset[str]:
+        """Write what another library's format is for; returns the names of the backbone's parameters in it."""
+        return frozenset()
+
+    def load(self, backbone: Any, folder: Path) -> frozenset[str]:
+        """Read what ``save`` wrote; returns the names of the parameters that were filled."""
+        return frozenset()
+
+    def merge(self, backbone: Any) -> None:
+        """Put what was added to the backbone into its own weights, as far as they can hold it."""
+
+    @abstractmethod
+    def attach(self, backbone: Any) -> None:
+        """Set ``requires_grad`` on the backbone's parameters, adding modules where the method has any.
+
+        Raises:
+            TuningError: if the settings don't fit the model.
+        """
+
+    @property
+    @abstractmethod
+    def defaults(self) -> TrainingDefaults: ...

@@ -1,0 +1,331 @@
+"""PET: prompts label unlabelled text, and an ordinary classifier learns from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from tqdm.auto import tqdm
+
+from promptlab.backbones.catalog import load_backbone
+from promptlab.core.errors import DataError, TuningError, named
+from promptlab.core.registry import ESTIMATORS
+from promptlab.core.types import Example
+from promptlab.data.labeled import VERBALIZERS, Labelled, reduced, several_classes, split_unlabelled
+from promptlab.distillation.soft_labels import Lesson, load_scores, merge_scores, student_job
+from promptlab.distillation.unlabeled import stream
+from promptlab.ensembles.member_jobs import MODEL, intact, score_rows
+from promptlab.ensembles.members import Member, Pair, PVPMembers, TrainSet, read_fields
+from promptlab.ensembles.merging import accuracies, merged, weights_of
+from promptlab.ensembles.row_checks import Reader
+from promptlab.estimators.head_classifier import HeadClassifier
+from promptlab.jobs.jobs import Job
+from promptlab.jobs.workspace import Chunks, Workspace
+from promptlab.library.resolve import resolve_tuning
+from promptlab.training.objectives import check_masked_words
+
+STUDENT_STEPS = 5000  # at most, where the user says nothing; the paper's
+
+
+@dataclass(eq=False, repr=False)
+class PET(PVPMembers):
+    """Pattern-exploiting training: prompts that learnt from few texts label many softly, a student learns from these.
+
+    Predictions are those of the student, an ordinary ``HeadClassifier`` (``student_``), which is what
+    ``save_pretrained`` saves. Without labelled texts the members stay untrained.
+
+    Source: PET, arXiv:2001.07676, section 3.
+
+    Args:
+        pvps: as for ``PVPEnsemble``.
+        model: likewise.
+        tuning: likewise.
+        weighting: ``"before"`` weighs members by their accuracy on the training set before any training, ``"uniform"``
+            all alike.
+        temperature: of the distillation.
+        mlm_weight: α, the share that the loss on masked words of unlabelled texts has in the members' training; 0 for
+            none, which models that aren't masked ones need.
+        mlm_ratio: unlabelled texts for each labelled one in a batch of that training.
+        student: an unfitted ``HeadClassifier`` with the student's settings; None for the first member's model, with
+            ``max_length``, ``precision`` and ``seed`` as given here.
+        student_steps: updates of that one; None as for ``HeadClassifier``, at most 5,000 (the paper's).
+        max_distilled: unlabelled texts that the student learns from, drawn at random where there are more.
+    """
+
+    weightings: ClassVar[tuple[str, ...]] = ("uniform", "before")
+
+    temperature: float = 2.0
+    mlm_weight: float = 1e-4
+    mlm_ratio: int = 3
+    student: Any = None
+    student_steps: int | None = None
+    max_distilled: int = 80_000
+
+    def fit(
+        self,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        unlabeled: Any = None,
+        eval_set: tuple[Any, Any] | None = None,
+    ) -> Self:
+        """Train the members, label, train the student.
+
+        Args:
+            X: labelled texts, and unlabelled ones, for which ``y`` is -1 or None; left out where none is labelled.
+            y: labels; None takes those that the examples carry. -1 is a label if a class is called so.
+            sample_weight: how much each text of X counts in the members' training; those of unlabelled ones don't.
+            unlabeled: more unlabelled texts: as ``X``, the path of a table, or a stream of texts or examples, which is
+                read once and may be larger than memory.
+            eval_set: dev texts and labels, on which weights of members and student are selected.
+
+        Raises:
+            DataError: if there are no unlabelled texts.
+            PromptlabError: as ``PVPEnsemble.fit`` does.
+        """
+        self._check_settings(eval_set)
+        pairs = self._pairs()
+        training, rest, dev = self._given(X, y, eval_set, pairs[0], sample_weight)
+        labelled, held_out = ([] if data is None else data.examples for data in (training, dev))
+        with self._workspace() as workspace:
+            backbones = self._loaded(workspace, pairs)
+            members = self._members(pairs, backbones, len(labelled))
+            for member in members if self.mlm_weight and labelled else ():
+                check_masked_words(member.classifier.model, self.mlm_weight)
+            student = self._student(members, workspace, eval_set)
+            readers = self._readers(pairs, members, labelled)
+            _check(readers, labelled)
+            readers.append(Reader.of("student", student, pairs[0].verbalizer.classes, labelled))
+            _check(readers, held_out)
+            fields = read_fields(members, student._template().fields)
+            unlabelled = self._unlabelled(workspace, {"X": rest, "unlabeled": unlabeled}, fields, readers)
+            steps = self._n_jobs(members, training, unlabelled)
+            with tqdm(total=steps, desc=type(self).__name__, unit="job", leave=False, disable=None) as bar:
+                weights = self._weights(members, training, workspace, bar.update)
+                label_type = pairs[0].label_type if training is None else training.label_type
+                lesson = Lesson(workspace, members, training, dev, label_type, unlabelled, weights, bar.update)
+                self._distil(lesson, self._teach(lesson), student)
+        self.fields_ = fields
+        return self
+
+    def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
+        """Accuracy of each member, of the ensemble and of the student on labelled texts.
+
+        Args:
+            X, y: as for ``fit``; rows without a label don't count.
+
+        Raises:
+            TuningError: if the members aren't kept.
+            DataError: if no row has a label.
+        """
+        self._ready()
+        if not self.cache_dir:
+            raise TuningError("members are only kept in a cache_dir; set one before fit.")
+        data, targets = self._measured(X, y, sorted(self.class_names_))
+        with self._workspace() as workspace:
+            chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
+            parts = self._score(self.teachers_.values(), chunks, workspace, lambda n: None)
+            scores = np.stack([load_scores(folders) for folders in parts])
+        (ensemble,) = accuracies(merged(scores, np.array(list(self.weights_.values())))[None], targets)
+        found = [*accuracies(scores, targets), ensemble, self.score(data.examples)]
+        return list(zip(self.reported(), found))
+
+    def reported(self) -> list[str]:
+        """Names of those that ``report`` measures."""
+        return [*self.teachers_, "ensemble", "student"]
+
+    def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        self._ready()
+        return self.student_.iter_log_proba(examples)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save the student; ``HeadClassifier.from_pretrained`` loads it."""
+        self._ready()
+        self.student_.save_pretrained(folder)
+
+    def export_model(self, folder: str | Path) -> None:
+        """Write the student's language model; see ``HeadClassifier.export_model``."""
+        self._ready()
+        self.student_.export_model(folder)
+
+    def _ready(self) -> Any:
+        self._check_values()
+        if not hasattr(self, "student_"):
+            raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
+        return self.student_.model_
+
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        if not 0 < self.temperature < math.inf:
+            raise TuningError(f"temperature={self.temperature!r} must be above 0, usually 2.")
+        if not 0 <= self.mlm_weight <= 1:
+            raise TuningError(
+                f"mlm_weight={self.mlm_weight!r} is a share of the loss: from 0 (none) to 1, usually 1e-4."
+            )
+        for name in ("mlm_ratio", "max_distilled"):
+            if getattr(self, name) < 1:
+                raise TuningError(f"{name}={getattr(self, name)!r} must be at least 1.")
+        if self.student is not None and not isinstance(self.student, HeadClassifier):
+            raise TuningError(f"student is a {type(self.student).__name__}; pass an unfitted HeadClassifier, or None.")
+        if self.student is not None and not ESTIMATORS.knows(self.student):
+            raise TuningError(
+                f"student is a {type(self.student).__name__}, which isn't registered; add it to "
+                "promptlab.core.registry.ESTIMATORS, under its name, so that jobs can make it."
+            )
+        if self.student is not None and self.student_steps is not None:
+            raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
+
+    def _given(
+        self, X: Any, y: Any, eval_set: Any, pair: Pair, sample_weight: Any
+    ) -> tuple[Labelled | None, list[Example], Labelled | None]:
+        """The labelled, unlabelled and dev examples; what is wrong is told before any work."""
+        training, rest = split_unlabelled(X, y, pair.known.numbered, sample_weight=sample_weight)
+        if training is not None:
+            several_classes(training)
+        label_type = pair.label_type if training is None else training.label_type
+        label_type.check(pair.known.own)
+        if training is not None:
+            pair.known.warn_of_numbers(training)
+        dev = None if eval_set is None else Labelled.of(*eval_set, like=label_type)
+        if dev is not None:
+            dev.check(pair.known.own, whose=VERBALIZERS, source="eval_set")
+        return training, rest, dev
+
+    def _unlabelled(
+        self, workspace: Workspace, sources: Mapping[str, Any], fields: Sequence[str], readers: Sequence[Reader]
+    ) -> Chunks:
+        """The unlabelled texts, kept in parts.
+
+        Raises:
+            DataError: if there are none.
+            PromptlabError: if a member or the student can't read one, naming its row.
+        """
+        chunks = workspace.put_chunks(stream(sources, fields=fields, check=partial(_check, readers)))
+        if not chunks.total:
+            raise DataError(
+                f"{type(self).__name__} learns from unlabelled texts, but there are none; pass unlabeled=, or -1 "
+                "or None as the labels of some rows of y. Without such texts use PVPEnsemble."
+            )
+        return chunks
+
+    def _n_jobs(self, members: Sequence[Member], training: Labelled | None, unlabelled: Chunks) -> int:
+        parts = len(unlabelled.names)
+        measured = len(members) if self.weighting == "before" and training else 0
+        return measured + (self._n_generations(training) + 1) * len(members) * (1 + parts) + parts + 1
+
+    def _n_generations(self, training: Labelled | None) -> int:
+        """Generations after the first."""
+        return 0
+
+    def _weights(
+        self, members: Sequence[Member], training: Labelled | None, workspace: Workspace, done: Any
+    ) -> np.ndarray:
+        if training is None or self.weighting == "uniform":
+            return np.ones(len(members))
+        trains = self._train_sets(workspace, members, training)
+        return weights_of(self._untrained_accuracies(members, trains, workspace, done))
+
+    def _teach(self, lesson: Lesson) -> dict[str, Job]:
+        """Train the members that label; returns their jobs by their names."""
+        if lesson.training is None:
+            untrained = [member._replace(classifier=self._untrained(member)) for member in lesson.members]
+            return self._train_members(lesson, untrained, [None] * len(untrained))
+        trains = self._train_sets(lesson.workspace, lesson.members, lesson.training)
+        return self._train_members(lesson, lesson.members, trains)
+
+    def _train_members(
+        self, lesson: Lesson, members: Sequence[Member], trains: Sequence[TrainSet | None]
+    ) -> dict[str, Job]:
+        words = None
+        if self.mlm_weight:
+            chunks = lesson.unlabelled
+            words = {"chunks": chunks.names, "total": chunks.total, "weight": self.mlm_weight, "ratio": self.mlm_ratio}
+        label_type = lesson.label_type.saved()
+        jobs = self._jobs(members, trains, lesson.dev, lesson.workspace, label_type=label_type, words=words)
+        self._run(jobs, lesson.workspace, lesson.done)
+        return dict(zip([member.name for member in members], jobs))
+
+    def _score(self, teachers: Iterable[Job], chunks: Chunks, workspace: Workspace, done: Any) -> list[list[Path]]:
+        """Let members score a set; returns the folders of the results, a list of parts for each member."""
+        jobs = [
+            Job.of(
+                f"scores of {teacher.name}, part {number}",
+                score_rows,
+                {"member": teacher.key, "model": teacher.settings["model"], "examples": chunk},
+            )
+            for teacher in teachers
+            for number, chunk in enumerate(chunks.names, start=1)
+        ]
+        folders = self._run(jobs, workspace, done)
+        return [folders[i : i + len(chunks.names)] for i in range(0, len(folders), len(chunks.names))]
+
+    def _distil(self, lesson: Lesson, teachers: dict[str, Job], student: HeadClassifier) -> None:
+        """Merge the members' scores and let the student learn from them."""
+        scored = self._score(teachers.values(), lesson.unlabelled, lesson.workspace, lesson.done)
+        labels = [
+            Job.of(
+                f"soft labels, part {number}",
+                merge_scores,
+                {"scores": [folder.name for folder in parts], "weights": lesson.weights.tolist()},
+            )
+            for number, parts in enumerate(zip(*scored), start=1)
+        ]
+        self._run(labels, lesson.workspace, lesson.done)
+        if self.student is None and self.student_steps is None:
+            rows = min(lesson.unlabelled.total, self.max_distilled)
+            usual = student.updates(resolve_tuning(student.tuning), rows, student.model.hidden_size)
+            student.set_params(max_steps=min(usual, STUDENT_STEPS))
+        keys = [label.key for label in labels]
+        job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
+        (folder,) = self._run([job], lesson.workspace, lesson.done)
+        with intact(folder):
+            self.student_ = type(student).from_pretrained(folder / MODEL, model=student.model, device=self.device)
+        self._set_classes(self.student_.class_names_, self.student_.label_type_)
+        self.teachers_ = teachers
+        self.weights_ = dict(zip([member.name for member in lesson.members], lesson.weights.tolist()))
+
+    def _student(self, members: Sequence[Member], workspace: Workspace, eval_set: Any) -> HeadClassifier:
+        """The unfitted student on a loaded backbone.
+
+        Raises:
+            TuningError: if its settings can't work.
+        """
+        model = members[0].classifier.model
+        if self.student is None:
+            settings: dict[str, Any] = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
+            settings |= {"fields": read_fields(members), "max_steps": self.student_steps}
+            student = HeadClassifier(model, **settings)
+        else:
+            student = clone(self.student)
+            if student.fields is None:
+                student.set_params(fields=read_fields(members))
+            student.set_params(model=model if student.model is None else workspace.keep(load_backbone(student.model)))
+        with named("student"):
+            self._check_student(student, eval_set)
+        return student
+
+    def _check_student(self, student: HeadClassifier, eval_set: Any) -> None:
+        student._check_settings(eval_set)
+        if student.device not in ("auto", self.device):
+            raise TuningError(f"device={student.device!r} isn't {self.device!r}, where all of this runs; leave it out.")
+        if student.class_weight is not None:
+            raise TuningError(
+                f"class_weight={student.class_weight!r} has no use: a student learns from probabilities; set the "
+                "members'."
+            )
+        if student.checkpoint_dir is not None:
+            raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
+        student.updates(resolve_tuning(student.tuning), 1, student.model.hidden_size)  # which checks the rest
+
+
+def _check(readers: Sequence[Reader], examples: Sequence[Example]) -> None:
+    for reader in readers:
+        reader.check(examples)

@@ -1,0 +1,200 @@
+"""Several prompts that decide together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from tqdm.auto import tqdm
+
+from promptlab.core.errors import DataError, TuningError, UnknownNameError
+from promptlab.core.types import Example
+from promptlab.data.labeled import Labelled, several_classes
+from promptlab.data.readers import as_examples
+from promptlab.ensembles import saving as saved_ensemble
+from promptlab.ensembles.member_jobs import load_member
+from promptlab.ensembles.member_scores import MemberScores
+from promptlab.ensembles.members import PVPMembers
+from promptlab.ensembles.merging import Stacking, accuracies, agreement, merged, votes, weights_of
+from promptlab.estimators.class_scorer import CHUNK
+from promptlab.estimators.classifiers import PromptClassifier
+from promptlab.library.known_classes import KnownClasses, read_sets
+
+VOTINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"soft": merged, "hard": votes}
+
+
+@dataclass(eq=False, repr=False)
+class PVPEnsemble(PVPMembers):
+    """Pattern-verbalizer pairs x seeds, trained one by one, that decide together.
+
+    Members of one backbone that train little of it (soft prompts, prefixes, adapters, LoRA) share the memory of the
+    rest and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight),
+    ``member_scores_`` (name → accuracy) and ``agreement_`` (members, members), and ``measured_on_``, the rows that
+    these two are of: ``"dev"``, which chose the weights, or without a dev set ``"train"``, of which accuracy says
+    nothing.
+
+    Source: PET, arXiv:2001.07676, section 3.3.
+
+    Args:
+        pvps: ``PVP`` objects, pairs (template, verbalizer), or the path of a YAML file with such.
+        model: as for ``PromptClassifier``, or a list with one for each pair.
+        tuning: as for ``PromptClassifier``.
+        weighting: ``"uniform"``; ``"before"``, by accuracy on the training set before any training (PET's, alike if all
+            are 0); ``"after"``, by accuracy on the dev set; or ``"stacked"``, a logistic regression on the dev set's
+            scores.
+        voting: ``"soft"``, the weighted mean of the scores, or ``"hard"``, of the members' choices.
+
+    The other settings are those of ``PVPMembers`` and ``PromptClassifier``.
+    """
+
+    weightings: ClassVar[tuple[str, ...]] = ("uniform", "before", "after", "stacked")
+
+    voting: str = "soft"
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+        """Train the members; arguments as for ``PromptClassifier``.
+
+        Raises:
+            PromptlabError: if the pairs or settings don't fit one another or the data.
+            JobError: if a member fails, naming it.
+        """
+        self._check_settings(eval_set)
+        pairs = self._pairs()
+        known = pairs[0].known
+        training, dev = self._labelled(X, y, eval_set, known, sample_weight)
+        with self._workspace() as workspace:
+            backbones = self._loaded(workspace, pairs)
+            members = self._members(pairs, backbones, len(training.examples))
+            for reader in self._readers(pairs, members, training.examples):
+                reader.check([*training.examples, *([] if dev is None else dev.examples)])
+            trains = self._train_sets(workspace, members, training)
+            jobs = self._jobs(members, trains, dev, workspace, label_type=training.label_type.saved(), words=None)
+            measured = len(jobs) if self.weighting == "before" else 0
+            with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:
+                before = self._untrained_accuracies(members, trains, workspace, bar.update) if measured else ()
+                folders = self._run(jobs, workspace, bar.update)
+            trained = {
+                member.name: load_member(folder, job.settings["model"], workspace)
+                for member, job, folder in zip(members, jobs, folders)
+            }
+        loaded_on = {member.name: member.classifier.model for member in members}
+        self.take_members(trained, loaded_on, list(map(saved_ensemble.saved_pair, pairs)))
+        self._set_classes(known.own, training.label_type)
+        self.measured_on_ = "train" if dev is None else "dev"
+        self._weigh(training if dev is None else dev, before)
+        return self
+
+    def _labelled(
+        self, X: Any, y: Any, eval_set: Any, known: KnownClasses, sample_weight: Any
+    ) -> tuple[Labelled, Labelled | None]:
+        """The training and the dev examples, whose labels are classes."""
+        training, dev = read_sets(X, y, eval_set, known, sample_weight)
+        several_classes(training)
+        if dev is not None and self.weighting == "stacked" and (absent := sorted(set(known.own) - set(dev.labels))):
+            raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
+        return training, dev
+
+    def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
+        """Accuracy of each member and of the ensemble on labelled texts.
+
+        Args:
+            X, y: as for ``fit``; rows without a label don't count.
+
+        Raises:
+            DataError: if no row has a label.
+        """
+        self._ready()
+        data, targets = self._measured(X, y, self.class_names_)
+        scores = self._scores(data.examples)
+        (ensemble,) = accuracies(self._merge(scores)[None], targets)
+        return list(zip(self.reported(), [*accuracies(scores, targets), ensemble]))
+
+    def reported(self) -> list[str]:
+        """Names of those that ``report`` measures."""
+        return [*self.members_, "ensemble"]
+
+    def _check_values(self) -> None:
+        super()._check_values()
+        if self.voting not in VOTINGS:
+            raise UnknownNameError("voting", self.voting, VOTINGS)
+
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        if self.weighting in ("after", "stacked") and eval_set is None:
+            raise TuningError(
+                f"weighting={self.weighting!r} is learnt on dev examples; pass eval_set (--dev on the command line)."
+            )
+        if self.weighting == "stacked" and self.voting != "soft":
+            raise TuningError(f"voting={self.voting!r} has no use with weighting='stacked', which learns how to merge.")
+
+    def _weigh(self, data: Labelled, before: Sequence[float]) -> None:
+        """Measure the members and say what each counts."""
+        targets = data.targets(self.class_names_).numpy()
+        scores = self._scores(data.examples)
+        right = accuracies(scores, targets, None if data.weights is None else data.weights.numpy())
+        self.member_scores_ = dict(zip(self.members_, right))
+        self.agreement_ = agreement(scores)
+        chosen = {"before": before, "after": right}.get(self.weighting, [1.0] * len(right))
+        self.weights_ = dict(zip(self.members_, weights_of(chosen).tolist()))
+        stacked = self.weighting == "stacked"
+        self.stacking_ = Stacking.fitted(scores, targets, seed=self.seed) if stacked else None
+
+    def _ready(self) -> Any:
+        self._check_values()
+        if not hasattr(self, "members_"):
+            raise NotFittedError("this PVPEnsemble isn't fitted yet; call fit first.")
+        return self.members_
+
+    def trainable_parameters(self) -> int:
+        return sum(member.trainable_parameters() for member in self._ready().values())
+
+    def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        self._ready()
+        source = iter(examples)
+        while chunk := list(itertools.islice(source, CHUNK)):
+            yield from self._merge(self._scores(chunk))
+
+    def member_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities by each member, (members, texts, classes), members in the order of ``members_``."""
+        examples = as_examples(X)
+        shape = len(self._ready()), len(examples), len(self.classes_)
+        return np.exp(self._scores(examples)) if examples else np.zeros(shape)
+
+    def take_members(
+        self, members: Mapping[str, PromptClassifier], backbones: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Become the ensemble of fitted members.
+
+        Args:
+            backbones: by the members' names, what each was loaded on.
+            pairs: as they are saved.
+        """
+        self.members_, self.saved_pairs_ = dict(members), pairs
+        self._scores = MemberScores(members, backbones)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save all members, each in a folder of its own as its class saves it, and what they count."""
+        saved_ensemble.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
+        """Load a saved ensemble; members of one base model share its memory.
+
+        Args:
+            model: the base model, or where to look for it; a list with one for each pair if they differ.
+        """
+        return saved_ensemble.load(cls, folder, model=model, device=device)
+
+    def export_model(self, folder: str | Path) -> None:
+        """Refused: an ensemble isn't one language model."""
+        raise TuningError("an ensemble is several models; call export_model of a member in members_.")
+
+    def _merge(self, scores: np.ndarray) -> np.ndarray:
+        if self.stacking_ is not None:
+            return self.stacking_(scores)
+        return VOTINGS[self.voting](scores, np.array(list(self.weights_.values())))

@@ -1,0 +1,293 @@
+"""The members of an ensemble: pattern-verbalizer pairs x models x seeds, each trained by a job of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from promptlab.core.checks import check_seed
+from promptlab.core.devices import resolve_device
+from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError, named, shown
+from promptlab.core.files import to_json
+from promptlab.core.interfaces import Backbone, Template, Verbalizer
+from promptlab.core.types import Example
+from promptlab.data.labeled import Labelled, reduced, split_unlabelled
+from promptlab.data.labels import LabelType
+from promptlab.ensembles.member_jobs import classifier_settings, load_accuracy, score_untrained, train_member
+from promptlab.ensembles.row_checks import Reader
+from promptlab.estimators.class_scorer import SingleLabel
+from promptlab.estimators.classifiers import PromptClassifier
+from promptlab.estimators.estimator import TrainedEstimator
+from promptlab.jobs.jobs import Job, check_workers, run
+from promptlab.jobs.workspace import Workspace
+from promptlab.library.known_classes import KnownClasses
+from promptlab.library.pvps import PVP, read_pvps
+from promptlab.library.resolve import (
+    is_source,
+    label_type_of,
+    load_each,
+    model_of_each,
+    resolve_template,
+    resolve_tuning,
+    resolve_verbalizer,
+)
+
+
+class Pair(NamedTuple):
+    """A pattern-verbalizer pair, what tables call it, its classes and what labels they were given as, its origin."""
+
+    name: str
+    template: Template
+    verbalizer: Verbalizer
+    known: KnownClasses
+    label_type: LabelType
+    origin: Mapping[str, Any]
+
+
+class TrainSet(NamedTuple):
+    """The hash of a member's training set, and the weights of its rows; None: alike."""
+
+    name: str
+    weights: list[float] | None
+
+
+class Member(NamedTuple):
+    """An unfitted classifier, and what tables call it."""
+
+    name: str
+    classifier: PromptClassifier
+
+
+@dataclass(eq=False, repr=False)
+class PVPMembers(SingleLabel):
+    """What all estimators of several pattern-verbalizer pairs share.
+
+    Args:
+        pvps: ``PVP`` objects, pairs (template, verbalizer), or the path of a YAML file with such. Members without a
+            name are called by their template's name in the task library, or by their number.
+        model: as for ``PromptClassifier``, or a list with one for each pair.
+        tuning: as for ``PromptClassifier``.
+        weighting: how much a member counts; see the subclasses.
+        repetitions: members of each pair, with the seeds ``seed``, ``seed + 1``, …
+        executor: where members are trained: ``"serial"``, ``"joblib"`` or ``"ray"``; see ``jobs.run``.
+        workers: members at a time, by joblib or Ray; None for as many as there are cores.
+        cache_dir: folder of finished members, from which an interrupted ``fit`` goes on; None for a temporary one.
+    """
+
+    weightings: ClassVar[tuple[str, ...]]
+
+    pvps: Any = None
+    model: Any = None
+    tuning: Any = "full"
+    weighting: str = "before"
+    repetitions: int = 3
+    executor: str = "serial"
+    workers: int | None = None
+    cache_dir: str | Path | None = None
+
+    def _check_values(self) -> None:
+        super()._check_values()
+        if self.weighting not in self.weightings:
+            raise UnknownNameError("weighting", self.weighting, self.weightings)
+
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        check_workers(self.executor, self.workers)
+        resolve_device(self.device)
+        if self.repetitions < 1:
+            raise TuningError(f"repetitions={self.repetitions} must be at least 1.")
+        check_seed(self.seed + self.repetitions - 1, TuningError)
+        if self.checkpoint_dir is not None:
+            raise TuningError(
+                f"checkpoint_dir={str(self.checkpoint_dir)!r} is for one classifier; set cache_dir, which keeps every "
+                "member that is finished."
+            )
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Workspace]:
+        models = self.model if isinstance(self.model, (list, tuple)) else [self.model]
+        loaded = [model for model in models if isinstance(model, Backbone)]
+        with tempfile.TemporaryDirectory() as temporary:
+            folder, passing = self.cache_dir or temporary, not self.cache_dir
+            yield Workspace(folder, device=self.device, models=loaded, temporary=passing)
+
+    def _pairs(self) -> list[Pair]:
+        """The pairs, no two of one name.
+
+        Raises:
+            DataError: if there is none.
+            VerbalizerError: if their classes differ.
+        """
+        given = read_pvps(self.pvps) if isinstance(self.pvps, (str, Path)) else self.pvps
+        if isinstance(given, Mapping) or not isinstance(given, Sequence) or not given:
+            raise DataError(f"pvps={shown(given)}; give PVP objects, pairs (template, verbalizer), or a YAML file.")
+        pairs: list[Pair] = []
+        for number, pvp in enumerate(given, start=1):
+            if not isinstance(pvp, PVP) and not (isinstance(pvp, (tuple, list)) and len(pvp) == 2):
+                raise DataError(f"pair {number} is {shown(pvp)}; give a PVP, or a pair (template, verbalizer).")
+            one = pvp if isinstance(pvp, PVP) else PVP(*pvp)
+            if not isinstance(one.origin, Mapping):
+                raise DataError(f"pair {number} has the origin {shown(one.origin)}; give names and values, or nothing.")
+            with named(f"origin of pair {number}"):
+                to_json(dict(one.origin))
+            name = one.name or _library_name(one.template) or str(number)
+            while name in [pair.name for pair in pairs]:
+                name = f"{name} ({number})"
+            parts = resolve_template(one.template), resolve_verbalizer(one.verbalizer)
+            labels = KnownClasses.of(one.verbalizer), label_type_of(one.verbalizer)
+            pairs.append(Pair(name, *parts, *labels, one.origin))
+        first, *others = pairs
+        for pair in others:
+            if set(pair.verbalizer.classes) != set(first.verbalizer.classes):
+                raise VerbalizerError(
+                    f"members have the same classes, but {first.name!r} has {', '.join(first.verbalizer.classes)} and "
+                    f"{pair.name!r} has {', '.join(pair.verbalizer.classes)}; make them equal."
+                )
+        return pairs
+
+    def reads(self) -> list[str]:
+        """Fields that the templates of the pairs read."""
+        return list(dict.fromkeys(name for pair in self._pairs() for name in pair.template.fields))
+
+    def check(self, X: Any, y: Any = None, *, shown: Sequence[Example] = ()) -> None:
+        """Refuse labelled texts to be measured on, before any training, if ``report`` would refuse them after it.
+
+        Args:
+            X, y: as for ``report``.
+            shown: the labelled examples that templates with demonstrations will show.
+
+        Raises:
+            DataError: if no row has a label.
+            UnknownNameError: if a label is no class.
+            PromptlabError: naming the member that can't read a text.
+        """
+        pairs = self._pairs()
+        data, _ = self._measured(X, y, pairs[0].known.numbered)
+        members = self._members(pairs, load_each(model_of_each(self.model, len(pairs))), len(shown))
+        for reader in self._readers(pairs, members, shown):
+            reader.check(data.examples)
+
+    def _measured(self, X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled, np.ndarray]:
+        """The rows that have a label, and the position of each label among the classes."""
+        data, _ = split_unlabelled(X, y, classes, like=getattr(self, "label_type_", None))
+        if data is None:
+            raise DataError("no row has a label; pass labelled texts to report on.")
+        return data, data.targets(classes).numpy()
+
+    def _loaded(self, workspace: Workspace, pairs: Sequence[Pair]) -> list[Any]:
+        """The backbone of each pair."""
+        return [workspace.keep(backbone) for backbone in load_each(model_of_each(self.model, len(pairs)))]
+
+    def _readers(self, pairs: Sequence[Pair], members: Sequence[Member], shown: Sequence[Example]) -> list[Reader]:
+        """The first member of each pair, as it is before any training.
+
+        Args:
+            shown: the labelled examples, which templates with demonstrations show.
+
+        Raises:
+            PromptlabError: naming the member whose pair doesn't fit its model.
+        """
+        return [
+            Reader.of(f"member {pair.name!r}", member.classifier, pair.verbalizer.classes, shown)
+            for pair, member in zip(pairs, members[:: self.repetitions])
+        ]
+
+    def _members(self, pairs: Sequence[Pair], backbones: Sequence[Any], n_examples: int) -> list[Member]:
+        """All members.
+
+        Args:
+            n_examples: labelled ones.
+
+        Raises:
+            PromptlabError: naming the member whose settings can't work.
+        """
+        shared = {f.name: getattr(self, f.name) for f in fields(TrainedEstimator) if f.name != "checkpoint_dir"}
+        tuning, members = resolve_tuning(self.tuning), []
+        for pair, backbone in zip(pairs, backbones):
+            parts = pair.template, pair.verbalizer, backbone, tuning
+            for turn in range(self.repetitions):
+                name = f"{pair.name}/{turn + 1}" if self.repetitions > 1 else pair.name
+                members.append(Member(name, PromptClassifier(*parts, **{**shared, "seed": self.seed + turn})))
+            with named(f"member {pair.name!r}"):
+                members[-1].classifier.updates(tuning, max(1, n_examples), backbone.hidden_size)
+        return members
+
+    def _untrained_accuracies(
+        self, members: Sequence[Member], trains: Sequence[TrainSet], workspace: Workspace, done: Any
+    ) -> Sequence[float]:
+        """Accuracy of each member's pair before any training, on its training set, by the weights of its rows."""
+        jobs = [
+            Job.of(
+                f"untrained {member.name}",
+                score_untrained,
+                classifier_settings(self._untrained(member), workspace)
+                | {"train": train.name, "row_weights": train.weights},
+            )
+            for member, train in zip(members, trains)
+        ]
+        return [load_accuracy(folder) for folder in self._run(jobs, workspace, done)]
+
+    def _untrained(self, member: Member) -> PromptClassifier:
+        """A member's prompt, nothing trained: all of a pair alike."""
+        prompt = member.classifier
+        settings: dict[str, Any] = {"max_length": self.max_length, "seed": self.seed, "device": self.device}
+        return PromptClassifier(prompt.template, prompt.verbalizer, prompt.model, "none", **settings)
+
+    def _jobs(
+        self,
+        members: Sequence[Member],
+        trains: Sequence[TrainSet | None],
+        dev: Labelled | None,
+        workspace: Workspace,
+        **settings: Any,
+    ) -> list[Job]:
+        """The jobs that train members.
+
+        Args:
+            trains: each member's training set, or None to leave it untrained.
+            settings: ``label_type`` and ``words``, as ``train_member`` takes them.
+        """
+        devs = [None] * len(members) if dev is None else own_rows(workspace, members, dev.examples)
+        data = [
+            {"train": None, "row_weights": None, "dev": None, **settings, "words": None}
+            if train is None
+            else {"train": train.name, "row_weights": train.weights, "dev": held_out, **settings}
+            for train, held_out in zip(trains, devs)
+        ]
+        return [
+            Job.of(f"member {member.name}", train_member, classifier_settings(member.classifier, workspace) | own)
+            for member, own in zip(members, data)
+        ]
+
+    def _train_sets(self, workspace: Workspace, members: Sequence[Member], training: Labelled) -> list[TrainSet]:
+        """Keep the training set of each member, with the weights of its rows and of their classes."""
+        weighed = training.weighed_by_class(self.class_weight, members[0].classifier.verbalizer.classes)
+        weights = None if weighed.weights is None else weighed.weights.tolist()
+        return [TrainSet(name, weights) for name in own_rows(workspace, members, weighed.examples)]
+
+    def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Any) -> list[Path]:
+        return run(jobs, workspace, executor=self.executor, workers=self.workers, done=done)
+
+
+def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[str, ...]:
+    """The fields that members' templates read, in order, and some more."""
+    own = (member.classifier.template.fields for member in members)
+    return tuple(dict.fromkeys(name for names in (*own, more) for name in names))
+
+
+def own_rows(workspace: Workspace, members: Sequence[Member], examples: Sequence[Example]) -> list[str]:
+    """Keep examples, of which each member needs the fields that its template reads; returns the hash of each."""
+    fields = [tuple(member.classifier.template.fields) for member in members]
+    kept = {names: workspace.put(reduced(examples, names)) for names in dict.fromkeys(fields)}
+    return [kept[names] for names in fields]
+
+
+def _library_name(template: Any) -> str:
+    """What a template of the task library is called; Jinja source and objects have no name."""
+    return template if isinstance(template, str) and not is_source(template) else ""

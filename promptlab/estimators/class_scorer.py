@@ -1,0 +1,74 @@
+"""What estimators do that score the classes of texts, by one model or by many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+
+from promptlab.core.types import Example
+from promptlab.data.labeled import Labelled
+from promptlab.data.labels import LabelType
+from promptlab.data.readers import as_examples
+from promptlab.data.weights import row_weights
+from promptlab.estimators.estimator import TrainedEstimator
+
+CHUNK = 1024  # rows that prediction holds at once
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ClassScorer(TrainedEstimator):
+    """Probabilities of classes; a subclass says where they come from.
+
+    ``classes_`` are of the type that the labels had (``label_type_``), ``class_names_`` are their names.
+
+    Args:
+        class_weight: how much the training texts of each class count, times their ``sample_weight``: class → a number
+            from 0, 1 where none is given, or ``"balanced"``, n / (k · texts of the class); None: alike.
+    """
+
+    class_weight: Any = None
+
+    def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        """Log-probabilities of one example after the other, in nats; they don't become 0 where a class is unlikely."""
+        raise NotImplementedError
+
+    def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        """Class probabilities of one example after the other, in constant memory."""
+        return map(np.exp, self.iter_log_proba(examples))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Class probabilities, shape (texts, classes), columns in the order of ``classes_``."""
+        rows = list(self.iter_proba(as_examples(X)))
+        return np.stack(rows) if rows else np.zeros((0, len(self.classes_)))
+
+    def _set_classes(self, names: Sequence[str], label_type: LabelType) -> None:
+        label_type.check(names)
+        self.label_type_, self.class_names_ = label_type, label_type.sorted(names)
+        self.classes_ = np.array([label_type.value(name) for name in self.class_names_])
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SingleLabel(ClassifierMixin, ClassScorer):
+    """Each text has one class."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest class of each text."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy; without ``y`` by the labels that the examples carry.
+
+        Raises:
+            DataError: if a label or a weight is missing, or there isn't one for each text.
+        """
+        self._ready()
+        data = Labelled.of(X, y, like=self.label_type_)
+        weights = row_weights(sample_weight, len(data.examples))
+        chosen = self.predict_proba(data.examples).argmax(axis=1)
+        hits = np.array(self.class_names_)[chosen] == np.array(data.labels)
+        return float(np.average(hits, weights=weights))

@@ -1,0 +1,92 @@
+"""The classifiers: with a prompt, and with an ordinary head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptlab.core.devices import resolve_device
+from promptlab.core.errors import TemplateError
+from promptlab.core.interfaces import Template, Verbalizer
+from promptlab.core.prompt_files import save_prompt
+from promptlab.core.registry import TUNINGS
+from promptlab.core.seeding import seeded
+from promptlab.estimators.text_classifier import TextClassifier
+from promptlab.library.known_classes import KnownClasses
+from promptlab.library.resolve import check_head, fresh_backbone, label_type_of, resolve_template, resolve_verbalizer
+from promptlab.models.inference import calibrate
+from promptlab.models.prompt_model import PromptModel
+
+
+@dataclass(eq=False, repr=False)
+class PromptClassifier(TextClassifier):
+    """Classification with a template and a verbalizer; zero-shot before ``fit``.
+
+    Source: PET, arXiv:2001.07676, section 3.1; LM-BFF, arXiv:2012.15723, section 4.
+
+    Args:
+        template: Jinja source, a name of the task library such as ``"sst2/it-was"`` or ``"sst2"``, or a ``Template``.
+        verbalizer: class → label words, a name of the task library, or a ``Verbalizer``.
+        model: a model package's name, a hub id, a folder, or a loaded backbone; None takes ``minilm`` if installed.
+        tuning: ``"full"``, ``"frozen"``, ``"top-layers"``, ``"none"``, or a ``Tuning``.
+        origin: where template and verbalizer come from, such as ``PVP.origin``; it is saved with the classifier.
+
+    The other settings are those of ``TextClassifier``.
+    """
+
+    template: Any = None
+    verbalizer: Any = None
+    model: Any = None
+    tuning: Any = "full"
+    origin: Mapping[str, Any] | None = None
+
+    def save_prompt(self, path: str | Path) -> None:
+        """Write the trained soft tokens, in order, as one tensor, which ``PromptTuning(start=path)`` starts from.
+
+        Args:
+            path: a ``.safetensors`` file.
+
+        Raises:
+            TemplateError: if the template has no soft tokens.
+            DataError: if the file can't be written.
+        """
+        model = self._ready()
+        if not model.soft.ids:
+            raise TemplateError("there are no soft tokens to save; choose tuning='prompt-tuning'.")
+        save_prompt(path, model.soft(), model.backbone)
+
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        check_head(self._verbalizer(None), self.tuning)
+
+    def _template(self) -> Template:
+        return resolve_template(self.template)
+
+    def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
+        return resolve_verbalizer(self.verbalizer)
+
+    def _known_classes(self) -> KnownClasses:
+        return KnownClasses.of(self.verbalizer)
+
+    def _ready(self) -> PromptModel:
+        return super()._ready() if hasattr(self, "model_") else self._zero_shot()
+
+    def _zero_shot(self) -> PromptModel:
+        """The untrained model, kept until a part of it is set anew."""
+        self._check_values()
+        parts = (self.template, self.verbalizer, self.model, self.seed, self.max_length)
+        kept = getattr(self, "_untrained", None)
+        if kept is None or kept[0] != parts:
+            with seeded(self.seed):
+                verbalizer = self._verbalizer(None)
+                check_head(verbalizer, "none")
+                template = self._template().bind((), verbalizer)
+                model = PromptModel.build(
+                    template, verbalizer, fresh_backbone(self.model, self.device), TUNINGS.get("none")()
+                )
+                calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
+            self._untrained = kept = (parts, model)
+            self._set_classes(verbalizer.classes, label_type_of(self.verbalizer))
+        return kept[1]

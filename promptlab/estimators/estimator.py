@@ -1,0 +1,234 @@
+"""What every estimator does: settings, saving, loading. They follow scikit-learn and Hugging Face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from promptlab.core.checks import check_seed, check_types, warn
+from promptlab.core.errors import DataError, TuningError, shown
+from promptlab.core.interfaces import Tuning
+from promptlab.core.part import by_owner, changed_part
+from promptlab.core.registry import TUNINGS
+from promptlab.data.weights import check_class_weight
+from promptlab.estimators import saving
+from promptlab.library.resolve import resolve_tuning
+from promptlab.training.checkpoint import Checkpoints
+from promptlab.training.settings import TrainingSettings, default_steps, learning_rate_for, updates_per_epoch
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TrainedEstimator(BaseEstimator):
+    """The settings of training that all estimators share.
+
+    Args:
+        learning_rate: of the model's weights; None takes the tuning method's own.
+        head_learning_rate: of heads and soft tokens; the same as ``learning_rate`` if that alone is given.
+        max_steps: updates; None takes the tuning method's own, more for more examples
+            (``training_settings.default_steps``).
+        epochs: instead of ``max_steps``: how often every prompt is seen. A template with several demonstration sets
+            makes as many prompts of each example.
+        max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
+        eval_every: updates between dev evaluations; None is a tenth of the steps.
+        patience: dev evaluations without improvement before training stops early.
+        optimizer: ``"adamw"`` or ``"adafactor"``.
+        schedule: of the rate after the warm-up: ``"linear"`` or ``"constant"``.
+        gradient_checkpointing: save memory in training: activations are computed again instead of kept.
+        precision: ``"no"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
+        checkpoint_dir: a folder from which an interrupted ``fit`` goes on. Every run has a folder of its own in it,
+            named by all that its result depends on, so that ``cross_val_score`` and ``GridSearchCV`` may share one.
+    """
+
+    learning_rate: float | None = None
+    head_learning_rate: float | None = None
+    max_steps: int | None = None
+    epochs: int | None = None
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    optimizer: str = "adamw"
+    schedule: str = "linear"
+    gradient_checkpointing: bool = False
+    eval_every: int | None = None
+    patience: int | None = None
+    max_length: int | None = None
+    precision: str = "auto"
+    device: Any = "auto"
+    seed: int = 0
+    checkpoint_dir: str | Path | None = None
+
+    dev_form: ClassVar[str] = "a pair (X, y), or (X, None) if the examples carry their labels"
+    dev_option: ClassVar[str] = "pass eval_set (--dev on the command line)"
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``, also of a tuning's name."""
+        params: dict[str, Any] = super().get_params(deep=deep)
+        if deep and isinstance(self._named_tuning(), Tuning):
+            params |= {f"tuning__{name}": value for name, value in self._named_tuning().get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Change settings, named as ``get_params`` names them.
+
+        A part such as a ``Tuning`` is never changed itself: another takes its place. The name of a tuning becomes the
+        method with the settings that are given.
+
+        Raises:
+            ValueError: if there is no such parameter.
+            PromptlabError: if a part has no such setting, or a value doesn't fit it.
+        """
+        own, of_parts = by_owner(params)
+        super().set_params(**own, **{name: getattr(self, name, None) for name in of_parts if name not in own})
+        for name, settings in of_parts.items():
+            part = self._named_tuning() if name == "tuning" else getattr(self, name)
+            setattr(self, name, changed_part(name, part, settings))
+        return self
+
+    def _named_tuning(self) -> Any:
+        """The tuning, made if a known name was given."""
+        tuning = getattr(self, "tuning", None)
+        return resolve_tuning(tuning) if isinstance(tuning, str) and tuning in TUNINGS.names else tuning
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save what was trained, the settings and a model card; see ``promptlab.estimators.saving``."""
+        saving.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
+        """Load a saved classifier from a folder or a hub id; ``model`` overrides where its base model is looked for."""
+        return saving.load(cls, folder, model=model, device=device)
+
+    def export_model(self, folder: str | Path) -> None:
+        """Write the tuned language model, updates merged into its weights, as an ordinary Hugging Face folder.
+
+        The head isn't part of it; a prompt classifier with label words has none and needs just the folder as ``model``.
+
+        Raises:
+            TuningError: if the method adds something that no weight of the model can hold.
+            DataError: if the folder can't be written.
+        """
+        saving.export_model(self, folder)
+
+    def trainable_parameters(self) -> int:
+        """Number of weights that training moved."""
+        return sum(weight.numel() for _, weight in self._ready().trained_parameters())
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+    def saved_parts(self) -> dict[str, Any]:
+        """What a subclass needs to come back from disk, as plain JSON, beside settings, tuning and base model."""
+        raise NotImplementedError
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, Any]:
+        """An estimator and its model, as yet without the trained weights."""
+        raise NotImplementedError
+
+    def take_model(self, model: Any, saved: dict[str, Any]) -> None:
+        """Become fitted with a model whose weights are in place."""
+        raise NotImplementedError
+
+    def _checkpoints(self, *depends_on: Any) -> Checkpoints | None:
+        """Where the states of this training are kept, if anywhere.
+
+        Args:
+            depends_on: the tuning, what the dev score comes from, and whatever else the loop can't see.
+        """
+        return None if self.checkpoint_dir is None else Checkpoints(Path(self.checkpoint_dir), depends_on)
+
+    def _check_values(self) -> None:
+        """Refuse settings that neither training nor prediction can work with."""
+        check_types(self, TuningError)
+        check_seed(self.seed, TuningError)
+        check_class_weight(getattr(self, "class_weight", None))
+        dropout = getattr(self, "dropout", 0.0)
+        if not 0 <= dropout < 1:
+            raise TuningError(f"dropout={dropout} must be from 0 to below 1.")
+
+    def _check_settings(self, eval_set: Any) -> None:
+        self._check_values()
+        if self.patience is not None and eval_set is None:
+            raise TuningError(f"patience={self.patience} needs dev examples to wait for; {self.dev_option}.")
+        if eval_set is not None and not (isinstance(eval_set, (tuple, list)) and len(eval_set) == 2):
+            raise DataError(f"eval_set is {shown(eval_set)}; pass {self.dev_form}.")
+
+    def _check_untrained(self) -> None:
+        """Tell of settings that have no use where nothing is trained, as for some members of a search."""
+        given = {name: getattr(self, name) for name in ("max_steps", "epochs", "learning_rate")}
+        unused = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+        if unused:
+            warn(f"tuning 'none' trains nothing, so that {', '.join(unused)} has no use.")
+
+    def _ready(self) -> Any:
+        self._check_values()
+        if not hasattr(self, "model_"):
+            raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
+        return self.model_
+
+    def _training_settings(
+        self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1
+    ) -> TrainingSettings:
+        """What ``fit`` trains with: the user's settings, and the tuning method's own where there are none.
+
+        Args:
+            n_variants: prompts that the template makes of each example.
+        """
+        defaults = tuning.defaults
+        rate, head_rate = self.learning_rate, self.head_learning_rate
+        if rate is None:
+            rate = defaults.learning_rate
+            rate = learning_rate_for(rate, hidden_size) if defaults.scale_with_width else rate
+            head_rate = defaults.head_learning_rate if head_rate is None else head_rate
+        steps = self._steps(defaults.max_steps, n_examples, n_variants)
+        given = {field.name: getattr(self, field.name, None) for field in fields(TrainingSettings)}
+        chosen: dict[str, Any] = {
+            "learning_rate": rate,
+            "head_learning_rate": rate if head_rate is None else head_rate,
+            "max_steps": steps,
+            "eval_every": max(1, steps // 10) if self.eval_every is None else self.eval_every,
+        }
+        return TrainingSettings(**{**given, **chosen})
+
+    def updates(self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1) -> int:
+        """Updates that a ``fit`` on so many examples would take.
+
+        Raises:
+            TuningError: if a setting of the training is out of range, or has no use where nothing is trained.
+        """
+        steps = self._training_settings(tuning, n_examples, hidden_size, n_variants=n_variants).max_steps
+        if tuning.defaults.max_steps == 0:
+            self._check_untrained()
+            return 0
+        return steps
+
+    def rows_seen(self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1) -> int:
+        """Prompts in all batches that a ``fit`` on so many examples takes at most, those that come again included."""
+        n_prompts = n_examples * n_variants
+        updates = self.updates(tuning, n_examples, hidden_size, n_variants=n_variants)
+        epochs, rest = divmod(updates, self._updates_per_epoch(n_prompts))
+        return epochs * n_prompts + min(n_prompts, rest * self.batch_size * self.gradient_accumulation_steps)
+
+    def _steps(self, base: int, n_examples: int, n_variants: int) -> int:
+        if self.epochs is not None and self.max_steps is not None:
+            raise TuningError(f"max_steps={self.max_steps} and epochs={self.epochs} are both given; give one.")
+        if self.max_steps is not None:
+            return self.max_steps
+        if self.epochs is not None and self.epochs < 1:
+            raise TuningError(f"epochs={self.epochs} must be at least 1.")
+        if self.epochs is not None:
+            return self.epochs * self._updates_per_epoch(n_examples * n_variants)
+        return default_steps(base, self._updates_per_epoch(n_examples))  # more prompts of one example tell little more
+
+    def _updates_per_epoch(self, n_prompts: int) -> int:
+        return updates_per_epoch(n_prompts, self.batch_size, self.gradient_accumulation_steps)

@@ -1,0 +1,173 @@
+"""Multi-label classification: several classes may hold at once, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+
+from promptlab.core.devices import resolve_device
+from promptlab.core.errors import SavedModelError, TemplateError, shown
+from promptlab.core.interfaces import Template, Tuning, Verbalizer
+from promptlab.data.labeled import VERBALIZERS, Labelled, Training, check_fields
+from promptlab.data.labels import check_separator
+from promptlab.data.multi_label import MultiLabelled
+from promptlab.data.weights import row_weights
+from promptlab.estimators.text_estimator import TextEstimator
+from promptlab.library.resolve import check_head, label_type_of, resolve_template, resolve_verbalizer
+from promptlab.models.inference import in_batches
+from promptlab.models.multi_label_model import MultiLabelModel
+from promptlab.models.prompt_model import PromptModel
+from promptlab.templates.demonstrations import AnsweredTemplate
+from promptlab.training.dev_score import micro_f1
+from promptlab.training.fitting import Objective, Scorer
+from promptlab.training.thresholds import HALF, check_threshold, choose_thresholds
+
+
+@dataclass(eq=False, repr=False)
+class MultiLabelClassifier(ClassifierMixin, TextEstimator):
+    """Classification with a template and a verbalizer where several classes may hold at once.
+
+    Each class is decided from its own label words: their score at the mask, with a trained bias, is its log-odds.
+
+    Args:
+        template: as for ``PromptClassifier``, but without answered demonstrations, which have one class each.
+        verbalizer: class → label words, a name of the task library, or a ``Verbalizer`` that scores each class by
+            itself: manual, weighted, soft, strings or linear.
+        model: as for ``PromptClassifier``.
+        tuning: likewise. ``"none"`` learns each class's bias and threshold alone.
+        threshold: from which probability on a class holds: ``"global"``, the one with the highest micro-F1 on the dev
+            set, ``"per-class"``, each class's with the highest F1, or a number. Without a dev set it is 0.5.
+        class_weight: how much a class counts where it holds (PyTorch's ``pos_weight``): class → a number from 0; or
+            ``"balanced"``, where it holds and where it doesn't each as much as half of the texts.
+        separator: what stands between the labels of a row where they are read from and written to tables.
+
+    The other settings are those of ``TrainedEstimator``.
+    """
+
+    template: Any = None
+    verbalizer: Any = None
+    model: Any = None
+    tuning: Any = "full"
+    threshold: Any = "global"
+    separator: str = "|"
+
+    model_class: ClassVar[type[PromptModel]] = MultiLabelModel
+    dev_scorer: ClassVar[Scorer] = staticmethod(micro_f1)
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+        """Train on texts with any number of labels.
+
+        Args:
+            X: as for ``TextClassifier.fit``.
+            y: a list of labels for each text, which may be empty, of types as for ``TextClassifier.fit``; or an
+                indicator matrix (texts, classes) whose columns are the sorted classes, as scikit-learn's
+                ``MultiLabelBinarizer`` makes it, or named after them in a data frame. None takes the ``labels`` that
+                the examples carry. Cross-validation by scikit-learn takes a matrix only.
+            sample_weight: as for ``TextClassifier.fit``.
+            eval_set: dev texts and labels. The latest weights whose micro-F1 on them is within one standard error of
+                the highest are kept; then the thresholds are chosen on them.
+
+        Raises:
+            DataError: if labels are missing or of another form, no text has one, or a class holds the separator.
+            UnknownNameError: if a label is none of the verbalizer's.
+            PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
+        """
+        self._check_settings(eval_set)
+        verbalizer, written = self._verbalizer(None), label_type_of(self.verbalizer)
+        check_head(verbalizer, self.tuning)
+        check_separator(self.separator, verbalizer.classes)
+        training = MultiLabelled.read(X, y, written.sorted(verbalizer.classes), written=written, whose=VERBALIZERS)
+        training.label_type.check(verbalizer.classes)
+        names = training.label_type.sorted(verbalizer.classes)
+        training.check_positive(names)
+        dev = None
+        if eval_set is not None:
+            dev = MultiLabelled.read(*eval_set, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
+        check_fields(self._template(), [*training.examples, *(dev.examples if dev else ())])
+        weighed = training.weighed(sample_weight).weighed_by_class(self.class_weight, verbalizer.classes)
+        self._fit(verbalizer, weighed, dev)
+        if dev is not None:
+            probabilities, truth = self.predict_proba(dev.examples), dev.targets(names).numpy()
+            self.thresholds_ = choose_thresholds(self.threshold, probabilities, truth)
+        else:
+            self.thresholds_ = np.full(len(names), HALF if isinstance(self.threshold, str) else float(self.threshold))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """1 where a class holds, else 0: an indicator matrix (texts, classes) in the order of ``classes_``."""
+        return (self.predict_proba(X) >= self.thresholds_).astype(int)
+
+    def predict_labels(self, X: Any) -> list[tuple[Any, ...]]:
+        """The classes that hold for each text, in the order of ``classes_``."""
+        return [self.decide(row) for row in self.predict_proba(X)]
+
+    def decide(self, probabilities: np.ndarray) -> tuple[Any, ...]:
+        """The classes that hold, by the probabilities of one text, (classes,)."""
+        return tuple(self.classes_[probabilities >= self.thresholds_].tolist())
+
+    def decide_names(self, probabilities: np.ndarray) -> list[str]:
+        """The names of the classes that hold, as ``decide`` finds them."""
+        return [name for name, holds in zip(self.class_names_, probabilities >= self.thresholds_) if holds]
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Share of texts whose classes are all right, as scikit-learn scores several labels.
+
+        Without ``y`` by the labels that the examples carry.
+
+        Raises:
+            DataError: as ``fit`` does.
+        """
+        self._ready()
+        data = MultiLabelled.read(X, y, self.class_names_, like=self.label_type_)
+        truth = data.targets(self.class_names_).numpy().astype(int)
+        weights = row_weights(sample_weight, len(truth))
+        return float(accuracy_score(truth, self.predict(data.examples), sample_weight=weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def saved_parts(self) -> dict[str, Any]:
+        return {**super().saved_parts(), "thresholds": self.thresholds_.tolist()}
+
+    def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
+        super().take_model(model, saved)
+        thresholds = saved["thresholds"]
+        is_numbers = isinstance(thresholds, list) and all(isinstance(one, float) for one in thresholds)
+        if not is_numbers or len(thresholds) != len(self.classes_):
+            raise SavedModelError(
+                f"the saved thresholds are {shown(thresholds)}, where {len(self.classes_)} numbers should stand; save "
+                "the model again."
+            )
+        self.thresholds_ = np.array(thresholds, dtype=float)
+
+    def _template(self) -> Template:
+        template = resolve_template(self.template)
+        if isinstance(template, AnsweredTemplate):
+            raise TemplateError(
+                f"{type(template).__name__} shows answered examples, which have one class each; use the template alone."
+            )
+        return template
+
+    def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
+        return resolve_verbalizer(self.verbalizer)
+
+    def _check_values(self) -> None:
+        super()._check_values()
+        check_threshold(self.threshold)
+
+    def _train(
+        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labelled | None, objective: Objective | None
+    ) -> list[dict[str, float]]:
+        """Training starts where each class is as likely as it is among the training texts."""
+        model.to(resolve_device(self.device)).eval()
+        rows = model.encode(training.examples, max_length=self.max_length)
+        log_odds = in_batches(model.backbone, rows, lambda batch: model.head.log_odds(model.read(batch)))
+        model.head.start(log_odds, training.targets(model.verbalizer.classes), training.weights)
+        return super()._train(model, tuning, training, dev, objective)

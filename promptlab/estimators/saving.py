@@ -1,0 +1,292 @@
+"""A saved classifier: ``promptlab.json``, the trained weights and a model card. No pickle anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from promptlab import __version__
+from promptlab.backbones.catalog import is_own_name
+from promptlab.core.errors import SavedModelError, TuningError, shown
+from promptlab.core.files import atomic_folder, to_json
+from promptlab.core.identity import base_difference, described_base
+from promptlab.core.interfaces import Backbone
+from promptlab.core.registry import ESTIMATORS, TUNINGS
+from promptlab.data.weights import weights_by_name
+from promptlab.estimators.model_card import card
+from promptlab.library.resolve import fresh_backbone, resolve_tuning
+from promptlab.models.trainable_model import TrainableModel
+
+SCHEMA = 1
+SETTINGS = "promptlab.json"
+WEIGHTS = "weights.safetensors"
+SHAPES = {
+    "estimator": str, "parameters": dict, "tuning": dict, "model": dict, "template": dict, "verbalizer": dict,
+    "tags": list, "pvps": list, "weights": dict, "member_scores": dict, "agreement": list,
+    "classes": list, "label_type": str, "label_order": list, "config": dict,
+}  # fmt: skip
+AS_WRITTEN = "as written"  # label words have the ids of the whole text; in 0.1 they always had a space before them
+NOT_SAVED = (
+    "template", "verbalizer", "pvps", "model", "tuning", "checkpoint_dir", "cache_dir", "device", "executor", "workers",
+)  # fmt: skip
+
+
+def save(estimator: Any, folder: str | Path) -> None:
+    """Write a fitted classifier to ``folder``, replacing what is there only when everything is written.
+
+    Raises:
+        DataError: if the folder can't be written.
+        SavedModelError: if a part of it can't be written as JSON.
+        NotFittedError: if the classifier is neither fitted nor able to classify zero-shot.
+    """
+    model = estimator._ready()
+    trained = list(model.trained_parameters())
+    files = written(described(estimator, model.backbone) | estimator.saved_parts(), sum(w.numel() for _, w in trained))
+    with atomic_folder(folder, mark=SETTINGS) as new:
+        elsewhere = {f"backbone.{name}" for name in resolve_tuning(estimator.tuning).save(model.backbone, new)}
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
+        save_file(weights, new / WEIGHTS)
+        put(files, new)
+
+
+def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
+    """What is saved of an estimator of any class, of one model or of several."""
+    return {
+        "schema": SCHEMA,
+        "promptlab": __version__,
+        "estimator": type(estimator).__name__,
+        "parameters": parameters_of(estimator),
+        "tuning": TUNINGS.to_dict(resolve_tuning(estimator.tuning)),
+        "model": described_base(backbone) | ({"folder": backbone.folder} if backbone.folder else {}),
+        "answers": None if backbone.as_in_0_1 else AS_WRITTEN,
+    }
+
+
+def written(settings: dict[str, Any], n_trained: int) -> dict[str, str]:
+    """The settings and the model card, by the names of their files.
+
+    Raises:
+        SavedModelError: if a setting can't be written as JSON.
+    """
+    return {SETTINGS: to_json(settings, indent=2, ensure_ascii=False) + "\n", "README.md": card(settings, n_trained)}
+
+
+def put(files: Mapping[str, str], folder: Path) -> None:
+    """Write files of text."""
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def parameters_of(estimator: Any) -> dict[str, Any]:
+    """The settings that are saved as they are; class weights by the classes' names, which JSON can hold."""
+    found = {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
+    if isinstance(found.get("class_weight"), Mapping) and hasattr(estimator, "label_type_"):
+        found["class_weight"] = weights_by_name(found["class_weight"], estimator.label_type_)
+    return found
+
+
+def export_model(estimator: Any, folder: str | Path) -> None:
+    """See ``TrainedEstimator.export_model``."""
+    model = estimator._ready()
+    tuning = resolve_tuning(estimator.tuning)
+    backbone = model.backbone.copy()
+    tuning.merge(backbone)
+    added = [*backbone.added_weights(), *model.added_inputs()]
+    if added:
+        raise TuningError(
+            f"tuning {TUNINGS.to_dict(tuning)['kind']!r} adds parts that the model's weights can't hold ({added[0]}, "
+            f"{len(added)} in all); save_pretrained keeps them."
+        )
+    with atomic_folder(folder) as new:
+        network = backbone.model if backbone.has_lm_head else backbone.model.base_model  # a random head isn't passed on
+        network.save_pretrained(new)
+        backbone.tokenizer.save_pretrained(new)
+
+
+def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
+    """Read a classifier that ``save`` wrote, from a folder or a hub id.
+
+    Raises:
+        SavedModelError: if it is missing, damaged, of a newer schema, of another class or for another base model.
+    """
+    path, settings = settings_for(cls, folder)
+    return _restore(cls, path, settings, model=model, device=device)
+
+
+def settings_for(cls: Any, folder: str | Path) -> tuple[Path, SavedSettings]:
+    """Where a classifier of a class is saved, and its settings.
+
+    Raises:
+        SavedModelError: as ``read_settings`` does, or if it is of another class or has settings that this one hasn't.
+    """
+    path = local(folder)
+    settings = read_settings(path)
+    if settings["estimator"] != cls.__name__:
+        raise SavedModelError(
+            f"{str(folder)!r} holds a {settings['estimator']}, not a {cls.__name__}; load it with that class."
+        )
+    unknown = set(settings["parameters"]) - (set(cls.__dataclass_fields__) - set(NOT_SAVED))
+    if unknown:
+        raise SavedModelError(
+            f"{str(path)!r} has the setting {min(unknown)!r}, which {cls.__name__} of promptlab {__version__} hasn't; "
+            "update promptlab."
+        )
+    return path, settings
+
+
+def load_any(folder: str | Path, *, model: Any = None, device: str = "auto") -> Any:
+    """Load a saved classifier of whichever class it is; ``model`` and errors are as for ``load``."""
+    path = local(folder)
+    settings = read_settings(path)
+    name = settings["estimator"]
+    if name not in ESTIMATORS.names:
+        raise SavedModelError(
+            f"{str(folder)!r} holds a {name!r}; this promptlab {__version__} knows {', '.join(ESTIMATORS.names)}."
+        )
+    return ESTIMATORS.get(name).from_pretrained(path, model=model, device=device)
+
+
+def base_of(path: Path, settings: Mapping[str, Any]) -> str:
+    """Where the base model of a saved classifier is now: its name, or a folder.
+
+    A folder is looked for where it was, and, if it was given relative to some directory, in those above the classifier,
+    so that both may have moved together.
+
+    Args:
+        path: where the classifier is.
+        settings: of ``read_settings``.
+
+    Raises:
+        SavedModelError: if it was a folder that is nowhere now.
+    """
+    name: str = settings["model"]["name"]
+    was = settings["model"].get("folder")
+    if not isinstance(name, str) or not isinstance(was, (str, type(None))):
+        raise SavedModelError(f"{str(path)!r} has the base model {shown(name)}, which is no name; save it again.")
+    if is_own_name(name):
+        return name
+    above = [parent / name for parent in path.resolve().parents] if not Path(name).is_absolute() else []
+    places = [*([Path(was)] if was else []), Path(name), *above]
+    found = next((place for place in places if (place / "config.json").is_file()), None)
+    if found is None and was:
+        raise SavedModelError(
+            f"the base model of {str(path)!r} was the folder {was!r}, which isn't there; say where it is with model= "
+            "(--model)."
+        )
+    return name if found is None or found.resolve() == Path(name).resolve() else str(found)
+
+
+def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
+    tuning = TUNINGS.from_dict(settings["tuning"])
+    base = base_of(path, settings) if model is None else model
+    backbone = fresh_backbone(base, device)
+    if difference := base_difference(settings["model"], backbone):
+        raise SavedModelError(
+            f"{str(path)!r} was trained on {settings['model']['name']} {difference}; load it with that base model."
+        )
+    backbone.as_in_0_1 = settings.get("answers") != AS_WRITTEN
+    estimator, built = cls.restored(settings, backbone, tuning)
+    named = str(base) if isinstance(base, (str, Path)) else settings["model"]["name"]
+    estimator.set_params(model=named, tuning=tuning, device=device)
+    elsewhere = {f"backbone.{name}" for name in tuning.load(backbone, path)}
+    _fill(built.export(), path / WEIGHTS, elsewhere)
+    estimator.take_model(built, settings)
+    return estimator
+
+
+class SavedSettings(dict[str, Any]):
+    """The settings of a saved classifier; a missing one is told as such."""
+
+    def __init__(self, settings: Mapping[str, Any], file: Path) -> None:
+        super().__init__(settings)
+        self.file = file
+
+    def __missing__(self, key: str) -> Any:
+        raise SavedModelError(f"{str(self.file)!r} lacks {key!r}; save the model again.")
+
+
+def read_settings(path: Path) -> SavedSettings:
+    """The settings of a saved classifier.
+
+    Raises:
+        SavedModelError: if they are missing, damaged or of a newer schema.
+    """
+    file = path / SETTINGS
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        schema = settings["schema"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise SavedModelError(f"{str(path)!r} holds no {SETTINGS}; give a folder that save_pretrained wrote.") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SavedModelError(f"{str(file)!r} is damaged ({error}); save the model again.") from None
+    if schema != SCHEMA:
+        raise SavedModelError(
+            f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
+        )
+    _check_shapes(settings, file)
+    if "model" in settings:
+        _check_shapes(settings["model"], file)
+        settings["model"] = SavedSettings(settings["model"], file)
+    return SavedSettings(settings, file)
+
+
+def _check_shapes(settings: Mapping[str, Any], file: Path) -> None:
+    for name, shape in SHAPES.items():
+        if not isinstance(settings.get(name, shape()), shape):
+            raise SavedModelError(
+                f"{str(file)!r} holds {shown(settings[name])} as {name}, where a {shape.__name__} should stand; save "
+                "the model again."
+            )
+
+
+def local(folder: str | Path) -> Path:
+    """The folder itself, or that of a hub repository of this id.
+
+    Raises:
+        SavedModelError: if it is neither.
+    """
+    try:
+        path = Path(folder).expanduser()
+        exists = path.exists()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise SavedModelError(f"no folder can be called {shown(folder)} ({said}); check the path.") from None
+    if exists or str(folder).count("/") != 1 or str(folder).startswith((".", "/", "~")):
+        return path
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(folder)))
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise SavedModelError(
+            f"{str(folder)!r} is neither a folder nor a hub repository that can be read: {first}"
+        ) from None
+
+
+def _fill(model: TrainableModel, path: Path, elsewhere: Set[str]) -> None:
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SavedModelError(f"{str(path)!r} is damaged or missing ({error}); save the model again.") from None
+    expected = {name: weight for name, weight in model.trained_parameters() if name not in elsewhere}
+    expected = {n: w for n, w in expected.items() if n in weights or n not in _optional(model)}
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in expected.items()}:
+        raise SavedModelError(
+            f"{str(path)!r} doesn't hold the weights that its settings ask for; save the model again."
+        )
+    with torch.no_grad():
+        for name, weight in expected.items():
+            weight.copy_(weights[name])
+
+
+def _optional(model: TrainableModel) -> set[str]:
+    """Names of the weights that earlier versions hadn't, which then stay as they were made."""
+    names = ((place, getattr(module, "optional_weights", ())) for place, module in model.named_modules())
+    return {f"{place}.{name}" for place, own in names for name in own}

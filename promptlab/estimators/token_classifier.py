@@ -1,0 +1,234 @@
+"""Sequence labelling: one tag for every word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from promptlab.core.devices import resolve_device
+from promptlab.core.errors import DataError, TuningError, shown
+from promptlab.core.interfaces import Tuning
+from promptlab.core.seeding import seeded
+from promptlab.data.labels import NAMES
+from promptlab.data.tag_schemes import TagScheme, checked_scheme, scheme_of
+from promptlab.data.weights import row_weights, weights_of_classes
+from promptlab.estimators.estimator import TrainedEstimator
+from promptlab.library.resolve import fresh_backbone, resolve_tuning
+from promptlab.models.inference import BATCH
+from promptlab.models.input_warnings import notice
+from promptlab.models.tagger_model import TaggerModel
+from promptlab.training.dev_score import DevScore
+from promptlab.training.fitting import train_model
+
+
+@dataclass(eq=False, repr=False)
+class TokenClassifier(TrainedEstimator):
+    """Sequence labelling, such as named entities or parts of speech.
+
+    Tags of entities are O outside of them, else a prefix and a type, such as B-PER: IO, IOB1, IOB2, BILOU or IOBES.
+    Others stand each for itself. What they are is read from the tags in training (``tag_schemes.scheme_of``) and tells
+    how tags are scored: F1 of entities, or accuracy of words.
+
+    Args:
+        model: a model package's name, a hub id, a folder, or a loaded backbone; None takes ``minilm`` if installed.
+        tuning: name of a tuning method, or a ``Tuning``.
+        dropout: of the hidden states.
+        class_weight: how much the words of each tag count, times the ``sample_weight`` of their sentence: tag → a
+            number from 0, 1 where none is given, or ``"balanced"``, n / (k · words of the tag); None: alike.
+
+    The other settings are those of ``TrainedEstimator``.
+    """
+
+    model: Any = None
+    tuning: Any = "full"
+    dropout: float = 0.1
+    class_weight: Any = None
+
+    dev_form: ClassVar[str] = "a pair (X, y) of sentences and their tags"
+    dev_option: ClassVar[str] = "pass eval_set"
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+        """Train on sentences.
+
+        Args:
+            X: sentences, each a list of words.
+            y: for each sentence the tag of every word.
+            sample_weight: how much the words of each sentence count, a number from 0; None: alike. The loss of an
+                update is the weighted mean over its words.
+            eval_set: dev sentences and tags. The latest weights whose ``score`` on them is within one standard error of
+                the highest are kept; the record has it as ``dev_f1`` or ``dev_accuracy``, and as ``dev_loss`` the mean
+                over the words whose tag occurs in training.
+
+        Raises:
+            DataError: if words and tags don't match, there is only one tag, or tags follow no scheme.
+            PromptlabError: if model, tuning or settings don't fit one another.
+        """
+        self._check_settings(eval_set)
+        _check(X, y)
+        scheme = checked_scheme(y, "y")
+        if eval_set is not None:
+            _check(*eval_set)
+            scheme.check(eval_set[1], "the dev tags")
+        weights = row_weights(sample_weight, len(X))
+        if weights is not None:
+            X, y = ([row for row, weight in zip(rows, weights) if weight] for rows in (X, y))
+            weights = [weight for weight in weights if weight]
+            _check(X, y)
+        tags = sorted({str(tag) for row in y for tag in row})
+        if len(tags) < 2:
+            raise DataError(f"all words have the tag {tags[0]!r}; sequence labelling needs at least 2 tags.")
+        tuning = resolve_tuning(self.tuning)
+        if tuning.defaults.max_steps == 0:
+            raise TuningError(
+                "tuning 'none' trains nothing, not even the layer of tags; choose 'frozen', which trains that alone."
+            )
+        with seeded(self.seed):
+            model = TaggerModel.build(fresh_backbone(self.model, self.device), len(tags), self.dropout, tuning)
+            history = self._train(model, tuning, tags, X, y, self._word_weights(y, tags, weights), eval_set, scheme)
+        self.tags_, self.history_, self.model_ = tags, history, model.export().eval()
+        return self
+
+    def predict(self, X: Any) -> list[list[str]]:
+        """The likeliest tag of every word of every sentence."""
+        model = self._ready()
+        _check_sentences(X, "X")
+        return _named(_log_probs(model.to(resolve_device(self.device)), X, self.max_length), self.tags_)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Entity F1, micro-averaged, or the accuracy of words where tags are no entities'.
+
+        An entity counts if its type and both of its ends are right.
+
+        Raises:
+            DataError: if words and tags don't match, or tags are of another scheme than those in training.
+        """
+        self._ready()
+        _check(X, y)
+        scheme = scheme_of(self.tags_)
+        scheme.check(y, "y")
+        return scheme.score(y, self.predict(X)).value
+
+    def saved_parts(self) -> dict[str, Any]:
+        return {"tags": self.tags_}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, TaggerModel]:
+        estimator = cls(**saved["parameters"])
+        return estimator, TaggerModel.build(backbone, len(saved["tags"]), estimator.dropout, tuning)
+
+    def take_model(self, model: TaggerModel, saved: dict[str, Any]) -> None:
+        self.model_, self.tags_ = model.eval(), list(saved["tags"])
+
+    def _train(
+        self,
+        model: TaggerModel,
+        tuning: Tuning,
+        tags: Sequence[str],
+        X: Any,
+        y: Any,
+        weights: Sequence[Sequence[float]] | None,
+        dev: Any,
+        scheme: TagScheme,
+    ) -> list[dict[str, float]]:
+        number = {tag: i for i, tag in enumerate(tags)}
+        rows = model.windows(X, [[number[tag] for tag in row] for row in y], self.max_length, weights)
+        notice([row.encoded for row in rows], model.backbone, self.max_length)
+
+        def evaluate() -> DevScore:
+            log_probs = _log_probs(model, dev[0], self.max_length)
+            value, n, name = scheme.score(dev[1], _named(log_probs, tags))
+            return DevScore(value, _mean_loss(log_probs, dev[1], number), max(1, n), name)
+
+        return train_model(
+            model,
+            rows,
+            model.collate,
+            [len(row.encoded.input_ids) for row in rows],
+            self._training_settings(tuning, len(rows), model.backbone.hidden_size),
+            evaluate=None if dev is None else evaluate,
+            checkpoint=self._checkpoints(tuning, scheme, tags, self.max_length, dev),
+        )
+
+    def _word_weights(self, y: Any, tags: Sequence[str], sentences: Sequence[float] | None) -> list[list[float]] | None:
+        """The weight of every word in the loss, from that of its sentence and of its tag; None if all are alike."""
+        if sentences is None and self.class_weight is None:
+            return None
+        own = [1.0] * len(y) if sentences is None else sentences
+        counts = dict.fromkeys(tags, 0.0)
+        for row, weight in zip(y, own):
+            for tag in row:
+                counts[str(tag)] += weight
+        by_tag = weights_of_classes(self.class_weight, tags, counts, NAMES)
+        return [[weight * by_tag[str(tag)] for tag in row] for row, weight in zip(y, own)]
+
+
+@torch.inference_mode()
+def _log_probs(model: TaggerModel, X: Any, max_length: int | None) -> list[Tensor]:
+    """Log-probabilities of the tags of every word of every sentence, (words, tags) each, on the CPU."""
+    model.eval()
+    device = next(model.parameters()).device
+    windows = model.windows(X, None, max_length)
+    order = sorted(range(len(windows)), key=lambda i: len(windows[i].encoded.input_ids))
+    found: list[Any] = [None] * len(windows)
+    for start in range(0, len(order), BATCH):
+        some = order[start : start + BATCH]
+        log_probs = model(model.collate([windows[i] for i in some]).to(device)).float().cpu()
+        for i, row in zip(some, log_probs):
+            found[i] = row[: len(windows[i].encoded.mask_index)]
+    parts: list[list[Tensor]] = [[] for _ in X]
+    for window, row in zip(windows, found):
+        parts[window.sentence].append(row)
+    return [torch.cat(rows) if rows else torch.zeros(0, model.linear.out_features) for rows in parts]
+
+
+def _named(log_probs: Sequence[Tensor], tags: Sequence[str]) -> list[list[str]]:
+    """The likeliest tag of every word."""
+    return [[tags[number] for number in rows.argmax(dim=-1).tolist()] for rows in log_probs]
+
+
+def _mean_loss(log_probs: Sequence[Tensor], truth: Any, number: Mapping[str, int]) -> float:
+    """In nats, over the words whose tag has a number."""
+    pairs = [pair for rows, tags in zip(log_probs, truth) for pair in zip(rows, tags)]
+    losses = [-word[number[tag]] for word, tag in pairs if tag in number]
+    return torch.stack(losses).mean().item() if losses else math.nan
+
+
+def _check(X: Any, y: Any) -> None:
+    _check_sentences(X, "X")
+    _check_sentences(y, "y")
+    if not any(len(words) for words in X):
+        raise DataError("there are no sentences with words; give at least one.")
+    if len(X) != len(y):
+        raise DataError(f"there are {len(X)} sentences, but {len(y)} rows of tags; give one row for each sentence.")
+    for row, (words, tags) in enumerate(zip(X, y), start=1):
+        if len(words) != len(tags):
+            raise DataError(f"sentence {row} has {len(words)} words, but {len(tags)} tags; give each word one.")
+
+
+def _check_sentences(rows: Any, name: str) -> None:
+    """Refuse what isn't a list with a list of texts for each sentence."""
+    if not _is_listed(rows):
+        raise DataError(f"{name} is {shown(rows)}; pass a list with a list of texts for each sentence.")
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, str):
+            raise DataError(f"sentence {number} of {name} is one text; split it into a list of words.")
+        if isinstance(row, Mapping):
+            keys = ", ".join(map(repr, row)) or "none"
+            raise DataError(
+                f"sentence {number} of {name} is a mapping with the keys {keys}; pass its list of texts alone, as in "
+                f"[row[{shown(next(iter(row), 'tokens'))}] for row in {name}]."
+            )
+        wrong = [item for item in row if not isinstance(item, str)] if _is_listed(row) else [row]
+        if wrong:
+            raise DataError(f"sentence {number} of {name} holds {shown(wrong[0])}; words and tags are texts.")
+
+
+def _is_listed(value: Any) -> bool:
+    """Whether it holds things one after the other; sets have no order, and a data frame is gone through by columns."""
+    unordered = isinstance(value, (Mapping, Set)) or hasattr(value, "columns")
+    return isinstance(value, Collection) and not unordered and not isinstance(value, (str, bytes))

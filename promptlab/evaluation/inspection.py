@@ -1,0 +1,155 @@
+"""What a template makes of an example, and what drove a decision, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptlab.backbones import catalog
+from promptlab.core.devices import resolve_device
+from promptlab.core.errors import VerbalizerError
+from promptlab.core.types import Example, MaskStates
+from promptlab.data.labeled import Labelled
+from promptlab.data.readers import as_examples
+from promptlab.library.resolve import resolve_template
+from promptlab.models.inference import average_variants, encode_untrained, in_batches
+from promptlab.verbalizers.independent import IndependentHead
+
+CHUNK = 256  # prompts whose logits of the whole vocabulary are held at once
+
+
+@torch.inference_mode()
+def inspect_prompt(
+    template: Any, example: Example, *, model: Any = None, max_length: int | None = None, top_k: int = 10
+) -> dict[str, Any]:
+    """Segments, tokens, ids and truncation of a prompt, and the likeliest words at each mask.
+
+    Soft tokens are shown as ``soft`` and have the vectors that training would start from.
+    """
+    resolved = resolve_template(template)
+    prompt = resolved.render(example)
+    backbone = catalog.load_backbone(model).eval()
+    encoded = encode_untrained(resolved, [prompt], backbone, max_length=max_length)[0]
+    probabilities = backbone.mask_states(backbone.collate([encoded])).logits()[0].softmax(dim=-1)  # (masks, vocabulary)
+    best = probabilities.topk(min(top_k, probabilities.shape[-1]), dim=-1)
+    name = backbone.tokenizer.convert_ids_to_tokens
+    ids = encoded.input_ids.tolist()
+    vocabulary = len(backbone.embedding_weight())
+    return {
+        "segments": [segment._asdict() for segment in prompt.segments],
+        "tokens": [name(i) if i < vocabulary else "<soft>" for i in ids],
+        "ids": ids,
+        "n_cut": encoded.n_cut,
+        "masks": [
+            [{"word": name(i) or f"<id {i}>", "probability": p} for i, p in zip(row_ids, row, strict=True)]
+            for row_ids, row in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ],
+    }
+
+
+@torch.inference_mode()
+def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, Any]]]:
+    """What drove the decision on each text: for each class, the likeliest first, its probability and its words.
+
+    A word comes with its ``share`` of the class's score and its ``score``, in nats, over the mean of all label words':
+    the logit at the mask, less the prior where the verbalizer calibrates. Words are sorted by score. Several prompts of
+    one example are averaged.
+
+    Args:
+        classifier: a ``PromptClassifier``, fitted or zero-shot; or a fitted ``MultiLabelClassifier``.
+        X: texts, as for ``predict``.
+        top_k: words of each class.
+
+    Raises:
+        VerbalizerError: if the verbalizer has no label words.
+    """
+    model, words, answers = _read(classifier, as_examples(X))
+    head = _word_head(model)
+    log_probs = average_variants(model.head(answers), model.template.n_variants).cpu()  # (examples, classes)
+    scores = head.word_scores(answers).unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()
+    shares = head.word_weights().cpu()  # (classes, words), 0 where padded
+    valid = shares > 0
+    means = scores.masked_fill(~valid, 0.0).sum(dim=(1, 2)) / valid.sum()
+    centred = scores - means[:, None, None]  # (examples, classes, words)
+    return [_report(words, shares, *row, top_k) for row in zip(centred, log_probs)]
+
+
+@torch.inference_mode()
+def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
+    """Every label word with its class, its ``weight`` within it, and what the model makes of it on labelled texts.
+
+    ``mean_log_prob`` is its log-probability at the mask, in nats, over all texts; ``by_class`` the same over the texts
+    of each class that has some. Where the verbalizer calibrates, the prior is taken off both. A word that tells the
+    classes apart is likelier after texts of its own class than after others.
+
+    Args:
+        classifier: a ``PromptClassifier``, fitted or zero-shot.
+        X: labelled texts, as for ``fit``.
+        y: their labels.
+
+    Raises:
+        VerbalizerError: if the verbalizer has no label words.
+        UnknownNameError: if a label isn't one of its classes.
+    """
+    classifier._ready()
+    data = Labelled.of(X, y, like=classifier.label_type_)
+    model, words, answers = _read(classifier, data.examples)
+    head = _word_head(model)
+    scores = head.word_scores(answers)  # (prompts, classes, words)
+    if isinstance(answers, MaskStates):
+        chunks = answers.hidden[:, 0].split(CHUNK)
+        scores = scores - torch.cat([answers.lm_head(h).logsumexp(dim=-1) for h in chunks])[:, None, None]
+    scores = scores.unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()  # (examples, classes, words)
+    targets, weights = data.targets(list(words)), head.word_weights().cpu()
+    means = {name: scores[targets == i].mean(dim=0) for i, name in enumerate(words) if (targets == i).any()}
+    return [
+        {
+            "class": name,
+            "word": word,
+            "weight": weights[i, j].item(),
+            "mean_log_prob": scores[:, i, j].mean().item(),
+            "by_class": {other: mean[i, j].item() for other, mean in means.items()},
+        }
+        for i, (name, row) in enumerate(words.items())
+        for j, word in enumerate(row)
+    ]
+
+
+def _read(classifier: Any, examples: Sequence[Example]) -> tuple[Any, Mapping[str, Sequence[str]], Any]:
+    """A classifier's model, its label words, and the model's answers to the prompts of some examples."""
+    model = classifier._ready().to(resolve_device(classifier.device)).eval()
+    words = _label_words(model.verbalizer)
+    if words is None or not hasattr(_word_head(model), "word_scores"):
+        raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")
+    encoded = model.encode(examples, max_length=classifier.max_length)
+    return model, words, in_batches(model.backbone, encoded, model.read)
+
+
+def _word_head(model: Any) -> Any:
+    """The head that scores words, where another one stands around it."""
+    return model.head.inner if isinstance(model.head, IndependentHead) else model.head
+
+
+def _report(
+    words: Mapping[str, Sequence[str]], shares: Tensor, scores: Tensor, log_probs: Tensor, top_k: int
+) -> list[dict[str, Any]]:
+    """The classes of one example, the likeliest first."""
+    report = []
+    for name, row, own, log_prob in zip(words, shares, scores, log_probs):
+        parts = [
+            {"word": word, "share": share, "score": score}
+            for word, share, score in zip(words[name], row.tolist(), own.tolist())
+        ]
+        best = sorted(parts, key=lambda part: -part["score"])[:top_k]
+        report.append({"class": name, "probability": log_prob.exp().item(), "words": best})
+    return sorted(report, key=lambda part: -part["probability"])
+
+
+def _label_words(verbalizer: Any) -> Any:
+    """Class → words, of a verbalizer or of the one that it wraps."""
+    inner = getattr(verbalizer, "verbalizer", None)
+    own = getattr(verbalizer, "label_words", None) or getattr(verbalizer, "strings", None)
+    return own if own is not None or inner is None else _label_words(inner)

@@ -1,0 +1,123 @@
+"""Pattern-verbalizer pairs as plain data, and the YAML file that keeps several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promptlab.core.errors import DataError, UnknownNameError, shown
+from promptlab.core.files import atomic_file
+
+BREAKS = frozenset("\u0085\u2028\u2029")
+
+
+@dataclass(frozen=True)
+class PVP:
+    """A template and a verbalizer.
+
+    Source: PET, arXiv:2001.07676, section 3.1.
+
+    Args:
+        template: Jinja source, a name of the task library, or a ``Template``.
+        verbalizer: class → label words, a name of the task library, or a ``Verbalizer``.
+        name: what tables call it.
+        origin: where it comes from: search engine, seed, model, scores.
+    """
+
+    template: Any
+    verbalizer: Any
+    name: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_pvps(path: str | Path, pvps: Sequence[PVP]) -> None:
+    """Write pairs whose parts are text, names or mappings as YAML.
+
+    Raises:
+        DataError: if a part is none of these, or the file can't be written.
+    """
+    import yaml
+
+    for pvp in pvps:
+        if not isinstance(pvp.template, str) or not isinstance(pvp.verbalizer, (str, Mapping)):
+            raise DataError(f"pair {pvp.name!r} holds objects; a file keeps Jinja source or names, and label words.")
+    rows = [
+        {"name": p.name, "template": p.template, "verbalizer": _plain(p.verbalizer), "origin": _plain(p.origin)}
+        for p in pvps
+    ]
+    with atomic_file(path) as file:
+        text = yaml.dump({"pvps": rows}, Dumper=_dumper(), allow_unicode=True, sort_keys=False, width=120)
+        file.write_text(text, encoding="utf-8")
+
+
+def read_pvps(path: str | Path) -> list[PVP]:
+    """The pairs that ``write_pvps`` wrote, or a person in the same form; ``name`` and ``origin`` may be left out.
+
+    Raises:
+        DataError: if the file can't be read, or isn't of that form.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"file {str(path)!r} can't be read: {str(error).splitlines()[0]}.") from None
+    rows = content.get("pvps") if isinstance(content, Mapping) else None
+    if not isinstance(rows, list) or not rows:
+        raise DataError(f"file {str(path)!r} holds no list 'pvps'; write one of entries with template and verbalizer.")
+    return [_read(row, number, path) for number, row in enumerate(rows, start=1)]
+
+
+def find_pvp(reference: str) -> PVP:
+    """A pair of a file: ``best.yaml`` is its first, ``best.yaml#name`` the one of that name.
+
+    Raises:
+        DataError: if the file can't be read.
+        UnknownNameError: if it has no pair of that name.
+    """
+    path, mark, name = (reference, "", "") if Path(reference).is_file() else reference.rpartition("#")
+    pvps = read_pvps(path if mark else reference)
+    named = [pvp for pvp in pvps if pvp.name == name] if mark else pvps
+    if not named:
+        raise UnknownNameError(f"pair of {path!r}", name, [pvp.name for pvp in pvps])
+    return named[0]
+
+
+def _read(row: Any, number: int, path: str | Path) -> PVP:
+    if not isinstance(row, Mapping) or not {"template", "verbalizer"} <= set(row):
+        raise DataError(f"entry {number} of {str(path)!r} is {shown(row)}; give it a template and a verbalizer.")
+    unknown = [key for key in row if key not in ("name", "template", "verbalizer", "origin")]
+    if unknown:
+        raise DataError(
+            f"entry {number} of {str(path)!r} has {shown(unknown[0])}; known: name, origin, template, verbalizer."
+        )
+    origin = row.get("origin") or {}
+    if not isinstance(origin, Mapping):
+        raise DataError(
+            f"entry {number} of {str(path)!r} has origin {shown(origin)}; give names and values, such as seed: 13."
+        )
+    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), _plain(origin))
+
+
+def _dumper() -> Any:
+    """A YAML writer that escapes the line breaks of Unicode, which would come back as ordinary ones."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def written(dumper: Any, text: str) -> Any:
+        style = '"' if BREAKS.intersection(text) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, written)
+    return Dumper
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and sequences as YAML's own."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,139 @@
+"""What users may pass for a part, such as a name or its source, and the part that is meant."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from promptlab.backbones import catalog
+from promptlab.backbones.catalog import load_backbone
+from promptlab.core.devices import resolve_device
+from promptlab.core.errors import TemplateError, TuningError, VerbalizerError, shown
+from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
+from promptlab.core.registry import TUNINGS, VERBALIZERS
+from promptlab.data.labels import TRUTH, LabelType
+from promptlab.library.tasks import template_entry, verbalizer_entry
+from promptlab.templates.manual import ManualTemplate
+from promptlab.verbalizers.words import WordsVerbalizer
+
+
+def resolve_template(template: Any) -> Template:
+    """A template, or the one of that Jinja source or name in the task library.
+
+    Raises:
+        TemplateError: if there is none.
+        UnknownNameError: if the library has no such name.
+    """
+    if isinstance(template, Template):
+        return template
+    if template is None:
+        raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
+    if not isinstance(template, str):
+        raise TemplateError(f"template is {shown(template)}; pass one text, or a Template.")
+    return ManualTemplate(template if is_source(template) else template_entry(template).template)
+
+
+def label_type_of(verbalizer: Any) -> LabelType:
+    """What the keys of class → words are; of any other verbalizer, texts."""
+    kinds = {type(name).__name__ for name in verbalizer} if isinstance(verbalizer, Mapping) else set()
+    if kinds and kinds <= {"bool", "bool_"}:
+        return LabelType("bool", TRUTH)
+    is_whole = kinds and all(isinstance(name, numbers.Integral) and not isinstance(name, bool) for name in verbalizer)
+    return LabelType("int" if is_whole else "str")
+
+
+def is_source(template: str) -> bool:
+    """Whether text is a template itself rather than the name of one."""
+    return "{" in template or " " in template
+
+
+def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
+    """A verbalizer, one of these label words, or the one of that name in the task library.
+
+    Words of one token or of several may be given; the model decides how they are scored (``WordsVerbalizer``). Instead
+    of class → label words, a mapping may be an entry as in the library's files: ``label_words``, ``kind`` (a name in
+    the registry, by which it is that verbalizer and no other) and the kind's other settings.
+
+    Raises:
+        VerbalizerError: if there is none.
+        UnknownNameError: if the library has no such name.
+    """
+    if isinstance(verbalizer, Verbalizer):
+        return verbalizer
+    if verbalizer is None:
+        raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
+    if isinstance(verbalizer, Mapping):
+        is_entry = isinstance(verbalizer.get("label_words"), Mapping)
+        return _verbalizer_of(**verbalizer) if is_entry else WordsVerbalizer(verbalizer)
+    if not isinstance(verbalizer, str):
+        raise VerbalizerError(f"verbalizer is {shown(verbalizer)}; pass class: label words, a name, or a Verbalizer.")
+    entry = verbalizer_entry(verbalizer)
+    return _verbalizer_of(entry.label_words, entry.kind, **entry.settings)
+
+
+def _verbalizer_of(label_words: Any, kind: str = "words", source: str = "", **settings: Any) -> Verbalizer:
+    """The verbalizer of an entry, whose ``source`` is for people; settings without a kind are those of ``manual``."""
+    kind = "manual" if kind == "words" and settings else kind
+    try:
+        return VERBALIZERS.get(kind)(label_words, **settings)
+    except TypeError as error:
+        raise VerbalizerError(f"settings {settings!r} don't fit a verbalizer of kind {kind!r}: {error}.") from None
+
+
+def resolve_tuning(tuning: str | Tuning) -> Tuning:
+    """A tuning method, or the one of that name with its defaults."""
+    return tuning if isinstance(tuning, Tuning) else TUNINGS.get(str(tuning))()
+
+
+def fresh_backbone(model: Any, device: str) -> Any:
+    """A backbone that may be changed: loaded anew, or a copy of the one that was passed, sharing its weights.
+
+    One that was passed is moved to the device first: only there can copies of it share memory.
+    """
+    if not isinstance(model, Backbone):
+        return catalog.load_backbone(model)
+    shared: Any = model
+    return shared.to(resolve_device(device)).copy()
+
+
+def check_head(verbalizer: Verbalizer, tuning: Any) -> None:
+    """Refuse a head that says nothing untrained where nothing trains it.
+
+    Raises:
+        TuningError: if it is one.
+    """
+    if verbalizer.starts_from_nothing and resolve_tuning(tuning).defaults.max_steps == 0:
+        raise TuningError(
+            f"{type(verbalizer).__name__} says nothing of a text before it is trained, and tuning='none' trains "
+            "nothing; call fit with another, such as 'frozen', which trains the head alone."
+        )
+
+
+def model_key(model: Any) -> Any:
+    """What tells models apart, loaded or named; a loaded one prints like all of its architecture."""
+    return id(model) if isinstance(model, Backbone) else str(model)
+
+
+def model_of_each(model: Any, n_pairs: int) -> list[Any]:
+    """The model of each pair.
+
+    Args:
+        model: one for all, or a list with one for each.
+
+    Raises:
+        TuningError: if there are more or fewer.
+    """
+    models = list(model) if isinstance(model, (list, tuple)) else [model] * n_pairs
+    if len(models) != n_pairs:
+        raise TuningError(f"{len(models)} models for {n_pairs} pairs; give one model, or one for each pair.")
+    return models
+
+
+def load_each(models: Sequence[Any]) -> list[Any]:
+    """The backbones of models, each loaded once, however often it comes."""
+    loaded: dict[Any, Any] = {}
+    for model in models:
+        if model_key(model) not in loaded:
+            loaded[model_key(model)] = load_backbone(model)
+    return [loaded[model_key(model)] for model in models]

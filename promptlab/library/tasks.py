@@ -1,0 +1,117 @@
+"""The task library: templates and label words for well-known tasks, one YAML file a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from promptlab.core.errors import TemplateError, UnknownNameError, VerbalizerError
+from promptlab.core.files import library_folder
+
+
+@dataclass(frozen=True)
+class TemplateEntry:
+    """A template of the library, with where it comes from and the fields that the task's examples have."""
+
+    name: str
+    template: str
+    source: str
+    fields: tuple[str, ...]
+    description: str
+
+
+@dataclass(frozen=True)
+class VerbalizerEntry:
+    """Label words of the library: class → words, the kind of the verbalizer and its other settings."""
+
+    name: str
+    label_words: Mapping[str, tuple[str, ...]]
+    source: str
+    kind: str
+    settings: Mapping[str, Any]
+
+
+def tasks() -> list[str]:
+    """Names of the tasks that have templates."""
+    return sorted(path.stem for path in library_folder("templates").glob("*.yaml"))
+
+
+def template_names(task: str | None = None) -> list[str]:
+    """Full names (``task/name``) of the templates of one task or all, each task's default first."""
+    return [f"{t}/{name}" for t in _some(task) for name in _read("templates", t)["templates"]]
+
+
+def verbalizer_names(task: str | None = None) -> list[str]:
+    """Full names of the verbalizers of one task or all, each task's default first."""
+    return [f"{t}/{name}" for t in _some(task) for name in _read("verbalizers", t)["verbalizers"]]
+
+
+def template_entry(name: str) -> TemplateEntry:
+    """The template ``task/name``, or the default of ``task``.
+
+    Raises:
+        UnknownNameError: if there is no such task or template.
+        TemplateError: if its file isn't as it should be.
+    """
+    content, full, entry = _find("template", name)
+    try:
+        fields = tuple(content["fields"])
+        return TemplateEntry(full, entry["template"], entry["source"], fields, content["description"])
+    except (KeyError, TypeError) as error:
+        raise TemplateError(f"template {full!r} in templates/{full.partition('/')[0]}.yaml lacks {error}.") from None
+
+
+def verbalizer_entry(name: str) -> VerbalizerEntry:
+    """The label words ``task/name``, or the default of ``task``.
+
+    Raises:
+        UnknownNameError: if there is no such task or verbalizer.
+        VerbalizerError: if its file isn't as it should be.
+    """
+    _, full, entry = _find("verbalizer", name)
+    try:
+        words = {str(label): tuple(map(str, row)) for label, row in entry["label_words"].items()}
+        settings = {key: value for key, value in entry.items() if key not in ("label_words", "source", "kind")}
+        return VerbalizerEntry(full, words, entry["source"], entry.get("kind", "words"), settings)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise VerbalizerError(
+            f"verbalizer {full!r} in verbalizers/{full.partition('/')[0]}.yaml lacks {error}."
+        ) from None
+
+
+def _some(task: str | None) -> list[str]:
+    if task is None:
+        return tasks()
+    if task not in tasks():
+        raise UnknownNameError("task", task, tasks())
+    return [task]
+
+
+def _find(kind: str, name: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """The file's content, the full name and the entry behind a name."""
+    task, _, short = name.partition("/")
+    if task not in tasks():
+        raise UnknownNameError(kind, name, tasks())
+    content = _read(f"{kind}s", task)
+    entries = content[f"{kind}s"]
+    short = short if "/" in name else next(iter(entries))
+    if short not in entries:
+        raise UnknownNameError(kind, name, [f"{task}/{other}" for other in entries])
+    return content, f"{task}/{short}", entries[short]
+
+
+@cache
+def _read(folder: str, task: str) -> dict[str, Any]:
+    import yaml
+
+    path = library_folder(folder) / f"{task}.yaml"
+    kind = TemplateError if folder == "templates" else VerbalizerError
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise kind(f"library file {str(path)!r} can't be read: {str(error).splitlines()[0]}.") from None
+    if not isinstance(content, dict) or not isinstance(content.get(folder), dict) or not content[folder]:
+        raise kind(f"library file {str(path)!r} holds no {folder}.")
+    return content

@@ -1,0 +1,114 @@
+"""Prompt models that share the passes of one language model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from promptlab.backbones.mixing import RowGroups, mix
+from promptlab.core.errors import TuningError
+from promptlab.core.types import Batch, Encoded, MaskStates
+from promptlab.models.prompt_model import PromptModel, score
+from promptlab.models.trainable_model import TrainableModel
+
+
+class Row(NamedTuple):
+    """An encoded prompt, the number of the model that reads it, its class if that is known, and its weight if any."""
+
+    member: int
+    encoded: Encoded
+    target: int = -1
+    weight: float | None = None
+
+
+@dataclass(slots=True)
+class JointBatch:
+    """A batch whose rows stand in the order of the models, and the number of rows of each."""
+
+    batch: Batch
+    sizes: list[int]
+
+    def to(self, device: Any) -> JointBatch:
+        return JointBatch(self.batch.to(device), self.sizes)
+
+
+class JointModel(TrainableModel):
+    """Prompt models whose backbones are copies of one; what they share runs once for all rows of a batch.
+
+    Source: Prompt Tuning, arXiv:2104.08691, section 6 (prompts of one model in one batch).
+
+    Args:
+        origin: the backbone that theirs were copied from.
+        members: the models.
+
+    Raises:
+        TuningError: if the models read the language model in different ways, or changed what rows of a batch share.
+    """
+
+    def __init__(self, origin: Any, members: Sequence[PromptModel]) -> None:
+        super().__init__()
+        first = members[0].head
+        for member in members:
+            if member.head.reading != first.reading:
+                raise TuningError(
+                    f"{type(first).__name__} and {type(member.head).__name__} read the model in different ways, so "
+                    "that they can't share a batch; run them one after the other."
+                )
+        if first.answer_length > 1:
+            raise TuningError("answers of several tokens can't share a batch; run the classifiers one after the other.")
+        self.members = nn.ModuleList(members)
+        self.groups = RowGroups()
+        self.backbone = mix(origin, [member.backbone for member in members], self.groups)
+        self._try_out()
+
+    @torch.no_grad()
+    def _try_out(self) -> None:
+        """Run batches of two sizes: what isn't passed as rows of the batch is noticed in one of them at least."""
+        ids = np.ones(3, np.int64)
+        for times in (1, 2):
+            self.groups.sizes = [times] * len(self.members)
+            batch = self.backbone.collate([Encoded(ids, 0 * ids, ids[:1])] * (times * len(self.members)))
+            self.members[0].head.read(self.backbone, batch.to(self.backbone.embedding_weight().device))  # type: ignore
+
+    def collate(self, rows: Sequence[Row]) -> JointBatch:
+        """One batch of the rows of all models, sorted by model."""
+        by_member = sorted(rows, key=lambda row: row.member)
+        batch = self.backbone.collate([row.encoded for row in by_member])
+        counts = Counter(row.member for row in rows)
+        labels = [row.target for row in by_member]
+        batch.labels = torch.tensor(labels) if min(labels) >= 0 else None
+        if any(row.weight is not None for row in rows):
+            batch.weights = torch.tensor([1.0 if row.weight is None else row.weight for row in by_member])
+        return JointBatch(batch, [counts[number] for number in range(len(self.members))])
+
+    def loss_weights(self, batch: JointBatch) -> Tensor:
+        """Of each model that has rows in the batch."""
+        weights = batch.batch.weights
+        each = torch.ones(sum(batch.sizes)) if weights is None else weights
+        return torch.stack([part.sum() for part in each.split(batch.sizes) if len(part)])
+
+    def forward(self, joint: JointBatch) -> Any:
+        """The losses of the models if the batch has labels, else log-probabilities (rows, classes) of each."""
+        self.groups.sizes = joint.sizes
+        first: Any = self.members[0]
+        answer = first.head.read(self.backbone, joint.batch)
+        results, start = [], 0
+        members: Any = self.members
+        for member, size in zip(members, joint.sizes):
+            rows = slice(start, start + size)
+            if size or joint.batch.labels is None:
+                labels, weights = (None if t is None else t[rows] for t in (joint.batch.labels, joint.batch.weights))
+                results.append(score(member.head, _part(answer, rows, member), labels, weights))
+            start += size
+        return results if joint.batch.labels is None else torch.stack(results)
+
+
+def _part(answer: Any, rows: slice, member: Any) -> Any:
+    """A model's rows of an answer, read through its own language-model head."""
+    return MaskStates(answer.hidden[rows], member.backbone.project) if isinstance(answer, MaskStates) else answer[rows]

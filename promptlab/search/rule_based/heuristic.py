@@ -1,0 +1,250 @@
+"""Templates that rules make, and paraphrases of a template."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from tqdm.auto import tqdm
+
+from promptlab.backbones.masked import MaskedBackbone
+from promptlab.core.errors import SearchError, TemplateError, VerbalizerError, shown
+from promptlab.core.types import Example, Prompt
+from promptlab.library.resolve import resolve_template
+from promptlab.models.inference import encode_untrained, in_batches
+from promptlab.search.rule_based.grammar import Grammar, grammars
+from promptlab.search.templates.journal import Journal, journal_of
+from promptlab.search.templates.likelihood import log_likelihoods, text_words, word_slots
+from promptlab.search.templates.task import (
+    COMPARED,
+    FoundTemplate,
+    SearchTask,
+    TemplateSearch,
+    check_positive,
+    drawn_examples,
+    in_turn,
+)
+from promptlab.search.templates.usable import fitting_prompts
+from promptlab.search.words.expansion import words_of
+from promptlab.templates.manual import ManualTemplate
+
+CHUNK = 32  # templates whose words are scored together
+
+
+@dataclass(frozen=True)
+class HeuristicSearch(TemplateSearch):
+    """Every way to put the sub-templates of a grammar together, pruned by the model's likelihood of their words.
+
+    Of each rule the likeliest are kept in turn, so that no one kind of template takes all places.
+
+    Args:
+        candidates: templates whose likelihood is measured, drawn from all that the rules make, in turn.
+        keep: templates to return.
+        examples: labelled examples on which likelihood is measured, drawn from all classes in turn.
+        grammar: a ``Grammar`` of your own, or a mapping with its ``rules`` and ``parts``; None takes promptlab's own
+            for one or two fields.
+
+    Raises:
+        SearchError: if a number is below 1.
+    """
+
+    candidates: int = 300
+    keep: int = 64
+    examples: int = 4
+    grammar: Any = None
+
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"candidates": 64, "keep": 16, "examples": 2},
+        "large": {"candidates": 2000, "keep": 200, "examples": 8},
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "candidates", "keep", "examples")
+        if isinstance(self.grammar, Mapping) and set(self.grammar) == {"rules", "parts"}:
+            object.__setattr__(self, "grammar", Grammar(**self.grammar))
+        if self.grammar is not None and not isinstance(self.grammar, Grammar):
+            raise SearchError(f"grammar={shown(self.grammar)} must be a Grammar, or a mapping with rules and parts.")
+
+    def reads(self, task: SearchTask) -> Sequence[str]:
+        return task.fields if self.grammar is None else tuple(task.train[0].fields)
+
+    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+        rng = random.Random(task.seed)
+        of_rule: dict[str, list[str]] = {}
+        for grammar in (self.grammar,) if self.grammar else grammars(task.fields):
+            of_rule |= {name: rng.sample(row, len(row)) for name, row in grammar.templates().items()}
+        rule = {source: name for name, row in of_rule.items() for source in row}
+        n_made = len(rule)
+        drawn = list(itertools.islice(distinct(in_turn(of_rule.values()), task), self.candidates))
+        if not drawn:
+            raise SearchError(
+                f"none of the {n_made} templates of the grammar fits model {task.backbone.name!r}, its label words and "
+                f"the examples; {_reason(rule, task)}"
+            )
+        settings = {"candidates": self.candidates, "examples": self.examples, "grammar": sorted(rule)}
+        journal = journal_of(state and state / "heuristic.json", task, **settings)
+        score = scored(drawn, drawn_examples(task, self.examples), task, journal)
+        drawn.sort(key=lambda source: -score[source])
+        kept = in_turn([source for source in drawn if rule[source] == name] for name in of_rule)
+        best = sorted(itertools.islice(kept, self.keep), key=lambda source: -score[source])
+        about = {
+            "candidates": len(drawn),
+            "made": n_made,
+            "likelihood_examples": self.examples,
+            **_origin(task, **asdict(self)),
+        }
+        return [
+            FoundTemplate(source, "heuristic", score[source], task.label_words, {"rule": rule[source], **about})
+            for source in best
+        ]
+
+
+@dataclass(frozen=True)
+class ParaphraseSearch(TemplateSearch):
+    """Versions of a template with words replaced by ones that a masked model finds likely there.
+
+    In each round every word of the best versions is masked, in the context of examples with their label words in place;
+    the likeliest other words over all examples make new versions, which are ranked by the likelihood of all words.
+
+    Args:
+        template: Jinja source with one mask, or a name of the task library.
+        words: replacements to try at each place.
+        rounds: words that a version may have replaced.
+        beam: versions that go into the next round.
+        keep: templates to return.
+        examples: labelled examples, drawn from all classes in turn.
+
+    Raises:
+        SearchError: if a number is below 1, or the template isn't one text.
+    """
+
+    template: str = ""
+    words: int = 8
+    rounds: int = 2
+    beam: int = 4
+    keep: int = 32
+    examples: int = 4
+
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"words": 4, "beam": 3, "keep": 16, "examples": 2},
+        "large": {"words": 16, "rounds": 4, "beam": 8, "keep": 100, "examples": 8},
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "words", "rounds", "beam", "keep", "examples")
+
+    def reads(self, task: SearchTask) -> Sequence[str]:
+        return tuple(task.train[0].fields)
+
+    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+        start = self._start(task)
+        examples = drawn_examples(task, self.examples)
+        journal = journal_of(state and state / "paraphrase.json", task, **asdict(self))
+        score = scored([start], examples, task, journal)
+        beam = [start]
+        for number in range(self.rounds):
+            proposed: list[str] = journal.once(f"round {number}", self._versions, beam, examples, task)
+            new = [source for source in distinct([*score, *proposed], task) if source not in score]
+            score |= scored(new, examples, task, journal)
+            beam = sorted(new, key=lambda source: -score[source])[: self.beam]
+        found = [source for source in sorted(score, key=lambda source: -score[source]) if source != start]
+        if not found:
+            raise SearchError(f"no word of template {start!r} can be replaced; take one with words besides its fields.")
+        about = {"paraphrase_of": start, "likelihood_examples": self.examples, **_origin(task, **asdict(self))}
+        return [FoundTemplate(s, "paraphrase", score[s], task.label_words, about) for s in found[: self.keep]]
+
+    def _start(self, task: SearchTask) -> str:
+        if not isinstance(task.backbone, MaskedBackbone):
+            raise SearchError(
+                f"paraphrases need a masked model, and {task.backbone.name!r} is none; choose minilm or BERT's kind."
+            )
+        if not self.template:
+            raise SearchError("engine 'paraphrase' has no template; name one (--engine-arg template=sst2/it-was).")
+        template = resolve_template(self.template)
+        if not isinstance(template, ManualTemplate) or template.slot.n_masks != 1 or template.soft_slots:
+            raise SearchError(f"template {self.template!r} must have 1 mask and no soft tokens to be paraphrased.")
+        return template.source
+
+    def _versions(self, sources: Sequence[str], examples: Sequence[Example], task: SearchTask) -> list[str]:
+        """Every template with one word replaced."""
+        versions = []
+        taken = {word.strip().lower() for words in task.label_words.values() for word in words}
+        for source in sources:
+            for pieces, place in text_words(source):
+                likely = self._likely_words(pieces, place, examples, task)
+                others = (word for word in likely if word.lower() not in {*taken, pieces[place].lower()})
+                for word in itertools.islice(others, self.words):
+                    written = word.capitalize() if pieces[place][:1].isupper() else word
+                    versions.append("".join([*pieces[:place], written, *pieces[place + 1 :]]))
+        return versions
+
+    @torch.inference_mode()
+    def _likely_words(
+        self, pieces: Sequence[str], place: int, examples: Sequence[Example], task: SearchTask
+    ) -> list[str]:
+        """Words by the sum of their log-probabilities over the examples, the likeliest first."""
+        blank = "promptlabblank"  # a word that no template has, at the place that is asked for
+        template = ManualTemplate("".join([*pieces[:place], blank, *pieces[place + 1 :]]))
+        prompts: list[Prompt] = []
+        for example in examples:
+            slots = word_slots(template.render(example), task.label_words[str(example.label)][0])
+            prompts += [prompt for word, prompt in slots if word == blank]
+        if not prompts:  # the word stands in a branch that these examples don't take
+            return []
+        backbone = task.backbone.eval()
+        encoded = encode_untrained(template, prompts, backbone, max_length=task.max_length)
+        logits = in_batches(backbone, encoded, backbone.mask_states).logits()[:, 0]  # (examples, vocabulary)
+        total = logits.log_softmax(dim=-1).sum(dim=0)  # (vocabulary,)
+        ids = backbone.common_word_ids(len(backbone.tokenizer))
+        best = total[ids].argsort(descending=True, stable=True)[: 8 * self.words].tolist()
+        likely = words_of(backbone, [ids[i] for i in best])
+        return [word for word in likely if len(word) > 1 or word in ("a", "i")]
+
+
+def _origin(task: SearchTask, **settings: Any) -> dict[str, Any]:
+    model = {"model": task.backbone.name, "revision": task.backbone.revision}
+    return {"settings": settings, "seed": task.seed, **model}
+
+
+def scored(sources: Sequence[str], examples: Sequence[Example], task: SearchTask, journal: Journal) -> dict[str, float]:
+    """Template → log-likelihood, those that the journal has taken from there."""
+    scores: dict[str, float] = {}
+    starts = range(0, len(sources), CHUNK)
+    for start in tqdm(starts, desc="likelihood", unit=f"{CHUNK} templates", leave=False, disable=None):
+        chunk = sources[start : start + CHUNK]
+        scores |= dict(zip(chunk, journal.once("\n".join(chunk), _scores, chunk, examples, task)))
+    return scores
+
+
+def _scores(sources: Sequence[str], examples: Sequence[Example], task: SearchTask) -> list[float]:
+    return log_likelihoods(sources, examples, task.label_words, task.backbone, max_length=task.max_length)
+
+
+def distinct(sources: Iterable[str], task: SearchTask) -> Iterator[str]:
+    """Templates that fit the model, without those that make of some training examples what an earlier one does."""
+    examples, seen = drawn_examples(task, COMPARED), set()
+    for source in sources:
+        try:
+            prompts = fitting_prompts(source, examples, task)
+        except (TemplateError, VerbalizerError):
+            continue
+        if prompts not in seen:
+            seen.add(prompts)
+            yield source
+
+
+def _reason(sources: Iterable[str], task: SearchTask) -> str:
+    """Why the first template doesn't fit."""
+    for source in sources:
+        try:
+            fitting_prompts(source, task.train[:1], task)
+        except (TemplateError, VerbalizerError) as error:
+            return f"the first doesn't because {error}"
+    return "give the grammar rules."

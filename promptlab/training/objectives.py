@@ -1,0 +1,158 @@
+"""What training may minimise instead of a head's own loss: models around a model, whose forward pass is the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from promptlab.backbones.masked import MaskedBackbone
+from promptlab.core.errors import DataError, TuningError
+from promptlab.core.means import weighted_mean
+from promptlab.core.types import Batch, Encoded
+from promptlab.models.prompt_model import PromptModel
+from promptlab.models.trainable_model import TrainableModel
+
+SHARE = 0.15  # of the tokens that are predicted
+UNSEEN, RANDOM = 0.8, 0.1  # of these, shares that become the mask and another token; the others stay
+NOT_PREDICTED = -100
+
+
+class AroundModel(TrainableModel):
+    """A model that is trained with another loss than its own."""
+
+    def __init__(self, model: PromptModel) -> None:
+        super().__init__()
+        self.model = model
+        self.backbone = model.backbone
+
+    def loss_weights(self, batch: Any) -> Tensor:
+        return self.model.loss_weights(batch)
+
+
+class Distilled(AroundModel):
+    """Learns from a teacher's log-probabilities, which stand where a batch has labels.
+
+    Args:
+        temperature: see ``distillation_loss``.
+    """
+
+    def __init__(self, model: PromptModel, *, temperature: float) -> None:
+        super().__init__(model)
+        self.temperature = temperature
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of a batch."""
+        assert batch.labels is not None
+        student = self.model(replace(batch, labels=None))
+        return distillation_loss(student, batch.labels, temperature=self.temperature, weights=batch.weights)
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float, weights: Tensor | None = None) -> Tensor:
+    """KL(teacher || student) of temperature-softened class distributions, in nats, mean over the batch.
+
+    Source: PET, arXiv:2001.07676, section 3.3; the factor T² is from arXiv:1503.02531, section 2.
+
+    Args:
+        student: logits or log-probabilities, (batch, classes).
+        teacher: likewise.
+        temperature: above 0; 1 leaves both distributions as they are.
+        weights: of the rows, (batch,); None: alike.
+    """
+    soft_student = F.log_softmax(student / temperature, dim=-1)
+    soft_teacher = F.log_softmax(teacher / temperature, dim=-1)
+    losses = F.kl_div(soft_student, soft_teacher, reduction="none", log_target=True).sum(dim=-1)  # (batch,)
+    return weighted_mean(losses, weights) * temperature**2
+
+
+@dataclass(slots=True)
+class BatchAndWords:
+    """Labelled prompts, and unlabelled ones with words hidden; ``targets`` are the words, see ``mask_words``."""
+
+    batch: Batch
+    unlabelled: Batch
+    targets: Tensor  # (unlabelled, length)
+
+
+class WithMaskedWords(AroundModel):
+    """Also predicts masked words of unlabelled prompts, so that few labelled ones don't make the model forget language.
+
+    Source: PET, arXiv:2001.07676, section 3.2, whose α is ``weight``; its code's option is 1 - α.
+
+    Args:
+        unlabelled: encoded prompts of the same template, other examples; the slot's own mask is never predicted.
+        weight: of the masked words' loss; the classification loss counts 1 - ``weight``.
+        ratio: unlabelled prompts for each labelled one of a batch.
+
+    Raises:
+        TuningError: if the model isn't a masked one, or the weight is no share.
+    """
+
+    def __init__(self, model: PromptModel, unlabelled: Sequence[Encoded], *, weight: float, ratio: int = 3) -> None:
+        super().__init__(model)
+        check_masked_words(model.backbone, weight)
+        if not unlabelled:
+            raise DataError("the loss on masked words needs unlabelled texts; give some, or set mlm_weight=0.")
+        self.unlabelled, self.weight, self.ratio = unlabelled, weight, ratio
+
+    def prepare(self, batch: Batch) -> BatchAndWords:
+        """The batch with unlabelled prompts, which are drawn anew each time, as are the words to predict."""
+        drawn = torch.randint(len(self.unlabelled), (self.ratio * len(batch),)).tolist()
+        unlabelled = self.backbone.collate([self.unlabelled[row] for row in drawn]).to(batch.input_ids.device)
+        hidden_ids, targets = mask_words(unlabelled.input_ids, self.backbone.tokenizer, self.backbone.vocabulary)
+        targets.masked_fill_(unlabelled.attention_mask == 0, NOT_PREDICTED)  # a model may pad with an ordinary id
+        return BatchAndWords(batch, replace(unlabelled, input_ids=hidden_ids), targets)
+
+    def loss_weights(self, batch: BatchAndWords) -> Tensor:
+        n_words = (batch.targets != NOT_PREDICTED).sum().float()
+        return torch.stack([self.model.loss_weights(batch.batch).to(n_words.device), n_words])
+
+    def forward(self, both: BatchAndWords) -> Tensor:
+        """What both losses contribute, (2,)."""
+        words = masked_words_loss(self.backbone, both.unlabelled, both.targets)
+        return torch.stack([(1 - self.weight) * self.model(both.batch), self.weight * words])
+
+
+def check_masked_words(backbone: Any, weight: float) -> None:
+    """Refuse a model that can't predict masked words, or a weight that is no share.
+
+    Raises:
+        TuningError: if so.
+    """
+    if not 0 < weight <= 1:
+        raise TuningError(f"mlm_weight={weight!r} is a share of the loss: from 0 (none) to 1, usually 1e-4.")
+    if not isinstance(backbone, MaskedBackbone):
+        raise TuningError(
+            f"model {backbone.name!r} isn't a masked language model, so that it has no masked words to learn from; set "
+            "mlm_weight=0."
+        )
+
+
+def masked_words_loss(backbone: Any, batch: Batch, targets: Tensor) -> Tensor:
+    """Mean loss, in nats, of the words of a batch that are to be predicted (see ``mask_words``); 0 if none is."""
+    chosen = targets != NOT_PREDICTED
+    hidden = backbone.hidden_states(batch)[chosen]  # (words, hidden)
+    logits = backbone.project(backbone.transform(hidden))
+    return F.cross_entropy(logits, targets[chosen], reduction="sum") / max(1, len(logits))
+
+
+def mask_words(input_ids: Tensor, tokenizer: Any, vocabulary: int) -> tuple[Tensor, Tensor]:
+    """Ids with words hidden, and the words to predict, ``NOT_PREDICTED`` elsewhere: both (batch, length).
+
+    15 % of the words are to be predicted: 80 % of them are masked, 10 % replaced, 10 % stay as they are. Special
+    tokens, padding and soft tokens are never predicted. Source: BERT, arXiv:1810.04805, section 3.1.
+    """
+    device = input_ids.device
+    special = torch.tensor(tokenizer.all_special_ids, device=device)
+    words = ~torch.isin(input_ids, special) & (input_ids < vocabulary)
+    draw, kind = torch.rand(2, *input_ids.shape).to(device)  # on the CPU, whose random state checkpoints keep
+    chosen = words & (draw < SHARE)
+    others = torch.randint(vocabulary, input_ids.shape).to(device)
+    replaced = torch.where(
+        kind < UNSEEN, tokenizer.mask_token_id, torch.where(kind < UNSEEN + RANDOM, others, input_ids)
+    )
+    return torch.where(chosen, replaced, input_ids), input_ids.masked_fill(~chosen, NOT_PREDICTED)
