@@ -1,8 +1,9 @@
-"""Imports run downwards, floor by floor, and the package's main flow can be read in one sitting."""
+"""Imports run downwards, floor by floor; the main flow can be read in one sitting; the docs name what is there."""
 
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -91,3 +92,35 @@ def lines_of_code(source):
     said = {line for text in docstrings for line in range(text.lineno, text.end_lineno + 1)}
     lines = enumerate(source.splitlines(), start=1)
     return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in said for n, line in lines)
+
+
+# docs/architecture.md draws these rooms, and names modules by where they stand
+
+
+PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+ROOM = "|".join(sorted(FLOOR, key=len, reverse=True))
+NAMED = sorted(set(re.findall(rf"`((?:{ROOM})/[\w/.]*\w)`", PAGE)))  # such as `training/loop.train`
+
+
+def test_the_architecture_draws_the_floors_from_the_top_down():
+    drawing = PAGE.split("```text\n")[1].split("```")[0]
+
+    assert [tuple(line[:68].split()) for line in drawing.splitlines()] == list(reversed(FLOORS))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_the_architecture_names_by_its_room_stands_there(name):
+    path, *inside = name.removesuffix(".py").split(".")
+    module = path.replace("/", ".")
+
+    assert module in MODULES
+    assert set(inside[:1]) <= names_defined_in(MODULES[module])
+
+
+def names_defined_in(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+
+
+def test_files_that_the_architecture_names_alone_stand_in_some_room():
+    assert set(re.findall(r"`(\w+\.py)`", PAGE)) <= {path.name for path in MODULES.values()}

@@ -66,6 +66,12 @@ def test_classes_of_the_method_table_are_public():
     assert named and named <= set(promptlab.__all__)
 
 
+def test_rows_of_the_method_table_have_a_cell_for_each_column():
+    table = README.split("## Methods")[1].split("\n\n")[1]
+
+    assert {line.count("|") for line in table.splitlines()} == {5}
+
+
 def test_every_tuning_method_is_mentioned():
     assert [name for name in TUNINGS.names if name not in README.lower()] == []
 

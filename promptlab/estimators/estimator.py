@@ -29,7 +29,7 @@ class TrainedEstimator(BaseEstimator):
         learning_rate: of the model's weights; None takes the tuning method's own.
         head_learning_rate: of heads and soft tokens; the same as ``learning_rate`` if that alone is given.
         max_steps: updates; None takes the tuning method's own, more for more examples
-            (``training_settings.default_steps``).
+            (``training.settings.default_steps``).
         epochs: instead of ``max_steps``: how often every prompt is seen. A template with several demonstration sets
             makes as many prompts of each example.
         max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
