@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
-from promptlab.backbones.catalog import load_backbone
-from promptlab.core.errors import DataError, TuningError, named
+from promptlab.core.errors import DataError, TuningError
 from promptlab.core.registry import ESTIMATORS
 from promptlab.core.types import Example
 from promptlab.data.labeled import VERBALIZERS, Labelled, reduced, several_classes, split_unlabelled
 from promptlab.distillation.soft_labels import Lesson, load_scores, merge_scores, student_job
+from promptlab.distillation.student import unfitted_student
 from promptlab.distillation.unlabeled import stream
 from promptlab.ensembles.member_jobs import MODEL, intact, score_rows
 from promptlab.ensembles.members import Member, Pair, PVPMembers, TrainSet, read_fields
@@ -100,7 +99,11 @@ class PET(PVPMembers):
             members = self._members(pairs, backbones, len(labelled))
             for member in members if self.mlm_weight and labelled else ():
                 check_masked_words(member.classifier.model, self.mlm_weight)
-            student = self._student(members, workspace, eval_set)
+            settings = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
+            settings["max_steps"] = self.student_steps
+            student = unfitted_student(
+                self.student, settings, members, workspace, device=self.device, eval_set=eval_set
+            )
             readers = self._readers(pairs, members, labelled)
             _check(readers, labelled)
             readers.append(Reader.of("student", student, pairs[0].verbalizer.classes, labelled))
@@ -291,39 +294,6 @@ class PET(PVPMembers):
         self._set_classes(self.student_.class_names_, self.student_.label_type_)
         self.teachers_ = teachers
         self.weights_ = dict(zip([member.name for member in lesson.members], lesson.weights.tolist()))
-
-    def _student(self, members: Sequence[Member], workspace: Workspace, eval_set: Any) -> HeadClassifier:
-        """The unfitted student on a loaded backbone.
-
-        Raises:
-            TuningError: if its settings can't work.
-        """
-        model = members[0].classifier.model
-        if self.student is None:
-            settings: dict[str, Any] = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
-            settings |= {"fields": read_fields(members), "max_steps": self.student_steps}
-            student = HeadClassifier(model, **settings)
-        else:
-            student = clone(self.student)
-            if student.fields is None:
-                student.set_params(fields=read_fields(members))
-            student.set_params(model=model if student.model is None else workspace.keep(load_backbone(student.model)))
-        with named("student"):
-            self._check_student(student, eval_set)
-        return student
-
-    def _check_student(self, student: HeadClassifier, eval_set: Any) -> None:
-        student._check_settings(eval_set)
-        if student.device not in ("auto", self.device):
-            raise TuningError(f"device={student.device!r} isn't {self.device!r}, where all of this runs; leave it out.")
-        if student.class_weight is not None:
-            raise TuningError(
-                f"class_weight={student.class_weight!r} has no use: a student learns from probabilities; set the "
-                "members'."
-            )
-        if student.checkpoint_dir is not None:
-            raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
-        student.updates(resolve_tuning(student.tuning), 1, student.model.hidden_size)  # which checks the rest
 
 
 def _check(readers: Sequence[Reader], examples: Sequence[Example]) -> None:

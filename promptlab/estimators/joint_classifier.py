@@ -23,12 +23,12 @@ from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.estimators.text_classifier import TextClassifier
 from promptlab.library.known_classes import read_sets
 from promptlab.library.resolve import resolve_tuning
-from promptlab.models.inference import BATCH, average_variants, predict_log_probs
+from promptlab.models.inference import average_variants
 from promptlab.models.input_warnings import notice
-from promptlab.models.joint_model import JointModel, Row
+from promptlab.models.joint_model import JointModel, Row, batches_of_like_rows
 from promptlab.models.prompt_model import PromptModel
-from promptlab.training.dev_score import DevScore, dev_score
-from promptlab.training.fitting import EncodedSet, train_model
+from promptlab.training.fitting import EncodedSet
+from promptlab.training.joint import train_jointly
 
 OWN_SETTINGS = ("seed",)  # in which classifiers that are trained together may differ
 
@@ -109,8 +109,16 @@ class JointClassifier:
         )
         notice([row for own in sets for row in own.rows], self.origin, settings.max_length)
         model = JointModel(self.origin, members)
+        tuning, count = resolve_tuning(settings.tuning), max(len(own.rows) for own in sets)
         with seeded(settings.seed):
-            history = _train(model, sets, held_out, settings, share_encoder=self.share_encoder)
+            history = train_jointly(
+                model,
+                sets,
+                held_out,
+                settings._training_settings(tuning, count, self.origin.hidden_size),
+                checkpoint=settings._checkpoints(tuning, self.share_encoder, held_out),
+                separate=() if self.share_encoder else members,
+            )
         for (name, classifier), member in zip(fitted.items(), members):
             classifier.become(member, label_type=data[name].label_type, history=history)
         self.classifiers_, self.model_ = fitted, model.eval()
@@ -274,7 +282,7 @@ class JointClassifier:
             range(len(rows)), key=lambda i: (len(rows[i].encoded.mask_index), len(rows[i].encoded.input_ids))
         )
         results: list[Any] = [None] * len(rows)
-        for some in _alike(order, rows):
+        for some in batches_of_like_rows(order, rows):
             by_member = sorted(some, key=lambda i: rows[i].member)
             scores = model(model.collate([rows[i] for i in by_member]).to(device))
             for i, row in zip(by_member, (row for part in scores for row in part.cpu())):
@@ -284,60 +292,6 @@ class JointClassifier:
 
 def _listed(classifier: TextClassifier) -> str:
     return shown(classifier.classes_.tolist())
-
-
-def _alike(order: Sequence[int], rows: Sequence[Row]) -> list[list[int]]:
-    """Batches of rows that have as many masks."""
-    batches: list[list[int]] = []
-    for i in order:
-        n_masks = len(rows[i].encoded.mask_index)
-        if batches and len(batches[-1]) < BATCH and len(rows[batches[-1][0]].encoded.mask_index) == n_masks:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-    return batches
-
-
-def _train(
-    model: JointModel, sets: Sequence[EncodedSet], dev: Any, settings: TextClassifier, *, share_encoder: bool
-) -> list[dict[str, float]]:
-    """Train with batches of which each holds as many rows of every model."""
-    rows = [
-        [
-            Row(number, row, int(target), None if weights is None else float(weights[i]))
-            for i, (row, target) in enumerate(zip(data.rows, data.row_targets))
-        ]
-        for number, data in enumerate(sets)
-        for weights in [data.row_weights]
-    ]
-    count = max(map(len, rows))
-
-    def collate(numbers: list[int]) -> Any:
-        return model.collate([own[number % len(own)] for own in rows for number in numbers])
-
-    members: Any = model.members
-
-    def evaluate() -> DevScore:
-        scores = [
-            dev_score(predict_log_probs(member.eval(), data.rows), data.targets) for member, data in zip(members, dev)
-        ]
-        return DevScore(
-            sum(score.accuracy for score in scores) / len(scores),
-            sum(score.loss for score in scores) / len(scores),
-            sum(score.n_examples for score in scores),
-        )
-
-    tuning = resolve_tuning(settings.tuning)
-    return train_model(
-        model,
-        range(count),
-        collate,
-        [max(len(own[number % len(own)].encoded.input_ids) for own in rows) for number in range(count)],
-        settings._training_settings(tuning, count, model.backbone.hidden_size),
-        evaluate=None if dev is None else evaluate,
-        checkpoint=settings._checkpoints(tuning, share_encoder, dev),
-        separate=() if share_encoder else members,
-    )
 
 
 def _share_encoders(members: Sequence[PromptModel]) -> None:
