@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from promptlab.core.errors import DataError, TuningError, UnknownNameError, show
 from promptlab.data.labels import LabelType, plain_label
 
 BALANCED = "balanced"
+LARGEST = 1e30  # of a weight: sums of many are still numbers in single precision
 
 
 def row_weights(given: Any, n_rows: int) -> list[float] | None:
@@ -28,7 +28,7 @@ def row_weights(given: Any, n_rows: int) -> list[float] | None:
         raise DataError(f"sample_weight has {len(values)} numbers for {n_rows} rows; give one for each.")
     for row, value in enumerate(values, start=1):
         if not _is_weight(value):
-            raise DataError(f"sample_weight of row {row} is {shown(value)}; weights are numbers from 0.")
+            raise DataError(f"sample_weight of row {row} is {shown(value)}; weights are numbers from 0 to {LARGEST:g}.")
     if n_rows and not any(values):
         raise DataError(
             "sample_weight is 0 for every row, which leaves none to learn from; give some a weight above 0."
@@ -50,7 +50,9 @@ def check_class_weight(class_weight: Any) -> None:
         )
     for label, weight in class_weight.items():
         if not _is_weight(weight):
-            raise TuningError(f"class_weight of {shown(label)} is {shown(weight)}; weights are numbers from 0.")
+            raise TuningError(
+                f"class_weight of {shown(label)} is {shown(weight)}; weights are numbers from 0 to {LARGEST:g}."
+            )
 
 
 def weights_of_classes(
@@ -108,4 +110,4 @@ def balanced(counts: Mapping[str, float]) -> dict[str, float]:
 
 
 def _is_weight(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and 0 <= float(value) < math.inf
+    return isinstance(value, numbers.Real) and 0 <= float(value) <= LARGEST

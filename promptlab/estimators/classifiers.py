@@ -9,7 +9,7 @@ from typing import Any
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import TemplateError
-from promptlab.core.interfaces import Template, Verbalizer
+from promptlab.core.interfaces import Template, Tuning, Verbalizer
 from promptlab.core.prompt_files import save_prompt
 from promptlab.core.registry import TUNINGS
 from promptlab.core.seeding import seeded
@@ -70,13 +70,25 @@ class PromptClassifier(TextClassifier):
     def _known_classes(self) -> KnownClasses:
         return KnownClasses.of(self.verbalizer)
 
+    def model_tuning(self) -> Tuning:
+        return super().model_tuning() if hasattr(self, "model_") else TUNINGS.get("none")()
+
+    def saved_parts(self) -> dict[str, Any]:
+        return super().saved_parts() | ({} if hasattr(self, "model_") else {"untrained": True})
+
+    def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
+        super().take_model(model, saved)
+        if saved.get("untrained"):
+            self._untrained = (self._zero_shot_parts(), self.model_)
+            del self.model_
+
     def _ready(self) -> PromptModel:
         return super()._ready() if hasattr(self, "model_") else self._zero_shot()
 
     def _zero_shot(self) -> PromptModel:
         """The untrained model, kept until a part of it is set anew."""
         self._check_values()
-        parts = (self.template, self.verbalizer, self.model, self.seed, self.max_length)
+        parts = self._zero_shot_parts()
         kept = getattr(self, "_untrained", None)
         if kept is None or kept[0] != parts:
             with seeded(self.seed):
@@ -84,9 +96,13 @@ class PromptClassifier(TextClassifier):
                 check_head(verbalizer, "none")
                 template = self._template().bind((), verbalizer)
                 model = PromptModel.build(
-                    template, verbalizer, fresh_backbone(self.model, self.device), TUNINGS.get("none")()
+                    template, verbalizer, fresh_backbone(self.model, self.device), self.model_tuning()
                 )
                 calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
             self._untrained = kept = (parts, model)
             self._set_classes(verbalizer.classes, label_type_of(self.verbalizer))
         return kept[1]
+
+    def _zero_shot_parts(self) -> tuple[Any, ...]:
+        """What the untrained model depends on."""
+        return self.template, self.verbalizer, self.model, self.seed, self.max_length

@@ -91,6 +91,10 @@ class TrainedEstimator(BaseEstimator):
             setattr(self, name, changed_part(name, part, settings))
         return self
 
+    def model_tuning(self) -> Tuning:
+        """The tuning that the model has: that of the settings, or ``none`` where none was trained."""
+        return resolve_tuning(self.tuning)
+
     def _named_tuning(self) -> Any:
         """The tuning, made if a known name was given."""
         tuning = getattr(self, "tuning", None)

@@ -249,7 +249,13 @@ class JointClassifier:
     def _build(self, classifier: TextClassifier, data: Labelled) -> PromptModel:
         verbalizer = classifier._verbalizer(sorted(set(data.labels)))
         with seeded(classifier.seed):
-            return classifier.build(verbalizer, data.examples, self.origin.copy())
+            member = classifier.build(verbalizer, data.examples, self.origin.copy())
+        if member.head.own_training is not None:
+            raise TuningError(
+                f"{type(verbalizer).__name__} is learnt from a finished language model, which training together "
+                "doesn't give it; fit its classifier alone, and join fitted ones."
+            )
+        return member
 
     def _join(self, fitted: Mapping[str, TextClassifier]) -> None:
         members = [classifier._ready() for classifier in fitted.values()]

@@ -49,7 +49,7 @@ def save(estimator: Any, folder: str | Path) -> None:
     trained = list(model.trained_parameters())
     files = written(described(estimator, model.backbone) | estimator.saved_parts(), sum(w.numel() for _, w in trained))
     with atomic_folder(folder, mark=SETTINGS) as new:
-        elsewhere = {f"backbone.{name}" for name in resolve_tuning(estimator.tuning).save(model.backbone, new)}
+        elsewhere = {f"backbone.{name}" for name in estimator.model_tuning().save(model.backbone, new)}
         weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
         save_file(weights, new / WEIGHTS)
         put(files, new)
@@ -94,7 +94,7 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
 def export_model(estimator: Any, folder: str | Path) -> None:
     """See ``TrainedEstimator.export_model``."""
     model = estimator._ready()
-    tuning = resolve_tuning(estimator.tuning)
+    tuning = estimator.model_tuning()
     backbone = model.backbone.copy()
     tuning.merge(backbone)
     added = [*backbone.added_weights(), *model.added_inputs()]
@@ -191,10 +191,11 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
             f"{str(path)!r} was trained on {settings['model']['name']} {difference}; load it with that base model."
         )
     backbone.as_in_0_1 = settings.get("answers") != AS_WRITTEN
-    estimator, built = cls.restored(settings, backbone, tuning)
+    of_model = TUNINGS.get("none")() if settings.get("untrained") else tuning
+    estimator, built = cls.restored(settings, backbone, of_model)
     named = str(base) if isinstance(base, (str, Path)) else settings["model"]["name"]
     estimator.set_params(model=named, tuning=tuning, device=device)
-    elsewhere = {f"backbone.{name}" for name in tuning.load(backbone, path)}
+    elsewhere = {f"backbone.{name}" for name in of_model.load(backbone, path)}
     _fill(built.export(), path / WEIGHTS, elsewhere)
     estimator.take_model(built, settings)
     return estimator

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from promptlab.backbones.mixing import RowGroups, mix
-from promptlab.core.errors import TuningError
+from promptlab.core.errors import TuningError, shown
 from promptlab.core.types import Batch, Encoded, MaskStates
 from promptlab.models.inference import BATCH
 from promptlab.models.prompt_model import PromptModel, score
@@ -58,8 +58,8 @@ class JointModel(TrainableModel):
         for member in members:
             if member.head.reading != first.reading:
                 raise TuningError(
-                    f"{type(first).__name__} and {type(member.head).__name__} read the model in different ways, so "
-                    "that they can't share a batch; run them one after the other."
+                    f"{_said(members[0])} and {_said(member)} read the model in different ways, so that they can't "
+                    "share a batch; run them one after the other."
                 )
         if first.answer_length > 1:
             raise TuningError("answers of several tokens can't share a batch; run the classifiers one after the other.")
@@ -108,6 +108,11 @@ class JointModel(TrainableModel):
                 results.append(score(member.head, _part(answer, rows, member), labels, weights))
             start += size
         return results if joint.batch.labels is None else torch.stack(results)
+
+
+def _said(member: PromptModel) -> str:
+    """What reads the model, as messages call it."""
+    return f"a {type(member.verbalizer).__name__} ({shown(list(member.verbalizer.classes))})"
 
 
 def _part(answer: Any, rows: slice, member: Any) -> Any:

@@ -27,6 +27,7 @@ from promptlab.tuning.lora import IA3, LoRA
 from promptlab.tuning.prefix import PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
 from promptlab.verbalizers.manual import ManualVerbalizer
+from promptlab.verbalizers.prototypical import PrototypicalVerbalizer
 from promptlab.verbalizers.strings import StringVerbalizer
 
 TEXTS = ["the film was great", "a good story", "a dull , lifeless mess of a story", "just awful"]
@@ -307,6 +308,9 @@ def test_what_cannot_share_a_batch_is_told(base):
     strings = {"a": PromptClassifier(SOURCE, StringVerbalizer({"x": "very good", "y": "bad"}), max_steps=1)}
     with pytest.raises(TuningError, match="answers of several tokens"):
         JointClassifier(strings, base).fit({"a": TEXTS}, {"a": ["x", "x", "y", "y"]})
+    alone = {"a": PromptClassifier(SOURCE, PrototypicalVerbalizer(WORDS), tuning="lora", max_steps=1)}
+    with pytest.raises(TuningError, match="PrototypicalVerbalizer is learnt from a finished language model"):
+        JointClassifier(alone, base).fit({"a": TEXTS}, {"a": LABELS})
     with pytest.raises(TuningError, match="no encoder of soft tokens to share"):
         JointClassifier(prompts(), base, share_encoder=True).fit(
             {name: TEXTS for name in prompts()}, {name: LABELS for name in prompts()}

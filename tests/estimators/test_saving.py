@@ -448,3 +448,28 @@ def test_another_folder_of_that_name_is_not_taken_for_the_base_model(project, tm
     loaded = PromptClassifier.from_pretrained(folder / "out" / "classifier")
 
     assert abs(loaded.predict_proba(TEXTS) - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora", "adapter", "p-tuning", "none"])
+def test_a_classifier_saved_before_fit_answers_as_the_untrained_model_when_loaded(base, tmp_path, tuning):
+    classifier = prompt_classifier(base, tuning=tuning)
+    expected = classifier.predict_proba(TEXTS)
+
+    classifier.save_pretrained(tmp_path / "out")
+    loaded = PromptClassifier.from_pretrained(tmp_path / "out", device="cpu")
+    loaded.save_pretrained(tmp_path / "again")
+
+    assert np.array_equal(loaded.predict_proba(TEXTS), expected)
+    assert loaded.trainable_parameters() == 0
+    assert loaded.get_params()["tuning"].get_params() == loaded._named_tuning().get_params()
+    again = PromptClassifier.from_pretrained(tmp_path / "again", device="cpu")
+    assert np.array_equal(again.predict_proba(TEXTS), expected)
+
+
+def test_exporting_before_fit_writes_the_model_as_it_was(base, tmp_path):
+    classifier = prompt_classifier(base, tuning="lora")
+
+    classifier.export_model(tmp_path / "out")
+
+    exported = prompt_classifier(str(tmp_path / "out"))
+    assert np.array_equal(exported.predict_proba(TEXTS), classifier.predict_proba(TEXTS))

@@ -314,6 +314,7 @@ def test_scikit_learn_hands_weights_on(bert):
     [
         ([1] * 4, "sample_weight has 4 numbers for 5 rows; give one for each"),
         ([1, 1, -1, 1, 1], "sample_weight of row 3 is -1; weights are numbers from 0"),
+        ([1, 1e39, 1, 1, 1], "sample_weight of row 2 is 1e[+]39; weights are numbers from 0 to 1e[+]30"),
         ([1, float("nan"), 1, 1, 1], "sample_weight of row 2 is nan"),
         ([1, float("inf"), 1, 1, 1], "sample_weight of row 2 is inf"),
         ([1, "2", 1, 1, 1], "sample_weight of row 2 is '2'"),
