@@ -105,23 +105,32 @@ def test_what_is_forgotten_is_what_is_said():
 
 @pytest.mark.parametrize("method", ["lora", "adapter", "ia3", "bitfit", "layer-norm"])
 def test_at_one_rate_states_move_alike_at_widths_of_384_and_more(method):
-    """What the constant rates rest on: a factor of 2.7 in width changes less than a factor of 1.5."""
+    """What the constant rates rest on: at five times the width they move within a factor of 1.6."""
     runs = runs_of("widths")
     rates = {"lora": "0.0004", "adapter": "0.0004", "ia3": "0.012", "bitfit": "0.004", "layer-norm": "0.004"}
 
-    def moved(width, rate):
-        return mean(runs, f"{method}/{width}/{rate}", lambda run: run["states_moved"], seeds=range(3))
+    def moved(width):
+        place = f"{method}/{width}/{rates[method]}"
+        return mean(runs, place, lambda run: run["states_moved"], seeds=range(3))
 
-    assert 1 / 1.5 < moved(1024, rates[method]) / moved(384, rates[method]) < 1.5
+    for width in (1024, 2048):
+        assert 1 / 1.6 < moved(width) / moved(384) < 1.6
 
 
-def test_loras_rate_loses_nothing_on_minilm_in_the_mean():
-    """On rows of the pools, against the rate that minilm had before."""
+def test_full_fine_tuning_profits_from_a_rate_that_stops_falling():
+    runs = runs_of("widths")
+    floor, square = (mean(runs, f"full/2048/{rate}", seeds=range(3)) for rate in ("1e-05", "3.5e-06"))
+
+    assert f"(2,048 wide: {floor:.1f} instead of {square:.1f})" in MEASURED
+
+
+def test_loras_rate_is_even_on_minilm_with_the_one_before():
+    """On rows of the pools; differences of single splits are up to 5 points."""
     accuracy = json.loads((ROOT / "benchmarks" / "results" / "defaults.json").read_text(encoding="utf-8"))["accuracy"]
-    gains = {task: _gain(accuracy, task) for task in ("sst2", "trec")}
+    gains = {task: _gain(accuracy, task) for task in TASKS}
 
-    assert sum(gains.values()) > 0
-    said = f"{gains['sst2']:+.1f} points on SST-2 and {gains['trec']:+.1f} on TREC"
+    assert abs(statistics.mean(gains.values())) < 0.5
+    said = f"{gains['sst2']:+.1f} points on SST-2, {gains['trec']:+.1f} on TREC and {gains['ag_news']:+.1f} on AG News"
     assert said in MEASURED
 
 
@@ -134,10 +143,11 @@ def _gain(accuracy, task):
 
 def test_rates_that_fall_with_the_square_of_the_width_leave_wide_models_at_chance():
     runs = runs_of("widths")
-    old = {"lora": "0.00011", "adapter": "5.6e-05", "ia3": "0.0017", "bitfit": "0.00056", "layer-norm": "0.00056"}
-    for method, rate in old.items():
-        assert 45 < mean(runs, f"{method}/1024/{rate}", seeds=range(3)) < 55
-    assert "leave a model of 1,024 where it was, at chance" in MEASURED
+    rates = {"lora": 2e-4, "adapter": 1e-4, "ia3": 3e-3, "bitfit": 1e-3, "layer-norm": 1e-3}  # at width 768
+    for method, rate in rates.items():
+        for width in (1024, 2048):
+            assert 45 < mean(runs, f"{method}/{width}/{rate * (768 / width) ** 2:.2g}", seeds=range(3)) < 55
+    assert "leave models 1,024 and 2,048 wide where they were, at chance" in MEASURED
 
 
 DRAWS = [(task, size, seed) for task in ("sst-2", "ag_news") for size in (10, 50, 100) for seed in SEEDS]
