@@ -265,9 +265,11 @@ class PromptEncoder:
         n_text = n_unknown = 0
         for i, (part, piece) in enumerate(zip(parts, pieces)):
             if isinstance(part, Run) and not part.is_constant:
-                own = (segment.text for segment in part.segments if segment.kind == "text")
-                n_text += max(0, len(piece) - sum(len(self._constant(text, at_start=i == 0)) for text in own))
-                n_unknown += 0 if self.unknown_id is None else piece.count(self.unknown_id)
+                texts = [segment.text for segment in part.segments if segment.kind == "text"]
+                own = [token for text in texts for token in self._constant(text, at_start=i == 0)]
+                n_text += max(0, len(piece) - len(own))
+                if self.unknown_id is not None:
+                    n_unknown += max(0, piece.count(self.unknown_id) - own.count(self.unknown_id))
         said = [segment.text.strip() for segment in prompt.segments if segment.kind == "field"]
         return max(n_text, n_unknown), n_unknown, bool(said) and not any(said)
 

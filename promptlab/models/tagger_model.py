@@ -100,14 +100,15 @@ class TaggerModel(TrainableModel):
         for number, words in enumerate(sentences):
             ids = [self._ids(word, not i, known)[:room] for i, word in enumerate(words)]
             for start, stop in _stretches([len(row) for row in ids], room):
-                flat = [*frame.before, *(token for row in ids[start:stop] for token in row), *frame.after]
+                own_ids = [token for row in ids[start:stop] for token in row]
+                flat = [*frame.before, *own_ids, *frame.after]
                 firsts = len(frame.before) + np.cumsum([0, *(len(row) for row in ids[start : stop - 1])])
                 encoded = Encoded(
                     np.array(flat, np.int64),
                     np.zeros(len(flat), np.int64),
                     firsts.astype(np.int64),
-                    n_text=len(flat) - len(frame.before) - len(frame.after),
-                    n_unknown=flat.count(self.backbone.encoder.unknown_id),
+                    n_text=len(own_ids),
+                    n_unknown=own_ids.count(self.backbone.encoder.unknown_id),
                 )
                 own = [] if targets is None else list(targets[number][start:stop])
                 counts = [] if weights is None else list(weights[number][start:stop])

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 from click.testing import CliRunner
+from tokenizers import processors
 
 from promptlab import HeadClassifier, JointClassifier, PromptClassifier, PromptGenerator, TokenClassifier
 from promptlab.cli.main import main
@@ -70,6 +71,29 @@ def test_a_template_of_known_words_does_not_hide_unknown_texts(bert):
 
     with pytest.warns(PromptlabWarning, match="100 % of the texts' tokens"):
         classifier.predict(RUSSIAN)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "t5"])
+def test_unknown_signs_of_the_template_are_not_the_texts(tiny_backbone, family):
+    classifier = PromptClassifier("{{ text_a }} \u2603 {{ mask }}", WORDS, tiny_backbone(family), tuning="none")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PromptlabWarning)
+        classifier.predict(["good", "bad"])
+
+
+def test_the_end_of_a_sentence_that_is_also_the_unknown_token_is_no_unknown_word(tiny_backbone):
+    backbone = tiny_backbone("gpt2")  # one token for both, as GPT-2 has it
+    end = backbone.tokenizer.eos_token
+    backbone.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, backbone.tokenizer.eos_token_id)]
+    )
+    appending = type(backbone)(backbone.model, backbone.tokenizer, name="tiny")
+    assert appending.encoder.frame.after == (backbone.encoder.unknown_id,)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PromptlabWarning)
+        TokenClassifier(appending, "frozen", max_steps=1).fit([["a"], ["b"]] * 2, [["O"], ["B-x"]] * 2)
 
 
 def test_texts_that_are_cut_are_told_once_with_the_limit_and_the_most_that_was_lost(bert):

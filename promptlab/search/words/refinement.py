@@ -113,10 +113,12 @@ def _single_tokens(
     for name, row in words.items():
         for word in dict.fromkeys(row):
             said, ids = word, _ids(word, backbone, slot)
-            if len(ids) > 1 and multi_token == "first":
-                said = backbone.tokenizer.convert_tokens_to_string([backbone.tokenizer.convert_ids_to_tokens(ids[0])])
-                said, ids = said.strip(), _ids(said.strip(), backbone, slot)
             reason = _unusable(ids, backbone)
+            if len(ids) > 1 and multi_token == "first":
+                piece = backbone.tokenizer.convert_ids_to_tokens(ids[0])
+                said = backbone.tokenizer.convert_tokens_to_string([piece]).strip()
+                alone = list(_ids(said, backbone, slot)) == list(ids[:1])
+                reason = _unusable(ids[:1], backbone) if said and alone else f"{piece!r}, its first token, is no word"
             if said in kept[name]:
                 dropped.append(Dropped(name, word, f"the same token as {said!r}"))
             elif reason is None:

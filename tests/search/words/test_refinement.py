@@ -240,6 +240,20 @@ def test_first_tokens_of_two_classes_are_dropped_from_both(tiny_backbone):
     assert [one.word for one in refined.dropped] == ["dull mess", "film", "film"]
 
 
+def test_a_first_token_that_is_only_white_space_is_no_word(tiny_backbone):
+    backbone = tiny_backbone("xlm-roberta")
+    words = {"world": ["World", "\u65e5"], "sports": ["sports", "film"]}
+    pieces = backbone.tokenizer.tokenize("it was \u65e5")
+    assert pieces[-2:] == ["\u2581", "\u65e5"]
+
+    refined = refine_words(words, TEMPLATE, SUPPORT, backbone, multi_token="first", **ALL)
+
+    assert refined.label_words == {"world": ("World",), "sports": ("sports", "film")}
+    assert refined.dropped == [("world", "\u65e5", "'\u2581', its first token, is no word")]
+    with pytest.raises(VerbalizerError, match="its first token, is no word"):
+        refine_words({"a": ["\u65e5"], "b": ["film"]}, TEMPLATE, SUPPORT, backbone, multi_token="first", **ALL)
+
+
 @pytest.mark.parametrize(
     ("words", "support", "settings", "error", "message"),
     [
