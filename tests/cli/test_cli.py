@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -239,6 +240,15 @@ def test_show_prints_segments_tokens_and_words(run, base):
     assert len(report["tokens"]) == len(report["ids"])
     assert len(report["masks"]) == 1
     assert len(report["masks"][0]) == 3
+
+
+def test_show_prints_long_texts_whole_beside_their_kind(run, base):
+    words = [f"film{n}" for n in range(60)]
+
+    table = run("show", TEMPLATE, "--text", " ".join(words), "--model", base).output.split("tokens (")[0]
+
+    assert all(kind in table for kind in ("field", "text", "mask"))
+    assert "".join(words) in re.sub(r"[^a-z0-9]|field|yes", "", table)
 
 
 def test_show_tells_what_truncation_cut(run, base):
@@ -610,6 +620,21 @@ def test_label_words_are_refined_and_written_for_fit(run, table, tmp_path):
     assert {"name": "n", "word": "film", "reason": "also a word of class 'p'"} in report["dropped"]
     assert json.loads((tmp_path / "out.json").read_text()) == report["kept"]
     assert list(report["kept"]) == ["n", "p"]
+
+
+@pytest.mark.minilm
+def test_all_words_that_were_kept_are_printed_beside_their_class(run, table, tmp_path):
+    words = "bad terrible awful poor dull boring weak horrible stupid ugly worse worst wrong cheap flat slow tired hollow"
+    lists = tmp_path / "words.txt"
+    lists.write_text(f"{words.replace(' ', ',')}\ngood,great\n", encoding="utf-8")
+    support = table("support.tsv", [("a good film",), ("a dull film",)], ("text_a",))
+    options = ("--template", "{{ text_a }} It was {{ mask }}.", "--support", support, "--class", "negative")
+
+    result = run("expand-verbalizer", lists, *options, "--class", "positive", "--frequency", 0, "--no-relevance")
+
+    kept = result.output[result.output.index("kept") :]
+    assert "negative" in kept and "positive" in kept
+    assert [word for word in words.split() if word not in kept] == []
 
 
 @pytest.mark.minilm

@@ -83,6 +83,6 @@ def command(
     if as_json:
         print_json({"kept": refined.label_words, "dropped": [one._asdict() for one in refined.dropped]})
         return
-    print_table("dropped", ["class", "word", "reason"], [list(one) for one in refined.dropped])
-    kept = [[name, len(row), " ".join(row)] for name, row in refined.label_words.items()]
-    print_table("kept", ["class", "number", "words"], kept)
+    print_table("dropped", ["class", "word", "reason"], [list(one) for one in refined.dropped], n_text=3)
+    kept = [[name, " ".join(row), len(row)] for name, row in refined.label_words.items()]
+    print_table("kept", ["class", "words", "number"], kept, n_text=2)

@@ -66,6 +66,7 @@ def _print(report: dict[str, Any]) -> None:
             ]
             for s in report["segments"]
         ],
+        n_text=2,
     )
     click.echo(f"tokens ({len(report['ids'])}, {report['n_cut']} cut): {' '.join(report['tokens'])}")
     click.echo(f"ids: {' '.join(map(str, report['ids']))}")
