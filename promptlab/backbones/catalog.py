@@ -122,8 +122,10 @@ def load_backbone(
             place, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        where = "" if Path(place).is_dir() else ", which is no folder here, is a hub id that"
-        raise BackboneError(f"model {name!r}{where} can't be loaded: {_first_line(error)}") from error
+        is_folder = Path(place).is_dir()
+        where = "" if is_folder else ", which is no folder here, is a hub id that"
+        remedy = "" if is_folder else " Check the name and the connection, or give a folder."
+        raise BackboneError(f"model {name!r}{where} can't be loaded: {_first_line(error)}{remedy}") from error
     found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
     inside = f"{network.base_model_prefix}."
     has_head = all(key.startswith(inside) for key in loading["missing_keys"])

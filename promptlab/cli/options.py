@@ -160,11 +160,13 @@ def parse_pairs(pairs: Sequence[str], form: str = "FIELD=COLUMN, such as text_a=
 
 
 def quiet_libraries() -> None:
-    """Keep the loading bars of transformers out of a terminal that shows ours."""
+    """Keep loading bars and what the libraries log out of a terminal that shows ours."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    hub.set_verbosity_error()  # each retry of a connection, whose failure our error tells
 
 
 def warn_of_shared(fields: Sequence[str], **sets: Sequence[Any] | None) -> None:

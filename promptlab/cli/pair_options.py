@@ -83,14 +83,12 @@ def pairs_of(pvps: Path | None, templates: Sequence[str], verbalizers: Sequence[
 
 
 def settings_of(models: Sequence[str], tuning: str, tuning_args: Sequence[str], **settings: Any) -> dict[str, Any]:
-    """Settings of the estimators from the options, the models loaded."""
+    """Settings of the estimators from the options."""
     from promptlab.cli.arguments import make_tuning
-    from promptlab.library.resolve import load_each
 
     check_trains(tuning, **settings)
     method = make_tuning(tuning, parse_pairs(tuning_args, "NAME=VALUE, such as rank=4") or {})
-    loaded = load_each(models or [None])
-    return {"model": loaded[0] if len(loaded) == 1 else loaded, "tuning": method, **settings}
+    return {"model": list(models) if len(models) > 1 else next(iter(models), None), "tuning": method, **settings}
 
 
 def read_sets(
@@ -169,12 +167,19 @@ def trained(estimator: Any, sets: Sequence[Any], output: Path, **more: Any) -> l
         sets: the labelled examples, and those for selection and for the final table, or None.
         more: arguments of ``fit``.
     """
+    from promptlab.library.resolve import load_each
+
     train, dev, test = sets
     measured = dev if test is None else test
+    eval_set = None if dev is None else (dev, None)
+    estimator._check_settings(eval_set)  # before a model is loaded
+    several = isinstance(estimator.model, list)
+    loaded = load_each(estimator.model if several else [estimator.model])  # once for all that follows
+    estimator.set_params(model=loaded if several else loaded[0])
     if measured is not None:
         estimator.check(measured, shown=train)
     warn_of_shared(estimator.reads(), train=train, dev=dev, test=test)
-    estimator.fit(train, eval_set=None if dev is None else (dev, None), **more)
+    estimator.fit(train, eval_set=eval_set, **more)
     estimator.save_pretrained(output)
     if measured is None:
         return [(name, None) for name in estimator.reported()]

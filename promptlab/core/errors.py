@@ -59,7 +59,7 @@ class UnknownNameError(PromptlabError):
         self, kind: str, name: Any, known: Iterable[str], *, where: str = "", whose: str = "", more: str = ""
     ) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(str(name), names, n=1)
+        close = [other for other in names if f"{other}.0" == name] or difflib.get_close_matches(str(name), names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
         place, owner = f" in {where}" if where else "", f" ({whose})" if whose else ""
         end = f" {more}" if more else ""

@@ -1,4 +1,4 @@
-"""Writing that leaves the old file or the new one, never half of either."""
+"""Reading that says what is wrong; writing that leaves the old file or the new one, never half of either."""
 
 from __future__ import annotations
 
@@ -15,6 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from promptlab.core.errors import DataError, SavedModelError, shown
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        DataError: if there is none, or it can't be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"no file {str(path)!r}; check the path.") from None
+    except OSError as error:
+        raise DataError(f"file {str(path)!r} can't be read: {error.strerror}; check the file.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"file {str(path)!r} can't be read: {error}; write it in UTF-8.") from None
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from promptlab.library.resolve import resolve_tuning
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.settings import TrainingSettings, default_steps, learning_rate_for, updates_per_epoch
 
+USUAL_WIDTH = 768  # of a model that isn't loaded yet
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainedEstimator(BaseEstimator):
@@ -166,6 +168,9 @@ class TrainedEstimator(BaseEstimator):
             raise TuningError(f"patience={self.patience} needs dev examples to wait for; {self.dev_option}.")
         if eval_set is not None and not (isinstance(eval_set, (tuple, list)) and len(eval_set) == 2):
             raise DataError(f"eval_set is {shown(eval_set)}; pass {self.dev_form}.")
+        tuning = self._named_tuning()
+        if isinstance(tuning, Tuning) and tuning.defaults.max_steps > 0:
+            self._training_settings(tuning, 1, USUAL_WIDTH)  # what is out of range is told before a model is loaded
 
     def _check_untrained(self) -> None:
         """Tell of settings that have no use where nothing is trained, as for some members of a search."""

@@ -38,6 +38,10 @@ class TextEstimator(SavedTextEstimator):
         """The verbalizer for the classes seen in training, or (None) for none seen."""
         raise NotImplementedError
 
+    def _check_settings(self, eval_set: Any) -> None:
+        super()._check_settings(eval_set)
+        _ = self._template().slot  # a template without a mask is told before a model is loaded
+
     def _fit(
         self, verbalizer: Verbalizer, training: Training, dev: Labelled | None, *, objective: Objective | None = None
     ) -> Self:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promptlab.core.errors import DataError, UnknownNameError, shown
-from promptlab.core.files import atomic_file
+from promptlab.core.files import atomic_file, read_text
 
 BREAKS = frozenset("\u0085\u2028\u2029")
 
@@ -61,9 +61,10 @@ def read_pvps(path: str | Path) -> list[PVP]:
     import yaml
 
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"file {str(path)!r} can't be read: {str(error).splitlines()[0]}.") from None
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        said = str(error).splitlines()[0]
+        raise DataError(f"file {str(path)!r} can't be read: {said}; write YAML with a list 'pvps'.") from None
     rows = content.get("pvps") if isinstance(content, Mapping) else None
     if not isinstance(rows, list) or not rows:
         raise DataError(f"file {str(path)!r} holds no list 'pvps'; write one of entries with template and verbalizer.")

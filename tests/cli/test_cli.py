@@ -429,6 +429,12 @@ def test_list_prints_one_line_for_each_template_whatever_it_holds(run):
         ),
         ([*FIT, "--head", "--checkpoint-dir", "{train}"], 1, "is a file"),
         ([*FIT, "--head", "--device", "meta"], 1, "device 'meta' can't compute"),
+        ([*FIT, "--template", TEMPLATE, "--verbalizer", '["good"]'], 1, "is a JSON list; write words for each class"),
+        ([*FIT, "--template", TEMPLATE, "--verbalizer", '"good"'], 1, "is a JSON str; write words for each class"),
+        ([*FIT, "--template", TEMPLATE, "--verbalizer", "nosuch.json"], 1, "no file 'nosuch.json'; check the path"),
+        ([*FIT, "--template", "{{ text_a }}", "--verbalizer", WORDS], 1, "has no mask; put {{ mask }}"),
+        (["ensemble", "{train}", "-o", "x", "--pvps", "none.yaml"], 1, "no file 'none.yaml'; check the path"),
+        (["expand-verbalizer", "none.txt", "--template", TEMPLATE, "--support", "{train}"], 1, "no file 'none.txt'"),
         (["predict", "{train}", "{train}"], 1, "holds no promptlab.json"),
         (["predict", "nothing", "{train}"], 1, "promptlab.json"),
         (["evaluate", "nothing", "{train}"], 1, "promptlab.json"),
@@ -460,6 +466,45 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(
         assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "x").exists()
     assert train_file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*FIT, *PROMPT, "--learning-rate", -1], "--learning-rate -1.0 must be between 0 and 10"),
+        ([*FIT, *PROMPT, "--max-steps", 2, "--epochs", 2], "give one"),
+        ([*FIT, "--template", "{{ text_a }}", "--verbalizer", WORDS], "has no mask"),
+        ([*FIT, "--head", "--batch-size", 0], "--batch-size 0 must be at least 1"),
+        (["evaluate", "{fitted}", "{train}", "--label", "klass"], "no column 'klass'"),
+        (["export", "{fitted}", "-o", "{train}"], "is a file"),
+        (["ensemble", "{train}", *PROMPT, "-o", "x", "--repetitions", 0], "--repetitions 0 must be at least 1"),
+        (["distill", "{train}", "none.tsv", *PROMPT, "-o", "x"], "no file 'none.tsv'"),
+        (["distill", "{train}", "{other}", *PROMPT, "-o", "x"], "needs field 'text_a'"),
+    ],
+)
+def test_bad_input_is_told_before_a_model_is_loaded(
+    run, fitted, train_file, table, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    files = {"{train}": train_file, "{fitted}": fitted[0], "{other}": table("other.tsv", [("a",)], ("words",))}
+
+    result = run(*(files.get(argument, argument) for argument in arguments))
+
+    assert result.exit_code == 1, result.output
+    assert message in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_labels_that_a_table_wrote_as_floats_are_told_the_class_they_look_like(run, base, table, tmp_path):
+    train = table("train.tsv", [("good", "2.0"), ("bad", "1.0")])  # as pandas writes 1 and 2 beside an empty cell
+
+    result = run(
+        "fit", train, "-o", tmp_path / "x", "--template", TEMPLATE, "--verbalizer", '{"1": ["bad"], "2": ["good"]}'
+    )
+
+    assert result.exit_code == 1
+    assert "unknown label '2.0' in row 1; did you mean '2'?" in result.stderr
 
 
 def test_help_names_every_command_and_loads_no_torch():
@@ -624,7 +669,9 @@ def test_label_words_are_refined_and_written_for_fit(run, table, tmp_path):
 
 @pytest.mark.minilm
 def test_all_words_that_were_kept_are_printed_beside_their_class(run, table, tmp_path):
-    words = "bad terrible awful poor dull boring weak horrible stupid ugly worse worst wrong cheap flat slow tired hollow"
+    words = (
+        "bad terrible awful poor dull boring weak horrible stupid ugly worse worst wrong cheap flat slow tired hollow"
+    )
     lists = tmp_path / "words.txt"
     lists.write_text(f"{words.replace(' ', ',')}\ngood,great\n", encoding="utf-8")
     support = table("support.tsv", [("a good film",), ("a dull film",)], ("text_a",))

@@ -212,7 +212,7 @@ def test_one_row_of_a_class_makes_no_dev_set(search, table, base):
     [
         (("--pvp", "x.yaml", "--template", "t"), "leave --template and --verbalizer out"),
         (("--pvp", "x.yaml", "--head"), "--head takes no --template, --verbalizer, --pvp"),
-        (("--pvp", "none.yaml"), "none.yaml' can't be read"),
+        (("--pvp", "none.yaml"), "no file 'none.yaml'"),
         ((), "give --template and --verbalizer, or --head, or --pvp"),
     ],
 )

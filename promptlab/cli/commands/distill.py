@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,12 @@ def command(
     check_savable(output, mark="promptlab.json")
     fields = parse_pairs(columns)
     sets = read_sets([labelled, dev, test], fields, label, dialect)
-    check_sets(pairs, sets)
+    rows = iter_examples(unlabelled, columns=fields, label=None, **dialect)
+    first = next(rows)
+    check_sets(pairs, [*sets, [first]])
     with kept_work(cache_dir, output) as folder:
         values = settings_of(**settings) | {"cache_dir": folder, "student_steps": student_steps}
         pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
-        rows = trained(pet, sets, output, unlabeled=iter_examples(unlabelled, columns=fields, label=None, **dialect))
+        scores = trained(pet, sets, output, unlabeled=itertools.chain([first], rows))
     n_rows = len(sets[1 if test is None else 2] or ())
-    print_scores(pet, output, dev, test, rows, n_rows, as_json=as_json)
+    print_scores(pet, output, dev, test, scores, n_rows, as_json=as_json)

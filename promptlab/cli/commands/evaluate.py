@@ -62,7 +62,8 @@ def command(
 
     quiet_libraries()
     fields = parse_pairs(columns)
-    readable(model_folder, iter_examples(file, columns=fields, label=None, **dialect))
+    rows = iter_examples(file, columns=fields, label=label, separator=separator or "|", **dialect)
+    readable(model_folder, rows)
     classifier = load_any(model_folder, model=base, device=device)
     if isinstance(classifier, MultiLabelClassifier):
         between = chosen_separator(classifier, separator)
@@ -77,10 +78,10 @@ def command(
     if as_json:
         print_json(report)
         return
-    rows = [
+    table = [
         [name, f"{v['precision']:.3f}", f"{v['recall']:.3f}", f"{v['f1']:.3f}", v["support"]]
         for name, v in report["classes"].items()
     ]
-    print_table(str(file), ["class", "precision", "recall", "F1", "rows"], rows)
+    print_table(str(file), ["class", "precision", "recall", "F1", "rows"], table)
     scores = [f"{shown} {report[name]:.4f}" for name, shown in SCORES.items() if name in report]
     click.echo("  ".join([*scores, f"rows {report['rows']}"]))

@@ -18,8 +18,11 @@ def command(model_folder: str, output: Path, base: str | None) -> None:
 
     Updates such as LoRA's are merged into its weights; the classifier's own head isn't part of it.
     """
-    from promptlab.estimators.saving import load_any
+    from promptlab.core.files import check_savable
+    from promptlab.estimators.saving import load_any, local, read_settings
 
     quiet_libraries()
+    read_settings(local(model_folder))
+    check_savable(output)  # before the model is loaded
     load_any(model_folder, model=base, device="cpu").export_model(output)
     click.echo(str(output))

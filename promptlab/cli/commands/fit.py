@@ -25,6 +25,8 @@ from promptlab.cli.options import (
 )
 from promptlab.core.registry import TUNINGS
 
+EXPECTED_WORDS = 'write words for each class, such as {"negative": ["bad"], "positive": ["good"]}'
+
 
 @click.command("fit")
 @click.argument("train", type=FILE)
@@ -253,21 +255,22 @@ def parse_verbalizer(text: str, answers: str = "words") -> Any:
     With ``answers="strings"`` they are scored as whole answers even if each is one token.
 
     Raises:
+        DataError: if the file can't be read.
         VerbalizerError: if the JSON is broken or isn't an object.
     """
     from promptlab.core.errors import VerbalizerError
+    from promptlab.core.files import read_text
     from promptlab.data.tables import unique_keys
+    from promptlab.verbalizers.strings import StringVerbalizer
 
-    try:
-        source = Path(text).read_text(encoding="utf-8") if text.endswith(".json") and Path(text).is_file() else text
-    except (OSError, UnicodeDecodeError) as error:
-        raise VerbalizerError(f"verbalizer file {text!r} can't be read ({error}); write JSON in UTF-8.") from None
-    if not source.lstrip().startswith("{"):
+    is_file = text.endswith(".json")
+    if not is_file and not text.lstrip().startswith(("{", "[", '"')):
         return text
+    source = read_text(text) if is_file else text
     try:
         words = json.loads(source, object_pairs_hook=unique_keys)
     except ValueError as error:
-        raise VerbalizerError(f"verbalizer {text!r} isn't valid JSON ({error}); write class: [words].") from None
-    from promptlab.verbalizers.strings import StringVerbalizer
-
+        raise VerbalizerError(f"verbalizer {text!r} isn't valid JSON ({error}); {EXPECTED_WORDS}.") from None
+    if not isinstance(words, dict):
+        raise VerbalizerError(f"verbalizer {text!r} is a JSON {type(words).__name__}; {EXPECTED_WORDS}.")
     return StringVerbalizer(words) if answers == "strings" else words

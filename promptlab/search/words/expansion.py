@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
+from promptlab.core.files import read_text
 from promptlab.core.interfaces import Backbone
 from promptlab.data.tables import unique_keys
 from promptlab.verbalizers.label_words import check_words
@@ -29,10 +30,7 @@ def read_word_lists(path: str | Path, classes: Sequence[str] | None = None) -> d
         DataError: if the file can't be read, or has another number of lines than there are classes.
         UnknownNameError: if JSON names other classes.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"word lists {str(path)!r} can't be read ({error}); give a file in UTF-8.") from None
+    text = read_text(path)
     if text.lstrip().startswith("{"):
         try:
             words = json.loads(text, object_pairs_hook=unique_keys)

@@ -41,7 +41,7 @@ def test_lists_that_do_not_fit_are_told(tmp_path, content, classes, error, messa
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match="can't be read"):
+    with pytest.raises(DataError, match="check the path"):
         read_word_lists(tmp_path / "none")
 
 
