@@ -36,11 +36,18 @@ def resolve_template(template: Any) -> Template:
 
 def label_type_of(verbalizer: Any) -> LabelType:
     """What the keys of class → words are; of any other verbalizer, texts."""
-    kinds = {type(name).__name__ for name in verbalizer} if isinstance(verbalizer, Mapping) else set()
-    if kinds and kinds <= {"bool", "bool_"}:
+    names = list(_whole(verbalizer)) if isinstance(verbalizer, Mapping) else []
+    if names and {type(name).__name__ for name in names} <= {"bool", "bool_"}:
         return LabelType("bool", TRUTH)
-    is_whole = kinds and all(isinstance(name, numbers.Integral) and not isinstance(name, bool) for name in verbalizer)
+    is_whole = names and all(isinstance(name, numbers.Integral) and not isinstance(name, bool) for name in names)
     return LabelType("int" if is_whole else "str")
+
+
+def _whole(words: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Words by class, where a class such as 1.0 is the whole number that labels such as 1.0 are taken for."""
+    fractions = [name for name in words if isinstance(name, numbers.Real) and not isinstance(name, numbers.Integral)]
+    whole = {name: int(name) for name in fractions if float(name).is_integer()}
+    return {whole.get(name, name): row for name, row in words.items()}
 
 
 def is_source(template: str) -> bool:
@@ -65,7 +72,7 @@ def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
         raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
     if isinstance(verbalizer, Mapping):
         is_entry = isinstance(verbalizer.get("label_words"), Mapping)
-        return _verbalizer_of(**verbalizer) if is_entry else WordsVerbalizer(verbalizer)
+        return _verbalizer_of(**verbalizer) if is_entry else WordsVerbalizer(_whole(verbalizer))
     if not isinstance(verbalizer, str):
         raise VerbalizerError(f"verbalizer is {shown(verbalizer)}; pass class: label words, a name, or a Verbalizer.")
     entry = verbalizer_entry(verbalizer)

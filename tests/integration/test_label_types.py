@@ -33,6 +33,8 @@ CASES = {  # the verbalizer, the labels, the classes
     "list of np.int64": (NUMBERED, list(whole), [0, 1]),
     "int8": (NUMBERED, whole.astype(np.int8), [0, 1]),
     "float": (NUMBERED, whole.astype(float), [0, 1]),
+    "float keys": ({1.0: ["bad"], 2.0: ["good"]}, whole + 1.0, [1, 2]),
+    "float32 keys for int": ({np.float32(2): ["good"], np.float32(1): ["bad"]}, whole + 1, [1, 2]),
     "float32 in a list": (NUMBERED, list(whole.astype(np.float32)), [0, 1]),
     "pandas Int64": (NUMBERED, pd.Series(whole, dtype="Int64"), [0, 1]),
     "categories of int": (NUMBERED, pd.Series(whole).astype("category"), [0, 1]),
