@@ -30,9 +30,7 @@ def row_weights(given: Any, n_rows: int) -> list[float] | None:
         if not _is_weight(value):
             raise DataError(f"sample_weight of row {row} is {shown(value)}; weights are numbers from 0 to {LARGEST:g}.")
     if n_rows and not any(values):
-        raise DataError(
-            "sample_weight is 0 for every row, which leaves none to learn from; give some a weight above 0."
-        )
+        raise DataError("sample_weight is 0 for every row; give some a weight above 0.")
     return [float(value) for value in values]
 
 

@@ -46,7 +46,7 @@ def label_type_of(verbalizer: Any) -> LabelType:
 def _whole(words: Mapping[Any, Any]) -> dict[Any, Any]:
     """Words by class, where a class such as 1.0 is the whole number that labels such as 1.0 are taken for."""
     fractions = [name for name in words if isinstance(name, numbers.Real) and not isinstance(name, numbers.Integral)]
-    whole = {name: int(name) for name in fractions if float(name).is_integer()}
+    whole = {name: int(float(name)) for name in fractions if float(name).is_integer()}
     return {whole.get(name, name): row for name, row in words.items()}
 
 
