@@ -17,7 +17,7 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, shown
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labelled, several_classes
 from promptlab.data.readers import as_examples
 from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.estimators.text_classifier import TextClassifier
@@ -213,7 +213,7 @@ class JointClassifier:
             own = None if eval_set is None else self._pair(eval_set[0], eval_set[1], name)
             known, row_weights = classifier._known_classes(), weights.get(name)
             training, held_out = read_sets(*self._pair(X, y, name), own, known, row_weights)
-            classes = classifier._verbalizer(training.classes).classes
+            classes = classifier._verbalizer(several_classes(training)).classes
             data[name] = training.weighed_by_class(classifier.class_weight, classes)
             if held_out is not None:
                 dev[name] = held_out

@@ -308,6 +308,8 @@ def test_what_cannot_share_a_batch_is_told(base):
     strings = {"a": PromptClassifier(SOURCE, StringVerbalizer({"x": "very good", "y": "bad"}), max_steps=1)}
     with pytest.raises(TuningError, match="answers of several tokens"):
         JointClassifier(strings, base).fit({"a": TEXTS}, {"a": ["x", "x", "y", "y"]})
+    with pytest.raises(DataError, match="all 4 labels are 'positive'; a classifier needs examples of 2 classes"):
+        JointClassifier({"a": PromptClassifier(SOURCE, WORDS)}, base).fit({"a": TEXTS}, {"a": ["positive"] * 4})
     alone = {"a": PromptClassifier(SOURCE, PrototypicalVerbalizer(WORDS), tuning="lora", max_steps=1)}
     with pytest.raises(TuningError, match="PrototypicalVerbalizer is learnt from a finished language model"):
         JointClassifier(alone, base).fit({"a": TEXTS}, {"a": LABELS})
