@@ -185,6 +185,8 @@ class PET(PVPMembers):
             )
         if self.student is not None and self.student_steps is not None:
             raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
+        if self.student_steps is not None and self.student_steps < 1:
+            raise TuningError(f"student_steps={self.student_steps} must be at least 1.")
 
     def _given(
         self, X: Any, y: Any, eval_set: Any, pair: Pair, sample_weight: Any

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from promptlab.core.checks import check_seed, check_types, warn
+from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, shown
 from promptlab.core.interfaces import Tuning
 from promptlab.core.part import by_owner, changed_part
@@ -168,6 +169,7 @@ class TrainedEstimator(BaseEstimator):
             raise TuningError(f"patience={self.patience} needs dev examples to wait for; {self.dev_option}.")
         if eval_set is not None and not (isinstance(eval_set, (tuple, list)) and len(eval_set) == 2):
             raise DataError(f"eval_set is {shown(eval_set)}; pass {self.dev_form}.")
+        resolve_device(self.device)
         tuning = self._named_tuning()
         if isinstance(tuning, Tuning) and tuning.defaults.max_steps > 0:
             self._training_settings(tuning, 1, USUAL_WIDTH)  # what is out of range is told before a model is loaded

@@ -428,7 +428,7 @@ def test_list_prints_one_line_for_each_template_whatever_it_holds(run):
             "'a' stands twice",
         ),
         ([*FIT, "--head", "--checkpoint-dir", "{train}"], 1, "is a file"),
-        ([*FIT, "--head", "--device", "meta"], 1, "device 'meta' can't compute"),
+        ([*FIT, "--head", "--device", "meta"], 1, "--device meta can't compute"),
         ([*FIT, "--template", TEMPLATE, "--verbalizer", '["good"]'], 1, "is a JSON list; write words for each class"),
         ([*FIT, "--template", TEMPLATE, "--verbalizer", '"good"'], 1, "is a JSON str; write words for each class"),
         ([*FIT, "--template", TEMPLATE, "--verbalizer", "nosuch.json"], 1, "no file 'nosuch.json'; check the path"),
@@ -479,6 +479,13 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(
         (["export", "{fitted}", "-o", "{train}"], "is a file"),
         (["ensemble", "{train}", *PROMPT, "-o", "x", "--repetitions", 0], "--repetitions 0 must be at least 1"),
         (["distill", "{train}", "none.tsv", *PROMPT, "-o", "x"], "no file 'none.tsv'"),
+        ([*FIT, *PROMPT, "--device", "nosuch"], "--device nosuch can't be used here"),
+        (
+            [*FIT, *PROMPT, "--demonstrations", 9],
+            "--demonstrations 9 are asked for, but there are 4 labelled examples; ",
+        ),
+        (["distill", "{train}", "{train}", *PROMPT, "-o", "x", "--student-steps", 0], "--student-steps 0 must be at"),
+        (["pretrain-prompt", "{other}", "-o", "x"], "name the right one by --column."),
         (["distill", "{train}", "{other}", *PROMPT, "-o", "x"], "needs field 'text_a'"),
     ],
 )
