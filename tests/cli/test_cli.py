@@ -581,7 +581,7 @@ def test_more_demonstrations_than_rows_are_one_line_and_nothing_is_written(run, 
     result = run("fit", train_file, "-o", tmp_path / "out", *PROMPT, "--model", base, "--demonstrations", 9)
 
     assert result.exit_code == 1
-    assert "k=9 demonstrations are asked for, but there are 4" in result.output
+    assert "--demonstrations 9 are asked for, but there are 4" in result.output
     assert not (tmp_path / "out").exists()
 
 

@@ -311,7 +311,7 @@ def test_pairs_come_from_a_file(run, base, train, tmp_path):
         (("ensemble", "{train}", "-o", "{train}/x", *TEMPLATES), 1, "can't write to"),
         (("ensemble", "{train}", "-o", "x", *TEMPLATES, "--test", "{odd}"), 1, "unknown label 'neutral'"),
         (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--test", "{odd}"), 1, "unknown label 'neutral'"),
-        (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--device", "gpu"), 1, "device 'gpu' can't be used"),
+        (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--device", "gpu"), 1, "--device gpu can't be used"),
     ],
 )
 def test_bad_input_is_told_and_writes_nothing(run, table, base, train, tmp_path, monkeypatch, arguments, code, message):
