@@ -486,6 +486,11 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(
         ),
         (["distill", "{train}", "{train}", *PROMPT, "-o", "x", "--student-steps", 0], "--student-steps 0 must be at"),
         (["pretrain-prompt", "{other}", "-o", "x"], "name the right one by --column."),
+        (["search-verbalizer", "{train}", "--template", TEMPLATE, "-o", "/dev/null/f.json"], "can't write to"),
+        (
+            ["expand-verbalizer", "{train}", "--template", TEMPLATE, "--support", "{train}", "-o", "/dev/null/f.json"],
+            "write to",
+        ),
         (["distill", "{train}", "{other}", *PROMPT, "-o", "x"], "needs field 'text_a'"),
     ],
 )

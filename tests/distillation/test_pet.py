@@ -324,7 +324,7 @@ def test_the_student_reads_all_fields_that_some_member_reads(make_pet):
         ({"max_distilled": 0}, {}, TuningError, "max_distilled=0"),
         ({"student": "minilm"}, {}, TuningError, "student is a str"),
         ({"student": HeadClassifier()}, {}, TuningError, "student_steps=2"),
-        ({"student_steps": 0}, {}, TuningError, "student: max_steps=0"),
+        ({"student_steps": 0}, {}, TuningError, "student_steps=0"),
         ({"student": HeadClassifier(tuning="none"), **GIVEN}, {}, TuningError, "student: tuning='none' trains nothing"),
         ({"student": HeadClassifier(patience=2), **GIVEN}, {}, TuningError, "student: patience=2 needs dev"),
         ({"student": HeadClassifier(checkpoint_dir="x"), **GIVEN}, {}, TuningError, "student: checkpoint_dir='x'"),

@@ -58,11 +58,14 @@ def command(
 
     WORDS is JSON (class: [words]), or a line for each class with its words between commas, its name first.
     """
+    from promptlab.core.files import check_writable
     from promptlab.data.readers import read_examples
     from promptlab.search.words.expansion import nearest_words, read_word_lists, wordnet_words
     from promptlab.search.words.refinement import refine_words
 
     quiet_libraries()
+    if output is not None:
+        check_writable(output)  # before a model is loaded
     label_words: Any = read_word_lists(words, classes or None)
     texts = read_examples(support, columns=parse_pairs(columns), label=None, **dialect)
     if wordnet:

@@ -60,6 +60,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Find label words for the labelled rows of TRAIN and print the best."""
+    from promptlab.core.files import check_writable
     from promptlab.data.overlap import count_shared
     from promptlab.data.readers import read_examples
     from promptlab.library.resolve import resolve_template
@@ -68,6 +69,8 @@ def command(
     if words is not None and engine == "lm-bff":
         raise click.UsageError("--words is for petal and autoprompt; lm-bff gives each class one word.")
     quiet_libraries()
+    if output is not None:
+        check_writable(output)  # before a model is loaded
     settings: dict[str, Any] = {} if words is None else {"words": words}
     fields = parse_pairs(columns)
     examples = read_examples(train, columns=fields, label=label, **dialect)
