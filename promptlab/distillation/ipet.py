@@ -55,9 +55,7 @@ class IPET(PET):
         if self.n_most_likely < 1:
             raise TuningError(f"n_most_likely={self.n_most_likely!r} must be at least 1, usually 100.")
         if not resolve_tuning(self.tuning).defaults.max_steps:
-            raise TuningError(
-                f"tuning={self.tuning!r} trains nothing, but members learn anew in each generation; use PET."
-            )
+            raise TuningError("tuning='none' trains nothing, but members learn anew in each generation; use PET.")
         if self.repetitions * len(self._pairs()) < 2:
             raise TuningError(
                 "iPET needs two members or more, which teach one another; give more pairs or repetitions."

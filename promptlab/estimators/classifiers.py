@@ -71,16 +71,18 @@ class PromptClassifier(TextClassifier):
         return KnownClasses.of(self.verbalizer)
 
     def model_tuning(self) -> Tuning:
-        return super().model_tuning() if hasattr(self, "model_") else TUNINGS.get("none")()
+        return TUNINGS.get("none")() if self._is_untrained() else super().model_tuning()
 
     def saved_parts(self) -> dict[str, Any]:
-        return super().saved_parts() | ({} if hasattr(self, "model_") else {"untrained": True})
+        return super().saved_parts() | ({"untrained": True} if self._is_untrained() else {})
 
     def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
         super().take_model(model, saved)
-        if saved.get("untrained"):
-            self._untrained = (self._zero_shot_parts(), self.model_)
-            del self.model_
+        self._saved_untrained = self.model_ if saved.get("untrained") else None
+
+    def _is_untrained(self) -> bool:
+        """Whether there was no ``fit``, neither before nor after the classifier was saved."""
+        return getattr(self, "model_", None) is getattr(self, "_saved_untrained", None)
 
     def _ready(self) -> PromptModel:
         return super()._ready() if hasattr(self, "model_") else self._zero_shot()
@@ -88,7 +90,7 @@ class PromptClassifier(TextClassifier):
     def _zero_shot(self) -> PromptModel:
         """The untrained model, kept until a part of it is set anew."""
         self._check_values()
-        parts = self._zero_shot_parts()
+        parts = (self.template, self.verbalizer, self.model, self.seed, self.max_length)
         kept = getattr(self, "_untrained", None)
         if kept is None or kept[0] != parts:
             with seeded(self.seed):
@@ -102,7 +104,3 @@ class PromptClassifier(TextClassifier):
             self._untrained = kept = (parts, model)
             self._set_classes(verbalizer.classes, label_type_of(self.verbalizer))
         return kept[1]
-
-    def _zero_shot_parts(self) -> tuple[Any, ...]:
-        """What the untrained model depends on."""
-        return self.template, self.verbalizer, self.model, self.seed, self.max_length

@@ -41,7 +41,7 @@ class HeadClassifier(TextClassifier):
         super()._check_settings(eval_set)
         if resolve_tuning(self.tuning).defaults.max_steps == 0:
             raise TuningError(
-                f"tuning={self.tuning!r} trains nothing, not even the head; choose 'frozen', which trains that alone."
+                "tuning='none' trains nothing, not even the head; choose 'frozen', which trains that alone."
             )
 
     def _known_classes(self) -> None:

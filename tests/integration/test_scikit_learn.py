@@ -167,3 +167,5 @@ def test_clones_share_parts_which_are_frozen_and_print_as_pages(bert):
 def test_an_untrained_head_is_refused():
     with pytest.raises(TuningError, match="tuning='none' trains nothing, not even the head; choose 'frozen'"):
         HeadClassifier("no-model", tuning="none").fit(TEXTS, LABELS)
+    with pytest.raises(TuningError, match="tuning='none' trains nothing, not even the head"):
+        HeadClassifier("no-model", tuning=TUNINGS.get("none")()).fit(TEXTS, LABELS)
