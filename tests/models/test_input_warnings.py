@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import copy
 import warnings
 
 import pytest
@@ -84,11 +85,12 @@ def test_unknown_signs_of_the_template_are_not_the_texts(tiny_backbone, family):
 
 def test_the_end_of_a_sentence_that_is_also_the_unknown_token_is_no_unknown_word(tiny_backbone):
     backbone = tiny_backbone("gpt2")  # one token for both, as GPT-2 has it
-    end = backbone.tokenizer.eos_token
-    backbone.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, backbone.tokenizer.eos_token_id)]
+    tokenizer = copy.deepcopy(backbone.tokenizer)  # the other one is all tests'
+    end = tokenizer.eos_token
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, tokenizer.eos_token_id)]
     )
-    appending = type(backbone)(backbone.model, backbone.tokenizer, name="tiny")
+    appending = type(backbone)(backbone.model, tokenizer, name="tiny")
     assert appending.encoder.frame.after == (backbone.encoder.unknown_id,)
 
     with warnings.catch_warnings():
