@@ -1,11 +1,11 @@
-"""Ensembles, PET and iPET against single prompts and a head: few labelled and 5,000 unlabelled texts, minilm.
+"""Ensembles, PET and iPET against single prompts and a head: few labeled and 5,000 unlabeled texts, minilm.
 
     python benchmarks/ensembles.py FOLDER [--tasks ag_news sst-2] [--sizes 10 50 100] [--seeds 13 …] [--groups …]
         [--device cuda]
 
-FOLDER holds ``ag_news`` (train.tsv.gz, test.tsv.gz) and ``sst-2`` (train.tsv, dev.tsv). Labelled texts are drawn from
-the training pool, as many of each class as can be, and so are the unlabelled ones, whose labels are dropped. There is
-no dev set to select on, but for stacking, which learns on as many other labelled texts. Members, PET and iPET share
+FOLDER holds ``ag_news`` (train.tsv.gz, test.tsv.gz) and ``sst-2`` (train.tsv, dev.tsv). Labeled texts are drawn from
+the training pool, as many of each class as can be, and so are the unlabeled ones, whose labels are dropped. There is
+no dev set to select on, but for stacking, which learns on as many other labeled texts. Members, PET and iPET share
 what is equal among them. Finished runs are kept in results/ensembles.json; the table goes to results/ensembles.md.
 """
 
@@ -25,7 +25,7 @@ from sweep import MODEL, RESULTS, SEEDS, keep, mean, parser, placed, sweep
 
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.ensembles.merging import Stacking, accuracies, merged, votes
 
 CACHE = RESULTS / "ensembles"  # members that several groups of methods share
@@ -40,7 +40,7 @@ PAIRS = {
 }
 MAX_LENGTH = 128
 MEMBER = {"max_steps": 100, "batch_size": 8}
-STUDENT = {"max_steps": 300, "batch_size": 16}  # nearly one pass over the unlabelled texts
+STUDENT = {"max_steps": 300, "batch_size": 16}  # nearly one pass over the unlabeled texts
 GENERATIONS = 1  # of iPET, after the first
 ROWS = (
     "head fine-tuning", "worst member", "mean member", "best member", "ensemble, uniform", "ensemble, weighted",
@@ -49,7 +49,7 @@ ROWS = (
 
 
 def draw(pool: Sequence[Example], size: int, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
-    """Labelled examples, as many others, and unlabelled ones: all different, the labelled ones balanced."""
+    """Labeled examples, as many others, and unlabeled ones: all different, the labeled ones balanced."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(pool)).tolist()
     names = sorted({str(example.label) for example in pool})
@@ -58,8 +58,8 @@ def draw(pool: Sequence[Example], size: int, seed: int) -> tuple[list[Example], 
     train, dev = ([waiting[name].pop() for name in turns] for _ in range(2))
     taken = {*train, *dev}
     rest = [row for row in order if row not in taken][:UNLABELLED]
-    labelled = ([pool[row] for row in rows] for rows in (train, dev))
-    return *labelled, [Example(pool[row].fields) for row in rest]
+    labeled = ([pool[row] for row in rows] for rows in (train, dev))
+    return *labeled, [Example(pool[row].fields) for row in rest]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Draw:
     pairs: Sequence[PVP]
     train: Sequence[Example]
     dev: Sequence[Example]
-    unlabelled: Sequence[Example]
+    unlabeled: Sequence[Example]
     test: Sequence[Example]
     common: Mapping[str, Any]
 
@@ -101,10 +101,10 @@ def run(task: str, size: int, seed: int, what: str, folder: Path, device: str) -
 
 def ensembles(drawn: Draw) -> dict[str, float]:
     """Members and ensembles of them, all from the same scores, and a head alone."""
-    ensemble = PVPEnsemble(drawn.pairs, MODEL, weighting="before", **drawn.common).fit(drawn.train)
+    ensemble = PVPEnsemble(drawn.pairs, MODEL, weighting="untrained-accuracy", **drawn.common).fit(drawn.train)
     scores, on_dev = (np.log(np.maximum(ensemble.member_proba(rows), 1e-30)) for rows in (drawn.test, drawn.dev))
     right, on_dev_right = (
-        Labelled.of(rows, None).targets(list(ensemble.classes_)).numpy() for rows in (drawn.test, drawn.dev)
+        Labeled.of(rows, None).targets(list(ensemble.classes_)).numpy() for rows in (drawn.test, drawn.dev)
     )
     members = accuracies(scores, right)
     alike, weights = np.ones(len(members)), np.array(list(ensemble.weights_.values()))
@@ -125,13 +125,13 @@ def ensembles(drawn: Draw) -> dict[str, float]:
 
 
 def distilled(method: Callable[..., Any], name: str, drawn: Draw) -> dict[str, float]:
-    """A student that learns from members' labels of unlabelled texts."""
+    """A student that learns from members' labels of unlabeled texts."""
     taught = method(drawn.pairs, MODEL, student=drawn.head(**STUDENT), **drawn.common)
-    return {name: taught.fit(drawn.train, unlabeled=drawn.unlabelled).score(drawn.test)}
+    return {name: taught.fit(drawn.train, unlabeled=drawn.unlabeled).score(drawn.test)}
 
 
 def alone(drawn: Draw) -> dict[str, float]:
-    """A student that learns from what the first prompt alone says of unlabelled texts."""
+    """A student that learns from what the first prompt alone says of unlabeled texts."""
     return distilled(PLAIN, "one prompt's labels", dataclasses.replace(drawn, pairs=drawn.pairs[:1]))
 
 
@@ -171,11 +171,11 @@ def write(results: Mapping[str, Any]) -> None:
     note = (
         f"Test accuracy in %, mean (standard deviation) over those of the draws {', '.join(map(str, SEEDS))} that have "
         "run, in this order (of one draw there is no deviation; [n]: n draws only); columns "
-        f"say how many labelled texts there are in all; up to {UNLABELLED:,} unlabelled ones; model {MODEL}; three "
+        f"say how many labeled texts there are in all; up to {UNLABELLED:,} unlabeled ones; model {MODEL}; three "
         f"patterns, one verbalizer and one seed each, {MEMBER['max_steps']} updates of {MEMBER['batch_size']}; "
         f"students {STUDENT['max_steps']} of {STUDENT['batch_size']}; heads alone as many as HeadClassifier takes; "
         f"iPET {GENERATIONS} generation after the first; at most {TEST:,} test rows. Nothing is selected on dev, but "
-        "stacking learns on as many further labelled texts. Best and worst members are so by their test accuracy. "
+        "stacking learns on as many further labeled texts. Best and worst members are so by their test accuracy. "
         "“One prompt's labels”: the student learns from the first pattern alone. “Masked words” adds PET's auxiliary "
         "loss."
     )

@@ -18,7 +18,7 @@ import numpy as np
 from sweep import SEEDS, keep, mean, parser, sweep
 from tuning import loaded
 
-from promptlab import ContextualVerbalizer, DomainVerbalizer, InContextTemplate, PromptClassifier
+from promptlab import ContextualCalibration, InContextTemplate, PMICalibration, PromptClassifier
 from promptlab.data.samples import load_sample
 from promptlab.library.resolve import resolve_template, resolve_verbalizer
 
@@ -38,7 +38,7 @@ TASKS = {  # template, verbalizer and instruction of Zhao et al., arXiv:2102.096
         "Classify the news articles into the categories of World, Sports, Business, and Technology.",
     ),
 }
-CALIBRATIONS = {"none": None, "contextual": ContextualVerbalizer, "domain PMI": DomainVerbalizer}
+CALIBRATIONS = {"none": None, "contextual": ContextualCalibration, "domain PMI": PMICalibration}
 
 
 def run(task: str, shots: int, seed: int) -> dict[str, Any]:

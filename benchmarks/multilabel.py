@@ -29,7 +29,7 @@ from torch import Tensor
 
 from promptlab import LinearVerbalizer, MultiLabelClassifier, SoftVerbalizer, WeightedVerbalizer, load_backbone
 from promptlab.core.types import Example
-from promptlab.data.multi_label import MultiLabelled
+from promptlab.data.multi_label import MultiLabeled
 from promptlab.data.samples import load_sample
 from promptlab.library.tasks import verbalizer_entry
 from promptlab.models.multi_label_model import MultiLabelModel
@@ -142,7 +142,7 @@ def texts(news: Sequence[Example], fill: Sequence[Example], n: int, seed: int) -
 
 def truth(examples: Sequence[Example]) -> np.ndarray:
     """1 where a topic holds, else 0."""
-    return MultiLabelled.read(examples, None, TOPICS).targets(TOPICS).numpy().astype(int)
+    return MultiLabeled.read(examples, None, TOPICS).targets(TOPICS).numpy().astype(int)
 
 
 def run(method: str, seed: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Prompt tuning from a prompt that was pre-trained on unlabelled text (PPT) against other starts, the same budget.
+"""Prompt tuning from a prompt that was pre-trained on unlabeled text (PPT) against other starts, the same budget.
 
     python benchmarks/ppt.py FOLDER [--tasks sst2 rte] [--seeds 13 21 42 87 100] [--examples 3000]
 
-FOLDER holds ``imdb`` (train.tsv.gz, the unlabelled text; its labels aren't read) and ``rte``. SST-2 starts from a
+FOLDER holds ``imdb`` (train.tsv.gz, the unlabeled text; its labels aren't read) and ``rte``. SST-2 starts from a
 prompt that learnt the zero-shot prompt's confident labels of IMDB sentences (format "sentence"), RTE from one that
 learnt whether sentences follow one another (format "pair"), with RTE's template and words. Everything but the prompt
 stays frozen. Finished runs are kept in results/ppt.json, prompts in results/ppt; the table goes to results/ppt.md.

@@ -29,7 +29,7 @@ from promptlab import (
     PromptClassifier,
     PrototypicalVerbalizer,
     SoftVerbalizer,
-    SupportVerbalizer,
+    SupportCalibration,
     WeightedVerbalizer,
     k_shot,
     load_backbone,
@@ -126,7 +126,7 @@ def zero_shot_run(folder: Path, task: str, device: str, name: str, calibrated: b
     words = manual_words(task) if steps is None else refined(folder, task, device, *steps)
     verbalizer: Any = ManualVerbalizer(words)
     if calibrated:
-        verbalizer = SupportVerbalizer(verbalizer, support(folder, task))
+        verbalizer = SupportCalibration(verbalizer, support(folder, task))
     settings: dict[str, Any] = {"max_length": MAX_LENGTH, **placed(device)}
     classifier = PromptClassifier(TASKS[task][0], verbalizer, backbone(), "none", **settings)
     return {"accuracy": accuracy(classifier, test_rows(folder, task))}
@@ -155,7 +155,7 @@ def prototypes_and_manual(folder: Path, task: str, device: str, train: list[Exam
 
 def prototypes_and_kpt(folder: Path, task: str, device: str, train: list[Example]) -> PrototypicalVerbalizer:
     words = ManualVerbalizer(refined(folder, task, device, True, True))
-    return PrototypicalVerbalizer(SupportVerbalizer(words, support(folder, task)))
+    return PrototypicalVerbalizer(SupportCalibration(words, support(folder, task)))
 
 
 def soft(folder: Path, task: str, device: str, train: list[Example]) -> SoftVerbalizer:
@@ -223,7 +223,7 @@ def timing(options: argparse.Namespace) -> Iterator[Job]:
 def timed_fit(*, cached: bool) -> dict[str, float]:
     """Seconds of ProtoVerb's fit on SST-2, 32 sentences: from states that are kept, or reading the model every time."""
     from promptlab import load_sample
-    from promptlab.data.labeled import Labelled
+    from promptlab.data.labeled import Labeled
     from promptlab.library.resolve import resolve_template
     from promptlab.models.prompt_model import PromptModel
     from promptlab.training.fitting import EncodedSet, HeadModel
@@ -238,7 +238,7 @@ def timed_fit(*, cached: bool) -> dict[str, float]:
     import torch
 
     model = PromptModel.build(resolve_template("sst2"), verbalizer, backbone().copy(), Frozen()).eval()
-    data = EncodedSet.of(Labelled.of(train, None), model, None)
+    data = EncodedSet.of(Labeled.of(train, None), model, None)
     optimizer = torch.optim.AdamW(model.head.parameters(), lr=verbalizer.learning_rate, weight_decay=0.0)
     for _ in range(verbalizer.max_steps):
         answers = model.read(model.backbone.collate(data.rows))
@@ -286,7 +286,7 @@ def write(results: Mapping[str, Any]) -> None:
         f"Test accuracy in %, on {N_TEST:,} test rows drawn once (TREC: all 500); few-shot: mean (standard deviation) "
         f"over the seeds {', '.join(map(str, SEEDS))}, or the first n of them [n], k training and k dev examples a "
         f"class. Model {MODEL}, float32, texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} "
-        f"unlabelled texts. On {GPU}; on one core of a CPU: zero-shot with KPT's words, and of few-shot “KPT”, "
+        f"unlabeled texts. On {GPU}; on one core of a CPU: zero-shot with KPT's words, and of few-shot “KPT”, "
         "“KPT, model frozen” and “ProtoVerb + manual, model frozen”."
     )
     keep("verbalizers", "Verbalizers", results, tables(results), note)

@@ -2,7 +2,7 @@
 
 import sys
 
-from promptlab import InContextTemplate, PromptClassifier, StringVerbalizer, load_backbone, load_sample
+from promptlab import InContextTemplate, MultiTokenVerbalizer, PromptClassifier, load_backbone, load_sample
 
 sample = load_sample("sst2")
 train, dev = sample.few_shot(seed=13)
@@ -10,7 +10,7 @@ test = sample.test[:200]
 truth = [example.label for example in test]
 
 template = "{{ text_a }} It was {{ mask }}"  # ends with the mask, so that a causal model can answer it, too
-answers = StringVerbalizer({"negative": ["terrible", "not good"], "positive": ["great", "very good"]})
+answers = MultiTokenVerbalizer({"negative": ["terrible", "not good"], "positive": ["great", "very good"]})
 
 for name in sys.argv[1:] or ["minilm"]:
     backbone = load_backbone(name)

@@ -1,4 +1,4 @@
-"""Prompt learning: few labelled texts and one pre-trained language model make a classifier.
+"""Prompt learning: few labeled texts and one pre-trained language model make a classifier.
 
 Public names are loaded on first use, so that ``import promptlab`` is quick.
 """

@@ -267,14 +267,14 @@ def test_what_the_pool_gives_is_as_said_and_its_words_are_one_search():
     assert sum(2.5 < gain < 6.5 for gain in splits) == 3 and sum(abs(gain) < 1 for gain in splits) == 2
 
 
-def test_a_pretrained_prompt_is_ahead_of_other_starts_and_behind_the_prompt_that_labelled_its_text():
+def test_a_pretrained_prompt_is_ahead_of_other_starts_and_behind_the_prompt_that_labeled_its_text():
     started = {start: mean(runs_of("ppt"), f"sst2/{start}") for start in ("random", "vocabulary", "pre-trained")}
     zero_shot = templates("zero-shot", "sst2", "library")
 
     best = started["pre-trained"]
     assert best < zero_shot
     assert (
-        f"ends at {best:.1f}, below the zero-shot prompt that labelled its pre-training text ({zero_shot:.1f})"
+        f"ends at {best:.1f}, below the zero-shot prompt that labeled its pre-training text ({zero_shot:.1f})"
         in MEASURED
     )
     gain = [best - started[start] for start in ("vocabulary", "random")]

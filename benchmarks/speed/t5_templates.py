@@ -28,8 +28,8 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from promptlab import ManualTemplate, load_backbone, load_sample
 from promptlab.backbones.seq2seq import T5Backbone
 from promptlab.core.files import atomic_file
-from promptlab.search.generation_based.infill_engines import T5Templates
-from promptlab.search.generation_based.infill_reader import Infill, InfillReader
+from promptlab.search.generation_based.infill_engines import T5Search
+from promptlab.search.generation_based.infill_reader import Infill, InfillNextTokens
 from promptlab.search.generation_based.joint_beam import CLOSE, State, joint_beam
 from promptlab.search.generation_based.writing import answered, layouts, vocabulary_of
 from promptlab.search.templates.task import SearchTask
@@ -144,13 +144,13 @@ def main() -> None:
     rows, layout, vocabulary = answered(task, options.examples), layouts(task)[0], vocabulary_of(writer, task)
     template = ManualTemplate(layout.open())
     prompts = writer.encode([template.render(row.example) for row in rows], soft_ids={})
-    infills = T5Templates().infills(writer, rows, prompts)
+    infills = T5Search().infills(writer, rows, prompts)
 
     def allowed(state: State) -> Tensor:
         return vocabulary.allowed(state.gaps[-1], vocabulary.starts)
 
     def ours() -> list[State]:
-        reader = InfillReader(writer.copy(), infills, options.beam)
+        reader = InfillNextTokens(writer.copy(), infills, options.beam)
         return joint_beam(reader, allowed, n_gaps=2, width=options.beam, longest=options.longest)
 
     ours()  # warms up

@@ -86,7 +86,7 @@ class TransformerBackbone(nn.Module, NamedLayers):
         copied.shares_weights = True
         return copied
 
-    def own_trained(self) -> None:
+    def unshare_trainable(self) -> None:
         for weight in self.parameters() if self.shares_weights else ():
             if weight.requires_grad:
                 weight.data = weight.data.clone()
@@ -168,7 +168,7 @@ class TransformerBackbone(nn.Module, NamedLayers):
         layers = [m for m in self.model.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
         self.soft_embeddings = [SoftEmbedding(layer, table, self.vocabulary) for layer in layers]
 
-    def freeze_unread(self) -> None:
+    def freeze_unused(self) -> None:
         if not self.only_hidden:
             return
         shared = {id(weight) for weight in self.pooled_model().parameters()}

@@ -14,7 +14,7 @@ import transformers
 from promptlab.backbones.download import DOWNLOADS, downloaded
 from promptlab.backbones.tokenization import only_in_python
 from promptlab.backbones.well_known import WELL_KNOWN
-from promptlab.core.errors import BackboneError, UnknownNameError, shown
+from promptlab.core.errors import BackboneError, UnknownNameError, short_repr
 from promptlab.core.files import sha256
 from promptlab.core.interfaces import Backbone
 from promptlab.core.registry import BACKBONES
@@ -107,7 +107,7 @@ def load_backbone(
     if isinstance(model, Backbone):
         return model
     if model is not None and not isinstance(model, (str, Path)):
-        raise BackboneError(f"model is {shown(model)}; pass a name, a hub id, a folder or a loaded backbone.")
+        raise BackboneError(f"model is {short_repr(model)}; pass a name, a hub id, a folder or a loaded backbone.")
     name = default_model() if model is None else str(model)
     place = locate(name)
     options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}

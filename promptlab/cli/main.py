@@ -18,18 +18,18 @@ from promptlab.core.errors import PromptlabError, PromptlabWarning
 COMMANDS = {
     "download": "Fetch a model that needs no hub.",
     "demo": "Zero-shot, linear probe, head and prompt fine-tuning on real data, offline.",
-    "distill": "Let prompts label unlabelled rows and train a classifier on them (PET, iPET).",
+    "distill": "Let prompts label unlabeled rows and train a classifier on them (PET, iPET).",
     "ensemble": "Train several prompts that decide together.",
-    "evaluate": "Score a classifier on a labelled file.",
+    "evaluate": "Score a classifier on a labeled file.",
     "expand-verbalizer": "Refine many label words, from lists, WordNet or the model.",
     "export": "Write a classifier's language model as an ordinary Hugging Face folder.",
     "fit": "Train a classifier and save it.",
     "list": "List tasks, templates, verbalizers, tunings and models.",
     "predict": "Classify the rows of a file.",
-    "pretrain-prompt": "Tune a soft prompt on unlabelled text, to start few-shot tuning from.",
+    "pretrain-prompt": "Tune a soft prompt on unlabeled text, to start few-shot tuning from.",
     "sample": "Draw a k-shot train and dev set.",
-    "search-template": "Find templates for a few labelled examples.",
-    "search-verbalizer": "Find label words for a few labelled examples.",
+    "search-template": "Find templates for a few labeled examples.",
+    "search-verbalizer": "Find label words for a few labeled examples.",
     "show": "Show what a template makes of a text.",
 }
 
@@ -96,4 +96,4 @@ def _warnings_in_a_line(worded: Callable[[str], str]) -> Iterator[None]:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="promptlab")
 def main() -> None:
-    """Few labelled texts + one pre-trained language model = a classifier that works."""
+    """Few labeled texts + one pre-trained language model = a classifier that works."""

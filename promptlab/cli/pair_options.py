@@ -31,8 +31,8 @@ OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--pvps", type=FILE, help="YAML file with pairs of template and verbalizer."),
     click.option("--template", "templates", multiple=True, help="Instead of --pvps: Jinja source or name; repeat it."),
     click.option("--verbalizer", "verbalizers", multiple=True, help="JSON, a file or a name; each with each template."),
-    click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept."),
-    click.option("--test", type=FILE, help="Labelled file for the final table. [default: --dev; else no accuracy]"),
+    click.option("--dev", type=FILE, help="Labeled file; the weights that score best on it are kept."),
+    click.option("--test", type=FILE, help="Labeled file for the final table. [default: --dev; else no accuracy]"),
     click.option("--model", "models", multiple=True, help="Package, hub id or folder; one, or one for each pair."),
     click.option("--tuning", type=click.Choice(TUNINGS.names), default="full", show_default=True),
     click.option("--tuning-arg", "tuning_args", multiple=True, metavar="NAME=VALUE", help="Setting of the tuning."),
@@ -94,7 +94,7 @@ def settings_of(models: Sequence[str], tuning: str, tuning_args: Sequence[str], 
 def read_sets(
     files: Sequence[Path | None], columns: Mapping[str, str] | None, label: str, dialect: Mapping[str, str]
 ) -> list[list[Any] | None]:
-    """The labelled examples of each file."""
+    """The labeled examples of each file."""
     from promptlab.data.readers import read_examples
 
     return [None if file is None else read_examples(file, columns=columns, label=label, **dialect) for file in files]
@@ -106,14 +106,14 @@ def check_sets(pairs: Any, sets: Sequence[Sequence[Any] | None]) -> None:
     Raises:
         PromptlabError: naming the pair and the row.
     """
-    from promptlab.core.errors import named
+    from promptlab.core.errors import error_context
     from promptlab.data.labeled import check_fields
     from promptlab.library.pvps import read_pvps
     from promptlab.library.resolve import resolve_template
 
     for number, pvp in enumerate(read_pvps(pairs) if isinstance(pairs, Path) else pairs, start=1):
         template = resolve_template(pvp.template)
-        with named(f"member {pvp.name or str(number)!r}"):
+        with error_context(f"member {pvp.name or str(number)!r}"):
             for examples in filter(None, sets):
                 check_fields(template, examples)
 
@@ -144,7 +144,7 @@ def kept_work(cache_dir: Path | None, output: Path) -> Iterator[Path]:
         yield cache_dir
         return
     folder = whole.with_name(f"{whole.name}.unfinished")
-    check_savable(folder, mark=UNFINISHED)
+    check_savable(folder, marker_file=UNFINISHED)
     is_new = not folder.exists()
     folder.mkdir(exist_ok=True)
     with atomic_file(folder / UNFINISHED) as file:
@@ -164,7 +164,7 @@ def trained(estimator: Any, sets: Sequence[Any], output: Path, **more: Any) -> l
     Scores on the training rows would say nothing of new text; without another set all are None.
 
     Args:
-        sets: the labelled examples, and those for selection and for the final table, or None.
+        sets: the labeled examples, and those for selection and for the final table, or None.
         more: arguments of ``fit``.
     """
     from promptlab.library.resolve import load_each
@@ -178,7 +178,7 @@ def trained(estimator: Any, sets: Sequence[Any], output: Path, **more: Any) -> l
     estimator.set_params(model=loaded if several else loaded[0])
     if measured is not None:
         estimator.check(measured, shown=train)
-    warn_of_shared(estimator.reads(), train=train, dev=dev, test=test)
+    warn_of_shared(estimator.fields_used(), train=train, dev=dev, test=test)
     estimator.fit(train, eval_set=eval_set, **more)
     estimator.save_pretrained(output)
     if measured is None:
@@ -234,6 +234,6 @@ def _worth(dev: Path | None, test: Path | None) -> str:
     if dev is not None:
         return f"accuracy on {dev}, which chose the weights: too high for new text; give --test for others"
     return (
-        "no accuracy is shown: on the training rows it says nothing of new text; give --test with labelled rows that "
+        "no accuracy is shown: on the training rows it says nothing of new text; give --test with labeled rows that "
         "nothing was trained on"
     )

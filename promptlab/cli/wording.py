@@ -9,22 +9,22 @@ from functools import partial
 import click
 
 QUOTES = "'\""
-ALIASES = {"eval_set": "dev", "unlabeled": "unlabelled", "dev": "wants_dev"}  # arguments of options of another name
+ALIASES = {"eval_set": "dev", "unlabeled": "unlabeled", "dev": "wants_dev"}  # arguments of options of another name
 PHRASES = (  # pattern, the parameter that a command must have (none: any), what is said instead
     (r"\bsave_pretrained wrote", "", "promptlab fit, ensemble or distill wrote"),
     (r"\beval_set\b(?!=)", "dev", "--dev"),
-    (r"\b(a )?StringVerbalizer\b", "answers", "--answers strings"),
+    (r"\b(a )?MultiTokenVerbalizer\b", "answers", "--answers strings"),
     (r"\bHeadClassifier\b", "head", "--head"),
     (r"\bcolumns=\{'(\w+)': …\}", "columns", r"--column \1=COLUMN"),
     (r" \(None for no labels\)", "label", ""),
     (r"\bby columns=(?=\.)", "column", "by --column"),
     (r"\braise max_length\b", "max_length", "raise --max-length"),
     (r"\bk=(\d+) demonstrations are asked for\b", "demonstrations", r"--demonstrations \1 are asked for"),
-    (r"(?<=labelled examples); lower k\b", "demonstrations", "; ask for fewer"),
+    (r"(?<=labeled examples); lower k\b", "demonstrations", "; ask for fewer"),
     (r"; pass y, or label every example", "label", "; label every row"),
     (r"; pass y, with -1 or None where there is none", "label", "; label some, -1 where there is none"),
     (r"\bcall fit with another\b", "tuning", "choose another --tuning"),
-    (r"\buse ContextualVerbalizer\b", "calibrate", "take --calibrate contextual"),
+    (r"\buse ContextualCalibration\b", "calibrate", "take --calibrate contextual"),
 )
 _VALUE = r"""(?:(?P<value>'[^']*'|"[^"]*"|-?\w[\w./-]*\b)(?![(\[{])|(?![\w'"(\[{…-]))"""
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from promptlab.core.errors import PromptlabError, PromptlabWarning, shown
+from promptlab.core.errors import PromptlabError, PromptlabWarning, short_repr
 
 
 def is_number(value: Any) -> bool:
@@ -76,7 +76,7 @@ def _check_type(owner: str, name: str, value: Any, annotation: str, error: type[
     kinds = annotation.split(" | ")
     if set(kinds) <= set(TYPES) and not any(TYPES[kind][1](value) for kind in kinds):
         expected = " or ".join(TYPES[kind][0] for kind in kinds)
-        raise error(f"{owner}: {name}={shown(value)} must be {expected}.")
+        raise error(f"{owner}: {name}={short_repr(value)} must be {expected}.")
 
 
 def warn(message: str) -> None:
@@ -94,4 +94,4 @@ def check_seed(seed: int, error: type[PromptlabError]) -> None:
         PromptlabError: of the class ``error``.
     """
     if not (is_whole(seed) and 0 <= seed < 2**32):
-        raise error(f"seed={shown(seed)} must be a whole number from 0 to 4294967295.")
+        raise error(f"seed={short_repr(seed)} must be a whole number from 0 to 4294967295.")

@@ -63,21 +63,23 @@ class UnknownNameError(PromptlabError):
         hint = f"; did you mean {close[0]!r}?" if close else "."
         place, owner = f" in {where}" if where else "", f" ({whose})" if whose else ""
         end = f" {more}" if more else ""
-        super().__init__(f"unknown {kind} {shown(name)}{place}{hint} Known{owner}: {', '.join(names) or 'none'}.{end}")
+        super().__init__(
+            f"unknown {kind} {short_repr(name)}{place}{hint} Known{owner}: {', '.join(names) or 'none'}.{end}"
+        )
 
 
 class PromptlabWarning(UserWarning):
     """What the user should know though the work goes on. The command line prints it as one line."""
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value as one line of a message, cut if it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @contextmanager
-def named(who: str) -> Iterator[None]:
+def error_context(who: str) -> Iterator[None]:
     """Say in every error whose it is."""
     try:
         yield

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from promptlab.core.errors import DataError, SavedModelError, shown
+from promptlab.core.errors import DataError, SavedModelError, short_repr
 
 
 def read_text(path: str | Path) -> str:
@@ -58,18 +58,18 @@ def check_writable(path: str | Path) -> None:
 
 
 @contextmanager
-def atomic_folder(path: str | Path, *, mark: str = "") -> Iterator[Path]:
+def atomic_folder(path: str | Path, *, marker_file: str = "") -> Iterator[Path]:
     """Yield an empty temporary folder beside ``path``; it replaces ``path`` if the block ends without an error.
 
     A crash in the block leaves the old folder.
 
     Args:
-        mark: as for ``check_replaceable``.
+        marker_file: as for ``check_replaceable``.
 
     Raises:
         DataError: as ``check_replaceable`` does, or if the parent folder can't be written.
     """
-    target = check_replaceable(path, mark=mark)
+    target = check_replaceable(path, marker_file=marker_file)
     with _temporary_folder(target) as folder:
         fresh, old = folder / "new", folder / "old"
         fresh.mkdir()
@@ -85,11 +85,11 @@ def atomic_folder(path: str | Path, *, mark: str = "") -> Iterator[Path]:
             raise
 
 
-def check_replaceable(path: str | Path, *, mark: str = "") -> Path:
-    """The whole path of a folder that may be written anew: it isn't there, is empty, or holds the file ``mark``.
+def check_replaceable(path: str | Path, *, marker_file: str = "") -> Path:
+    """The whole path of a folder that may be written anew: it isn't there, is empty, or holds the file ``marker_file``.
 
     Args:
-        mark: name of a file that only folders of the same kind hold.
+        marker_file: name of a file that only folders of the same kind hold.
 
     Raises:
         DataError: if it is a file or a device, or a folder with other contents, which would be lost.
@@ -97,7 +97,7 @@ def check_replaceable(path: str | Path, *, mark: str = "") -> Path:
     target = _whole_path(path)
     if target.exists() and not target.is_dir():
         raise DataError(f"{str(path)!r} is a {_kind(target)}; choose a folder to save into.")
-    if target.is_dir() and any(target.iterdir()) and not (target / mark).is_file():
+    if target.is_dir() and any(target.iterdir()) and not (target / marker_file).is_file():
         raise DataError(
             f"folder {str(path)!r} holds other files, which saving would delete; choose an empty or a new one."
         )
@@ -117,16 +117,16 @@ def check_folder(path: str | Path) -> Path:
         return target
 
 
-def check_savable(path: str | Path, *, mark: str = "") -> None:
+def check_savable(path: str | Path, *, marker_file: str = "") -> None:
     """Refuse a folder that ``atomic_folder`` couldn't write, before the work whose result it is for.
 
     Args:
-        mark: as for ``check_replaceable``.
+        marker_file: as for ``check_replaceable``.
 
     Raises:
         DataError: as ``atomic_folder`` does.
     """
-    with _temporary_folder(check_replaceable(path, mark=mark)):
+    with _temporary_folder(check_replaceable(path, marker_file=marker_file)):
         pass
 
 
@@ -143,7 +143,9 @@ def _whole_path(path: str | Path) -> Path:
         target.exists()  # tells names that no file can have
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        raise DataError(f"can't write to {shown(str(path))}: {str(said).rstrip('.')}; choose another place.") from None
+        raise DataError(
+            f"can't write to {short_repr(str(path))}: {str(said).rstrip('.')}; choose another place."
+        ) from None
     return target
 
 

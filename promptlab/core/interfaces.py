@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Template(Part):
     """How an example becomes a prompt."""
 
-    wrong = TemplateError
+    error_class = TemplateError
 
     @abstractmethod
     def render(self, example: Example) -> Prompt:
@@ -62,7 +62,7 @@ class Template(Part):
         return (self.render(example),)
 
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Template:
-        """The template with labelled examples taken up, where it shows some; before ``fit`` there are none."""
+        """The template with labeled examples taken up, where it shows some; before ``fit`` there are none."""
         return self
 
     def check_training(self) -> None:
@@ -72,7 +72,7 @@ class Template(Part):
 class Verbalizer(Part):
     """How the model's answer becomes classes."""
 
-    wrong = VerbalizerError
+    error_class = VerbalizerError
 
     @property
     @abstractmethod
@@ -138,7 +138,7 @@ class Backbone(Tunable):
 
     @abstractmethod
     def copy(self) -> Backbone:
-        """A copy that may be changed: modules of its own, weights shared until ``own_trained``."""
+        """A copy that may be changed: modules of its own, weights shared until ``unshare_trainable``."""
 
     @abstractmethod
     def encode(
@@ -183,7 +183,7 @@ class Backbone(Tunable):
 
     @abstractmethod
     def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
-        """Log-probabilities, in nats, of whole answers at the one slot: (batch, strings), not normalised by length.
+        """Log-probabilities, in nats, of whole answers at the one slot: (batch, strings), not normalized by length.
 
         Args:
             strings: token ids of each answer, as ``answer_ids`` gives them.
@@ -218,7 +218,7 @@ class Backbone(Tunable):
 class Tuning(Part):
     """Which weights move. Soft tokens and the verbalizer's own parameters always do."""
 
-    wrong = TuningError
+    error_class = TuningError
 
     def edit(self, template: Template) -> Template:
         """The template as this method needs it, such as with soft tokens before it; called once, by ``fit``."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self, cast
 
 from promptlab.core.checks import check_types
-from promptlab.core.errors import PromptlabError, TuningError, UnknownNameError, shown
+from promptlab.core.errors import PromptlabError, TuningError, UnknownNameError, short_repr
 
 
 class Part(ABC):
@@ -17,10 +17,10 @@ class Part(ABC):
     Its settings are parameters to scikit-learn, so that a search reaches them: ``tuning__rank``.
     """
 
-    wrong: ClassVar[type[PromptlabError]]
+    error_class: ClassVar[type[PromptlabError]]
 
     def __post_init__(self) -> None:
-        check_types(self, self.wrong)
+        check_types(self, self.error_class)
 
     @classmethod
     def from_saved(cls, values: Mapping[str, Any]) -> Self:
@@ -78,6 +78,6 @@ def changed_part(name: str, part: Any, settings: Mapping[str, Any]) -> Any:
     """
     if not hasattr(part, "set_params"):
         raise TuningError(
-            f"{name}={shown(part)} has no setting {next(iter(settings))!r}; pass an object that has it for {name}."
+            f"{name}={short_repr(part)} has no setting {next(iter(settings))!r}; pass an object that has it for {name}."
         )
     return part.set_params(**settings)

@@ -104,16 +104,16 @@ VERBALIZERS = Registry(
     {
         "manual": "promptlab.verbalizers.manual:ManualVerbalizer",
         "linear": "promptlab.verbalizers.linear:LinearVerbalizer",
-        "strings": "promptlab.verbalizers.strings:StringVerbalizer",
-        "contextual": "promptlab.verbalizers.calibrated:ContextualVerbalizer",
-        "domain": "promptlab.verbalizers.calibrated:DomainVerbalizer",
+        "strings": "promptlab.verbalizers.strings:MultiTokenVerbalizer",
+        "contextual": "promptlab.verbalizers.calibrated:ContextualCalibration",
+        "domain": "promptlab.verbalizers.calibrated:PMICalibration",
         "ensemble": "promptlab.verbalizers.ensemble:EnsembleVerbalizer",
         "rules": "promptlab.verbalizers.rules:RuleVerbalizer",
         "prototypical": "promptlab.verbalizers.prototypical:PrototypicalVerbalizer",
         "soft": "promptlab.verbalizers.soft:SoftVerbalizer",
         "words": "promptlab.verbalizers.words:WordsVerbalizer",
         "weighted": "promptlab.verbalizers.weighted:WeightedVerbalizer",
-        "support": "promptlab.verbalizers.calibrated:SupportVerbalizer",
+        "support": "promptlab.verbalizers.calibrated:SupportCalibration",
     },
 )
 
@@ -186,12 +186,12 @@ TEMPLATE_SEARCHES = Registry(
     "template search",
     {
         "autoprompt": "promptlab.search.gradient_based.autoprompt:AutoPromptSearch",
-        "bart": "promptlab.search.generation_based.infill_engines:BartTemplates",
+        "bart": "promptlab.search.generation_based.infill_engines:BartSearch",
         "heuristic": "promptlab.search.rule_based.heuristic:HeuristicSearch",
-        "lm": "promptlab.search.generation_based.causal_engine:CausalTemplates",
-        "masked-lm": "promptlab.search.generation_based.masked_engine:MaskedTemplates",
+        "lm": "promptlab.search.generation_based.causal_engine:CausalSearch",
+        "masked-lm": "promptlab.search.generation_based.masked_engine:MaskedSearch",
         "paraphrase": "promptlab.search.rule_based.heuristic:ParaphraseSearch",
-        "t5": "promptlab.search.generation_based.infill_engines:T5Templates",
+        "t5": "promptlab.search.generation_based.infill_engines:T5Search",
     },
 )
 

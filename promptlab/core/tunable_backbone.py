@@ -31,7 +31,7 @@ class Tunable(ABC):
     model: Any  # the transformers model
 
     @abstractmethod
-    def own_trained(self) -> None:
+    def unshare_trainable(self) -> None:
         """Give the weights that are to be trained memory of their own, if they are shared with another backbone."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Tunable(ABC):
         """Look ids past the vocabulary up in ``table()``, of shape (soft tokens, embedding)."""
 
     @abstractmethod
-    def freeze_unread(self) -> None:
+    def freeze_unused(self) -> None:
         """Take weights out of training that no answer depends on, if only hidden states are read."""
 
     @abstractmethod

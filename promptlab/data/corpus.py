@@ -1,4 +1,4 @@
-"""Documents of unlabelled text, and the examples that prompts are pre-trained on."""
+"""Documents of unlabeled text, and the examples that prompts are pre-trained on."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from promptlab.core.errors import (
     DataError,
     TuningError,
     UnknownNameError,
-    shown,
+    short_repr,
 )
 from promptlab.core.fields import Fields
 from promptlab.core.interfaces import Template, Verbalizer
@@ -39,7 +39,7 @@ def check_fields(template: Template, examples: Iterable[Example]) -> None:
             template.render(example)  # it may read the field in some branch only
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """Examples, each with the name of its class, and what labels the names came as.
 
     Args:
@@ -61,7 +61,7 @@ class Labelled(NamedTuple):
         return sorted(set(self.labels))
 
     @classmethod
-    def of(cls, X: Any, y: Any, *, classes: Sequence[str] = (), like: LabelType | None = None) -> Labelled:
+    def of(cls, X: Any, y: Any, *, classes: Sequence[str] = (), like: LabelType | None = None) -> Labeled:
         """From texts and labels; without ``y`` from the labels that the examples carry, which are names.
 
         Args:
@@ -148,7 +148,7 @@ class Labelled(NamedTuple):
         return self._replace(examples=kept, weights=weights[weights > 0])
 
 
-class SoftLabelled(NamedTuple):
+class SoftLabeled(NamedTuple):
     """Examples, each with a distribution over the classes, and what labels these have.
 
     Args:
@@ -169,8 +169,8 @@ class SoftLabelled(NamedTuple):
         """
         if class_weight is not None:
             raise TuningError(
-                f"class_weight={shown(class_weight)} has no use where distributions over the classes are learnt from; "
-                "leave it out."
+                f"class_weight={short_repr(class_weight)} has no use where distributions over the classes are "
+                "learnt from; leave it out."
             )
         return self
 
@@ -180,7 +180,7 @@ class SoftLabelled(NamedTuple):
 
 
 def named_labels(y: Any, *, classes: Sequence[str] = (), like: LabelType | None = None) -> tuple[list[str], LabelType]:
-    """The names of the classes that labels mean, and the labels' type; arguments and errors as for ``Labelled.of``.
+    """The names of the classes that labels mean, and the labels' type; arguments and errors as for ``Labeled.of``.
 
     A column of a data set that names its numbers goes by these names.
     """
@@ -200,10 +200,10 @@ def _names(
     return [own.name(plain_label(value, f"row {row}")) for row, value in zip(counted, values)], like
 
 
-def split_unlabelled(
+def split_unlabeled(
     X: Any, y: Any, classes: Sequence[str], *, like: LabelType | None = None, sample_weight: Any = None
-) -> tuple[Labelled | None, list[Example]]:
-    """The labelled rows (None if there are none), and the others: those whose label is None, NaN or -1.
+) -> tuple[Labeled | None, list[Example]]:
+    """The labeled rows (None if there are none), and the others: those whose label is None, NaN or -1.
 
     Source: scikit-learn's convention for semi-supervised learning.
 
@@ -211,7 +211,7 @@ def split_unlabelled(
         classes: names that the labels may mean, in the order in which they would be numbered; where one is called
             ``-1``, that is a label like any other.
         like: the type of other labels that these are like; None finds out.
-        sample_weight: of all rows; those of unlabelled ones don't count.
+        sample_weight: of all rows; those of unlabeled ones don't count.
 
     Raises:
         DataError: if there isn't a label for each row, they are of different types, or texts come without any.
@@ -228,7 +228,7 @@ def split_unlabelled(
     elif isinstance(y, Iterable) and not isinstance(y, str):
         labels = listed_labels(y)
     else:
-        raise DataError(f"y is {shown(y)}; pass a list of labels, -1 or None where there is none.")
+        raise DataError(f"y is {short_repr(y)}; pass a list of labels, -1 or None where there is none.")
     if len(labels) != len(examples):
         raise DataError(f"{len(labels)} labels for {len(examples)} rows; give one for each row, -1 or None if unknown.")
     unknown = [is_missing(label) or (_is_minus_one(label) and "-1" not in classes) for label in labels]
@@ -244,7 +244,7 @@ def split_unlabelled(
     for row, name in zip(rows, names):
         if name not in classes:
             raise UnknownNameError("label", name, classes, where=f"row {row + 1}", whose=VERBALIZERS)
-    training = Labelled([replace(examples[row], label=name) for row, name in zip(rows, names)], label_type)
+    training = Labeled([replace(examples[row], label=name) for row, name in zip(rows, names)], label_type)
     weights = row_weights(sample_weight, len(examples))
     return training.weighed(None if weights is None else [weights[row] for row in rows]), rest
 
@@ -253,10 +253,10 @@ def _is_minus_one(label: Any) -> bool:
     return str(label) == "-1" or (isinstance(label, numbers.Real) and bool(label == -1))
 
 
-Training = Labelled | SoftLabelled
+Training = Labeled | SoftLabeled
 
 
-def check_rows(template: Template, verbalizer: Verbalizer, training: Training, dev: Labelled | None) -> None:
+def check_rows(template: Template, verbalizer: Verbalizer, training: Training, dev: Labeled | None) -> None:
     """Refuse training and dev examples that lack a field of a template, which may show some of them; takes no model.
 
     Raises:

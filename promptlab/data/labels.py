@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from promptlab.core.errors import DataError, SavedModelError, shown
+from promptlab.core.errors import DataError, SavedModelError, short_repr
 
 Label = str | int | bool  # as Python has it
 KINDS: Mapping[str, str] = {
@@ -98,7 +98,7 @@ class LabelType:
         kind, order = saved["label_type"], tuple(saved.get("label_order", ()))
         if kind not in KINDS or bool(order) != (kind in ("bool", "encoded")):
             raise SavedModelError(
-                f"labels of type {shown(kind)} with the order {shown(order)} are unknown; save again."
+                f"labels of type {short_repr(kind)} with the order {short_repr(order)} are unknown; save again."
             )
         return cls(kind, order)
 
@@ -142,7 +142,9 @@ def plain_label(value: Any, where: str) -> Label:
     if isinstance(value, bytes):
         raise DataError(f"{where} has the label {value!r}, which is bytes; decode it to a text.")
     if isinstance(value, (Mapping, list, tuple, set, frozenset)) or (hasattr(value, "__array__") and value.ndim):
-        raise DataError(f"{where} has the label {shown(value)}; expected one class, so pass a single column of labels.")
+        raise DataError(
+            f"{where} has the label {short_repr(value)}; expected one class, so pass a single column of labels."
+        )
     if isinstance(value, str):
         return str.__str__(value)
     if type(value).__name__ in ("bool", "bool_"):
@@ -152,8 +154,8 @@ def plain_label(value: Any, where: str) -> Label:
     if isinstance(value, numbers.Real) and float(value).is_integer():
         return int(float(value))
     raise DataError(
-        f"{where} has the label {shown(value)}, of type {type(value).__name__}; classes are texts, whole numbers or "
-        "True and False, so turn all labels into texts: [str(label) for label in y]."
+        f"{where} has the label {short_repr(value)}, of type {type(value).__name__}; classes are texts, whole "
+        "numbers or True and False, so turn all labels into texts: [str(label) for label in y]."
     )
 
 
@@ -182,7 +184,8 @@ def check_one_type(labels: Sequence[Label], rows: Sequence[int]) -> None:
     for label, row in zip(labels, rows):
         if kind_of(label) != kind_of(labels[0]):
             raise DataError(
-                f"row {row} has the label {shown(label)} ({kind_of(label)}), but row {rows[0]} has {shown(labels[0])} "
+                f"row {row} has the label {short_repr(label)} ({kind_of(label)}), but row {rows[0]} has "
+                f"{short_repr(labels[0])} "
                 f"({kind_of(labels[0])}); give labels of one type, such as all texts: [str(label) for label in y]."
             )
 
@@ -222,7 +225,7 @@ def label_items(value: Any, where: str, *, separator: str | None = None) -> list
     elif isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1:
         items = list(value)
     else:
-        raise DataError(f"{where} has {shown(value)} for its labels; give a list of labels, empty if none holds.")
+        raise DataError(f"{where} has {short_repr(value)} for its labels; give a list of labels, empty if none holds.")
     labels = [plain_label(item, where) for item in items]
     names = list(map(str, labels))
     twice = [name for name in names if names.count(name) > 1]

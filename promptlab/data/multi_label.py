@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from promptlab.core.checks import warn
-from promptlab.core.errors import DataError, UnknownNameError, shown
+from promptlab.core.errors import DataError, UnknownNameError, short_repr
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.data.labels import NAMES, Label, LabelType, check_one_type, label_items, numbered_names
 from promptlab.data.readers import as_examples
 from promptlab.data.weights import class_weights
 
 
-class MultiLabelled(Labelled):
+class MultiLabeled(Labeled):
     """Examples, each with any number of labels."""
 
     @classmethod
@@ -32,7 +32,7 @@ class MultiLabelled(Labelled):
         like: LabelType | None = None,
         whose: str = "the classes",
         source: str = "",
-    ) -> MultiLabelled:
+    ) -> MultiLabeled:
         """From texts and their labels; without ``y`` from the ``labels`` that the examples carry, which are names.
 
         Args:
@@ -113,7 +113,7 @@ def label_lists(
         y: a list, tuple, set or array of labels for each row; or an indicator matrix, 1 where a class holds and else 0:
             an array or a sparse one with a column for each class in order, a data frame whose columns are named after
             them, or rows of such whole numbers (unless a class is called by one).
-        classes, written, like: as for ``MultiLabelled.read``.
+        classes, written, like: as for ``MultiLabeled.read``.
 
     Raises:
         DataError: if it is something else, such as one label for each row.
@@ -124,7 +124,7 @@ def label_lists(
     if hasattr(y, "columns"):
         return _from_matrix(_ordered_columns(y, classes), classes), matrix_type
     if isinstance(y, (str, bytes, Mapping)) or not hasattr(y, "__iter__"):
-        raise DataError(f"y is {shown(y)}; pass a list of labels for each text, or an indicator matrix.")
+        raise DataError(f"y is {short_repr(y)}; pass a list of labels for each text, or an indicator matrix.")
     if getattr(y, "ndim", 1) == 2:
         return _from_matrix(np.asarray(y), classes), matrix_type
     rows, numbered = y.tolist() if hasattr(y, "tolist") else list(y), numbered_names(y)
@@ -184,5 +184,5 @@ def _from_matrix(matrix: np.ndarray, classes: Sequence[str]) -> list[tuple[str, 
         )
     wrong = [value for value in matrix.ravel().tolist() if value not in (0, 1)]
     if wrong:
-        raise DataError(f"y holds {shown(wrong[0])}; an indicator matrix has 1 where a class holds and else 0.")
+        raise DataError(f"y holds {short_repr(wrong[0])}; an indicator matrix has 1 where a class holds and else 0.")
     return [tuple(name for name, holds in zip(classes, row) if holds) for row in matrix.tolist()]

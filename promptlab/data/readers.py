@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptlab.core.errors import DataError, shown
+from promptlab.core.errors import DataError, short_repr
 from promptlab.core.fields import Fields
 from promptlab.core.types import Example
 from promptlab.data.dialects import Dialect
@@ -189,5 +189,7 @@ def _row(item: Any, where: str) -> Row:
         or not 0 < len(item) <= len(string.ascii_lowercase)
         or not all(isinstance(value, str) or is_missing(value) for value in item)
     ):
-        raise DataError(f"{where} of X is {shown(item)}; expected a text, a tuple of texts, a mapping or an Example.")
+        raise DataError(
+            f"{where} of X is {short_repr(item)}; expected a text, a tuple of texts, a mapping or an Example."
+        )
     return {f"text_{letter}": value for letter, value in zip(string.ascii_lowercase, item)}

@@ -71,7 +71,7 @@ def _rows_by_class(labels: Sequence[str | None]) -> dict[str, list[int]]:
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(labels):
         if name is None:
-            raise DataError(f"row {row + 1} has no label; leave unlabelled rows out before sampling.")
+            raise DataError(f"row {row + 1} has no label; leave unlabeled rows out before sampling.")
         rows.setdefault(name, []).append(row)
     if not rows:
         raise DataError("there are no labels to sample from; give at least one row per class.")

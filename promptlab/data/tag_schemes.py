@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
-from promptlab.core.errors import DataError, shown
+from promptlab.core.errors import DataError, short_repr
 
 Rows = Sequence[Sequence[str]]  # the tags of every word of every sentence
 
@@ -91,14 +91,15 @@ class EntityTags(TagScheme):
                 if tag != OUTSIDE and not self._knows(tag):
                     usual = ", ".join(f"{prefix}-TYPE" if self.typed else prefix for prefix in self.prefixes)
                     raise DataError(
-                        f"sentence {number} of {name} has the tag {shown(tag)}, but other tags are those of entities; "
-                        f"write {usual} or {OUTSIDE}."
+                        f"sentence {number} of {name} has the tag {short_repr(tag)}, but other tags are those "
+                        f"of entities; write {usual} or {OUTSIDE}."
                     )
             covered = {place for entity in self.entities(row) for place in range(entity.start, entity.stop)}
             rest = [place for place, tag in enumerate(row) if tag != OUTSIDE and place not in covered]
             if rest:
                 raise DataError(
-                    f"sentence {number} of {name} has the tag {shown(row[rest[0]])} at word {rest[0] + 1}, which is no "
+                    f"sentence {number} of {name} has the tag {short_repr(row[rest[0]])} at word {rest[0] + 1}, "
+                    "which is no "
                     f"part of a whole entity: {self.prefixes[0]}, {self.prefixes[1]}, {self.prefixes[2]} of one type, "
                     f"or {self.prefixes[3]} alone; mend the tags."
                 )
@@ -156,8 +157,8 @@ def _check_spelling(rows: Rows, name: str) -> None:
         for tag in row:
             if ALMOST.fullmatch(tag):
                 raise DataError(
-                    f"sentence {number} of {name} has the tag {shown(tag)}; write entities' tags as a prefix (B, I; L, "
-                    f"U; E, S), a hyphen and a type, such as B-PER, and {OUTSIDE} outside of them."
+                    f"sentence {number} of {name} has the tag {short_repr(tag)}; write entities' tags as a "
+                    f"prefix (B, I; L, U; E, S), a hyphen and a type, such as B-PER, and {OUTSIDE} outside of them."
                 )
 
 

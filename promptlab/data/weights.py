@@ -6,7 +6,7 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promptlab.core.errors import DataError, TuningError, UnknownNameError, shown
+from promptlab.core.errors import DataError, TuningError, UnknownNameError, short_repr
 from promptlab.data.labels import LabelType, plain_label
 
 BALANCED = "balanced"
@@ -23,12 +23,14 @@ def row_weights(given: Any, n_rows: int) -> list[float] | None:
         return None
     values = given.tolist() if hasattr(given, "tolist") else given
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Sequence):
-        raise DataError(f"sample_weight is {shown(given)}; pass a list with a number for each row.")
+        raise DataError(f"sample_weight is {short_repr(given)}; pass a list with a number for each row.")
     if len(values) != n_rows:
         raise DataError(f"sample_weight has {len(values)} numbers for {n_rows} rows; give one for each.")
     for row, value in enumerate(values, start=1):
         if not _is_weight(value):
-            raise DataError(f"sample_weight of row {row} is {shown(value)}; weights are numbers from 0 to {LARGEST:g}.")
+            raise DataError(
+                f"sample_weight of row {row} is {short_repr(value)}; weights are numbers from 0 to {LARGEST:g}."
+            )
     if n_rows and not any(values):
         raise DataError("sample_weight is 0 for every row; give some a weight above 0.")
     return [float(value) for value in values]
@@ -44,12 +46,13 @@ def check_class_weight(class_weight: Any) -> None:
         return
     if not isinstance(class_weight, Mapping):
         raise TuningError(
-            f"class_weight={shown(class_weight)} must be 'balanced', or a mapping from classes to numbers."
+            f"class_weight={short_repr(class_weight)} must be 'balanced', or a mapping from classes to numbers."
         )
     for label, weight in class_weight.items():
         if not _is_weight(weight):
             raise TuningError(
-                f"class_weight of {shown(label)} is {shown(weight)}; weights are numbers from 0 to {LARGEST:g}."
+                f"class_weight of {short_repr(label)} is {short_repr(weight)}; weights are numbers from 0 to "
+                f"{LARGEST:g}."
             )
 
 

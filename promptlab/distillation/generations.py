@@ -1,4 +1,4 @@
-"""Which unlabelled examples a generation of iPET learns from.
+"""Which unlabeled examples a generation of iPET learns from.
 
 Source: iPET, arXiv:2001.07676, section 3.4.
 """
@@ -13,23 +13,23 @@ import numpy as np
 from promptlab.core.errors import TuningError
 
 ENOUGH = 1000  # examples that the last generation learns from
-FIRST = 10  # examples that the first generation learns from if there are no labelled ones
+FIRST = 10  # examples that the first generation learns from if there are no labeled ones
 MOST = 1_000_000  # examples that the last generation may learn from
 
 
-def n_generations(n_labelled: int, growth: float) -> int:
+def n_generations(n_labeled: int, growth: float) -> int:
     """Generations after which a set that grows so has about 1,000 examples, at least 1."""
-    start, before = _start(n_labelled)
+    start, before = _start(n_labeled)
     return max(1, before + math.ceil(math.log(ENOUGH / start, growth) - 1e-9))
 
 
-def check_growth(n_labelled: int, growth: float, generations: int) -> None:
+def check_growth(n_labeled: int, growth: float, generations: int) -> None:
     """Refuse a training set that grows beyond all measure.
 
     Raises:
         TuningError: if the last generation's has more than a million examples.
     """
-    start, before = _start(n_labelled)
+    start, before = _start(n_labeled)
     times = generations - before
     if math.log(start) + times * math.log(growth) > math.log(MOST):
         raise TuningError(
@@ -38,23 +38,23 @@ def check_growth(n_labelled: int, growth: float, generations: int) -> None:
         )
 
 
-def _start(n_labelled: int) -> tuple[int, int]:
+def _start(n_labeled: int) -> tuple[int, int]:
     """Examples that growth starts from, and the generations before it."""
-    return (n_labelled, 0) if n_labelled else (FIRST, 1)
+    return (n_labeled, 0) if n_labeled else (FIRST, 1)
 
 
-def class_counts(labelled: Mapping[str, int], classes: Sequence[str], generation: int, growth: float) -> dict[str, int]:
+def class_counts(labeled: Mapping[str, int], classes: Sequence[str], generation: int, growth: float) -> dict[str, int]:
     """Examples of each class in the training set of a generation (from 1), so that the set keeps its proportions.
 
-    Without labelled examples there are 10 in the first generation, which grow as a whole and are shared out evenly, the
+    Without labeled examples there are 10 in the first generation, which grow as a whole and are shared out evenly, the
     first classes getting what is left over; a class has at least 1.
 
     Source: iPET's code (``generate_ipet_train_sets``), which rounds the whole number down, and then each class's share.
     """
-    known = sum(labelled.get(name, 0) for name in classes)
+    known = sum(labeled.get(name, 0) for name in classes)
     if known:
         new = _whole(known * growth**generation) - known
-        return {name: labelled.get(name, 0) + labelled.get(name, 0) * new // known for name in classes}
+        return {name: labeled.get(name, 0) + labeled.get(name, 0) * new // known for name in classes}
     each, rest = divmod(_whole(FIRST * growth ** (generation - 1)), len(classes))
     return {name: max(1, each + (place < rest)) for place, name in enumerate(classes)}
 

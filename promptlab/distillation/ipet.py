@@ -13,10 +13,10 @@ import torch
 
 from promptlab.core.errors import TuningError
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.distillation.generations import check_growth, class_counts, draw_rows, draw_teachers, n_generations
 from promptlab.distillation.pet import PET
-from promptlab.distillation.soft_labels import Lesson, load_scores
+from promptlab.distillation.soft_labels import DistillationRun, load_scores
 from promptlab.ensembles.members import TrainSet
 from promptlab.ensembles.merging import merged, weights_of
 from promptlab.jobs.jobs import Job
@@ -61,51 +61,51 @@ class IPET(PET):
                 "iPET needs two members or more, which teach one another; give more pairs or repetitions."
             )
 
-    def _n_generations(self, training: Labelled | None) -> int:
+    def _n_generations(self, training: Labeled | None) -> int:
         known = 0 if training is None else len(training.examples)
         if self.generations is None:
             return n_generations(known, self.growth_factor)
         check_growth(known, self.growth_factor, self.generations)
         return self.generations
 
-    def _teach(self, lesson: Lesson) -> dict[str, Job]:
+    def _teach(self, lesson: DistillationRun) -> dict[str, Job]:
         teachers = super()._teach(lesson)
         self.generations_: list[dict[str, Any]] = []
         for generation in range(1, self._n_generations(lesson.training) + 1):
-            scored = self._score(teachers.values(), lesson.unlabelled, lesson.workspace, lesson.done)
+            scored = self._score(teachers.values(), lesson.unlabeled, lesson.workspace, lesson.done)
             for job in teachers.values():
-                lesson.workspace.spent(job.key)
+                lesson.workspace.discard_result(job.key)
             members = [m._replace(name=f"{m.name}, generation {generation}") for m in lesson.members]
             trains = [self._grown(lesson, scored, generation, learner) for learner in range(len(members))]
             teachers = self._train_members(lesson, members, trains)
         return teachers
 
-    def _grown(self, lesson: Lesson, scored: list[list[Path]], generation: int, learner: int) -> TrainSet:
-        """The training set of one member: the labelled examples and, of weight 1, those that others are sure of."""
+    def _grown(self, lesson: DistillationRun, scored: list[list[Path]], generation: int, learner: int) -> TrainSet:
+        """The training set of one member: the labeled examples and, of weight 1, those that others are sure of."""
         rng = np.random.default_rng([self.seed, generation, learner])
         teachers = draw_teachers(len(scored), learner, self.teacher_share, rng)
         weights = weights_of(lesson.weights[teachers].tolist())
         log_probs = merged(np.stack([load_scores(scored[t]) for t in teachers]), weights)
         known = lesson.training
         names = sorted(lesson.members[learner].classifier.verbalizer.classes)
-        labelled = Counter() if known is None else Counter(known.labels)
-        counts = class_counts(labelled, names, generation, self.growth_factor)
+        labeled = Counter() if known is None else Counter(known.labels)
+        counts = class_counts(labeled, names, generation, self.growth_factor)
         drawn: list[Example] = []
         for column, name in enumerate(names):
             rows = draw_rows(
                 log_probs,
                 column,
-                counts[name] - labelled[name],
+                counts[name] - labeled[name],
                 rng,
                 most_likely=self.n_most_likely,
                 whoever=known is None and generation == 1,
             )
-            texts = some_rows(lesson.workspace, lesson.unlabelled.names, rows)
+            texts = some_rows(lesson.workspace, lesson.unlabeled.names, rows)
             drawn += [Example(example.fields, name) for example in texts]
         record = {"generation": generation, "member": lesson.members[learner].name, "counts": counts}
         self.generations_.append(record | {"teachers": [lesson.members[t].name for t in teachers]})
         examples = [*(known.examples if known else ()), *drawn]
-        grown = Labelled(examples, lesson.label_type)
+        grown = Labeled(examples, lesson.label_type)
         if known is not None and known.weights is not None:
             grown = grown._replace(weights=torch.cat([known.weights, torch.ones(len(drawn))]))
         (train,) = self._train_sets(lesson.workspace, [lesson.members[learner]], grown)

@@ -1,4 +1,4 @@
-"""PET: prompts label unlabelled text, and an ordinary classifier learns from it."""
+"""PET: prompts label unlabeled text, and an ordinary classifier learns from it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tqdm.auto import tqdm
 from promptlab.core.errors import DataError, TuningError
 from promptlab.core.registry import ESTIMATORS
 from promptlab.core.types import Example
-from promptlab.data.labeled import VERBALIZERS, Labelled, reduced, several_classes, split_unlabelled
-from promptlab.distillation.soft_labels import Lesson, load_scores, merge_scores, student_job
+from promptlab.data.labeled import VERBALIZERS, Labeled, reduced, several_classes, split_unlabeled
+from promptlab.distillation.soft_labels import DistillationRun, load_scores, merge_scores, student_job
 from promptlab.distillation.student import unfitted_student
 from promptlab.distillation.unlabeled import stream
 from promptlab.ensembles.member_jobs import MODEL, intact, score_rows
-from promptlab.ensembles.members import Member, Pair, PVPMembers, TrainSet, read_fields
+from promptlab.ensembles.members import Member, PatternVerbalizerPair, PVPMembers, TrainSet, read_fields
 from promptlab.ensembles.merging import accuracies, merged, weights_of
-from promptlab.ensembles.row_checks import Reader
+from promptlab.ensembles.row_checks import RowCheck
 from promptlab.estimators.head_classifier import HeadClassifier
 from promptlab.jobs.jobs import Job
 from promptlab.jobs.workspace import Chunks, Workspace
@@ -38,7 +38,7 @@ class PET(PVPMembers):
     """Pattern-exploiting training: prompts that learnt from few texts label many softly, a student learns from these.
 
     Predictions are those of the student, an ordinary ``HeadClassifier`` (``student_``), which is what
-    ``save_pretrained`` saves. Without labelled texts the members stay untrained.
+    ``save_pretrained`` saves. Without labeled texts the members stay untrained.
 
     Source: PET, arXiv:2001.07676, section 3.
 
@@ -46,19 +46,19 @@ class PET(PVPMembers):
         pvps: as for ``PVPEnsemble``.
         model: likewise.
         tuning: likewise.
-        weighting: ``"before"`` weighs members by their accuracy on the training set before any training, ``"uniform"``
-            all alike.
+        weighting: ``"untrained-accuracy"`` weighs members by their accuracy on the training set before any training,
+            ``"uniform"`` all alike.
         temperature: of the distillation.
-        mlm_weight: α, the share that the loss on masked words of unlabelled texts has in the members' training; 0 for
+        mlm_weight: α, the share that the loss on masked words of unlabeled texts has in the members' training; 0 for
             none, which models that aren't masked ones need.
-        mlm_ratio: unlabelled texts for each labelled one in a batch of that training.
+        mlm_ratio: unlabeled texts for each labeled one in a batch of that training.
         student: an unfitted ``HeadClassifier`` with the student's settings; None for the first member's model, with
             ``max_length``, ``precision`` and ``seed`` as given here.
         student_steps: updates of that one; None as for ``HeadClassifier``, at most 5,000 (the paper's).
-        max_distilled: unlabelled texts that the student learns from, drawn at random where there are more.
+        max_distilled: unlabeled texts that the student learns from, drawn at random where there are more.
     """
 
-    weightings: ClassVar[tuple[str, ...]] = ("uniform", "before")
+    weightings: ClassVar[tuple[str, ...]] = ("uniform", "untrained-accuracy")
 
     temperature: float = 2.0
     mlm_weight: float = 1e-4
@@ -79,48 +79,48 @@ class PET(PVPMembers):
         """Train the members, label, train the student.
 
         Args:
-            X: labelled texts, and unlabelled ones, for which ``y`` is -1 or None; left out where none is labelled.
+            X: labeled texts, and unlabeled ones, for which ``y`` is -1 or None; left out where none is labeled.
             y: labels; None takes those that the examples carry. -1 is a label if a class is called so.
-            sample_weight: how much each text of X counts in the members' training; those of unlabelled ones don't.
-            unlabeled: more unlabelled texts: as ``X``, the path of a table, or a stream of texts or examples, which is
+            sample_weight: how much each text of X counts in the members' training; those of unlabeled ones don't.
+            unlabeled: more unlabeled texts: as ``X``, the path of a table, or a stream of texts or examples, which is
                 read once and may be larger than memory.
             eval_set: dev texts and labels, on which weights of members and student are selected.
 
         Raises:
-            DataError: if there are no unlabelled texts.
+            DataError: if there are no unlabeled texts.
             PromptlabError: as ``PVPEnsemble.fit`` does.
         """
         self._check_settings(eval_set)
         pairs = self._pairs()
         training, rest, dev = self._given(X, y, eval_set, pairs[0], sample_weight)
-        labelled, held_out = ([] if data is None else data.examples for data in (training, dev))
+        labeled, held_out = ([] if data is None else data.examples for data in (training, dev))
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
-            members = self._members(pairs, backbones, len(labelled))
-            for member in members if self.mlm_weight and labelled else ():
+            members = self._members(pairs, backbones, len(labeled))
+            for member in members if self.mlm_weight and labeled else ():
                 check_masked_words(member.classifier.model, self.mlm_weight)
             settings = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
             settings["max_steps"] = self.student_steps
             student = unfitted_student(
                 self.student, settings, members, workspace, device=self.device, eval_set=eval_set
             )
-            readers = self._readers(pairs, members, labelled)
-            _check(readers, labelled)
-            readers.append(Reader.of("student", student, pairs[0].verbalizer.classes, labelled))
-            _check(readers, held_out)
+            row_checks = self._row_checks(pairs, members, labeled)
+            _check(row_checks, labeled)
+            row_checks.append(RowCheck.of("student", student, pairs[0].verbalizer.classes, labeled))
+            _check(row_checks, held_out)
             fields = read_fields(members, student._template().fields)
-            unlabelled = self._unlabelled(workspace, {"X": rest, "unlabeled": unlabeled}, fields, readers)
-            steps = self._n_jobs(members, training, unlabelled)
+            unlabeled = self._unlabeled(workspace, {"X": rest, "unlabeled": unlabeled}, fields, row_checks)
+            steps = self._n_jobs(members, training, unlabeled)
             with tqdm(total=steps, desc=type(self).__name__, unit="job", leave=False, disable=None) as bar:
                 weights = self._weights(members, training, workspace, bar.update)
                 label_type = pairs[0].label_type if training is None else training.label_type
-                lesson = Lesson(workspace, members, training, dev, label_type, unlabelled, weights, bar.update)
+                lesson = DistillationRun(workspace, members, training, dev, label_type, unlabeled, weights, bar.update)
                 self._distil(lesson, self._teach(lesson), student)
         self.fields_ = fields
         return self
 
     def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
-        """Accuracy of each member, of the ensemble and of the student on labelled texts.
+        """Accuracy of each member, of the ensemble and of the student on labeled texts.
 
         Args:
             X, y: as for ``fit``; rows without a label don't count.
@@ -134,7 +134,7 @@ class PET(PVPMembers):
             raise TuningError("members are only kept in a cache_dir; set one before fit.")
         data, targets = self._measured(X, y, sorted(self.class_names_))
         with self._workspace() as workspace:
-            chunks = workspace.put_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
+            chunks = workspace.store_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))
             parts = self._score(self.teachers_.values(), chunks, workspace, lambda n: None)
             scores = np.stack([load_scores(folders) for folders in parts])
         (ensemble,) = accuracies(merged(scores, np.array(list(self.weights_.values())))[None], targets)
@@ -189,56 +189,56 @@ class PET(PVPMembers):
             raise TuningError(f"student_steps={self.student_steps} must be at least 1.")
 
     def _given(
-        self, X: Any, y: Any, eval_set: Any, pair: Pair, sample_weight: Any
-    ) -> tuple[Labelled | None, list[Example], Labelled | None]:
-        """The labelled, unlabelled and dev examples; what is wrong is told before any work."""
-        training, rest = split_unlabelled(X, y, pair.known.numbered, sample_weight=sample_weight)
+        self, X: Any, y: Any, eval_set: Any, pair: PatternVerbalizerPair, sample_weight: Any
+    ) -> tuple[Labeled | None, list[Example], Labeled | None]:
+        """The labeled, unlabeled and dev examples; what is wrong is told before any work."""
+        training, rest = split_unlabeled(X, y, pair.known.numbered, sample_weight=sample_weight)
         if training is not None:
             several_classes(training)
         label_type = pair.label_type if training is None else training.label_type
         label_type.check(pair.known.own)
         if training is not None:
             pair.known.warn_of_numbers(training)
-        dev = None if eval_set is None else Labelled.of(*eval_set, like=label_type)
+        dev = None if eval_set is None else Labeled.of(*eval_set, like=label_type)
         if dev is not None:
             dev.check(pair.known.own, whose=VERBALIZERS, source="eval_set")
         return training, rest, dev
 
-    def _unlabelled(
-        self, workspace: Workspace, sources: Mapping[str, Any], fields: Sequence[str], readers: Sequence[Reader]
+    def _unlabeled(
+        self, workspace: Workspace, sources: Mapping[str, Any], fields: Sequence[str], row_checks: Sequence[RowCheck]
     ) -> Chunks:
-        """The unlabelled texts, kept in parts.
+        """The unlabeled texts, kept in parts.
 
         Raises:
             DataError: if there are none.
             PromptlabError: if a member or the student can't read one, naming its row.
         """
-        chunks = workspace.put_chunks(stream(sources, fields=fields, check=partial(_check, readers)))
+        chunks = workspace.store_chunks(stream(sources, fields=fields, check=partial(_check, row_checks)))
         if not chunks.total:
             raise DataError(
-                f"{type(self).__name__} learns from unlabelled texts, but there are none; pass unlabeled=, or -1 "
+                f"{type(self).__name__} learns from unlabeled texts, but there are none; pass unlabeled=, or -1 "
                 "or None as the labels of some rows of y. Without such texts use PVPEnsemble."
             )
         return chunks
 
-    def _n_jobs(self, members: Sequence[Member], training: Labelled | None, unlabelled: Chunks) -> int:
-        parts = len(unlabelled.names)
-        measured = len(members) if self.weighting == "before" and training else 0
+    def _n_jobs(self, members: Sequence[Member], training: Labeled | None, unlabeled: Chunks) -> int:
+        parts = len(unlabeled.names)
+        measured = len(members) if self.weighting == "untrained-accuracy" and training else 0
         return measured + (self._n_generations(training) + 1) * len(members) * (1 + parts) + parts + 1
 
-    def _n_generations(self, training: Labelled | None) -> int:
+    def _n_generations(self, training: Labeled | None) -> int:
         """Generations after the first."""
         return 0
 
     def _weights(
-        self, members: Sequence[Member], training: Labelled | None, workspace: Workspace, done: Any
+        self, members: Sequence[Member], training: Labeled | None, workspace: Workspace, done: Any
     ) -> np.ndarray:
         if training is None or self.weighting == "uniform":
             return np.ones(len(members))
         trains = self._train_sets(workspace, members, training)
         return weights_of(self._untrained_accuracies(members, trains, workspace, done))
 
-    def _teach(self, lesson: Lesson) -> dict[str, Job]:
+    def _teach(self, lesson: DistillationRun) -> dict[str, Job]:
         """Train the members that label; returns their jobs by their names."""
         if lesson.training is None:
             untrained = [member._replace(classifier=self._untrained(member)) for member in lesson.members]
@@ -247,11 +247,11 @@ class PET(PVPMembers):
         return self._train_members(lesson, lesson.members, trains)
 
     def _train_members(
-        self, lesson: Lesson, members: Sequence[Member], trains: Sequence[TrainSet | None]
+        self, lesson: DistillationRun, members: Sequence[Member], trains: Sequence[TrainSet | None]
     ) -> dict[str, Job]:
         words = None
         if self.mlm_weight:
-            chunks = lesson.unlabelled
+            chunks = lesson.unlabeled
             words = {"chunks": chunks.names, "total": chunks.total, "weight": self.mlm_weight, "ratio": self.mlm_ratio}
         label_type = lesson.label_type.saved()
         jobs = self._jobs(members, trains, lesson.dev, lesson.workspace, label_type=label_type, words=words)
@@ -272,9 +272,9 @@ class PET(PVPMembers):
         folders = self._run(jobs, workspace, done)
         return [folders[i : i + len(chunks.names)] for i in range(0, len(folders), len(chunks.names))]
 
-    def _distil(self, lesson: Lesson, teachers: dict[str, Job], student: HeadClassifier) -> None:
+    def _distil(self, lesson: DistillationRun, teachers: dict[str, Job], student: HeadClassifier) -> None:
         """Merge the members' scores and let the student learn from them."""
-        scored = self._score(teachers.values(), lesson.unlabelled, lesson.workspace, lesson.done)
+        scored = self._score(teachers.values(), lesson.unlabeled, lesson.workspace, lesson.done)
         labels = [
             Job.of(
                 f"soft labels, part {number}",
@@ -285,7 +285,7 @@ class PET(PVPMembers):
         ]
         self._run(labels, lesson.workspace, lesson.done)
         if self.student is None and self.student_steps is None:
-            rows = min(lesson.unlabelled.total, self.max_distilled)
+            rows = min(lesson.unlabeled.total, self.max_distilled)
             usual = student.updates(resolve_tuning(student.tuning), rows, student.model.hidden_size)
             student.set_params(max_steps=min(usual, STUDENT_STEPS))
         keys = [label.key for label in labels]
@@ -298,6 +298,6 @@ class PET(PVPMembers):
         self.weights_ = dict(zip([member.name for member in lesson.members], lesson.weights.tolist()))
 
 
-def _check(readers: Sequence[Reader], examples: Sequence[Example]) -> None:
-    for reader in readers:
-        reader.check(examples)
+def _check(row_checks: Sequence[RowCheck], examples: Sequence[Example]) -> None:
+    for row_check in row_checks:
+        row_check.check(examples)

@@ -1,4 +1,4 @@
-"""Unlabelled text: taken from where it is, labelled softly part by part, and learnt from by a student."""
+"""Unlabeled text: taken from where it is, labeled softly part by part, and learnt from by a student."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from promptlab.data.labeled import Labelled, SoftLabelled, reduced
+from promptlab.data.labeled import Labeled, SoftLabeled, reduced
 from promptlab.data.labels import LabelType
-from promptlab.ensembles.member_jobs import MODEL, SCORES, classifier_of, classifier_settings, intact, labelled_set
+from promptlab.ensembles.member_jobs import MODEL, SCORES, classifier_of, classifier_settings, intact, labeled_set
 from promptlab.ensembles.members import Member
 from promptlab.ensembles.merging import merged
 from promptlab.estimators.head_classifier import HeadClassifier
 from promptlab.jobs.jobs import Job
 from promptlab.jobs.workspace import Chunks, Workspace, drawn_rows, some_rows
-from promptlab.training.objectives import Distilled
+from promptlab.training.objectives import Distillation
 
 
-class Lesson(NamedTuple):
+class DistillationRun(NamedTuple):
     """What a fit works with.
 
     Args:
-        training: the labelled examples; None if there are none.
+        training: the labeled examples; None if there are none.
         dev: the dev examples, or None.
         label_type: of the labels.
-        unlabelled: the hashes of the parts of the unlabelled set.
+        unlabeled: the hashes of the parts of the unlabeled set.
         weights: of the members.
         done: told of every finished job.
     """
 
     workspace: Workspace
     members: Sequence[Member]
-    training: Labelled | None
-    dev: Labelled | None
+    training: Labeled | None
+    dev: Labeled | None
     label_type: LabelType
-    unlabelled: Chunks
+    unlabeled: Chunks
     weights: np.ndarray
     done: Any
 
@@ -67,7 +67,7 @@ def merge_scores(settings: Mapping[str, Any], folder: Path, workspace: Workspace
 
 
 def student_job(
-    student: HeadClassifier, lesson: Lesson, labels: Sequence[str], *, temperature: float, at_most: int
+    student: HeadClassifier, lesson: DistillationRun, labels: Sequence[str], *, temperature: float, at_most: int
 ) -> Job:
     """The job that lets an unfitted classifier on a loaded backbone learn from soft labels.
 
@@ -77,14 +77,14 @@ def student_job(
     """
     workspace, dev = lesson.workspace, lesson.dev
     settings = {
-        "chunks": lesson.unlabelled.names,
-        "total": lesson.unlabelled.total,
+        "chunks": lesson.unlabeled.names,
+        "total": lesson.unlabeled.total,
         "at_most": at_most,
         "labels": labels,
         "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
         "label_type": lesson.label_type.saved(),
         "temperature": temperature,
-        "dev": dev and workspace.put(reduced(dev.examples, student._template().fields)),
+        "dev": dev and workspace.store(reduced(dev.examples, student._template().fields)),
     }
     return Job.of("student", train_student, classifier_settings(student, workspace) | settings)
 
@@ -95,19 +95,19 @@ def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspac
     Source: PET, arXiv:2001.07676, section 3.3.
 
     Args:
-        settings: of ``classifier_settings``; the hashes of the unlabelled ``chunks`` and how many rows there are
+        settings: of ``classifier_settings``; the hashes of the unlabeled ``chunks`` and how many rows there are
             (``total``), how many to learn from ``at_most``; the keys of their ``labels``, whose columns are
             ``classes``; the saved ``label_type``; ``temperature``; and the hash of the ``dev`` set or None.
     """
     student = classifier_of(settings, workspace)
     rows = drawn_rows(settings["total"], settings["at_most"], seed=student.seed)
     labels = load_scores(workspace.result(key) for key in settings["labels"])[rows]
-    training = SoftLabelled(
+    training = SoftLabeled(
         some_rows(workspace, settings["chunks"], rows),
         settings["classes"],
         torch.from_numpy(labels),
         LabelType.from_saved(settings["label_type"]),
     )
-    dev = labelled_set(settings["dev"], settings, workspace)
-    student.learn(training, dev, objective=lambda model: Distilled(model, temperature=settings["temperature"]))
+    dev = labeled_set(settings["dev"], settings, workspace)
+    student.learn(training, dev, objective=lambda model: Distillation(model, temperature=settings["temperature"]))
     student.save_pretrained(folder / MODEL)

@@ -1,4 +1,4 @@
-"""The classifier that learns from what prompts say of unlabelled texts."""
+"""The classifier that learns from what prompts say of unlabeled texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import clone
 
 from promptlab.backbones.catalog import load_backbone
-from promptlab.core.errors import TuningError, named
+from promptlab.core.errors import TuningError, error_context
 from promptlab.ensembles.members import Member, read_fields
 from promptlab.estimators.head_classifier import HeadClassifier
 from promptlab.jobs.workspace import Workspace
@@ -41,8 +41,10 @@ def unfitted_student(
         student = clone(given)
         if student.fields is None:
             student.set_params(fields=read_fields(members))
-        student.set_params(model=model if student.model is None else workspace.keep(load_backbone(student.model)))
-    with named("student"):
+        student.set_params(
+            model=model if student.model is None else workspace.share_backbone(load_backbone(student.model))
+        )
+    with error_context("student"):
         _check(student, device, eval_set)
     return student
 

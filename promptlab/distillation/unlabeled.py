@@ -1,4 +1,4 @@
-"""Unlabelled texts, taken up in parts that fit in memory."""
+"""Unlabeled texts, taken up in parts that fit in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from pathlib import Path
 from typing import Any
 
-from promptlab.core.errors import named
+from promptlab.core.errors import error_context
 from promptlab.core.fields import Fields
 from promptlab.core.types import Example
 from promptlab.data.labeled import reduced
@@ -18,7 +18,7 @@ from promptlab.jobs.workspace import PART
 def stream(
     sources: Mapping[str, Any], *, fields: Sequence[str], check: Callable[[Sequence[Example]], None]
 ) -> Iterator[Example]:
-    """Unlabelled examples from lists and the like, paths of tables, and streams, one after the other.
+    """Unlabeled examples from lists and the like, paths of tables, and streams, one after the other.
 
     Args:
         sources: by the name that errors call them; what has no length (an iterator, a streamed data set) or lies on
@@ -32,7 +32,7 @@ def stream(
     for name, source in sources.items():
         for number, example in enumerate(itertools.chain.from_iterable(_parts(source)), start=1):
             nameless = Example(Fields(example.fields, ""))  # its number in its part says nothing
-            with named(f"unlabelled row {number} of {name}"):
+            with error_context(f"unlabeled row {number} of {name}"):
                 check([nameless])
             yield from reduced([nameless], fields)
 

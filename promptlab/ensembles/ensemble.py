@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled, several_classes
+from promptlab.data.labeled import Labeled, several_classes
 from promptlab.data.readers import as_examples
 from promptlab.ensembles import saving as saved_ensemble
 from promptlab.ensembles.member_jobs import load_member
@@ -44,15 +44,15 @@ class PVPEnsemble(PVPMembers):
         pvps: ``PVP`` objects, pairs (template, verbalizer), or the path of a YAML file with such.
         model: as for ``PromptClassifier``, or a list with one for each pair.
         tuning: as for ``PromptClassifier``.
-        weighting: ``"uniform"``; ``"before"``, by accuracy on the training set before any training (PET's, alike if all
-            are 0); ``"after"``, by accuracy on the dev set; or ``"stacked"``, a logistic regression on the dev set's
-            scores.
+        weighting: ``"uniform"``; ``"untrained-accuracy"``, by accuracy on the training set before any training (PET's,
+            alike if all are 0); ``"trained-accuracy"``, by accuracy on the dev set; or ``"stacked"``, a logistic
+            regression on the dev set's scores.
         voting: ``"soft"``, the weighted mean of the scores, or ``"hard"``, of the members' choices.
 
     The other settings are those of ``PVPMembers`` and ``PromptClassifier``.
     """
 
-    weightings: ClassVar[tuple[str, ...]] = ("uniform", "before", "after", "stacked")
+    weightings: ClassVar[tuple[str, ...]] = ("uniform", "untrained-accuracy", "trained-accuracy", "stacked")
 
     voting: str = "soft"
 
@@ -66,15 +66,15 @@ class PVPEnsemble(PVPMembers):
         self._check_settings(eval_set)
         pairs = self._pairs()
         known = pairs[0].known
-        training, dev = self._labelled(X, y, eval_set, known, sample_weight)
+        training, dev = self._labeled(X, y, eval_set, known, sample_weight)
         with self._workspace() as workspace:
             backbones = self._loaded(workspace, pairs)
             members = self._members(pairs, backbones, len(training.examples))
-            for reader in self._readers(pairs, members, training.examples):
-                reader.check([*training.examples, *([] if dev is None else dev.examples)])
+            for row_check in self._row_checks(pairs, members, training.examples):
+                row_check.check([*training.examples, *([] if dev is None else dev.examples)])
             trains = self._train_sets(workspace, members, training)
             jobs = self._jobs(members, trains, dev, workspace, label_type=training.label_type.saved(), words=None)
-            measured = len(jobs) if self.weighting == "before" else 0
+            measured = len(jobs) if self.weighting == "untrained-accuracy" else 0
             with tqdm(total=len(jobs) + measured, desc="ensemble", unit="job", leave=False, disable=None) as bar:
                 before = self._untrained_accuracies(members, trains, workspace, bar.update) if measured else ()
                 folders = self._run(jobs, workspace, bar.update)
@@ -89,9 +89,9 @@ class PVPEnsemble(PVPMembers):
         self._weigh(training if dev is None else dev, before)
         return self
 
-    def _labelled(
+    def _labeled(
         self, X: Any, y: Any, eval_set: Any, known: KnownClasses, sample_weight: Any
-    ) -> tuple[Labelled, Labelled | None]:
+    ) -> tuple[Labeled, Labeled | None]:
         """The training and the dev examples, whose labels are classes."""
         training, dev = read_sets(X, y, eval_set, known, sample_weight)
         several_classes(training)
@@ -100,7 +100,7 @@ class PVPEnsemble(PVPMembers):
         return training, dev
 
     def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
-        """Accuracy of each member and of the ensemble on labelled texts.
+        """Accuracy of each member and of the ensemble on labeled texts.
 
         Args:
             X, y: as for ``fit``; rows without a label don't count.
@@ -125,21 +125,21 @@ class PVPEnsemble(PVPMembers):
 
     def _check_settings(self, eval_set: Any) -> None:
         super()._check_settings(eval_set)
-        if self.weighting in ("after", "stacked") and eval_set is None:
+        if self.weighting in ("trained-accuracy", "stacked") and eval_set is None:
             raise TuningError(
                 f"weighting={self.weighting!r} is learnt on dev examples; pass eval_set (--dev on the command line)."
             )
         if self.weighting == "stacked" and self.voting != "soft":
             raise TuningError(f"voting={self.voting!r} has no use with weighting='stacked', which learns how to merge.")
 
-    def _weigh(self, data: Labelled, before: Sequence[float]) -> None:
+    def _weigh(self, data: Labeled, before: Sequence[float]) -> None:
         """Measure the members and say what each counts."""
         targets = data.targets(self.class_names_).numpy()
         scores = self._scores(data.examples)
         right = accuracies(scores, targets, None if data.weights is None else data.weights.numpy())
         self.member_scores_ = dict(zip(self.members_, right))
         self.agreement_ = agreement(scores)
-        chosen = {"before": before, "after": right}.get(self.weighting, [1.0] * len(right))
+        chosen = {"untrained-accuracy": before, "trained-accuracy": right}.get(self.weighting, [1.0] * len(right))
         self.weights_ = dict(zip(self.members_, weights_of(chosen).tolist()))
         stacked = self.weighting == "stacked"
         self.stacking_ = Stacking.fitted(scores, targets, seed=self.seed) if stacked else None

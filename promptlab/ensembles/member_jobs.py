@@ -15,14 +15,14 @@ from promptlab.core.errors import DataError, SavedModelError
 from promptlab.core.identity import VERSION
 from promptlab.core.prompt_files import start_files
 from promptlab.core.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.data.labels import LabelType
 from promptlab.estimators.classifiers import PromptClassifier
 from promptlab.estimators.saving import parameters_of
 from promptlab.jobs.workspace import Workspace, drawn_rows, some_rows
 from promptlab.library.resolve import resolve_tuning
 from promptlab.models.prompt_model import PromptModel
-from promptlab.training.objectives import WithMaskedWords
+from promptlab.training.objectives import AuxiliaryMLM
 
 MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
 
@@ -61,36 +61,36 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     Args:
         settings: of ``classifier_settings``, and the hashes of ``train`` and ``dev`` (None for none), the
             ``row_weights`` of the training set or None, the labels' saved ``label_type``, and ``words``: None, or for
-            ``WithMaskedWords`` the hashes of the unlabelled ``chunks``, how many rows there are (``total``),
+            ``AuxiliaryMLM`` the hashes of the unlabeled ``chunks``, how many rows there are (``total``),
             ``weight`` and ``ratio``.
     """
     classifier = classifier_of(settings, workspace)
     if settings["train"] is not None:
-        train, dev = (labelled_set(settings[name], settings, workspace) for name in ("train", "dev"))
+        train, dev = (labeled_set(settings[name], settings, workspace) for name in ("train", "dev"))
         if settings["row_weights"] is not None:
             train = train._replace(weights=torch.tensor(settings["row_weights"]))
         words = settings["words"]
 
-        def around(model: PromptModel) -> WithMaskedWords:
+        def around(model: PromptModel) -> AuxiliaryMLM:
             width, n_variants = model.backbone.hidden_size, model.template.n_variants
             seen = classifier.rows_seen(classifier.tuning, len(train.examples), width, n_variants=n_variants)
             rows = drawn_rows(words["total"], words["ratio"] * seen, seed=classifier.seed)
             encoded = model.encode(some_rows(workspace, words["chunks"], rows), max_length=classifier.max_length)
-            return WithMaskedWords(model, encoded, weight=words["weight"], ratio=words["ratio"])
+            return AuxiliaryMLM(model, encoded, weight=words["weight"], ratio=words["ratio"])
 
         classifier.learn(train, dev, objective=None if words is None else around)
     classifier.save_pretrained(folder / MODEL)
 
 
-def labelled_set(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
-    """The labelled set of that hash, None for none."""
-    return None if name is None else Labelled(workspace.examples(name), LabelType.from_saved(settings["label_type"]))
+def labeled_set(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
+    """The labeled set of that hash, None for none."""
+    return None if name is None else Labeled(workspace.examples(name), LabelType.from_saved(settings["label_type"]))
 
 
 def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
     """The job that measures an untrained member: ``classifier_settings``, the hash of ``train``, ``row_weights``."""
     train = workspace.examples(settings["train"])
-    classifier = classifier_of(settings, workspace).learn(Labelled(train))
+    classifier = classifier_of(settings, workspace).learn(Labeled(train))
     result = {"accuracy": classifier.score(train, sample_weight=settings["row_weights"])}
     (folder / RESULT).write_text(json.dumps(result))
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from promptlab.core.checks import check_seed
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError, named, shown
+from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError, error_context, short_repr
 from promptlab.core.files import to_json
 from promptlab.core.interfaces import Backbone, Template, Verbalizer
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled, reduced, split_unlabelled
+from promptlab.data.labeled import Labeled, reduced, split_unlabeled
 from promptlab.data.labels import LabelType
 from promptlab.ensembles.member_jobs import classifier_settings, load_accuracy, score_untrained, train_member
-from promptlab.ensembles.row_checks import Reader
+from promptlab.ensembles.row_checks import RowCheck
 from promptlab.estimators.class_scorer import SingleLabel
 from promptlab.estimators.classifiers import PromptClassifier
 from promptlab.estimators.estimator import TrainedEstimator
@@ -39,7 +39,7 @@ from promptlab.library.resolve import (
 )
 
 
-class Pair(NamedTuple):
+class PatternVerbalizerPair(NamedTuple):
     """A pattern-verbalizer pair, what tables call it, its classes and what labels they were given as, its origin."""
 
     name: str
@@ -85,7 +85,7 @@ class PVPMembers(SingleLabel):
     pvps: Any = None
     model: Any = None
     tuning: Any = "full"
-    weighting: str = "before"
+    weighting: str = "untrained-accuracy"
     repetitions: int = 3
     executor: str = "serial"
     workers: int | None = None
@@ -117,7 +117,7 @@ class PVPMembers(SingleLabel):
             folder, passing = self.cache_dir or temporary, not self.cache_dir
             yield Workspace(folder, device=self.device, models=loaded, temporary=passing)
 
-    def _pairs(self) -> list[Pair]:
+    def _pairs(self) -> list[PatternVerbalizerPair]:
         """The pairs, no two of one name.
 
         Raises:
@@ -126,22 +126,26 @@ class PVPMembers(SingleLabel):
         """
         given = read_pvps(self.pvps) if isinstance(self.pvps, (str, Path)) else self.pvps
         if isinstance(given, Mapping) or not isinstance(given, Sequence) or not given:
-            raise DataError(f"pvps={shown(given)}; give PVP objects, pairs (template, verbalizer), or a YAML file.")
-        pairs: list[Pair] = []
+            raise DataError(
+                f"pvps={short_repr(given)}; give PVP objects, pairs (template, verbalizer), or a YAML file."
+            )
+        pairs: list[PatternVerbalizerPair] = []
         for number, pvp in enumerate(given, start=1):
             if not isinstance(pvp, PVP) and not (isinstance(pvp, (tuple, list)) and len(pvp) == 2):
-                raise DataError(f"pair {number} is {shown(pvp)}; give a PVP, or a pair (template, verbalizer).")
+                raise DataError(f"pair {number} is {short_repr(pvp)}; give a PVP, or a pair (template, verbalizer).")
             one = pvp if isinstance(pvp, PVP) else PVP(*pvp)
             if not isinstance(one.origin, Mapping):
-                raise DataError(f"pair {number} has the origin {shown(one.origin)}; give names and values, or nothing.")
-            with named(f"origin of pair {number}"):
+                raise DataError(
+                    f"pair {number} has the origin {short_repr(one.origin)}; give names and values, or nothing."
+                )
+            with error_context(f"origin of pair {number}"):
                 to_json(dict(one.origin))
             name = one.name or _library_name(one.template) or str(number)
             while name in [pair.name for pair in pairs]:
                 name = f"{name} ({number})"
             parts = resolve_template(one.template), resolve_verbalizer(one.verbalizer)
             labels = KnownClasses.of(one.verbalizer), label_type_of(one.verbalizer)
-            pairs.append(Pair(name, *parts, *labels, one.origin))
+            pairs.append(PatternVerbalizerPair(name, *parts, *labels, one.origin))
         first, *others = pairs
         for pair in others:
             if set(pair.verbalizer.classes) != set(first.verbalizer.classes):
@@ -151,16 +155,16 @@ class PVPMembers(SingleLabel):
                 )
         return pairs
 
-    def reads(self) -> list[str]:
+    def fields_used(self) -> list[str]:
         """Fields that the templates of the pairs read."""
         return list(dict.fromkeys(name for pair in self._pairs() for name in pair.template.fields))
 
     def check(self, X: Any, y: Any = None, *, shown: Sequence[Example] = ()) -> None:
-        """Refuse labelled texts to be measured on, before any training, if ``report`` would refuse them after it.
+        """Refuse labeled texts to be measured on, before any training, if ``report`` would refuse them after it.
 
         Args:
             X, y: as for ``report``.
-            shown: the labelled examples that templates with demonstrations will show.
+            shown: the labeled examples that templates with demonstrations will show.
 
         Raises:
             DataError: if no row has a label.
@@ -170,39 +174,43 @@ class PVPMembers(SingleLabel):
         pairs = self._pairs()
         data, _ = self._measured(X, y, pairs[0].known.numbered)
         members = self._members(pairs, load_each(model_of_each(self.model, len(pairs))), len(shown))
-        for reader in self._readers(pairs, members, shown):
-            reader.check(data.examples)
+        for row_check in self._row_checks(pairs, members, shown):
+            row_check.check(data.examples)
 
-    def _measured(self, X: Any, y: Any, classes: Sequence[str]) -> tuple[Labelled, np.ndarray]:
+    def _measured(self, X: Any, y: Any, classes: Sequence[str]) -> tuple[Labeled, np.ndarray]:
         """The rows that have a label, and the position of each label among the classes."""
-        data, _ = split_unlabelled(X, y, classes, like=getattr(self, "label_type_", None))
+        data, _ = split_unlabeled(X, y, classes, like=getattr(self, "label_type_", None))
         if data is None:
-            raise DataError("no row has a label; pass labelled texts to report on.")
+            raise DataError("no row has a label; pass labeled texts to report on.")
         return data, data.targets(classes).numpy()
 
-    def _loaded(self, workspace: Workspace, pairs: Sequence[Pair]) -> list[Any]:
+    def _loaded(self, workspace: Workspace, pairs: Sequence[PatternVerbalizerPair]) -> list[Any]:
         """The backbone of each pair."""
-        return [workspace.keep(backbone) for backbone in load_each(model_of_each(self.model, len(pairs)))]
+        return [workspace.share_backbone(backbone) for backbone in load_each(model_of_each(self.model, len(pairs)))]
 
-    def _readers(self, pairs: Sequence[Pair], members: Sequence[Member], shown: Sequence[Example]) -> list[Reader]:
+    def _row_checks(
+        self, pairs: Sequence[PatternVerbalizerPair], members: Sequence[Member], shown: Sequence[Example]
+    ) -> list[RowCheck]:
         """The first member of each pair, as it is before any training.
 
         Args:
-            shown: the labelled examples, which templates with demonstrations show.
+            shown: the labeled examples, which templates with demonstrations show.
 
         Raises:
             PromptlabError: naming the member whose pair doesn't fit its model.
         """
         return [
-            Reader.of(f"member {pair.name!r}", member.classifier, pair.verbalizer.classes, shown)
+            RowCheck.of(f"member {pair.name!r}", member.classifier, pair.verbalizer.classes, shown)
             for pair, member in zip(pairs, members[:: self.repetitions])
         ]
 
-    def _members(self, pairs: Sequence[Pair], backbones: Sequence[Any], n_examples: int) -> list[Member]:
+    def _members(
+        self, pairs: Sequence[PatternVerbalizerPair], backbones: Sequence[Any], n_examples: int
+    ) -> list[Member]:
         """All members.
 
         Args:
-            n_examples: labelled ones.
+            n_examples: labeled ones.
 
         Raises:
             PromptlabError: naming the member whose settings can't work.
@@ -214,7 +222,7 @@ class PVPMembers(SingleLabel):
             for turn in range(self.repetitions):
                 name = f"{pair.name}/{turn + 1}" if self.repetitions > 1 else pair.name
                 members.append(Member(name, PromptClassifier(*parts, **{**shared, "seed": self.seed + turn})))
-            with named(f"member {pair.name!r}"):
+            with error_context(f"member {pair.name!r}"):
                 members[-1].classifier.updates(tuning, max(1, n_examples), backbone.hidden_size)
         return members
 
@@ -243,7 +251,7 @@ class PVPMembers(SingleLabel):
         self,
         members: Sequence[Member],
         trains: Sequence[TrainSet | None],
-        dev: Labelled | None,
+        dev: Labeled | None,
         workspace: Workspace,
         **settings: Any,
     ) -> list[Job]:
@@ -265,7 +273,7 @@ class PVPMembers(SingleLabel):
             for member, own in zip(members, data)
         ]
 
-    def _train_sets(self, workspace: Workspace, members: Sequence[Member], training: Labelled) -> list[TrainSet]:
+    def _train_sets(self, workspace: Workspace, members: Sequence[Member], training: Labeled) -> list[TrainSet]:
         """Keep the training set of each member, with the weights of its rows and of their classes."""
         weighed = training.weighed_by_class(self.class_weight, members[0].classifier.verbalizer.classes)
         weights = None if weighed.weights is None else weighed.weights.tolist()
@@ -284,7 +292,7 @@ def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[st
 def own_rows(workspace: Workspace, members: Sequence[Member], examples: Sequence[Example]) -> list[str]:
     """Keep examples, of which each member needs the fields that its template reads; returns the hash of each."""
     fields = [tuple(member.classifier.template.fields) for member in members]
-    kept = {names: workspace.put(reduced(examples, names)) for names in dict.fromkeys(fields)}
+    kept = {names: workspace.store(reduced(examples, names)) for names in dict.fromkeys(fields)}
     return [kept[names] for names in fields]
 
 

@@ -17,7 +17,7 @@ TIE = 1e-6  # what the mean score counts beside whole votes
 
 
 def merged(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean over the members, normalised again: (members, examples, classes) → (examples, classes).
+    """Weighted mean over the members, normalized again: (members, examples, classes) → (examples, classes).
 
     Source: PET, arXiv:2001.07676, section 3.3.
     """
@@ -39,8 +39,8 @@ def weights_of(accuracies: Sequence[float]) -> np.ndarray:
 
 WEIGHED_BY = {
     "uniform": "alike",
-    "before": "by accuracy on the training rows before any training",
-    "after": "by accuracy on the dev rows, which chose the models' weights, too",
+    "untrained-accuracy": "by accuracy on the training rows before any training",
+    "trained-accuracy": "by accuracy on the dev rows, which chose the models' weights, too",
     "stacked": "by a regression that was learnt on the dev rows",
 }
 
@@ -86,7 +86,7 @@ class Stacking:
 
     @classmethod
     def fitted(cls, scores: np.ndarray, targets: np.ndarray, *, seed: int) -> Stacking:
-        """Learn from the scores of labelled examples, (members, examples, classes), some of every class."""
+        """Learn from the scores of labeled examples, (members, examples, classes), some of every class."""
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(max_iter=1000, random_state=seed).fit(_features(scores), targets)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Self
 
-from promptlab.core.errors import named
+from promptlab.core.errors import error_context
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
 from promptlab.estimators.text_classifier import TextClassifier
 
 
-class Reader(NamedTuple):
+class RowCheck(NamedTuple):
     """Who reads examples, before anything is trained, to refuse those that can't be read."""
 
     who: str
@@ -23,12 +23,12 @@ class Reader(NamedTuple):
         """An unfitted classifier on a loaded backbone, as it is before any training.
 
         Args:
-            examples: the labelled ones, which templates with demonstrations show.
+            examples: the labeled ones, which templates with demonstrations show.
 
         Raises:
             PromptlabError: naming whose parts don't fit one another.
         """
-        with named(who), seeded(classifier.seed):
+        with error_context(who), seeded(classifier.seed):
             model = classifier.build(classifier._verbalizer(classes), examples, classifier.model.copy())
         return cls(who, partial(model.encode, max_length=classifier.max_length))
 
@@ -38,5 +38,5 @@ class Reader(NamedTuple):
         Raises:
             PromptlabError: naming who can't read one.
         """
-        with named(self.who):
+        with error_context(self.who):
             self.encode(examples)

@@ -11,7 +11,7 @@ from promptlab.core.errors import SavedModelError
 from promptlab.core.files import atomic_folder
 from promptlab.core.registry import TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.data.labels import LabelType
-from promptlab.ensembles.members import Pair
+from promptlab.ensembles.members import PatternVerbalizerPair
 from promptlab.ensembles.merging import Stacking
 from promptlab.estimators import saving
 from promptlab.estimators.classifiers import PromptClassifier
@@ -40,7 +40,7 @@ def save(ensemble: Any, folder: str | Path) -> None:
         "stacking": learnt and [learnt.coefficients.tolist(), learnt.intercepts.tolist()],
     }
     files = saving.written(settings, ensemble.trainable_parameters())
-    with atomic_folder(folder, mark=saving.SETTINGS) as new:
+    with atomic_folder(folder, marker_file=saving.SETTINGS) as new:
         for number, member in enumerate(members):
             member.save_pretrained(new / f"member-{number}")
         saving.put(files, new)
@@ -82,7 +82,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     return ensemble
 
 
-def saved_pair(pair: Pair) -> dict[str, Any]:
+def saved_pair(pair: PatternVerbalizerPair) -> dict[str, Any]:
     """A pair as it is saved."""
     parts = {"template": TEMPLATES.to_dict(pair.template), "verbalizer": VERBALIZERS.to_dict(pair.verbalizer)}
     return {"name": pair.name, **parts, "origin": dict(pair.origin)}

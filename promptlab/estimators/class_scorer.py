@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples
 from promptlab.data.weights import row_weights
@@ -67,7 +67,7 @@ class SingleLabel(ClassifierMixin, ClassScorer):
             DataError: if a label or a weight is missing, or there isn't one for each text.
         """
         self._ready()
-        data = Labelled.of(X, y, like=self.label_type_)
+        data = Labeled.of(X, y, like=self.label_type_)
         weights = row_weights(sample_weight, len(data.examples))
         chosen = self.predict_proba(data.examples).argmax(axis=1)
         hits = np.array(self.class_names_)[chosen] == np.array(data.labels)

@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from promptlab.core.checks import check_seed, check_types, warn
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import DataError, TuningError, shown
+from promptlab.core.errors import DataError, TuningError, short_repr
 from promptlab.core.interfaces import Tuning
 from promptlab.core.part import by_owner, changed_part
 from promptlab.core.registry import TUNINGS
@@ -168,7 +168,7 @@ class TrainedEstimator(BaseEstimator):
         if self.patience is not None and eval_set is None:
             raise TuningError(f"patience={self.patience} needs dev examples to wait for; {self.dev_option}.")
         if eval_set is not None and not (isinstance(eval_set, (tuple, list)) and len(eval_set) == 2):
-            raise DataError(f"eval_set is {shown(eval_set)}; pass {self.dev_form}.")
+            raise DataError(f"eval_set is {short_repr(eval_set)}; pass {self.dev_form}.")
         resolve_device(self.device)
         tuning = self._named_tuning()
         if isinstance(tuning, Tuning) and tuning.defaults.max_steps > 0:

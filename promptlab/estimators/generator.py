@@ -11,17 +11,17 @@ import numpy as np
 import torch
 
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import BackboneError, DataError, TemplateError, TuningError, shown
+from promptlab.core.errors import BackboneError, DataError, TemplateError, TuningError, short_repr
 from promptlab.core.interfaces import Template, Tuning
 from promptlab.core.registry import TEMPLATES
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled, check_fields
+from promptlab.data.labeled import Labeled, check_fields
 from promptlab.data.readers import as_examples
 from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.library.resolve import fresh_backbone, resolve_template, resolve_tuning
 from promptlab.models.generation_options import checked_options
-from promptlab.models.generator_model import GeneratorModel, Pair, PairBatch
+from promptlab.models.generator_model import GeneratorModel, PairBatch, PromptAndTarget
 from promptlab.models.inference import BATCH
 from promptlab.models.input_warnings import notice
 from promptlab.models.soft_tokens import to_be_filled
@@ -84,7 +84,7 @@ class PromptGenerator(TrainedEstimator):
         if self.reduction not in REDUCTIONS:
             raise TuningError(f"reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}.")
         checked_options({"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams})
-        training = Labelled(_paired(X, y)).weighed(sample_weight)
+        training = Labeled(_paired(X, y)).weighed(sample_weight)
         dev = None if eval_set is None else _paired(*eval_set)
         tuning = resolve_tuning(self.tuning)
         if tuning.defaults.max_steps == 0:
@@ -158,7 +158,7 @@ class PromptGenerator(TrainedEstimator):
         self.model_ = model.eval()
 
     def _train(
-        self, model: GeneratorModel, tuning: Tuning, training: Labelled, dev: Sequence[Example] | None
+        self, model: GeneratorModel, tuning: Tuning, training: Labeled, dev: Sequence[Example] | None
     ) -> list[dict[str, float]]:
         pairs, weights = self._pairs(model, training.examples), training.weights
         held_out = None if dev is None else self._pairs(model, dev)
@@ -189,7 +189,7 @@ class PromptGenerator(TrainedEstimator):
             checkpoint=self._checkpoints(tuning, held_out),
         )
 
-    def _pairs(self, model: GeneratorModel, examples: Sequence[Example]) -> list[Pair]:
+    def _pairs(self, model: GeneratorModel, examples: Sequence[Example]) -> list[PromptAndTarget]:
         backbone, limit = model.backbone, self.max_new_tokens
         end = backbone.end_id
         if end is None:
@@ -206,7 +206,7 @@ class PromptGenerator(TrainedEstimator):
             )
         encoded = model.encode(examples, max_length=self.max_length, answer_length=limit)
         notice(encoded, model.backbone, self.max_length)
-        return [Pair(row, target[:limit]) for row, target in zip(encoded, targets)]
+        return [PromptAndTarget(row, target[:limit]) for row, target in zip(encoded, targets)]
 
 
 def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
@@ -233,7 +233,7 @@ def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> f
 
 def _listed(texts: Any) -> list[Any]:
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
-        raise DataError(f"y is {shown(texts)}; pass a list with one text for each input.")
+        raise DataError(f"y is {short_repr(texts)}; pass a list with one text for each input.")
     return list(texts)
 
 
@@ -244,7 +244,7 @@ def _right_texts(row: int, given: Any) -> list[str]:
     texts = list(given) if isinstance(given, Iterable) and not isinstance(given, (bytes, Mapping)) else [given]
     wrong = [text for text in texts if not isinstance(text, str)]
     if wrong:
-        raise DataError(f"row {row} of y holds {shown(wrong[0])}; give its right text, or a list of right texts.")
+        raise DataError(f"row {row} of y holds {short_repr(wrong[0])}; give its right text, or a list of right texts.")
     return texts
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from promptlab.backbones import catalog
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import DataError, TuningError, UnknownNameError, shown
+from promptlab.core.errors import DataError, TuningError, UnknownNameError, short_repr
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled, several_classes
+from promptlab.data.labeled import Labeled, several_classes
 from promptlab.data.readers import as_examples
 from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.estimators.text_classifier import TextClassifier
@@ -25,7 +25,7 @@ from promptlab.library.known_classes import read_sets
 from promptlab.library.resolve import resolve_tuning
 from promptlab.models.inference import average_variants
 from promptlab.models.input_warnings import notice
-from promptlab.models.joint_model import JointModel, Row, batches_of_like_rows
+from promptlab.models.joint_model import JointModel, MemberRow, batches_of_like_rows
 from promptlab.models.prompt_model import PromptModel
 from promptlab.training.fitting import EncodedSet
 from promptlab.training.joint import train_jointly
@@ -55,7 +55,7 @@ class JointClassifier:
         if not classifiers:
             raise TuningError("there are no classifiers; give at least one.")
         if not isinstance(classifiers, Mapping):
-            raise TuningError(f"classifiers are {shown(classifiers)}; give a mapping from names to classifiers.")
+            raise TuningError(f"classifiers are {short_repr(classifiers)}; give a mapping from names to classifiers.")
         for name, other in classifiers.items():
             if not isinstance(other, TextClassifier):
                 kind = f"classifier {name!r} is a {type(other).__name__}"
@@ -96,7 +96,7 @@ class JointClassifier:
         if resolve_tuning(settings.tuning).defaults.max_steps == 0:
             raise TuningError("tuning 'none' trains nothing; choose another, such as 'prompt-tuning'.")
         self.origin.to(resolve_device(settings.device))  # before it is copied, so that the copies share its memory
-        data, dev = self._labelled(X, y, eval_set, sample_weight)
+        data, dev = self._labeled(X, y, eval_set, sample_weight)
         fitted = {name: clone(classifier) for name, classifier in self.classifiers.items()}
         members = [self._build(fitted[name], data[name]) for name in fitted]
         if self.share_encoder:
@@ -149,7 +149,7 @@ class JointClassifier:
         self._check_fitted()
         examples = as_examples(X)
         if isinstance(names, str) or not isinstance(names, Sized):
-            raise DataError(f"names are {shown(names)}; give a list with a classifier's name for each text.")
+            raise DataError(f"names are {short_repr(names)}; give a list with a classifier's name for each text.")
         if len(names) != len(examples):
             raise DataError(
                 f"there are {len(examples)} texts, but {len(names)} names of classifiers; give one for each."
@@ -196,13 +196,13 @@ class JointClassifier:
         if not hasattr(self, "model_"):
             raise TuningError("these classifiers aren't fitted yet; call fit, or give fitted ones.")
 
-    def _labelled(
+    def _labeled(
         self, X: Any, y: Any, eval_set: Any, sample_weight: Any
-    ) -> tuple[dict[str, Labelled], dict[str, Labelled] | None]:
+    ) -> tuple[dict[str, Labeled], dict[str, Labeled] | None]:
         """The training and dev examples of each classifier."""
         if sample_weight is not None and not isinstance(sample_weight, Mapping):
             raise DataError(
-                f"sample_weight is {shown(sample_weight)}; give a mapping from classifiers' names to weights."
+                f"sample_weight is {short_repr(sample_weight)}; give a mapping from classifiers' names to weights."
             )
         weights = sample_weight or {}
         for name in weights:
@@ -224,7 +224,7 @@ class JointClassifier:
 
     def _of(self, parts: Mapping[str, Any], name: str) -> Any:
         if not isinstance(parts, Mapping):
-            raise DataError(f"X or y is {shown(parts)}; give a mapping from each classifier's name to its own.")
+            raise DataError(f"X or y is {short_repr(parts)}; give a mapping from each classifier's name to its own.")
         if name not in parts:
             raise DataError(
                 f"there is no data for classifier {name!r}, only for {', '.join(parts) or 'none'}; give some."
@@ -246,11 +246,11 @@ class JointClassifier:
                     )
         return first
 
-    def _build(self, classifier: TextClassifier, data: Labelled) -> PromptModel:
+    def _build(self, classifier: TextClassifier, data: Labeled) -> PromptModel:
         verbalizer = classifier._verbalizer(sorted(set(data.labels)))
         with seeded(classifier.seed):
             member = classifier.build(verbalizer, data.examples, self.origin.copy())
-        if member.head.own_training is not None:
+        if member.head.post_training is not None:
             raise TuningError(
                 f"{type(verbalizer).__name__} is learnt from a finished language model, which training together "
                 "doesn't give it; fit its classifier alone, and join fitted ones."
@@ -268,19 +268,19 @@ class JointClassifier:
         self.classifiers_ = dict(fitted)
         self.model_ = JointModel(self.origin, members).eval()
 
-    def _rows(self, examples: Sequence[Example], numbers: Sequence[int]) -> list[list[Row]]:
+    def _rows(self, examples: Sequence[Example], numbers: Sequence[int]) -> list[list[MemberRow]]:
         """The prompts of each example."""
-        found: list[list[Row]] = [[] for _ in examples]
+        found: list[list[MemberRow]] = [[] for _ in examples]
         for number, classifier in enumerate(self.classifiers_.values()):
             own = [i for i, its in enumerate(numbers) if its == number]
             member: Any = classifier.model_
             encoded = member.encode([examples[i] for i in own], max_length=classifier.max_length)
             n = member.template.n_variants
             for place, i in enumerate(own):
-                found[i] = [Row(number, row) for row in encoded[place * n : (place + 1) * n]]
+                found[i] = [MemberRow(number, row) for row in encoded[place * n : (place + 1) * n]]
         return found
 
-    def _log_probs(self, rows: Sequence[Row]) -> list[Tensor]:
+    def _log_probs(self, rows: Sequence[MemberRow]) -> list[Tensor]:
         """Class log-probabilities of each row, on the CPU, in batches of like length and one number of masks."""
         model = self.model_.eval()
         device = next(model.parameters()).device
@@ -297,7 +297,7 @@ class JointClassifier:
 
 
 def _listed(classifier: TextClassifier) -> str:
-    return shown(classifier.classes_.tolist())
+    return short_repr(classifier.classes_.tolist())
 
 
 def _share_encoders(members: Sequence[PromptModel]) -> None:

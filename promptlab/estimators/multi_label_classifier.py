@@ -11,11 +11,11 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import SavedModelError, TemplateError, shown
+from promptlab.core.errors import SavedModelError, TemplateError, short_repr
 from promptlab.core.interfaces import Template, Tuning, Verbalizer
-from promptlab.data.labeled import VERBALIZERS, Labelled, Training, check_fields
+from promptlab.data.labeled import VERBALIZERS, Labeled, Training, check_fields
 from promptlab.data.labels import check_separator
-from promptlab.data.multi_label import MultiLabelled
+from promptlab.data.multi_label import MultiLabeled
 from promptlab.data.weights import row_weights
 from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.resolve import check_head, label_type_of, resolve_template, resolve_verbalizer
@@ -81,13 +81,13 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         verbalizer, written = self._verbalizer(None), label_type_of(self.verbalizer)
         check_head(verbalizer, self.tuning)
         check_separator(self.separator, verbalizer.classes)
-        training = MultiLabelled.read(X, y, written.sorted(verbalizer.classes), written=written, whose=VERBALIZERS)
+        training = MultiLabeled.read(X, y, written.sorted(verbalizer.classes), written=written, whose=VERBALIZERS)
         training.label_type.check(verbalizer.classes)
         names = training.label_type.sorted(verbalizer.classes)
         training.check_positive(names)
         dev = None
         if eval_set is not None:
-            dev = MultiLabelled.read(*eval_set, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
+            dev = MultiLabeled.read(*eval_set, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
         check_fields(self._template(), [*training.examples, *(dev.examples if dev else ())])
         weighed = training.weighed(sample_weight).weighed_by_class(self.class_weight, verbalizer.classes)
         self._fit(verbalizer, weighed, dev)
@@ -123,7 +123,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
             DataError: as ``fit`` does.
         """
         self._ready()
-        data = MultiLabelled.read(X, y, self.class_names_, like=self.label_type_)
+        data = MultiLabeled.read(X, y, self.class_names_, like=self.label_type_)
         truth = data.targets(self.class_names_).numpy().astype(int)
         weights = row_weights(sample_weight, len(truth))
         return float(accuracy_score(truth, self.predict(data.examples), sample_weight=weights))
@@ -142,8 +142,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         is_numbers = isinstance(thresholds, list) and all(isinstance(one, float) for one in thresholds)
         if not is_numbers or len(thresholds) != len(self.classes_):
             raise SavedModelError(
-                f"the saved thresholds are {shown(thresholds)}, where {len(self.classes_)} numbers should stand; save "
-                "the model again."
+                f"the saved thresholds are {short_repr(thresholds)}, where {len(self.classes_)} numbers should "
+                "stand; save the model again."
             )
         self.thresholds_ = np.array(thresholds, dtype=float)
 
@@ -163,7 +163,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         check_threshold(self.threshold)
 
     def _train(
-        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labelled | None, objective: Objective | None
+        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labeled | None, objective: Objective | None
     ) -> list[dict[str, float]]:
         """Training starts where each class is as likely as it is among the training texts."""
         model.to(resolve_device(self.device)).eval()

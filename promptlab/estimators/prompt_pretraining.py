@@ -1,4 +1,4 @@
-"""Soft prompts that have learnt from unlabelled text before they see the few labelled examples.
+"""Soft prompts that have learnt from unlabeled text before they see the few labeled examples.
 
 Source: PPT, arXiv:2109.04332, section 3.
 """
@@ -52,7 +52,7 @@ def pretrain_prompt(
     seed: int = 0,
     **training: Any,
 ) -> PromptClassifier:
-    """Tune a soft prompt of a frozen model on examples made from unlabelled text.
+    """Tune a soft prompt of a frozen model on examples made from unlabeled text.
 
     ``save_prompt`` of what comes back writes the prompt; ``PromptTuning(start=path)`` goes on from it. The layout
     (where the mask stands) and the label words should be those of the task that it is for.

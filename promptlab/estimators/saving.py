@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from promptlab import __version__
 from promptlab.backbones.catalog import is_own_name
-from promptlab.core.errors import SavedModelError, TuningError, shown
+from promptlab.core.errors import SavedModelError, TuningError, short_repr
 from promptlab.core.files import atomic_folder, to_json
 from promptlab.core.identity import base_difference, described_base
 from promptlab.core.interfaces import Backbone
@@ -36,6 +36,11 @@ NOT_SAVED = (
     "template", "verbalizer", "pvps", "model", "tuning", "checkpoint_dir", "cache_dir", "device", "executor", "workers",
 )  # fmt: skip
 
+RENAMED_VALUES = {  # parameter and its value in 0.1 → what it is called now
+    ("weighting", "before"): "untrained-accuracy",
+    ("weighting", "after"): "trained-accuracy",
+}
+
 
 def save(estimator: Any, folder: str | Path) -> None:
     """Write a fitted classifier to ``folder``, replacing what is there only when everything is written.
@@ -48,7 +53,7 @@ def save(estimator: Any, folder: str | Path) -> None:
     model = estimator._ready()
     trained = list(model.trained_parameters())
     files = written(described(estimator, model.backbone) | estimator.saved_parts(), sum(w.numel() for _, w in trained))
-    with atomic_folder(folder, mark=SETTINGS) as new:
+    with atomic_folder(folder, marker_file=SETTINGS) as new:
         elsewhere = {f"backbone.{name}" for name in estimator.model_tuning().save(model.backbone, new)}
         weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
         save_file(weights, new / WEIGHTS)
@@ -168,7 +173,7 @@ def base_of(path: Path, settings: Mapping[str, Any]) -> str:
     name: str = settings["model"]["name"]
     was = settings["model"].get("folder")
     if not isinstance(name, str) or not isinstance(was, (str, type(None))):
-        raise SavedModelError(f"{str(path)!r} has the base model {shown(name)}, which is no name; save it again.")
+        raise SavedModelError(f"{str(path)!r} has the base model {short_repr(name)}, which is no name; save it again.")
     if is_own_name(name):
         return name
     above = [parent / name for parent in path.resolve().parents] if not Path(name).is_absolute() else []
@@ -231,6 +236,9 @@ def read_settings(path: Path) -> SavedSettings:
             f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
         )
     _check_shapes(settings, file)
+    for (name, earlier), value in RENAMED_VALUES.items():
+        if settings.get("parameters", {}).get(name) == earlier:
+            settings["parameters"][name] = value
     if "model" in settings:
         _check_shapes(settings["model"], file)
         settings["model"] = SavedSettings(settings["model"], file)
@@ -241,8 +249,8 @@ def _check_shapes(settings: Mapping[str, Any], file: Path) -> None:
     for name, shape in SHAPES.items():
         if not isinstance(settings.get(name, shape()), shape):
             raise SavedModelError(
-                f"{str(file)!r} holds {shown(settings[name])} as {name}, where a {shape.__name__} should stand; save "
-                "the model again."
+                f"{str(file)!r} holds {short_repr(settings[name])} as {name}, where a {shape.__name__} should "
+                "stand; save the model again."
             )
 
 
@@ -257,7 +265,7 @@ def local(folder: str | Path) -> Path:
         exists = path.exists()
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
-        raise SavedModelError(f"no folder can be called {shown(folder)} ({said}); check the path.") from None
+        raise SavedModelError(f"no folder can be called {short_repr(folder)} ({said}); check the path.") from None
     if exists or str(folder).count("/") != 1 or str(folder).startswith((".", "/", "~")):
         return path
     from huggingface_hub import snapshot_download

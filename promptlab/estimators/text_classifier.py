@@ -1,11 +1,11 @@
-"""What both text classifiers do: learn from labelled texts."""
+"""What both text classifiers do: learn from labeled texts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Self
 
-from promptlab.data.labeled import Labelled, Training, check_rows, several_classes
+from promptlab.data.labeled import Labeled, Training, check_rows, several_classes
 from promptlab.estimators.class_scorer import SingleLabel
 from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.known_classes import KnownClasses, read_sets
@@ -17,7 +17,7 @@ class TextClassifier(SingleLabel, TextEstimator):
     """Classification of texts by one model."""
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
-        """Train on labelled texts.
+        """Train on labeled texts.
 
         Args:
             X: texts (field ``text_a``), tuples (``text_a``, ``text_b``, …), dicts, a DataFrame or a Dataset.
@@ -42,7 +42,7 @@ class TextClassifier(SingleLabel, TextEstimator):
         """The classes that labels may mean; None if the training labels decide."""
         raise NotImplementedError
 
-    def learn(self, training: Training, dev: Labelled | None = None, *, objective: Objective | None = None) -> Self:
+    def learn(self, training: Training, dev: Labeled | None = None, *, objective: Objective | None = None) -> Self:
         """What ``fit`` does with its texts.
 
         Args:

@@ -13,7 +13,7 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.interfaces import Template, Tuning, Verbalizer
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled, Training
+from promptlab.data.labeled import Labeled, Training
 from promptlab.data.labels import LabelType
 from promptlab.estimators.class_scorer import CHUNK
 from promptlab.estimators.saved_estimator import SavedTextEstimator
@@ -43,7 +43,7 @@ class TextEstimator(SavedTextEstimator):
         _ = self._template().slot  # a template without a mask is told before a model is loaded
 
     def _fit(
-        self, verbalizer: Verbalizer, training: Training, dev: Labelled | None, *, objective: Objective | None = None
+        self, verbalizer: Verbalizer, training: Training, dev: Labeled | None, *, objective: Objective | None = None
     ) -> Self:
         """Build and train a model, and become fitted with it."""
         tuning = resolve_tuning(self.tuning)
@@ -56,7 +56,7 @@ class TextEstimator(SavedTextEstimator):
         """The model before any training; what is random in it comes from torch's generator.
 
         Args:
-            examples: labelled ones, which templates with demonstrations show.
+            examples: labeled ones, which templates with demonstrations show.
             backbone: that may be changed.
 
         Raises:
@@ -92,7 +92,7 @@ class TextEstimator(SavedTextEstimator):
         noticed.tell(model.backbone, self.max_length)
 
     def _train(
-        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labelled | None, objective: Objective | None
+        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labeled | None, objective: Objective | None
     ) -> list[dict[str, float]]:
         held_out = None if dev is None else EncodedSet.of(dev, model, self.max_length, type(self).dev_scorer)
         if tuning.defaults.max_steps == 0:  # zero-shot

@@ -1,4 +1,4 @@
-"""Sequence labelling: one tag for every word."""
+"""Sequence labeling: one tag for every word."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import DataError, TuningError, shown
+from promptlab.core.errors import DataError, TuningError, short_repr
 from promptlab.core.interfaces import Tuning
 from promptlab.core.seeding import seeded
 from promptlab.data.labels import NAMES
@@ -28,7 +28,7 @@ from promptlab.training.fitting import train_model
 
 @dataclass(eq=False, repr=False)
 class TokenClassifier(TrainedEstimator):
-    """Sequence labelling, such as named entities or parts of speech.
+    """Sequence labeling, such as named entities or parts of speech.
 
     Tags of entities are O outside of them, else a prefix and a type, such as B-PER: IO, IOB1, IOB2, BILOU or IOBES.
     Others stand each for itself. What they are is read from the tags in training (``tag_schemes.scheme_of``) and tells
@@ -81,7 +81,7 @@ class TokenClassifier(TrainedEstimator):
             _check(X, y)
         tags = sorted({str(tag) for row in y for tag in row})
         if len(tags) < 2:
-            raise DataError(f"all words have the tag {tags[0]!r}; sequence labelling needs at least 2 tags.")
+            raise DataError(f"all words have the tag {tags[0]!r}; sequence labeling needs at least 2 tags.")
         tuning = resolve_tuning(self.tuning)
         if tuning.defaults.max_steps == 0:
             raise TuningError(
@@ -213,7 +213,7 @@ def _check(X: Any, y: Any) -> None:
 def _check_sentences(rows: Any, name: str) -> None:
     """Refuse what isn't a list with a list of texts for each sentence."""
     if not _is_listed(rows):
-        raise DataError(f"{name} is {shown(rows)}; pass a list with a list of texts for each sentence.")
+        raise DataError(f"{name} is {short_repr(rows)}; pass a list with a list of texts for each sentence.")
     for number, row in enumerate(rows, start=1):
         if isinstance(row, str):
             raise DataError(f"sentence {number} of {name} is one text; split it into a list of words.")
@@ -221,11 +221,11 @@ def _check_sentences(rows: Any, name: str) -> None:
             keys = ", ".join(map(repr, row)) or "none"
             raise DataError(
                 f"sentence {number} of {name} is a mapping with the keys {keys}; pass its list of texts alone, as in "
-                f"[row[{shown(next(iter(row), 'tokens'))}] for row in {name}]."
+                f"[row[{short_repr(next(iter(row), 'tokens'))}] for row in {name}]."
             )
         wrong = [item for item in row if not isinstance(item, str)] if _is_listed(row) else [row]
         if wrong:
-            raise DataError(f"sentence {number} of {name} holds {shown(wrong[0])}; words and tags are texts.")
+            raise DataError(f"sentence {number} of {name} holds {short_repr(wrong[0])}; words and tags are texts.")
 
 
 def _is_listed(value: Any) -> bool:

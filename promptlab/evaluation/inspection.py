@@ -12,7 +12,7 @@ from promptlab.backbones import catalog
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import VerbalizerError
 from promptlab.core.types import Example, MaskStates
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.data.readers import as_examples
 from promptlab.library.resolve import resolve_template
 from promptlab.models.inference import average_variants, encode_untrained, in_batches
@@ -73,13 +73,13 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
     shares = head.word_weights().cpu()  # (classes, words), 0 where padded
     valid = shares > 0
     means = scores.masked_fill(~valid, 0.0).sum(dim=(1, 2)) / valid.sum()
-    centred = scores - means[:, None, None]  # (examples, classes, words)
-    return [_report(words, shares, *row, top_k) for row in zip(centred, log_probs)]
+    centered = scores - means[:, None, None]  # (examples, classes, words)
+    return [_report(words, shares, *row, top_k) for row in zip(centered, log_probs)]
 
 
 @torch.inference_mode()
 def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
-    """Every label word with its class, its ``weight`` within it, and what the model makes of it on labelled texts.
+    """Every label word with its class, its ``weight`` within it, and what the model makes of it on labeled texts.
 
     ``mean_log_prob`` is its log-probability at the mask, in nats, over all texts; ``by_class`` the same over the texts
     of each class that has some. Where the verbalizer calibrates, the prior is taken off both. A word that tells the
@@ -87,7 +87,7 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
 
     Args:
         classifier: a ``PromptClassifier``, fitted or zero-shot.
-        X: labelled texts, as for ``fit``.
+        X: labeled texts, as for ``fit``.
         y: their labels.
 
     Raises:
@@ -95,7 +95,7 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
         UnknownNameError: if a label isn't one of its classes.
     """
     classifier._ready()
-    data = Labelled.of(X, y, like=classifier.label_type_)
+    data = Labeled.of(X, y, like=classifier.label_type_)
     model, words, answers = _read(classifier, data.examples)
     head = _word_head(model)
     scores = head.word_scores(answers)  # (prompts, classes, words)

@@ -1,4 +1,4 @@
-"""Scores of a classifier on labelled examples, computed by scikit-learn."""
+"""Scores of a classifier on labeled examples, computed by scikit-learn."""
 
 from __future__ import annotations
 

@@ -119,14 +119,14 @@ def work(job: Job, workspace: Workspace) -> None:
         with atomic_file(marker) as file:
             file.write_text(f"{socket.gethostname()} {os.getpid()}")
         module, function = job.task.split(":")
-        with atomic_folder(workspace.result(job.key), mark=MARK) as folder:
+        with atomic_folder(workspace.result(job.key), marker_file=MARK) as folder:
             getattr(importlib.import_module(module), function)(job.settings, folder, workspace)
             text = json.dumps({"name": job.name, "task": job.task, "settings": job.settings})
             (folder / MARK).write_text(text, encoding="utf-8")
     except Exception as error:
         kind = "" if isinstance(error, PromptlabError) else f"{type(error).__name__}: "
         reason = " ".join(str(error).split()).rstrip(".")
-        raise JobError(f"{job.name} failed: {kind}{reason}. {workspace.advice}") from error
+        raise JobError(f"{job.name} failed: {kind}{reason}. {workspace.resume_hint}") from error
     finally:
         marker.unlink(missing_ok=True)
 
@@ -218,5 +218,5 @@ def _died(jobs: Sequence[Job], workspace: Workspace, reason: str) -> JobError:
     names = " or ".join(at_work) or "one of " + ", ".join(j.name for j in jobs if not is_finished(j, workspace))
     return JobError(
         f"a worker process died ({reason}) at work on {names}; often memory ran out: use fewer workers. "
-        f"{workspace.advice}"
+        f"{workspace.resume_hint}"
     )

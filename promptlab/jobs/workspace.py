@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from promptlab.core.errors import BackboneError, DataError, UnknownNameError, shown
+from promptlab.core.errors import BackboneError, DataError, UnknownNameError, short_repr
 from promptlab.core.files import atomic_file
 from promptlab.core.identity import fingerprint
 from promptlab.core.interfaces import Backbone
@@ -59,7 +59,7 @@ class Workspace:
         vars(self).update(state)
 
     @property
-    def advice(self) -> str:
+    def resume_hint(self) -> str:
         """What somebody whose work stopped can do."""
         if self.temporary:
             return "Nothing is kept; set cache_dir to keep what is finished."
@@ -71,7 +71,7 @@ class Workspace:
             self._identities[id(model)] = fingerprint(model), model
         return self._identities[id(model)][0]
 
-    def put(self, examples: Iterable[Example], *, first: int = 1) -> str:
+    def store(self, examples: Iterable[Example], *, first: int = 1) -> str:
         """Keep examples; returns the hash by which ``examples`` finds them.
 
         Args:
@@ -88,19 +88,19 @@ class Workspace:
                 with atomic_file(path) as file:
                     file.write_text(lines, encoding="utf-8")
         except (DataError, OSError) as error:
-            raise DataError(f"can't keep data: {str(error).rstrip('.')}. {self.advice}") from None
+            raise DataError(f"can't keep data: {str(error).rstrip('.')}. {self.resume_hint}") from None
         return name
 
-    def put_chunks(self, examples: Iterable[Example]) -> Chunks:
+    def store_chunks(self, examples: Iterable[Example]) -> Chunks:
         """Keep a set that may be larger than memory, as parts of ``PART`` rows."""
         source, names, total = iter(examples), [], 0
         while chunk := list(itertools.islice(source, PART)):
-            names.append(self.put(chunk, first=total + 1))
+            names.append(self.store(chunk, first=total + 1))
             total += len(chunk)
         return Chunks(names, total)
 
     def examples(self, name: str) -> list[Example]:
-        """What ``put`` kept.
+        """What ``store`` kept.
 
         Raises:
             DataError: if it is gone or damaged.
@@ -116,7 +116,7 @@ class Workspace:
         """The folder of a job's result."""
         return self.folder / "results" / key
 
-    def spent(self, key: str) -> None:
+    def discard_result(self, key: str) -> None:
         """Remove a result that this run needs no more, unless the folder stays, where it may serve another run."""
         if self.temporary:
             shutil.rmtree(self.result(key), ignore_errors=True)
@@ -146,7 +146,7 @@ class Workspace:
             self._models[wanted] = loaded
         return self._models[wanted]
 
-    def keep(self, backbone: Any) -> Any:
+    def share_backbone(self, backbone: Any) -> Any:
         """The backbone, or the one of the same name and weights that is here already."""
         return self._models.setdefault((backbone.name, self.identity(backbone)), backbone)
 
@@ -155,7 +155,7 @@ class Workspace:
 
 
 def some_rows(workspace: Workspace, chunks: Sequence[str], rows: Iterable[int]) -> list[Example]:
-    """Rows of what ``put_chunks`` kept, counted from 0, in the order given; one part is in memory at a time."""
+    """Rows of what ``store_chunks`` kept, counted from 0, in the order given; one part is in memory at a time."""
     order = list(rows)
     wanted: dict[int, set[int]] = {}
     for row in order:
@@ -182,8 +182,8 @@ def _line(example: Example, number: int) -> str:
             same = False
         if not same:
             raise DataError(
-                f"field {name!r} of row {number} is {shown(value)}, of type {type(value).__name__}, which can't be "
-                "kept as it is; pass it as a text."
+                f"field {name!r} of row {number} is {short_repr(value)}, of type {type(value).__name__}, which "
+                "can't be kept as it is; pass it as a text."
             )
     return json.dumps({"fields": dict(example.fields), "label": example.label}, sort_keys=True, default=_plain)
 

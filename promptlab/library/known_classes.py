@@ -1,4 +1,4 @@
-"""The classes that labels may mean, and the labelled texts of one classifier, checked against them."""
+"""The classes that labels may mean, and the labeled texts of one classifier, checked against them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from promptlab.core.checks import warn
-from promptlab.data.labeled import VERBALIZERS, Labelled
+from promptlab.data.labeled import VERBALIZERS, Labeled
 from promptlab.library.resolve import label_type_of, resolve_verbalizer
 
 
@@ -26,7 +26,7 @@ class KnownClasses(NamedTuple):
         names = resolve_verbalizer(verbalizer).classes
         return cls(tuple(names), label_type_of(verbalizer).sorted(names))
 
-    def warn_of_numbers(self, training: Labelled) -> None:
+    def warn_of_numbers(self, training: Labeled) -> None:
         """Say how whole numbers were understood that are no names of classes, where they could mean something else."""
         order = training.label_type.order
         is_sure = self.own == order and set(training.labels) == set(order)
@@ -39,7 +39,7 @@ class KnownClasses(NamedTuple):
 
 def read_sets(
     X: Any, y: Any, eval_set: Any, known: KnownClasses | None, sample_weight: Any = None
-) -> tuple[Labelled, Labelled | None]:
+) -> tuple[Labeled, Labeled | None]:
     """The training and the dev examples of one classifier; what is wrong with a label is told before any other work.
 
     Args:
@@ -50,8 +50,8 @@ def read_sets(
         DataError: if labels are missing, of different types, or of one that not all classes have.
         UnknownNameError: if a label means no class.
     """
-    training = Labelled.of(X, y, classes=() if known is None else known.numbered)
-    dev = None if eval_set is None else Labelled.of(*eval_set, like=training.label_type)
+    training = Labeled.of(X, y, classes=() if known is None else known.numbered)
+    dev = None if eval_set is None else Labeled.of(*eval_set, like=training.label_type)
     classes, whose = (training.classes, "those of the training labels") if known is None else (known.own, VERBALIZERS)
     training.check(classes, whose=whose)
     if dev is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptlab.core.errors import DataError, UnknownNameError, shown
+from promptlab.core.errors import DataError, UnknownNameError, short_repr
 from promptlab.core.files import atomic_file, read_text
 
 BREAKS = frozenset("\u0085\u2028\u2029")
@@ -88,16 +88,16 @@ def find_pvp(reference: str) -> PVP:
 
 def _read(row: Any, number: int, path: str | Path) -> PVP:
     if not isinstance(row, Mapping) or not {"template", "verbalizer"} <= set(row):
-        raise DataError(f"entry {number} of {str(path)!r} is {shown(row)}; give it a template and a verbalizer.")
+        raise DataError(f"entry {number} of {str(path)!r} is {short_repr(row)}; give it a template and a verbalizer.")
     unknown = [key for key in row if key not in ("name", "template", "verbalizer", "origin")]
     if unknown:
         raise DataError(
-            f"entry {number} of {str(path)!r} has {shown(unknown[0])}; known: name, origin, template, verbalizer."
+            f"entry {number} of {str(path)!r} has {short_repr(unknown[0])}; known: name, origin, template, verbalizer."
         )
     origin = row.get("origin") or {}
     if not isinstance(origin, Mapping):
         raise DataError(
-            f"entry {number} of {str(path)!r} has origin {shown(origin)}; give names and values, such as seed: 13."
+            f"entry {number} of {str(path)!r} has origin {short_repr(origin)}; give names and values, such as seed: 13."
         )
     return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), _plain(origin))
 

@@ -9,7 +9,7 @@ from typing import Any
 from promptlab.backbones import catalog
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import TemplateError, TuningError, VerbalizerError, shown
+from promptlab.core.errors import TemplateError, TuningError, VerbalizerError, short_repr
 from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.core.registry import TUNINGS, VERBALIZERS
 from promptlab.data.labels import TRUTH, LabelType
@@ -30,7 +30,7 @@ def resolve_template(template: Any) -> Template:
     if template is None:
         raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
     if not isinstance(template, str):
-        raise TemplateError(f"template is {shown(template)}; pass one text, or a Template.")
+        raise TemplateError(f"template is {short_repr(template)}; pass one text, or a Template.")
     return ManualTemplate(template if is_source(template) else template_entry(template).template)
 
 
@@ -74,7 +74,9 @@ def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
         is_entry = isinstance(verbalizer.get("label_words"), Mapping)
         return _verbalizer_of(**verbalizer) if is_entry else WordsVerbalizer(_whole(verbalizer))
     if not isinstance(verbalizer, str):
-        raise VerbalizerError(f"verbalizer is {shown(verbalizer)}; pass class: label words, a name, or a Verbalizer.")
+        raise VerbalizerError(
+            f"verbalizer is {short_repr(verbalizer)}; pass class: label words, a name, or a Verbalizer."
+        )
     entry = verbalizer_entry(verbalizer)
     return _verbalizer_of(entry.label_words, entry.kind, **entry.settings)
 

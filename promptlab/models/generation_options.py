@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from promptlab.core.checks import is_number, is_whole
-from promptlab.core.errors import TuningError, shown
+from promptlab.core.errors import TuningError, short_repr
 
 SAMPLING = {  # option → the value that is as good as none
     "temperature": 1.0, "top_k": 50, "top_p": 1.0, "min_p": None, "top_h": None, "typical_p": 1.0,
@@ -71,9 +71,9 @@ def checked_options(options: Mapping[str, Any], *, has_encoder: bool = True) -> 
         if name in RANGES:
             fits, least, most, said = RANGES[name]
             if not fits(value) or not least <= value <= most:
-                raise TuningError(f"{name}={shown(value)} must be {said}.")
+                raise TuningError(f"{name}={short_repr(value)} must be {said}.")
     if not isinstance(given.get("do_sample", False), bool):
-        raise TuningError(f"do_sample={shown(given['do_sample'])} must be True or False.")
+        raise TuningError(f"do_sample={short_repr(given['do_sample'])} must be True or False.")
     _check_useful(given, SAMPLING, given.get("do_sample", False), "set do_sample=True")
     _check_useful(given, BEAMS, given["num_beams"] > 1, "set num_beams to 2 or more")
     _check_useful(given, ENCODERS, has_encoder, "choose an encoder-decoder model")
@@ -94,15 +94,15 @@ def _check_known(name: str, value: Any) -> None:
     if name.startswith(("output_", "return_")):
         if value is False:
             return
-        raise TuningError(f"{name}={shown(value)} has no use here: what comes back are texts; leave it out.")
+        raise TuningError(f"{name}={short_repr(value)} has no use here: what comes back are texts; leave it out.")
     if name in INSTEAD:
-        raise TuningError(f"{name}={shown(value)} has no use here: {INSTEAD[name]}.")
+        raise TuningError(f"{name}={short_repr(value)} has no use here: {INSTEAD[name]}.")
     close = difflib.get_close_matches(name, KNOWN, n=1)
     hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(KNOWN)}."
-    raise TuningError(f"generate doesn't take {name}={shown(value)}; {hint}")
+    raise TuningError(f"generate doesn't take {name}={short_repr(value)}; {hint}")
 
 
 def _check_useful(options: Mapping[str, Any], neutral: Mapping[str, Any], are_used: bool, remedy: str) -> None:
     for name, value in neutral.items():
         if not are_used and name in options and options[name] != value:
-            raise TuningError(f"{name}={shown(options[name])} has no effect as it is; {remedy}, or leave it out.")
+            raise TuningError(f"{name}={short_repr(options[name])} has no effect as it is; {remedy}, or leave it out.")

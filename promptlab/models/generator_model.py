@@ -18,7 +18,7 @@ from promptlab.models.soft_tokens import SoftTokens
 from promptlab.models.trainable_model import TrainableModel, attach
 
 
-class Pair(NamedTuple):
+class PromptAndTarget(NamedTuple):
     """An encoded prompt and the ids of what is to follow."""
 
     encoded: Encoded
@@ -120,7 +120,7 @@ class GeneratorModel(TrainableModel):
                 "together; lower it."
             ) from None
 
-    def collate(self, pairs: Sequence[Pair]) -> PairBatch:
+    def collate(self, pairs: Sequence[PromptAndTarget]) -> PairBatch:
         lengths = torch.tensor([len(pair.target) for pair in pairs])
         targets = torch.zeros(len(pairs), int(lengths.max()), dtype=torch.long)
         for row, pair in enumerate(pairs):

@@ -25,7 +25,7 @@ def predict_log_probs(model: PromptModel, encoded: Sequence[Encoded]) -> Tensor:
 
 
 def average_variants(log_probs: Tensor, n_variants: int) -> Tensor:
-    """Mean over the prompts of each example, normalised: (examples * variants, classes) → (examples, classes)."""
+    """Mean over the prompts of each example, normalized: (examples * variants, classes) → (examples, classes)."""
     if n_variants == 1:
         return log_probs
     return log_probs.unflatten(0, (-1, n_variants)).mean(dim=1).log_softmax(dim=-1)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from promptlab.backbones.mixing import RowGroups, mix
-from promptlab.core.errors import TuningError, shown
+from promptlab.core.errors import TuningError, short_repr
 from promptlab.core.types import Batch, Encoded, MaskStates
 from promptlab.models.inference import BATCH
 from promptlab.models.prompt_model import PromptModel, score
 from promptlab.models.trainable_model import TrainableModel
 
 
-class Row(NamedTuple):
+class MemberRow(NamedTuple):
     """An encoded prompt, the number of the model that reads it, its class if that is known, and its weight if any."""
 
     member: int
@@ -77,7 +77,7 @@ class JointModel(TrainableModel):
             batch = self.backbone.collate([Encoded(ids, 0 * ids, ids[:1])] * (times * len(self.members)))
             self.members[0].head.read(self.backbone, batch.to(self.backbone.embedding_weight().device))  # type: ignore
 
-    def collate(self, rows: Sequence[Row]) -> JointBatch:
+    def collate(self, rows: Sequence[MemberRow]) -> JointBatch:
         """One batch of the rows of all models, sorted by model."""
         by_member = sorted(rows, key=lambda row: row.member)
         batch = self.backbone.collate([row.encoded for row in by_member])
@@ -112,7 +112,7 @@ class JointModel(TrainableModel):
 
 def _said(member: PromptModel) -> str:
     """What reads the model, as messages call it."""
-    return f"a {type(member.verbalizer).__name__} ({shown(list(member.verbalizer.classes))})"
+    return f"a {type(member.verbalizer).__name__} ({short_repr(list(member.verbalizer.classes))})"
 
 
 def _part(answer: Any, rows: slice, member: Any) -> Any:
@@ -120,7 +120,7 @@ def _part(answer: Any, rows: slice, member: Any) -> Any:
     return MaskStates(answer.hidden[rows], member.backbone.project) if isinstance(answer, MaskStates) else answer[rows]
 
 
-def batches_of_like_rows(order: Sequence[int], rows: Sequence[Row]) -> list[list[int]]:
+def batches_of_like_rows(order: Sequence[int], rows: Sequence[MemberRow]) -> list[list[int]]:
     """Batches of rows that have as many masks."""
     batches: list[list[int]] = []
     for i in order:

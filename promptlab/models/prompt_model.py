@@ -111,7 +111,7 @@ class PromptModel(TrainableModel):
     def added_inputs(self) -> Sequence[str]:
         return [f"soft tokens {key!r}" for key in self.soft.ids]
 
-    def has_constant_answers(self) -> bool:
+    def trains_head_only(self) -> bool:
         """Whether only the head is trained, so that each example's answer can be computed once."""
         return all(name.startswith("head.") for name, _ in self.trained_parameters())
 

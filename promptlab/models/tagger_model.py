@@ -58,7 +58,7 @@ class TaggerModel(TrainableModel):
         """
         if _needs_template(tuning):
             raise TuningError(
-                "this tuning works through a template, which sequence labelling has none of; try p-tuning-v2."
+                "this tuning works through a template, which sequence labeling has none of; try p-tuning-v2."
             )
         backbone.only_hidden = True
         attach(tuning, backbone)

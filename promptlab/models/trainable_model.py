@@ -22,7 +22,7 @@ class TrainableModel(nn.Module):
         return batch
 
     def loss_weights(self, batch: Any) -> Tensor:
-        """The total weight behind the mean that ``forward`` returns for a labelled batch, () or one a term (terms,).
+        """The total weight behind the mean that ``forward`` returns for a labeled batch, () or one a term (terms,).
 
         It is the number of rows where these count alike, of words or tokens where the mean is over them, and the sum of
         the rows' weights where they have such. Known without a forward pass.
@@ -115,5 +115,5 @@ def attach(tuning: Tuning, backbone: Backbone) -> None:
         TuningError: if the tuning doesn't fit the model.
     """
     tuning.attach(backbone)
-    backbone.freeze_unread()
-    backbone.own_trained()
+    backbone.freeze_unused()
+    backbone.unshare_trainable()

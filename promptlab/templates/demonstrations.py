@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from promptlab.core.checks import check_seed
-from promptlab.core.errors import PromptlabWarning, TemplateError, shown
+from promptlab.core.errors import PromptlabWarning, TemplateError, short_repr
 from promptlab.core.interfaces import Template, Verbalizer
 from promptlab.core.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 from promptlab.templates.manual import ManualTemplate
@@ -27,7 +27,7 @@ class AnsweredTemplate(Template):
 
     Args:
         template: of the query and of every demonstration; Jinja source or a ``Template``.
-        examples: labelled examples; if there are none, ``bind`` (which ``fit`` calls) takes them from the training set.
+        examples: labeled examples; if there are none, ``bind`` (which ``fit`` calls) takes them from the training set.
         answers: class → the words that fill a demonstration's mask; ``bind`` takes the verbalizer's first ones.
         sets: how many prompts with other demonstrations are averaged.
         separator: text between examples.
@@ -47,7 +47,7 @@ class AnsweredTemplate(Template):
         super().__post_init__()
         inner = ManualTemplate(self.template) if isinstance(self.template, str) else self.template
         if not isinstance(inner, Template):
-            raise TemplateError(f"template is {shown(inner)}; pass Jinja source or a Template.")
+            raise TemplateError(f"template is {short_repr(inner)}; pass Jinja source or a Template.")
         object.__setattr__(self, "template", inner)
         rows = [Example(row["fields"], row["label"]) if isinstance(row, dict) else row for row in self.examples]
         object.__setattr__(self, "examples", tuple(map(self._lean, rows)))
@@ -56,9 +56,9 @@ class AnsweredTemplate(Template):
         check_seed(self.seed, TemplateError)
         if self.max_words is not None and self.max_words < 1:
             raise TemplateError(f"max_words={self.max_words} must be at least 1, or None for no limit.")
-        unlabelled = [row for row in self.examples if row.label is None]
-        if unlabelled:
-            raise TemplateError(f"demonstration {_first_text(unlabelled[0])!r} has no label; label every example.")
+        unlabeled = [row for row in self.examples if row.label is None]
+        if unlabeled:
+            raise TemplateError(f"demonstration {_first_text(unlabeled[0])!r} has no label; label every example.")
 
     @property
     def query(self) -> Template:
@@ -108,7 +108,7 @@ class AnsweredTemplate(Template):
 
     @abstractmethod
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
-        """Those of the labelled examples that the template needs."""
+        """Those of the labeled examples that the template needs."""
 
     def answered(self, example: Example, number: int) -> Iterator[Segment]:
         """The segments of one demonstration, its mask filled and its fields never shortened by the model's limit."""
@@ -160,7 +160,7 @@ class InContextTemplate(AnsweredTemplate):
         """The demonstrations of all sets, one set after the other."""
         if self.k > len(examples):
             raise TemplateError(
-                f"k={self.k} demonstrations are asked for, but there are {len(examples)} labelled examples; lower k, "
+                f"k={self.k} demonstrations are asked for, but there are {len(examples)} labeled examples; lower k, "
                 "or fit with more (tuning='none' trains nothing)."
             )
         return [row for number in range(self.sets) for row in self._draw(examples, number)]
@@ -177,7 +177,7 @@ class InContextTemplate(AnsweredTemplate):
         if len(self.examples) != self.k * self.sets:
             raise TemplateError(
                 f"{len(self.examples)} demonstrations are given, but {self.k} are asked for in each of {self.sets} "
-                "set(s); fit the classifier with labelled examples (tuning='none' trains nothing)."
+                "set(s); fit the classifier with labeled examples (tuning='none' trains nothing)."
             )
         return [self._prompt(query, example, self.examples[i : i + self.k]) for i in self._starts()]
 
@@ -238,7 +238,7 @@ class DemonstrationTemplate(AnsweredTemplate):
     def with_examples(self, query: Sequence[Segment], example: Example) -> Iterable[tuple[Segment, ...]]:
         if not self.examples:
             raise TemplateError(
-                "the template has no demonstrations yet; fit the classifier with labelled examples "
+                "the template has no demonstrations yet; fit the classifier with labeled examples "
                 "(tuning='none' trains nothing)."
             )
         pools = self._pools(example)

@@ -12,7 +12,7 @@ from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import SandboxedEnvironment
 
-from promptlab.core.errors import TemplateError, shown
+from promptlab.core.errors import TemplateError, short_repr
 from promptlab.core.registry import FILTERS
 from promptlab.core.types import Segment, SoftSlot
 from promptlab.templates.fields import missing_field, row_of
@@ -105,7 +105,9 @@ def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSl
         ) from None
     except (RecursionError, SyntaxError, ValueError) as error:  # of Python, into which Jinja translates
         said = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise TemplateError(f"template {shown(source)} can't be translated: {said}; write it more simply.") from None
+        raise TemplateError(
+            f"template {short_repr(source)} can't be translated: {said}; write it more simply."
+        ) from None
     return compiled, tuple(sorted(names)), slots
 
 

@@ -1,4 +1,4 @@
-"""Training a prompt model on labelled examples, whole or only its head."""
+"""Training a prompt model on labeled examples, whole or only its head."""
 
 from __future__ import annotations
 
@@ -117,16 +117,16 @@ def fit_model(
     """
     model.template.check_training()
     head = model.head
-    if head.own_training is None:
-        if objective is None and model.has_constant_answers():
+    if head.post_training is None:
+        if objective is None and model.trains_head_only():
             return _fit_head(model, training, dev, settings, checkpoint)
         return _fit_whole(model, training, dev, settings, checkpoint, objective)
     history = []
-    if not model.has_constant_answers():
+    if not model.trains_head_only():
         model.head = head.first_head
         history = _fit_whole(model, training, dev, settings, checkpoint, objective)
         model.head = head
-    own = replace(settings, batch_size=len(training.rows), gradient_accumulation_steps=1, **head.own_training)
+    own = replace(settings, batch_size=len(training.rows), gradient_accumulation_steps=1, **head.post_training)
     return history + _fit_head(model, training, dev, own, None)
 
 
@@ -192,7 +192,7 @@ def _fit_head(
     dev_answers = None if dev is None else in_batches(model.backbone, dev.rows, model.read)
 
     def settle() -> None:
-        if model.head.own_training is not None:
+        if model.head.post_training is not None:
             calibrate(model, max_length=training.max_length, answers=answers, weights=row_weights)
 
     @torch.inference_mode()

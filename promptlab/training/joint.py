@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from promptlab.models.inference import predict_log_probs
-from promptlab.models.joint_model import JointModel, Row
+from promptlab.models.joint_model import JointModel, MemberRow
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.dev_score import DevScore, dev_score
 from promptlab.training.fitting import EncodedSet, train_model
@@ -51,10 +51,10 @@ def train_jointly(
     )
 
 
-def _rows(number: int, data: EncodedSet) -> list[Row]:
+def _rows(number: int, data: EncodedSet) -> list[MemberRow]:
     weights = data.row_weights
     return [
-        Row(number, row, int(target), None if weights is None else float(weights[i]))
+        MemberRow(number, row, int(target), None if weights is None else float(weights[i]))
         for i, (row, target) in enumerate(zip(data.rows, data.row_targets))
     ]
 

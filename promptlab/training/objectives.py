@@ -17,12 +17,12 @@ from promptlab.core.types import Batch, Encoded
 from promptlab.models.prompt_model import PromptModel
 from promptlab.models.trainable_model import TrainableModel
 
-SHARE = 0.15  # of the tokens that are predicted
+MASK_PROBABILITY = 0.15  # of the tokens that are predicted
 UNSEEN, RANDOM = 0.8, 0.1  # of these, shares that become the mask and another token; the others stay
 NOT_PREDICTED = -100
 
 
-class AroundModel(TrainableModel):
+class ModelObjective(TrainableModel):
     """A model that is trained with another loss than its own."""
 
     def __init__(self, model: PromptModel) -> None:
@@ -34,7 +34,7 @@ class AroundModel(TrainableModel):
         return self.model.loss_weights(batch)
 
 
-class Distilled(AroundModel):
+class Distillation(ModelObjective):
     """Learns from a teacher's log-probabilities, which stand where a batch has labels.
 
     Args:
@@ -71,41 +71,41 @@ def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float, w
 
 @dataclass(slots=True)
 class BatchAndWords:
-    """Labelled prompts, and unlabelled ones with words hidden; ``targets`` are the words, see ``mask_words``."""
+    """Labeled prompts, and unlabeled ones with words hidden; ``targets`` are the words, see ``mask_words``."""
 
     batch: Batch
-    unlabelled: Batch
-    targets: Tensor  # (unlabelled, length)
+    unlabeled: Batch
+    targets: Tensor  # (unlabeled, length)
 
 
-class WithMaskedWords(AroundModel):
-    """Also predicts masked words of unlabelled prompts, so that few labelled ones don't make the model forget language.
+class AuxiliaryMLM(ModelObjective):
+    """Also predicts masked words of unlabeled prompts, so that few labeled ones don't make the model forget language.
 
     Source: PET, arXiv:2001.07676, section 3.2, whose α is ``weight``; its code's option is 1 - α.
 
     Args:
-        unlabelled: encoded prompts of the same template, other examples; the slot's own mask is never predicted.
+        unlabeled: encoded prompts of the same template, other examples; the slot's own mask is never predicted.
         weight: of the masked words' loss; the classification loss counts 1 - ``weight``.
-        ratio: unlabelled prompts for each labelled one of a batch.
+        ratio: unlabeled prompts for each labeled one of a batch.
 
     Raises:
         TuningError: if the model isn't a masked one, or the weight is no share.
     """
 
-    def __init__(self, model: PromptModel, unlabelled: Sequence[Encoded], *, weight: float, ratio: int = 3) -> None:
+    def __init__(self, model: PromptModel, unlabeled: Sequence[Encoded], *, weight: float, ratio: int = 3) -> None:
         super().__init__(model)
         check_masked_words(model.backbone, weight)
-        if not unlabelled:
-            raise DataError("the loss on masked words needs unlabelled texts; give some, or set mlm_weight=0.")
-        self.unlabelled, self.weight, self.ratio = unlabelled, weight, ratio
+        if not unlabeled:
+            raise DataError("the loss on masked words needs unlabeled texts; give some, or set mlm_weight=0.")
+        self.unlabeled, self.weight, self.ratio = unlabeled, weight, ratio
 
     def prepare(self, batch: Batch) -> BatchAndWords:
-        """The batch with unlabelled prompts, which are drawn anew each time, as are the words to predict."""
-        drawn = torch.randint(len(self.unlabelled), (self.ratio * len(batch),)).tolist()
-        unlabelled = self.backbone.collate([self.unlabelled[row] for row in drawn]).to(batch.input_ids.device)
-        hidden_ids, targets = mask_words(unlabelled.input_ids, self.backbone.tokenizer, self.backbone.vocabulary)
-        targets.masked_fill_(unlabelled.attention_mask == 0, NOT_PREDICTED)  # a model may pad with an ordinary id
-        return BatchAndWords(batch, replace(unlabelled, input_ids=hidden_ids), targets)
+        """The batch with unlabeled prompts, which are drawn anew each time, as are the words to predict."""
+        drawn = torch.randint(len(self.unlabeled), (self.ratio * len(batch),)).tolist()
+        unlabeled = self.backbone.collate([self.unlabeled[row] for row in drawn]).to(batch.input_ids.device)
+        hidden_ids, targets = mask_words(unlabeled.input_ids, self.backbone.tokenizer, self.backbone.vocabulary)
+        targets.masked_fill_(unlabeled.attention_mask == 0, NOT_PREDICTED)  # a model may pad with an ordinary id
+        return BatchAndWords(batch, replace(unlabeled, input_ids=hidden_ids), targets)
 
     def loss_weights(self, batch: BatchAndWords) -> Tensor:
         n_words = (batch.targets != NOT_PREDICTED).sum().float()
@@ -113,7 +113,7 @@ class WithMaskedWords(AroundModel):
 
     def forward(self, both: BatchAndWords) -> Tensor:
         """What both losses contribute, (2,)."""
-        words = masked_words_loss(self.backbone, both.unlabelled, both.targets)
+        words = masked_words_loss(self.backbone, both.unlabeled, both.targets)
         return torch.stack([(1 - self.weight) * self.model(both.batch), self.weight * words])
 
 
@@ -150,7 +150,7 @@ def mask_words(input_ids: Tensor, tokenizer: Any, vocabulary: int) -> tuple[Tens
     special = torch.tensor(tokenizer.all_special_ids, device=device)
     words = ~torch.isin(input_ids, special) & (input_ids < vocabulary)
     draw, kind = torch.rand(2, *input_ids.shape).to(device)  # on the CPU, whose random state checkpoints keep
-    chosen = words & (draw < SHARE)
+    chosen = words & (draw < MASK_PROBABILITY)
     others = torch.randint(vocabulary, input_ids.shape).to(device)
     replaced = torch.where(
         kind < UNSEEN, tokenizer.mask_token_id, torch.where(kind < UNSEEN + RANDOM, others, input_ids)

@@ -6,7 +6,7 @@ import numbers
 
 import numpy as np
 
-from promptlab.core.errors import TuningError, UnknownNameError, shown
+from promptlab.core.errors import TuningError, UnknownNameError, short_repr
 
 HALF = 0.5
 CHOICES = ("global", "per-class")
@@ -24,7 +24,7 @@ def check_threshold(threshold: str | float) -> None:
             raise UnknownNameError("threshold", threshold, CHOICES)
     elif not isinstance(threshold, numbers.Real) or not 0 < threshold < 1:
         raise TuningError(
-            f"threshold={shown(threshold)} must be between 0 and 1, such as 0.5, or one of {', '.join(CHOICES)}."
+            f"threshold={short_repr(threshold)} must be between 0 and 1, such as 0.5, or one of {', '.join(CHOICES)}."
         )
 
 

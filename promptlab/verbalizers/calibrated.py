@@ -61,15 +61,15 @@ class CalibratedVerbalizer(Verbalizer):
 
 
 @dataclass(frozen=True)
-class ContextualVerbalizer(CalibratedVerbalizer):
+class ContextualCalibration(CalibratedVerbalizer):
     """Divide the class probabilities by those of inputs without content, in the same prompt.
 
-    The probabilities of each input are normalised over the classes before they are averaged over the inputs. The
+    The probabilities of each input are normalized over the classes before they are averaged over the inputs. The
     paper's code averages first, so that an input after which the label words are likelier counts for more.
 
     With demonstrations drawn in several sets, each set's probabilities are divided by its own prior.
 
-    Source: Zhao et al., arXiv:2102.09690, section 5 (W = diag(p_cf)^-1, normalised).
+    Source: Zhao et al., arXiv:2102.09690, section 5 (W = diag(p_cf)^-1, normalized).
 
     Args:
         inputs: what stands for every field of the template.
@@ -88,7 +88,7 @@ class ContextualVerbalizer(CalibratedVerbalizer):
 
 
 @dataclass(frozen=True)
-class DomainVerbalizer(CalibratedVerbalizer):
+class PMICalibration(CalibratedVerbalizer):
     """Divide by the probabilities after a text that only announces the kind of answer (domain-conditional PMI).
 
     Source: Holtzman et al., arXiv:2104.08315, section 3.
@@ -109,15 +109,15 @@ class DomainVerbalizer(CalibratedVerbalizer):
 
 
 @dataclass(frozen=True)
-class SupportVerbalizer(CalibratedVerbalizer):
-    """Divide each label word's probability by its mean over unlabelled texts.
+class SupportCalibration(CalibratedVerbalizer):
+    """Divide each label word's probability by its mean over unlabeled texts.
 
     As in KPT's code, the prior is the softmax, over all label words jointly, of their mean logits.
 
     Source: KPT, arXiv:2108.02035, section 3.3.3 (contextualized calibration).
 
     Args:
-        support: unlabelled examples, texts (field ``text_a``) or mappings of fields, about 200; labels are never
+        support: unlabeled examples, texts (field ``text_a``) or mappings of fields, about 200; labels are never
             looked at.
     """
 
@@ -128,8 +128,8 @@ class SupportVerbalizer(CalibratedVerbalizer):
         if not isinstance(self.support, (list, tuple)):
             raise VerbalizerError(f"support is a {type(self.support).__name__}; pass a list of texts or examples.")
         if not self.support:
-            raise VerbalizerError("support is empty; pass about 200 unlabelled texts to measure the prior on.")
-        object.__setattr__(self, "support", tuple(map(_unlabelled, self.support)))
+            raise VerbalizerError("support is empty; pass about 200 unlabeled texts to measure the prior on.")
+        object.__setattr__(self, "support", tuple(map(_unlabeled, self.support)))
 
     def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
         return [template.variants(row) for row in self.support if isinstance(row, Example)]
@@ -138,12 +138,12 @@ class SupportVerbalizer(CalibratedVerbalizer):
         head = self.verbalizer.build(backbone, slot)
         if not isinstance(head, WordHead):
             raise VerbalizerError(
-                f"{type(self.verbalizer).__name__} scores no label words one by one; use ContextualVerbalizer."
+                f"{type(self.verbalizer).__name__} scores no label words one by one; use ContextualCalibration."
             )
         return WordPriorHead(head)
 
 
-def _unlabelled(row: Any) -> Example:
+def _unlabeled(row: Any) -> Example:
     if isinstance(row, str):
         return Example({"text_a": row})
     if isinstance(row, Example):
@@ -162,7 +162,7 @@ class PriorHead(VerbalizerHead):
         self.prior = nn.Buffer(prior, persistent=False)
         self.reads_lm_head, self.reads_mask_states = inner.reads_lm_head, inner.reads_mask_states
         self.answer_length = inner.answer_length
-        self.own_training = inner.own_training
+        self.post_training = inner.post_training
 
     @property
     def reading(self) -> tuple[Any, ...]:

@@ -66,7 +66,7 @@ class EnsembleVerbalizer(Verbalizer):
     def build(self, backbone: Backbone, slot: AnswerSlot) -> EnsembleHead:
         heads = [part.build(backbone, slot) for part in self.verbalizers]
         for part, head in zip(self.verbalizers, heads):
-            if not head.reads_mask_states or head.own_training is not None:
+            if not head.reads_mask_states or head.post_training is not None:
                 raise VerbalizerError(
                     f"{type(part).__name__} doesn't learn from mask states alone, so that it can't share them; make an "
                     "ensemble of classifiers."

@@ -26,7 +26,7 @@ class VerbalizerHead(nn.Module, ABC):
     reads_mask_states = True  # False for heads that override ``read``
     answer_length = 1  # tokens that the longest answer has
     learning_rate: float | None = None  # of this head's own weights when a model is trained with it, if not the usual
-    own_training: Mapping[str, Any] | None = None  # settings of a training on the finished language model's answers
+    post_training: Mapping[str, Any] | None = None  # settings of a training on the finished language model's answers
 
     def read(self, backbone: Backbone, batch: Batch) -> Any:
         """The model's answer to a batch; mask states unless a head says otherwise."""

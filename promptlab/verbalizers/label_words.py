@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from promptlab.core.errors import VerbalizerError, shown
+from promptlab.core.errors import VerbalizerError, short_repr
 from promptlab.core.interfaces import Backbone, Verbalizer
 from promptlab.core.types import AnswerSlot
 
@@ -46,7 +46,9 @@ def check_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str
         VerbalizerError: if there are fewer than two classes, or a class has no word or an empty one.
     """
     if not isinstance(words, Mapping):
-        raise VerbalizerError(f'label words are {shown(words)}; give a mapping such as {{"bad": ["terrible"], ...}}.')
+        raise VerbalizerError(
+            f'label words are {short_repr(words)}; give a mapping such as {{"bad": ["terrible"], ...}}.'
+        )
     wrong = [c for c, w in words.items() if not isinstance(w, (str, list, tuple))]
     if wrong:
         raise VerbalizerError(
@@ -54,7 +56,9 @@ def check_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str
         )
     odd = [(c, word) for c, row in words.items() for word in row if not isinstance(word, str)]
     if odd:
-        raise VerbalizerError(f"label word {shown(odd[0][1])} of class {odd[0][0]!r} isn't a text; put it in quotes.")
+        raise VerbalizerError(
+            f"label word {short_repr(odd[0][1])} of class {odd[0][0]!r} isn't a text; put it in quotes."
+        )
     rows = {str(c): (w,) if isinstance(w, str) else tuple(w) for c, w in words.items()}
     if len(rows) < 2:
         raise VerbalizerError(f"label words are given for {len(rows)} class(es); a classifier needs at least 2.")
@@ -72,7 +76,7 @@ def label_word_ids(
     Raises:
         VerbalizerError: if the slot has several masks, a word isn't exactly one known token, or two are the same.
     """
-    check_one_mask(slot, "label words of one token need exactly 1; for longer answers use StringVerbalizer")
+    check_one_mask(slot, "label words of one token need exactly 1; for longer answers use MultiTokenVerbalizer")
     ids = [[one_id(word, name, backbone, slot) for word in words] for name, words in label_words.items()]
     check_distinct(ids, label_words)
     width = max(map(len, ids))
@@ -108,7 +112,7 @@ def one_id(word: str, name: str, backbone: Backbone, slot: AnswerSlot) -> int:
         pieces = ", ".join(map(repr, backbone.tokenizer.convert_ids_to_tokens(ids)))
         raise VerbalizerError(
             f"label word {word!r} of class {name!r} is {len(ids)} tokens ({pieces}) for "
-            f"{backbone.name or 'this model'}; choose a word that is a single token, or a StringVerbalizer."
+            f"{backbone.name or 'this model'}; choose a word that is a single token, or a MultiTokenVerbalizer."
         )
     if not is_ordinary(ids[0], backbone):
         raise VerbalizerError(

@@ -40,7 +40,7 @@ class ManualVerbalizer(LabelWordVerbalizer):
 
 
 class LabelWordHead(WordHead):
-    """Aggregated label-word logits, normalised over the classes; padded words don't count."""
+    """Aggregated label-word logits, normalized over the classes; padded words don't count."""
 
     def __init__(self, ids: Tensor, valid: Tensor, aggregate: Callable[[Tensor, Tensor], Tensor] = mean_logit) -> None:
         super().__init__()

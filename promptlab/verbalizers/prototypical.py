@@ -118,7 +118,7 @@ class PrototypicalHead(VerbalizerHead):
         nn.init.xavier_uniform_(self.prototypes)
         if inner is not None:
             self.scales = nn.Parameter(torch.zeros(2))  # of the prototypes' and the other's scores; 0: not measured
-        self.own_training = {
+        self.post_training = {
             "head_learning_rate": settings.learning_rate,
             "max_steps": settings.max_steps,
             "eval_every": settings.max_steps,
@@ -167,18 +167,18 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
     return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
 
 
-def centred(scores: Tensor) -> Tensor:
+def centered(scores: Tensor) -> Tensor:
     """Scores (batch, classes) less their mean over the classes."""
     return scores - scores.mean(dim=-1, keepdim=True)
 
 
 def spread(scores: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Root mean square, over all texts and classes, of the centred scores (batch, classes).
+    """Root mean square, over all texts and classes, of the centered scores (batch, classes).
 
     Args:
         weights: of the texts, (batch,); None: alike.
     """
-    return weighted_mean(centred(scores).square(), weights).sqrt()
+    return weighted_mean(centered(scores).square(), weights).sqrt()
 
 
 def scaled(scores: Tensor, scale: Tensor) -> Tensor:
@@ -186,12 +186,12 @@ def scaled(scores: Tensor, scale: Tensor) -> Tensor:
 
     Of the latter, two classes are often even: then the scores as they are decide.
     """
-    return centred(scores) / scale if scale > 0 else z_scores(scores) + TIES * centred(scores)
+    return centered(scores) / scale if scale > 0 else z_scores(scores) + TIES * centered(scores)
 
 
 def z_scores(scores: Tensor) -> Tensor:
     """Scores (batch, classes) less their mean over the classes, over their standard deviation."""
-    off = centred(scores)
+    off = centered(scores)
     return off / off.square().mean(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
 
 

@@ -19,7 +19,7 @@ from promptlab.verbalizers.label_words import check_distinct, check_words
 
 
 @dataclass(frozen=True)
-class StringVerbalizer(Verbalizer):
+class MultiTokenVerbalizer(Verbalizer):
     """Score a class by the log-probability of whole answers, such as "not entailed" or words of unequal length.
 
     Masked models fill one mask after the other; in training they look once and maximise the margin (PET's hinge).

@@ -10,7 +10,7 @@ from promptlab.core.errors import PromptlabWarning
 from promptlab.core.interfaces import Backbone, Verbalizer
 from promptlab.core.types import AnswerSlot
 from promptlab.verbalizers.manual import ManualVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class WordsVerbalizer(ManualVerbalizer):
     """What class → words means where no kind of verbalizer is chosen: the model that it meets decides.
 
     If every word is one token there, and the template has one mask, they are label words (``ManualVerbalizer``). Else
-    all are scored as whole answers (``StringVerbalizer``), with a line that says so. An answer counts by its
+    all are scored as whole answers (``MultiTokenVerbalizer``), with a line that says so. An answer counts by its
     probability, the product over its tokens, and a class by the mean of its answers', so that neither a number of words
     nor one word that is hard to say decides. A class that has long answers only is rarer before training; training or
-    calibration (``ContextualVerbalizer``, ``DomainVerbalizer``) mends that. Divided by their length, long answers
+    calibration (``ContextualCalibration``, ``PMICalibration``) mends that. Divided by their length, long answers
     gain instead, since their later tokens are easily guessed: measured on SST-2, more was lost than won.
 
     Args:
@@ -35,7 +35,7 @@ class WordsVerbalizer(ManualVerbalizer):
         if reason is None:
             return ManualVerbalizer(self.label_words, self.aggregate)
         aggregate = "mean-prob" if self.aggregate == "mean-logit" else self.aggregate
-        answers = StringVerbalizer(self.label_words, aggregate)
+        answers = MultiTokenVerbalizer(self.label_words, aggregate)
         answers.build(backbone, slot)  # what can't be an answer either is refused before anything is said
         warnings.warn(
             f"{reason}, so that all words are scored as whole answers; without training, calibrate them, or long ones "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from promptlab import PromptClassifier, StringVerbalizer
+from promptlab import MultiTokenVerbalizer, PromptClassifier
 from promptlab.backbones.causal import CausalEncoder
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.core.errors import TemplateError, VerbalizerError
@@ -283,7 +283,7 @@ def test_rules_read_each_word_where_it_stands():
     ids=["soft", "soft-sign", "context", "context-sign"],
 )
 def test_a_template_around_another_knows_the_place_of_its_prompts(template):
-    bound = template.bind([Example({"text_a": "a"}, "n")], StringVerbalizer({"n": "bad", "p": "good"}))
+    bound = template.bind([Example({"text_a": "a"}, "n")], MultiTokenVerbalizer({"n": "bad", "p": "good"}))
 
     (prompt,) = bound.variants(Example({"text_a": "b"}))
 

@@ -13,9 +13,9 @@ from promptlab.core.types import Example
 from promptlab.models.soft_tokens import SoftTokens
 from promptlab.templates.demonstrations import DemonstrationTemplate, InContextTemplate
 from promptlab.templates.manual import ManualTemplate
-from promptlab.verbalizers.calibrated import ContextualVerbalizer, DomainVerbalizer, SupportVerbalizer
+from promptlab.verbalizers.calibrated import ContextualCalibration, PMICalibration, SupportCalibration
 from promptlab.verbalizers.manual import ManualVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 TEXTS = ["the film was great", "a good story", "a dull , lifeless mess of a story", "just awful"]
 LABELS = ["positive", "positive", "negative", "negative"]
@@ -94,7 +94,7 @@ def named(parts):
     "parts",
     [
         {},
-        {"verbalizer": StringVerbalizer(STRINGS)},
+        {"verbalizer": MultiTokenVerbalizer(STRINGS)},
         {"template": "{{ soft(2) }} " + TEMPLATE, "tuning": "frozen"},
         {"tuning": TopLayers(1)},
     ],
@@ -107,9 +107,9 @@ def test_a_prompt_classifier_fits_predicts_and_comes_back_from_disk(any_backbone
 @pytest.mark.parametrize(
     "parts",
     [
-        {"verbalizer": ContextualVerbalizer(ManualVerbalizer(WORDS))},
-        {"verbalizer": DomainVerbalizer(StringVerbalizer(STRINGS))},
-        {"verbalizer": SupportVerbalizer(ManualVerbalizer(WORDS), TEXTS)},
+        {"verbalizer": ContextualCalibration(ManualVerbalizer(WORDS))},
+        {"verbalizer": PMICalibration(MultiTokenVerbalizer(STRINGS))},
+        {"verbalizer": SupportCalibration(ManualVerbalizer(WORDS), TEXTS)},
         {"template": InContextTemplate(TEMPLATE, k=2, separator=" ; ")},
         {"template": DemonstrationTemplate(TEMPLATE, sets=2)},
         {"tuning": "none", "max_steps": None},

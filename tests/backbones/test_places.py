@@ -15,7 +15,7 @@ from promptlab.models.prompt_model import PromptModel
 from promptlab.models.soft_tokens import SoftTokens
 from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.plain import InputTemplate
-from promptlab.training.objectives import NOT_PREDICTED, WithMaskedWords
+from promptlab.training.objectives import NOT_PREDICTED, AuxiliaryMLM
 from promptlab.tuning.frozen import Frozen
 from promptlab.tuning.none import NoTuning
 from promptlab.verbalizers.manual import ManualVerbalizer
@@ -260,9 +260,9 @@ def test_padding_that_is_an_ordinary_id_is_never_a_masked_word(tiny_backbone):
     rows = encoded(backbone, "{{ text_a }} was {{ mask }}", TEXTS * 4)
     model = PromptModel.build(ManualTemplate("{{ text_a }} was {{ mask }}"), verbalizer, backbone, NoTuning())
 
-    both = WithMaskedWords(model, rows, weight=0.5).prepare(backbone.collate(rows))
+    both = AuxiliaryMLM(model, rows, weight=0.5).prepare(backbone.collate(rows))
 
-    padding = both.unlabelled.attention_mask == 0
-    assert (both.unlabelled.input_ids[padding] == 30).any()
+    padding = both.unlabeled.attention_mask == 0
+    assert (both.unlabeled.input_ids[padding] == 30).any()
     assert (both.targets[padding] == NOT_PREDICTED).all()
     assert (both.targets != NOT_PREDICTED).any()

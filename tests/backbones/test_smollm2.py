@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from promptlab import ContextualVerbalizer, InContextTemplate, PromptClassifier, StringVerbalizer
+from promptlab import ContextualCalibration, InContextTemplate, MultiTokenVerbalizer, PromptClassifier
 from promptlab.backbones.catalog import load_backbone
 from promptlab.backbones.download import downloaded
 from promptlab.core.types import Example
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.smollm2,
     pytest.mark.skipif(downloaded("smollm2") is None, reason="needs: promptlab download smollm2"),
 ]
-ANSWERS = StringVerbalizer({"negative": ["Negative", "not good at all"], "positive": ["Positive"]})
+ANSWERS = MultiTokenVerbalizer({"negative": ["Negative", "not good at all"], "positive": ["Positive"]})
 SHOWN = InContextTemplate("Review: {{ text_a }}\nSentiment: {{ mask }}", k=4)
 
 
@@ -59,7 +59,9 @@ def test_a_shared_prefix_gives_the_same_scores_and_demonstrations_help(smollm2):
     sample = load_sample("sst2")
     train, _ = sample.few_shot(13)
     test = sample.test[:10]
-    classifier = PromptClassifier(SHOWN, ContextualVerbalizer(ANSWERS), smollm2, tuning="none", device="cpu").fit(train)
+    classifier = PromptClassifier(SHOWN, ContextualCalibration(ANSWERS), smollm2, tuning="none", device="cpu").fit(
+        train
+    )
 
     shared = classifier.predict_proba(test)
     classifier.model_.backbone.sharing = lambda encoded: nullcontext()

@@ -304,9 +304,9 @@ def test_sample_writes_no_row_that_a_table_cannot_hold(run, tmp_path, row, messa
 def test_cells_that_nobody_reads_may_be_empty_in_every_command(run, base, tmp_path):
     path = tmp_path / "rows.jsonl"
     rows = [{"text": text, "label": label, "agent": None} for text, label in ROWS]
-    unlabelled = [{"text": text, "label": None} for text, _ in ROWS]
+    unlabeled = [{"text": text, "label": None} for text, _ in ROWS]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (tmp_path / "un.jsonl").write_text("".join(json.dumps(row) + "\n" for row in unlabelled), encoding="utf-8")
+    (tmp_path / "un.jsonl").write_text("".join(json.dumps(row) + "\n" for row in unlabeled), encoding="utf-8")
     column = ("--column", "text_a=text")
 
     fitted = run("fit", path, "-o", tmp_path / "m", *PROMPT, "--model", base, "--max-steps", 1, *column)
@@ -482,7 +482,7 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(
         ([*FIT, *PROMPT, "--device", "nosuch"], "--device nosuch can't be used here"),
         (
             [*FIT, *PROMPT, "--demonstrations", 9],
-            "--demonstrations 9 are asked for, but there are 4 labelled examples; ",
+            "--demonstrations 9 are asked for, but there are 4 labeled examples; ",
         ),
         (["distill", "{train}", "{train}", *PROMPT, "-o", "x", "--student-steps", 0], "--student-steps 0 must be at"),
         (["pretrain-prompt", "{other}", "-o", "x"], "name the right one by --column."),

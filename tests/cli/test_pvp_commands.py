@@ -25,7 +25,7 @@ def train(table):
 
 
 @pytest.fixture
-def unlabelled(tmp_path):
+def unlabeled(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text_a": f"the story was {word}"}) + "\n" for word in ("bad", "dull", "good")))
     return path
@@ -47,8 +47,8 @@ def test_an_ensemble_is_trained_saved_and_measured(run, base, train, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["ensemble", "distill"])
-def test_what_training_rows_give_is_no_result(run, base, train, unlabelled, tmp_path, command):
-    texts = (unlabelled, "--student-steps", 2) if command == "distill" else ()
+def test_what_training_rows_give_is_no_result(run, base, train, unlabeled, tmp_path, command):
+    texts = (unlabeled, "--student-steps", 2) if command == "distill" else ()
     arguments = (command, train, *texts, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
 
     printed, report = run(*arguments), json.loads(run(*arguments, "--json").stdout)
@@ -86,7 +86,7 @@ def test_it_is_said_which_rows_an_accuracy_is_of(run, table, base, train, tmp_pa
     ("weighting", "said"),
     [
         ("uniform", "alike"),
-        ("after", "by accuracy on the dev rows, which chose the models' weights, too"),
+        ("trained-accuracy", "by accuracy on the dev rows, which chose the models' weights, too"),
         ("stacked", "by a regression that was learnt on the dev rows"),
     ],
 )
@@ -106,10 +106,10 @@ def test_it_is_said_by_what_members_count(run, table, base, train, tmp_path, wei
 
 
 @pytest.mark.parametrize("command", ["ensemble", "distill", "fit"])
-def test_rows_whose_texts_stand_in_two_files_are_told(run, table, base, train, unlabelled, tmp_path, command):
+def test_rows_whose_texts_stand_in_two_files_are_told(run, table, base, train, unlabeled, tmp_path, command):
     dev = table("dev.tsv", [(ROWS[0][0], "negative"), ("great acting", "positive"), ("a dull film", "negative")])
     test = table("test.tsv", [("great acting", "positive"), ("so bad", "negative")])
-    texts = (unlabelled, "--student-steps", 2) if command == "distill" else ()
+    texts = (unlabeled, "--student-steps", 2) if command == "distill" else ()
     pair = ("--template", "{{ text_a }} {{ mask }}", "--verbalizer", WORDS)
     options = ("--max-steps", 1, "--device", "cpu") if command == "fit" else (*QUICK, "--test", test)
 
@@ -136,9 +136,9 @@ def test_a_saved_ensemble_predicts_and_is_evaluated_like_any_classifier(run, bas
 
 
 @pytest.mark.parametrize("method", ["pet", "ipet"])
-def test_a_student_is_distilled_from_unlabelled_rows(run, base, train, unlabelled, tmp_path, method):
+def test_a_student_is_distilled_from_unlabeled_rows(run, base, train, unlabeled, tmp_path, method):
     arguments = (
-        "distill", "--method", method, train, unlabelled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK,
+        "distill", "--method", method, train, unlabeled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK,
         "--student-steps", 2, "--cache-dir", tmp_path / "cache", "--test", train,
     )  # fmt: skip
     more = ("--generations", 1, "--growth-factor", 2) if method == "ipet" else ()
@@ -174,12 +174,12 @@ def test_the_table_is_of_the_test_file_and_columns_may_have_other_names(run, tab
     assert report["scores"][-1] == {"name": "student", "accuracy": loaded.score(*known), "weight": None}
 
 
-def test_rows_labelled_minus_one_are_unlabelled_and_prompts_may_label_without_any_training(
-    table, run, base, tmp_path, unlabelled
+def test_rows_labeled_minus_one_are_unlabeled_and_prompts_may_label_without_any_training(
+    table, run, base, tmp_path, unlabeled
 ):
     train = table("train.tsv", [(text, "-1") for text, _ in ROWS])
     test = table("test.tsv", ROWS)
-    arguments = ("distill", train, unlabelled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
+    arguments = ("distill", train, unlabeled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
 
     result = run(*arguments, "--student-steps", 2, "--test", test, "--json")
 
@@ -192,9 +192,9 @@ def test_rows_labelled_minus_one_are_unlabelled_and_prompts_may_label_without_an
 
 @pytest.mark.parametrize("command", ["ensemble", "distill"])
 def test_work_that_is_finished_before_a_crash_is_kept_beside_the_output_until_all_is_done(
-    run, base, train, unlabelled, tmp_path, monkeypatch, command
+    run, base, train, unlabeled, tmp_path, monkeypatch, command
 ):
-    texts = (unlabelled,) if command == "distill" else ()
+    texts = (unlabeled,) if command == "distill" else ()
     arguments = (command, train, *texts, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
     place, kept = tmp_path / "out.unfinished", []
     real = PromptClassifier.learn
@@ -297,7 +297,7 @@ def test_pairs_come_from_a_file(run, base, train, tmp_path):
     [
         (("ensemble", "{train}", "-o", "x"), 2, "give --pvps, or --template and --verbalizer"),
         (("ensemble", "{train}", "-o", "x", "--pvps", "y", *TEMPLATES), 2, "give --pvps, or"),
-        (("ensemble", "{train}", "-o", "x", *TEMPLATES, "--weighting", "after"), 1, "pass --dev."),
+        (("ensemble", "{train}", "-o", "x", *TEMPLATES, "--weighting", "trained-accuracy"), 1, "pass --dev."),
         (("ensemble", "{train}", "-o", "x", *TEMPLATES, "--executor", "slurm"), 2, "slurm"),
         (("distill", "{train}", "{train}", "-o", "x", *TEMPLATES, "--generations", 2), 2, "go with --method ipet"),
         (("distill", "{train}", "nowhere.tsv", "-o", "x", *TEMPLATES), 1, "no file 'nowhere.tsv'"),

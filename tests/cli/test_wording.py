@@ -15,7 +15,7 @@ from promptlab.cli.wording import in_options
         ("fit", "choose tuning='lora'.", "choose --tuning lora."),
         ("fit", "pass eval_set (--dev on the command line).", "pass --dev."),
         ("fit", "use HeadClassifier (--head).", "use --head."),
-        ("fit", "a single token, or a StringVerbalizer.", "a single token, or --answers strings."),
+        ("fit", "a single token, or a MultiTokenVerbalizer.", "a single token, or --answers strings."),
         ("fit", "name the right one by label= (None for no labels).", "name the right one by --label."),
         ("fit", "name its column by columns={'text_a': …} or", "name its column by --column text_a=COLUMN or"),
         ("fit", "say it by encoding= and delimiter=", "say it by --encoding and --delimiter"),

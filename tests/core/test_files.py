@@ -48,10 +48,10 @@ def test_a_file_that_cannot_be_written_is_told_beforehand_and_one_that_can_is_le
 
 
 def test_a_crash_while_a_folder_is_written_leaves_the_old_one_and_nothing_else(tmp_path):
-    with atomic_folder(tmp_path / "out", mark="state.json") as folder:
+    with atomic_folder(tmp_path / "out", marker_file="state.json") as folder:
         (folder / "state.json").write_text("old")
 
-    with pytest.raises(KeyError), atomic_folder(tmp_path / "out", mark="state.json") as folder:
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "out", marker_file="state.json") as folder:
         (folder / "state.json").write_text("half of the n")
         assert (tmp_path / "out" / "state.json").read_text() == "old"
         raise KeyError
@@ -61,7 +61,7 @@ def test_a_crash_while_a_folder_is_written_leaves_the_old_one_and_nothing_else(t
 
 
 def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
-    with atomic_folder(tmp_path / "out", mark="state.json") as folder:
+    with atomic_folder(tmp_path / "out", marker_file="state.json") as folder:
         (folder / "state.json").write_text("old")
     rename = os.rename
 
@@ -71,7 +71,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monke
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", refused)
-    with pytest.raises(PermissionError), atomic_folder(tmp_path / "out", mark="state.json") as folder:
+    with pytest.raises(PermissionError), atomic_folder(tmp_path / "out", marker_file="state.json") as folder:
         (folder / "state.json").write_text("new")
 
     assert (tmp_path / "out" / "state.json").read_text() == "old"
@@ -83,7 +83,7 @@ def write_file(path):
 
 
 def write_folder(path):
-    with atomic_folder(path, mark="mark.json") as folder:
+    with atomic_folder(path, marker_file="mark.json") as folder:
         (folder / "mark.json").write_text("new")
 
 

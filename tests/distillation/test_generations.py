@@ -16,18 +16,18 @@ def rng(seed=0):
 
 
 @pytest.mark.parametrize(
-    ("n_labelled", "growth", "expected"),
+    ("n_labeled", "growth", "expected"),
     [(10, 5, 3), (50, 5, 2), (100, 5, 2), (200, 5, 1), (1000, 5, 1), (5000, 5, 1), (10, 10, 2), (0, 5, 4)],
 )
-def test_generations_go_on_until_there_are_about_a_thousand_examples(n_labelled, growth, expected):
-    assert n_generations(n_labelled, growth) == expected
+def test_generations_go_on_until_there_are_about_a_thousand_examples(n_labeled, growth, expected):
+    assert n_generations(n_labeled, growth) == expected
 
 
 def test_a_training_set_grows_by_the_factor_and_keeps_its_proportions():
-    labelled = {"a": 3, "b": 1}
+    labeled = {"a": 3, "b": 1}
 
     for generation in (1, 2, 3):
-        counts = class_counts(labelled, ["a", "b"], generation, 5)
+        counts = class_counts(labeled, ["a", "b"], generation, 5)
         assert counts == {"a": 3 * 5**generation, "b": 5**generation}
     assert class_counts({"a": 3}, ["a"], 1, 2.5) == {"a": 7}  # 3 and int(7.5) - 3 new ones
 
@@ -52,7 +52,7 @@ def test_without_labels_ten_examples_grow_as_a_whole_before_they_are_shared_out(
         assert sum(expected) == 10 * 5 ** (generation - 1) or (n_classes > 10 and generation == 1)
 
 
-def test_labelled_examples_grow_by_whole_numbers_rounded_down():
+def test_labeled_examples_grow_by_whole_numbers_rounded_down():
     """5 examples times 1.5 are 7, 2 new ones: of the class with 3 of 5 one, of that with 2 none."""
     assert class_counts({"a": 3, "b": 2}, ["a", "b"], 1, 1.5) == {"a": 4, "b": 2}
     assert class_counts({"a": 3, "b": 2}, ["a", "b", "c"], 2, 5) == {"a": 75, "b": 50, "c": 0}

@@ -14,10 +14,10 @@ import torch
 import promptlab
 from promptlab import IPET, PromptClassifier
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.data.labels import NAMES
 from promptlab.distillation import soft_labels as annotation
-from promptlab.distillation.soft_labels import Lesson
+from promptlab.distillation.soft_labels import DistillationRun
 from promptlab.ensembles.member_jobs import classifier_of
 from promptlab.jobs.workspace import Workspace
 
@@ -43,7 +43,7 @@ def training_sets(ipet):
     return found
 
 
-def test_every_generation_learns_from_labelled_texts_and_balanced_draws_with_hard_labels(make_pet):
+def test_every_generation_learns_from_labeled_texts_and_balanced_draws_with_hard_labels(make_pet):
     labels = ["positive", "positive", "positive", "negative"]
     ipet = make_pet(IPET, generations=2, growth_factor=3, mlm_weight=0).fit(TEXTS, labels, unlabeled=UNLABELLED)
 
@@ -65,16 +65,16 @@ def test_every_generation_learns_from_labelled_texts_and_balanced_draws_with_har
 def grown(make_pet, tmp_path):
     """A function: the examples that a member of iPET learns from in a generation, if the members score rows so."""
 
-    def examples(scores, learner, *, generation=1, labelled=(TEXTS, LABELS), weights=None, **settings):
+    def examples(scores, learner, *, generation=1, labeled=(TEXTS, LABELS), weights=None, **settings):
         ipet = make_pet(IPET, pvps=[PAIRS[n % 2] for n in range(len(scores))], **settings)
         ipet.generations_ = []
         with ipet._workspace() as workspace:
             pairs = ipet._pairs()
             members = ipet._members(pairs, ipet._loaded(workspace, pairs), 0)
-            chunks = workspace.put_chunks(Example({"text_a": f"row {row}"}) for row in range(len(scores[0])))
-            training = labelled and Labelled.of(*labelled)
+            chunks = workspace.store_chunks(Example({"text_a": f"row {row}"}) for row in range(len(scores[0])))
+            training = labeled and Labeled.of(*labeled)
             counted = np.ones(len(scores)) if weights is None else np.array(weights, dtype=float)
-            lesson = Lesson(workspace, members, training, None, NAMES, chunks, counted, None)
+            lesson = DistillationRun(workspace, members, training, None, NAMES, chunks, counted, None)
             folders = [[tmp_path / str(number)] for number in range(len(scores))]
             for (folder,), rows in zip(folders, scores, strict=True):
                 folder.mkdir(exist_ok=True)
@@ -106,7 +106,7 @@ def test_each_member_draws_for_itself_in_each_generation_by_the_seed(grown):
     alike = [np.array([[0.9, 0.1]] * 50 + [[0.1, 0.9]] * 50)] * 2
 
     def drawn(learner, generation, seed):
-        return tuple(texts(grown(alike, learner, generation=generation, labelled=None, seed=seed)))[:20]
+        return tuple(texts(grown(alike, learner, generation=generation, labeled=None, seed=seed)))[:20]
 
     turns = [(0, 1, 0), (1, 1, 0), (0, 2, 0), (0, 1, 1)]
     assert drawn(0, 1, 0) == drawn(0, 1, 0)
@@ -118,7 +118,7 @@ def test_where_nothing_was_trained_a_class_is_learnt_from_its_best_hundred_whate
     scores = [np.stack([sure, 1 - sure], axis=1)] * 2
 
     def rows(generation, seed):
-        examples = grown(scores, 0, generation=generation, labelled=None, seed=seed)
+        examples = grown(scores, 0, generation=generation, labeled=None, seed=seed)
         return [int(e.fields["text_a"].split()[1]) for e in examples if e.label == "negative"]
 
     drawn = [rows(1, seed) for seed in range(40)]

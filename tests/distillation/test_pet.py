@@ -26,7 +26,7 @@ from promptlab.distillation.soft_labels import load_scores
 from promptlab.ensembles import member_jobs
 from promptlab.estimators.saving import load_any
 from promptlab.jobs.workspace import Workspace
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 TEXTS = ["the film was great", "a good story", "a dull mess", "the acting was bad"]
 LABELS = ["positive", "positive", "negative", "negative"]
@@ -72,7 +72,7 @@ def settings_in(folder):
     return json.loads((folder / "job.json").read_text())["settings"]
 
 
-def test_labelled_and_unlabelled_rows_may_come_together(make_pet):
+def test_labeled_and_unlabeled_rows_may_come_together(make_pet):
     labels = [1, 1, 0, 0] + [-1] * len(UNLABELLED)
     words = {"1": ["good", "great"], "0": ["bad", "dull"]}
     pairs = [(template, words) for template, _ in PAIRS]
@@ -162,14 +162,14 @@ LONG = [f"{text} {' '.join(['so good a story'] * 5)} {end}" for text in UNLABELL
 
 @pytest.mark.filterwarnings("ignore::promptlab.core.errors.PromptlabWarning")
 def test_masked_words_are_learnt_as_the_settings_say_and_from_other_texts_by_every_seed(make_pet, monkeypatch):
-    """2 updates of 1 text and 3 unlabelled ones each, 6 of 20, cut to 12 tokens."""
-    seen, real = [], member_jobs.WithMaskedWords
+    """2 updates of 1 text and 3 unlabeled ones each, 6 of 20, cut to 12 tokens."""
+    seen, real = [], member_jobs.AuxiliaryMLM
 
     def spy(model, encoded, *, weight, ratio):
         seen.append(([row.input_ids.tolist() for row in encoded], weight, ratio))
         return real(model, encoded, weight=weight, ratio=ratio)
 
-    monkeypatch.setattr(member_jobs, "WithMaskedWords", spy)
+    monkeypatch.setattr(member_jobs, "AuxiliaryMLM", spy)
     settings = {"mlm_weight": 0.3, "mlm_ratio": 3, "max_length": 12, "batch_size": 1, "weighting": "uniform"}
     make_pet(pvps=PAIRS[:1], repetitions=2, **settings).fit(TEXTS, LABELS, unlabeled=LONG)
 
@@ -204,15 +204,15 @@ def test_members_count_by_their_accuracy_before_training(make_pet, bert):
 
     pets = {
         weighting: make_pet(weighting=weighting, **settings).fit(UNLABELLED, labels, unlabeled=TEXTS)
-        for weighting in ("before", "uniform")
+        for weighting in ("untrained-accuracy", "uniform")
     }
 
-    assert list(pets["before"].weights_.values()) == pytest.approx([0.9, 0.1])
+    assert list(pets["untrained-accuracy"].weights_.values()) == pytest.approx([0.9, 0.1])
     assert list(pets["uniform"].weights_.values()) == [1.0, 1.0]
-    said = dict(pets["before"].report(UNLABELLED, first.predict(UNLABELLED).tolist()))
+    said = dict(pets["untrained-accuracy"].report(UNLABELLED, first.predict(UNLABELLED).tolist()))
     assert said["ensemble"] == said["1"] == 1.0 and said["2"] == 0.0  # counted alike they would be undecided
     apart = np.log(first.predict_proba(TEXTS)) @ [1.0, -1.0]
-    for weighting, expected in (("before", 0.8 * apart), ("uniform", 0 * apart)):
+    for weighting, expected in (("untrained-accuracy", 0.8 * apart), ("uniform", 0 * apart)):
         soft = load_scores([Workspace(pets[weighting].cache_dir).result(soft_labels(pets[weighting]))])
         assert soft @ [1.0, -1.0] == pytest.approx(expected, abs=1e-5)
 
@@ -282,7 +282,7 @@ def test_a_student_may_be_of_a_class_of_its_own(make_pet, monkeypatch):
     assert type(pet.student_) is OwnHead and pet.student_.max_steps == 2
 
 
-def test_without_labelled_texts_the_members_stay_untrained(make_pet, bert):
+def test_without_labeled_texts_the_members_stay_untrained(make_pet, bert):
     pet = make_pet(repetitions=2).fit(unlabeled=UNLABELLED)
 
     alone = [PromptClassifier(*pair, bert, device="cpu").predict(TEXTS) for pair in PAIRS for _ in range(2)]
@@ -315,8 +315,8 @@ def test_the_student_reads_all_fields_that_some_member_reads(make_pet):
 @pytest.mark.parametrize(
     ("settings", "data", "error", "message"),
     [
-        ({}, {}, DataError, "PET learns from unlabelled texts.*use PVPEnsemble"),
-        ({}, {"unlabeled": iter([])}, DataError, "PET learns from unlabelled texts"),
+        ({}, {}, DataError, "PET learns from unlabeled texts.*use PVPEnsemble"),
+        ({}, {"unlabeled": iter([])}, DataError, "PET learns from unlabeled texts"),
         ({"weighting": "stacked"}, {}, UnknownNameError, "unknown weighting 'stacked'"),
         ({"temperature": 0}, {}, TuningError, "temperature=0"),
         ({"mlm_weight": -1e-4}, {}, TuningError, "mlm_weight=-0.0001"),
@@ -350,7 +350,7 @@ def test_the_student_reads_all_fields_that_some_member_reads(make_pet):
             {"student": HeadClassifier(max_length=1), **GIVEN},
             {"unlabeled": UNLABELLED},
             TemplateError,
-            "unlabelled row 1 of unlabeled: student: .* of 0 that fit",
+            "unlabeled row 1 of unlabeled: student: .* of 0 that fit",
         ),
         ({"student": OwnHead(), **GIVEN}, {}, TuningError, "student is a OwnHead, which isn't registered"),
         (
@@ -397,7 +397,7 @@ def test_a_damaged_student_is_told_with_its_folder(make_pet, damage):
 
 
 def test_a_damaged_accuracy_is_told_with_its_folder(make_pet):
-    pet = make_pet(weighting="before").fit(TEXTS, LABELS, unlabeled=UNLABELLED)
+    pet = make_pet(weighting="untrained-accuracy").fit(TEXTS, LABELS, unlabeled=UNLABELLED)
     (file, *_) = (pet.cache_dir / "results").glob("*/result.json")
     file.write_text("")
 
@@ -406,7 +406,7 @@ def test_a_damaged_accuracy_is_told_with_its_folder(make_pet):
 
 
 def test_masked_words_are_refused_for_a_causal_model(make_pet, tiny_backbone):
-    pairs = [("{{ text_a }} was {{ mask }}", StringVerbalizer({"negative": "bad", "positive": "good"}))]
+    pairs = [("{{ text_a }} was {{ mask }}", MultiTokenVerbalizer({"negative": "bad", "positive": "good"}))]
     causal = tiny_backbone("gpt2")
 
     with pytest.raises(TuningError, match=r"isn't a masked language model.*mlm_weight=0"):
@@ -419,7 +419,7 @@ def test_masked_words_are_refused_for_a_causal_model(make_pet, tiny_backbone):
 def test_members_that_are_not_trained_need_no_masked_words_and_their_settings_repeat_no_work(
     make_pet, tiny_backbone, monkeypatch
 ):
-    pairs = [("{{ text_a }} was {{ mask }}", StringVerbalizer({"negative": "bad", "positive": "good"}))]
+    pairs = [("{{ text_a }} was {{ mask }}", MultiTokenVerbalizer({"negative": "bad", "positive": "good"}))]
     causal = tiny_backbone("gpt2")
     make_pet(pvps=pairs, model=causal).fit(unlabeled=UNLABELLED)
     monkeypatch.setattr(HeadClassifier, "learn", lambda *_, **__: pytest.fail("trained"))

@@ -17,7 +17,7 @@ ADJECTIVES = ["great", "good", "bad", "dull", "terrible"]
 UNLABELLED = [f"the {noun} was {word}" for noun in ("film", "story") for word in ADJECTIVES]
 
 
-def test_unlabelled_texts_come_from_lists_files_and_iterators(tmp_path):
+def test_unlabeled_texts_come_from_lists_files_and_iterators(tmp_path):
     (tmp_path / "rows.tsv").write_text("text_a\nin a file\n")
 
     sources = {
@@ -44,25 +44,25 @@ def test_columns_that_nobody_reads_may_be_empty(tmp_path):
     assert found == [Example({"text_a": text}) for text in "xyz"]
 
 
-def test_an_unlabelled_row_that_cannot_be_shown_is_told_by_its_number_before_anything_is_trained(make_pet, monkeypatch):
+def test_an_unlabeled_row_that_cannot_be_shown_is_told_by_its_number_before_anything_is_trained(make_pet, monkeypatch):
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
     rows = [{"text_a": "x", "title": "t"}, {"text_a": "y", "title": "t"}, {"text_a": "z"}]
     texts = [{"text_a": text, "title": "t"} for text in TEXTS]
     pairs = [*PAIRS, ("{{ title }}: {{ text_a }} {{ mask }}", WORDS)]
 
-    with pytest.raises(TemplateError, match=r"unlabelled row 3 of unlabeled: member '3': .* needs field 'title'"):
+    with pytest.raises(TemplateError, match=r"unlabeled row 3 of unlabeled: member '3': .* needs field 'title'"):
         make_pet(pvps=pairs).fit(texts, LABELS, unlabeled=rows)
-    with pytest.raises(TemplateError, match=r"unlabelled row 1 of X: member '3': .* needs field 'title'"):
+    with pytest.raises(TemplateError, match=r"unlabeled row 1 of X: member '3': .* needs field 'title'"):
         make_pet(pvps=pairs).fit([*texts, {"text_a": "z"}], [*LABELS, -1], unlabeled=rows[:2])
     with pytest.raises(TemplateError, match=r"member '3': .* needs field 'title'"):
         make_pet(pvps=pairs).fit(texts, LABELS, unlabeled=rows[:2], eval_set=([{"text_a": "z"}], ["positive"]))
 
 
-def test_an_unlabelled_text_that_leaves_no_room_is_told_before_anything_is_trained(make_pet, monkeypatch):
+def test_an_unlabeled_text_that_leaves_no_room_is_told_before_anything_is_trained(make_pet, monkeypatch):
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
     pairs = [("{{ text_a | keep }} {{ mask }}", WORDS)]
 
-    with pytest.raises(TemplateError, match=r"unlabelled row 2 of unlabeled: member '1': .* of \d+ that fit"):
+    with pytest.raises(TemplateError, match=r"unlabeled row 2 of unlabeled: member '1': .* of \d+ that fit"):
         make_pet(pvps=pairs).fit(TEXTS, LABELS, unlabeled=["a film", "a b c d e f g h " * 20])
 
 
@@ -101,7 +101,7 @@ def test_a_stream_is_read_in_parts(monkeypatch, kind):
     assert len(read) == 6
 
 
-def test_parts_of_the_unlabelled_set_make_no_difference(make_pet, tmp_path, monkeypatch):
+def test_parts_of_the_unlabeled_set_make_no_difference(make_pet, tmp_path, monkeypatch):
     settings = {"mlm_weight": 0.1, "weighting": "uniform"}
     whole = make_pet(**settings).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
     for place in ("distillation.unlabeled", "jobs.workspace"):
@@ -113,9 +113,9 @@ def test_parts_of_the_unlabelled_set_make_no_difference(make_pet, tmp_path, monk
     assert parts.predict_proba(TEXTS) == pytest.approx(whole.predict_proba(TEXTS), abs=1e-6)
 
 
-def test_unlabelled_texts_that_a_template_cannot_show_are_told_before_anything_is_trained(make_pet, monkeypatch):
+def test_unlabeled_texts_that_a_template_cannot_show_are_told_before_anything_is_trained(make_pet, monkeypatch):
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
     pairs = [("{{ text_a }} {{ text_b }} {{ mask }}", WORDS)]
 
-    with pytest.raises(TemplateError, match=r"unlabelled row 1 of unlabeled: member '1': .*text_b"):
+    with pytest.raises(TemplateError, match=r"unlabeled row 1 of unlabeled: member '1': .*text_b"):
         make_pet(pvps=pairs).fit([(text, "x") for text in TEXTS], LABELS, unlabeled=UNLABELLED)

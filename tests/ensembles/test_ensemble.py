@@ -52,7 +52,7 @@ def test_one_pair_alone_is_the_ordinary_classifier(make_ensemble, bert):
 
 
 def test_weights_before_training_are_the_zero_shot_accuracies(make_ensemble, bert):
-    ensemble = make_ensemble(weighting="before").fit(TEXTS, LABELS)
+    ensemble = make_ensemble(weighting="untrained-accuracy").fit(TEXTS, LABELS)
 
     expected = [
         PromptClassifier(*pair, bert, "none", device="cpu").fit(TEXTS, LABELS).score(TEXTS, LABELS) for pair in PAIRS
@@ -67,7 +67,7 @@ def test_weights_before_training_are_the_zero_shot_accuracies(make_ensemble, ber
 def test_weights_after_training_are_the_accuracies_on_dev(make_ensemble):
     dev = (TEXTS[:3] + TEXTS[3:5], LABELS[:5])
 
-    ensemble = make_ensemble(weighting="after").fit(TEXTS, LABELS, eval_set=dev)
+    ensemble = make_ensemble(weighting="trained-accuracy").fit(TEXTS, LABELS, eval_set=dev)
 
     expected = {name: member.score(*dev) for name, member in ensemble.members_.items()}
     assert ensemble.member_scores_ == expected
@@ -98,7 +98,7 @@ def test_a_hard_vote_is_the_majoritys(make_ensemble):
 
 
 def test_the_report_has_every_member_and_the_ensemble_and_leaves_rows_without_a_label_out(make_ensemble):
-    ensemble = make_ensemble(weighting="before").fit(TEXTS, LABELS)
+    ensemble = make_ensemble(weighting="untrained-accuracy").fit(TEXTS, LABELS)
     known, truth = TEXTS[:2] + TEXTS[3:], LABELS[:2] + LABELS[3:]
 
     found = ensemble.report(TEXTS, [*LABELS[:2], -1, *LABELS[3:]])
@@ -158,7 +158,7 @@ def test_it_clones_and_is_not_fitted_before_fit(make_ensemble):
          "member '2': label word '\u2603'"),
         (PAIRS, {"weighting": "best"}, UnknownNameError, "unknown weighting 'best'"),
         (PAIRS, {"voting": "loud"}, UnknownNameError, "unknown voting 'loud'"),
-        (PAIRS, {"weighting": "after"}, TuningError, "weighting='after' is learnt on dev examples"),
+        (PAIRS, {"weighting": "trained-accuracy"}, TuningError, "'trained-accuracy' is learnt on dev examples"),
         (PAIRS, {"weighting": "stacked"}, TuningError, "weighting='stacked' is learnt on dev examples"),
         (PAIRS, {"repetitions": 0}, TuningError, "repetitions=0"),
         (PAIRS, {"repetitions": 2, "seed": 2**32 - 1}, TuningError, "seed=4294967296"),

@@ -7,10 +7,10 @@ from promptlab.tuning.adapter import Adapter
 from promptlab.tuning.lora import LoRA
 from promptlab.tuning.prefix import PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning
-from promptlab.verbalizers.calibrated import ContextualVerbalizer
+from promptlab.verbalizers.calibrated import ContextualCalibration
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.rules import RuleVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "the acting was bad", "a terrible film"]
 LABELS = ["positive"] * 3 + ["negative"] * 3
@@ -33,9 +33,9 @@ def test_members_that_train_little_share_the_models_memory_and_a_batch(make_ense
 
 
 STRINGS = [
-    StringVerbalizer({"positive": "good", "negative": "bad"}),
-    StringVerbalizer({"positive": "bad", "negative": "good"}),
-    StringVerbalizer({"positive": "a great film", "negative": "dull"}),
+    MultiTokenVerbalizer({"positive": "good", "negative": "bad"}),
+    MultiTokenVerbalizer({"positive": "bad", "negative": "good"}),
+    MultiTokenVerbalizer({"positive": "a great film", "negative": "dull"}),
 ]
 MANUAL = ManualVerbalizer(WORDS)
 RULES = RuleVerbalizer({"positive": ["good", "film"], "negative": ["bad", "story"]})
@@ -47,9 +47,9 @@ RULES = RuleVerbalizer({"positive": ["good", "film"], "negative": ["bad", "story
         (STRINGS[:2], 0),
         ([STRINGS[0], STRINGS[2]], 0),
         ([STRINGS[0], STRINGS[0]], 2),
-        ([MANUAL, ContextualVerbalizer(MANUAL), STRINGS[0]], 2),
-        ([STRINGS[0], MANUAL, ContextualVerbalizer(MANUAL)], 2),  # the one that runs alone stands first
-        ([MANUAL, ContextualVerbalizer(MANUAL)], 2),
+        ([MANUAL, ContextualCalibration(MANUAL), STRINGS[0]], 2),
+        ([STRINGS[0], MANUAL, ContextualCalibration(MANUAL)], 2),  # the one that runs alone stands first
+        ([MANUAL, ContextualCalibration(MANUAL)], 2),
         ([MANUAL, RULES], 0),
     ],
 )

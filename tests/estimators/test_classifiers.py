@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 
 from promptlab import (
-    ContextualVerbalizer,
+    ContextualCalibration,
     HeadClassifier,
     LinearVerbalizer,
     MultiLabelClassifier,
@@ -384,7 +384,7 @@ def test_two_zero_shot_classifiers_with_soft_tokens_share_no_backbone(bert):
         LinearVerbalizer(["negative", "positive"]),
         PrototypicalVerbalizer(names=["negative", "positive"]),
         PrototypicalVerbalizer(WORDS),
-        ContextualVerbalizer(LinearVerbalizer(["negative", "positive"])),
+        ContextualCalibration(LinearVerbalizer(["negative", "positive"])),
     ],
     ids=["linear", "prototypes", "prototypes and words", "calibrated"],
 )

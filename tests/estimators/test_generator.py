@@ -11,7 +11,7 @@ from promptlab.core.registry import TUNINGS
 from promptlab.core.types import Example
 from promptlab.estimators.generator import bleu
 from promptlab.estimators.saving import load_any
-from promptlab.models.generator_model import GeneratorModel, Pair
+from promptlab.models.generator_model import GeneratorModel, PromptAndTarget
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.lora import LoRA
 from promptlab.tuning.prefix import PrefixTuning, PTuningV2
@@ -30,7 +30,7 @@ def build(backbone, tuning=NONE, reduction="token"):
 def pairs_of(model, inputs=INPUTS, texts=TEXTS):
     end, slot = model.backbone.end_id, model.template.slot
     encoded = model.encode([Example({"text_a": text}) for text in inputs], max_length=None, answer_length=16)
-    return [Pair(row, [*model.backbone.answer_ids(text, slot), end]) for row, text in zip(encoded, texts)]
+    return [PromptAndTarget(row, [*model.backbone.answer_ids(text, slot), end]) for row, text in zip(encoded, texts)]
 
 
 def test_the_loss_of_a_causal_model_is_that_of_the_text_after_the_prompt(tiny_backbone):
@@ -203,8 +203,8 @@ def test_bad_input_is_one_clear_line(tiny_backbone):
     ]:
         with pytest.raises(error, match=message):
             fit(**arguments)
-    with pytest.raises(TuningError, match=r"generate doesn't take .*colour='red'"):
-        fit().generate(INPUTS, colour="red")
+    with pytest.raises(TuningError, match=r"generate doesn't take .*color='red'"):
+        fit().generate(INPUTS, color="red")
     for options in ({"num_beams": 2, "num_return_sequences": 2}, {"max_new_tokens": None}, {"num_beams": 0}):
         with pytest.raises(TuningError, match=r"must be a whole number|one text is written for each input"):
             fit().generate(INPUTS, **options)

@@ -19,7 +19,7 @@ from promptlab.core.errors import DataError, TuningError, UnknownNameError
 from promptlab.core.registry import TUNINGS
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.models.joint_model import JointModel, Row
+from promptlab.models.joint_model import JointModel, MemberRow
 from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.adapter import Adapter
@@ -28,7 +28,7 @@ from promptlab.tuning.prefix import PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.prototypical import PrototypicalVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 TEXTS = ["the film was great", "a good story", "a dull , lifeless mess of a story", "just awful"]
 LABELS = ["positive", "positive", "negative", "negative"]
@@ -59,7 +59,7 @@ def member(origin, tuning, words=WORDS, seed=0):
 def rows_of(models, texts=TEXTS):
     """Every text through every model, mixed."""
     encoded = [model.encode([Example({"text_a": text}) for text in texts]) for model in models]
-    return [Row(number, encoded[number][i]) for i in range(len(texts)) for number in range(len(models))]
+    return [MemberRow(number, encoded[number][i]) for i in range(len(texts)) for number in range(len(models))]
 
 
 def alone(model, encoded):
@@ -305,7 +305,7 @@ def test_what_cannot_share_a_batch_is_told(base):
     both = {"a": PromptClassifier(SOURCE, WORDS, max_steps=1), "b": HeadClassifier(max_steps=1)}
     with pytest.raises(TuningError, match="read the model in different ways"):
         JointClassifier(both, base).fit({"a": TEXTS, "b": TEXTS}, {"a": LABELS, "b": LABELS})
-    strings = {"a": PromptClassifier(SOURCE, StringVerbalizer({"x": "very good", "y": "bad"}), max_steps=1)}
+    strings = {"a": PromptClassifier(SOURCE, MultiTokenVerbalizer({"x": "very good", "y": "bad"}), max_steps=1)}
     with pytest.raises(TuningError, match="answers of several tokens"):
         JointClassifier(strings, base).fit({"a": TEXTS}, {"a": ["x", "x", "y", "y"]})
     with pytest.raises(DataError, match="all 4 labels are 'positive'; a classifier needs examples of 2 classes"):

@@ -12,14 +12,14 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from promptlab import (
-    ContextualVerbalizer,
+    ContextualCalibration,
     InContextTemplate,
     LinearVerbalizer,
     ManualVerbalizer,
     MultiLabelClassifier,
+    MultiTokenVerbalizer,
     PrototypicalVerbalizer,
     SoftVerbalizer,
-    StringVerbalizer,
     WeightedVerbalizer,
     explain,
 )
@@ -38,7 +38,7 @@ VERBALIZERS = {
     "weighted": WeightedVerbalizer(WORDS),
     "soft": SoftVerbalizer(WORDS),
     "sum-prob": ManualVerbalizer(WORDS, "sum-prob"),
-    "strings": StringVerbalizer({"sport": "sports news", "good": "good", "music": "the opera"}),
+    "strings": MultiTokenVerbalizer({"sport": "sports news", "good": "good", "music": "the opera"}),
 }
 
 
@@ -270,7 +270,7 @@ def test_it_predicts_only_when_fitted(make):
         ({}, LABELS[:-1], "7 rows of labels for 8 texts"),
         ({}, None, "row 1 has no list of labels"),
         ({"threshold": 2}, LABELS, "threshold=2 must be between 0 and 1"),
-        ({"verbalizer": ContextualVerbalizer(ManualVerbalizer(WORDS))}, LABELS, "ContextualVerbalizer compares"),
+        ({"verbalizer": ContextualCalibration(ManualVerbalizer(WORDS))}, LABELS, "ContextualCalibration compares"),
         ({"verbalizer": PrototypicalVerbalizer(names=tuple(WORDS))}, LABELS, "PrototypicalVerbalizer compares"),
         ({"template": InContextTemplate(TEMPLATE, k=1)}, LABELS, "InContextTemplate shows answered examples"),
         ({"patience": 1}, LABELS, "pass eval_set"),

@@ -262,7 +262,7 @@ def test_bad_input_is_one_clear_line(base, X, y, message):
 @pytest.mark.parametrize(
     ("X", "message"), [("a film", "X is 'a film'"), (["a film"], "is one text; split it"), (None, "X is None")]
 )
-def test_what_are_no_sentences_is_not_labelled(base, X, message):
+def test_what_are_no_sentences_is_not_labeled(base, X, message):
     fitted = tagger(base, max_steps=1).fit(SENTENCES, TAGS)
 
     with pytest.raises(DataError, match=message):

@@ -7,10 +7,10 @@ import torch
 
 from promptlab import (
     ManualVerbalizer,
+    MultiTokenVerbalizer,
     PromptClassifier,
     SoftVerbalizer,
-    StringVerbalizer,
-    SupportVerbalizer,
+    SupportCalibration,
     WeightedVerbalizer,
     class_words,
     explain,
@@ -30,7 +30,7 @@ def made(verbalizer, backbone, **settings):
 
 @pytest.mark.parametrize(
     "verbalizer",
-    [ManualVerbalizer(WORDS), WeightedVerbalizer(WORDS), SupportVerbalizer(ManualVerbalizer(WORDS), TEXTS)],
+    [ManualVerbalizer(WORDS), WeightedVerbalizer(WORDS), SupportCalibration(ManualVerbalizer(WORDS), TEXTS)],
     ids=["manual", "weighted", "calibrated"],
 )
 def test_the_words_scores_and_shares_add_up_to_the_probabilities(tiny_backbone, verbalizer):
@@ -55,7 +55,7 @@ def test_only_the_best_words_are_told_if_asked(tiny_backbone):
 
 
 def test_whole_answers_have_their_parts_too(tiny_backbone):
-    strings = StringVerbalizer({"n": ["not good", "bad"], "p": "good"})
+    strings = MultiTokenVerbalizer({"n": ["not good", "bad"], "p": "good"})
 
     report = explain(made(strings, tiny_backbone("bert")), TEXTS[:1])[0]
 
@@ -94,7 +94,7 @@ def test_mean_log_probs_of_words_are_those_of_the_language_model_by_hand(tiny_ba
 
 def test_whole_answers_have_mean_log_probs_and_a_class_without_texts_has_none(tiny_backbone):
     backbone = tiny_backbone("bert")
-    strings = StringVerbalizer({"n": ["not good", "bad"], "p": "good"}, per_token=False)
+    strings = MultiTokenVerbalizer({"n": ["not good", "bad"], "p": "good"}, per_token=False)
 
     table = class_words(made(strings, backbone), TEXTS[:1], ["n"])
 
@@ -105,7 +105,7 @@ def test_whole_answers_have_mean_log_probs_and_a_class_without_texts_has_none(ti
 
 def test_a_calibrated_word_is_told_less_its_prior(tiny_backbone):
     backbone, labels = tiny_backbone("bert"), ["p", "n"]
-    plain, calibrated = ManualVerbalizer(WORDS), SupportVerbalizer(ManualVerbalizer(WORDS), TEXTS)
+    plain, calibrated = ManualVerbalizer(WORDS), SupportCalibration(ManualVerbalizer(WORDS), TEXTS)
 
     rows = zip(*(class_words(made(v, backbone), TEXTS, labels) for v in (plain, calibrated)), strict=True)
 

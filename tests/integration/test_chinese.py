@@ -88,14 +88,14 @@ def test_a_chinese_classifier_learns_two_character_answers_and_comes_back_from_d
 
 @torch.no_grad()
 def test_a_two_character_answer_takes_two_masks(chinese_bert):
-    from promptlab import StringVerbalizer, load_backbone
+    from promptlab import MultiTokenVerbalizer, load_backbone
     from promptlab.core.types import Example
     from promptlab.models.prompt_model import PromptModel
     from promptlab.templates.manual import ManualTemplate
     from promptlab.tuning.none import NoTuning
 
     template = ManualTemplate("{{ text_a }}我觉得很{{ mask }}。")
-    model = PromptModel.build(template, StringVerbalizer(ANSWERS), load_backbone(str(chinese_bert)), NoTuning())
+    model = PromptModel.build(template, MultiTokenVerbalizer(ANSWERS), load_backbone(str(chinese_bert)), NoTuning())
 
     (row,) = model.encode([Example({"text_a": "好"})])
 

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from promptlab import HeadClassifier, JointClassifier, MultiLabelClassifier, PromptClassifier
 from promptlab.core.errors import DataError, UnknownNameError
-from promptlab.data.labeled import split_unlabelled
+from promptlab.data.labeled import split_unlabeled
 from promptlab.estimators.saving import load_any
 
 TEXTS = ["the film was great", "a good story", "great acting", "a dull mess", "the acting was bad", "a terrible film"]
@@ -186,6 +186,6 @@ def test_ensembles_students_and_joint_classifiers_keep_the_type(bert, make_ensem
 
 def test_rows_without_a_label_keep_their_numbers_in_messages():
     with pytest.raises(UnknownNameError, match="unknown label 'x' in row 3"):
-        split_unlabelled(TEXTS[:3], ["positive", None, "x"], [*NAMED])
+        split_unlabeled(TEXTS[:3], ["positive", None, "x"], [*NAMED])
     with pytest.raises(DataError, match=r"row 3 has the label 1 \(int\), but row 2 has 'positive'"):
-        split_unlabelled(TEXTS[:3], [-1, "positive", 1], [*NAMED])
+        split_unlabeled(TEXTS[:3], [-1, "positive", 1], [*NAMED])

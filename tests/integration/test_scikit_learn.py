@@ -15,7 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from promptlab import (
     PET,
     BitFit,
-    ContextualVerbalizer,
+    ContextualCalibration,
     HeadClassifier,
     LoRA,
     ManualVerbalizer,
@@ -114,12 +114,12 @@ def test_setting_a_part_never_changes_the_part_that_others_share():
 
 
 def test_a_tuning_and_its_settings_can_be_set_together_and_wrapped_parts_reached():
-    classifier = PromptClassifier(TEMPLATE, ContextualVerbalizer(ManualVerbalizer(NAMED)), tuning="full")
+    classifier = PromptClassifier(TEMPLATE, ContextualCalibration(ManualVerbalizer(NAMED)), tuning="full")
 
     classifier.set_params(tuning="lora", tuning__rank=2, verbalizer__verbalizer__aggregate="sum-prob")
 
     assert classifier.tuning == LoRA(rank=2)
-    assert classifier.verbalizer == ContextualVerbalizer(ManualVerbalizer(NAMED, "sum-prob"))
+    assert classifier.verbalizer == ContextualCalibration(ManualVerbalizer(NAMED, "sum-prob"))
     assert classifier.get_params()["verbalizer__verbalizer__aggregate"] == "sum-prob"
 
     pet = PET([(TEMPLATE, NAMED)], student=HeadClassifier(tuning="lora"))

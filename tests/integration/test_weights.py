@@ -13,28 +13,28 @@ from sklearn.model_selection import cross_validate
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from promptlab import (
-    ContextualVerbalizer,
+    ContextualCalibration,
     DemonstrationTemplate,
     EnsembleVerbalizer,
     HeadClassifier,
     JointClassifier,
     ManualVerbalizer,
     MultiLabelClassifier,
+    MultiTokenVerbalizer,
     PromptClassifier,
     PromptGenerator,
     PrototypicalVerbalizer,
     RuleVerbalizer,
     SoftVerbalizer,
-    StringVerbalizer,
     TokenClassifier,
 )
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled, SoftLabelled
+from promptlab.data.labeled import Labeled, SoftLabeled
 from promptlab.estimators.saving import load_any
 from promptlab.templates.manual import ManualTemplate
 from promptlab.training.fitting import EncodedSet
-from promptlab.training.objectives import Distilled, WithMaskedWords
+from promptlab.training.objectives import AuxiliaryMLM, Distillation
 
 WORDS = {"negative": ["bad", "dull"], "positive": ["good"]}
 TEXTS = ["The film was great", "dull", "Just awful? Yes, no, maybe.", "great story", "world sports business news"]
@@ -77,16 +77,16 @@ def distilled(model, rows, weights, **settings):
     teacher = torch.tensor([[0.9], [0.8], [0.1], [0.25], [0.5]])
     log_probs = torch.cat([teacher, 1 - teacher], 1).log()[rows]
     kept = None if weights is None else torch.tensor(weights, dtype=torch.float)
-    soft = SoftLabelled([Example({"text_a": text}) for text in of(rows, TEXTS)], list(WORDS), log_probs, weights=kept)
+    soft = SoftLabeled([Example({"text_a": text}) for text in of(rows, TEXTS)], list(WORDS), log_probs, weights=kept)
     classifier = PromptClassifier(SOURCE, WORDS, model, **settings)
-    return classifier.learn(soft, objective=lambda inner: Distilled(inner, temperature=2.0))
+    return classifier.learn(soft, objective=lambda inner: Distillation(inner, temperature=2.0))
 
 
 def with_masked_words(model, rows, weights, **settings):
-    data = Labelled([Example({"text_a": TEXTS[row]}, LABELS[row]) for row in rows]).weighed(weights)
+    data = Labeled([Example({"text_a": TEXTS[row]}, LABELS[row]) for row in rows]).weighed(weights)
 
     def around(inner):
-        return WithMaskedWords(inner, inner.encode([Example({"text_a": TEXTS[0]})]), weight=1e-9)
+        return AuxiliaryMLM(inner, inner.encode([Example({"text_a": TEXTS[0]})]), weight=1e-9)
 
     return PromptClassifier(SOURCE, WORDS, model, **settings).learn(data, objective=around)
 
@@ -122,11 +122,11 @@ def writer(reduction):
 MAKERS = {
     "label words": prompt(),
     "soft label words": prompt(SoftVerbalizer(WORDS)),
-    "whole answers": prompt(StringVerbalizer({"negative": "dull", "positive": "good"})),
-    "margin": prompt(StringVerbalizer({"negative": "dull", "positive": "good"})),
+    "whole answers": prompt(MultiTokenVerbalizer({"negative": "dull", "positive": "good"})),
+    "margin": prompt(MultiTokenVerbalizer({"negative": "dull", "positive": "good"})),
     "rules": prompt(RuleVerbalizer({"negative": ["bad", "dull"], "positive": ["good", "great"]}), TWO_MASKS),
     "several verbalizers": prompt(EnsembleVerbalizer([ManualVerbalizer(WORDS), SoftVerbalizer(WORDS)], [1, 3])),
-    "calibrated": prompt(ContextualVerbalizer(ManualVerbalizer(WORDS))),
+    "calibrated": prompt(ContextualCalibration(ManualVerbalizer(WORDS))),
     "prototypes": prompt(PrototypicalVerbalizer(names=("negative", "positive"), max_steps=1), tuning="frozen"),
     "head": head("full"),
     "frozen head": head("frozen"),
@@ -199,7 +199,7 @@ def test_the_loss_is_the_weighted_mean_as_pytorch_has_it(bert):
 
 @pytest.mark.parametrize("weights", [None, [1, 2, 0.5, 3, 1]])
 def test_balanced_is_scikit_learns_and_multiplies_with_the_rows_own_weights(weights):
-    data = Labelled([Example({"text_a": text}, label) for text, label in zip(TEXTS, LABELS)]).weighed(weights)
+    data = Labeled([Example({"text_a": text}, label) for text, label in zip(TEXTS, LABELS)]).weighed(weights)
 
     found = data.weighed_by_class("balanced", ["negative", "positive"]).weights
 
@@ -249,7 +249,7 @@ def test_a_class_of_several_counts_where_it_holds(bert):
 
 def test_every_prompt_of_an_example_has_its_weight(bert):
     template = DemonstrationTemplate(ManualTemplate(SOURCE), sets=3)
-    data = Labelled([Example({"text_a": text}, label) for text, label in zip(TEXTS, LABELS)]).weighed(WEIGHTS)
+    data = Labeled([Example({"text_a": text}, label) for text, label in zip(TEXTS, LABELS)]).weighed(WEIGHTS)
     classifier = PromptClassifier(template, WORDS, bert, max_steps=1, device="cpu")
     model = classifier.learn(data).model_
 
@@ -265,7 +265,7 @@ def test_leaving_a_row_out_and_weight_0_give_the_same_model(bert, make_ensemble,
     less = of(kept, X), of(kept, y), of(kept, weights)
     makers = (
         lambda: PromptClassifier(SOURCE, WORDS, bert, max_steps=3, device="cpu"),
-        lambda: make_ensemble(weighting="before"),
+        lambda: make_ensemble(weighting="untrained-accuracy"),
         make_pet,
     )
     for make in makers:

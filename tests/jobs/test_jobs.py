@@ -202,11 +202,11 @@ ODD = [
 
 
 def test_examples_come_back_as_they_were(workspace):
-    name = workspace.put(ODD)
+    name = workspace.store(ODD)
 
     assert workspace.examples(name) == ODD
-    assert workspace.put(ODD) == name
-    assert workspace.put(ODD[::-1]) != name
+    assert workspace.store(ODD) == name
+    assert workspace.store(ODD[::-1]) != name
 
 
 def test_a_value_that_json_does_not_know_is_told(workspace):
@@ -214,18 +214,18 @@ def test_a_value_that_json_does_not_know_is_told(workspace):
         DataError,
         match=r"field 'text_a' of row 1 is <object.*of type object, which can't be kept as it is",
     ):
-        workspace.put([Example({"text_a": object()})])
+        workspace.store([Example({"text_a": object()})])
 
 
 def test_a_full_disk_is_told_where_data_are_written(workspace, monkeypatch):
     monkeypatch.setattr("promptlab.core.files.os.replace", lambda *_: (_ for _ in ()).throw(full()))
 
     with pytest.raises(DataError, match=r"can't keep data: .*no space is left; make room.*What is finished is kept in"):
-        workspace.put(ODD)
+        workspace.store(ODD)
 
 
 def test_damaged_data_is_told(workspace):
-    name = workspace.put(ODD)
+    name = workspace.store(ODD)
     (workspace.folder / "data" / f"{name}.jsonl").write_text("{")
 
     with pytest.raises(DataError, match="can't be read"):
@@ -240,7 +240,7 @@ def test_a_large_set_is_read_and_kept_in_parts(workspace):
         for made in range(2 * PART + 5):
             yield Example({"text_a": str(made)})
 
-    chunks = workspace.put_chunks(rows())
+    chunks = workspace.store_chunks(rows())
     some = [2 * PART, 3, PART, 3]
 
     assert (len(chunks.names), chunks.total) == (3, 2 * PART + 5)

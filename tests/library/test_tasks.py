@@ -11,7 +11,7 @@ from promptlab.library.resolve import resolve_verbalizer
 from promptlab.library.tasks import tasks, template_entry, template_names, verbalizer_entry, verbalizer_names
 from promptlab.templates.rendering import field_names, render_segments
 from promptlab.verbalizers.manual import ManualVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENIZER = ROOT / "models/minilm/src/promptlab_minilm/model/tokenizer.json"
@@ -214,7 +214,7 @@ def test_a_verbalizer_has_words_for_every_class_a_source_and_settings_of_its_kin
 def test_a_verbalizer_of_any_kind_can_be_written_as_a_mapping_with_its_settings():
     words = {"a": ["x", "y"], "b": ["z"]}
 
-    assert resolve_verbalizer({"kind": "strings", "label_words": words, "per_token": True}) == StringVerbalizer(
+    assert resolve_verbalizer({"kind": "strings", "label_words": words, "per_token": True}) == MultiTokenVerbalizer(
         words, per_token=True
     )
     assert resolve_verbalizer({"label_words": words, "aggregate": "sum-prob"}) == ManualVerbalizer(words, "sum-prob")
@@ -228,7 +228,7 @@ def test_label_words_in_a_file_may_have_settings(written_library):
     entry = "{kind: strings, label_words: {a: [x y], b: [z]}, source: s, per_token: true}"
     written_library("verbalizers", "verbalizers: {one: " + entry + "}")
 
-    assert resolve_verbalizer("mine") == StringVerbalizer({"a": ["x y"], "b": ["z"]}, per_token=True)
+    assert resolve_verbalizer("mine") == MultiTokenVerbalizer({"a": ["x y"], "b": ["z"]}, per_token=True)
 
 
 def test_the_name_of_a_task_alone_means_its_first_entry():

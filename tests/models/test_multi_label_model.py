@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from promptlab.core.errors import DataError, UnknownNameError
 from promptlab.core.types import Example
 from promptlab.data.labels import LabelType
-from promptlab.data.multi_label import MultiLabelled, label_lists
+from promptlab.data.multi_label import MultiLabeled, label_lists
 from promptlab.training.dev_score import micro_f1
 
 CLASSES = ["a", "b", "c"]
@@ -70,7 +70,7 @@ def test_other_forms_are_refused(y, message):
 
 
 def test_targets_are_one_where_a_class_holds():
-    data = MultiLabelled.read(["x", "y", "z"], LISTS, CLASSES)
+    data = MultiLabeled.read(["x", "y", "z"], LISTS, CLASSES)
 
     assert data.targets(CLASSES).tolist() == MATRIX
     assert data.targets(["c", "b", "a"]).tolist() == [row[::-1] for row in MATRIX]
@@ -79,7 +79,7 @@ def test_targets_are_one_where_a_class_holds():
 def test_examples_may_carry_their_labels():
     examples = [Example({"text_a": "x"}, labels=labels) for labels in LISTS]
 
-    assert MultiLabelled.read(examples, None, CLASSES).targets(CLASSES).tolist() == MATRIX
+    assert MultiLabeled.read(examples, None, CLASSES).targets(CLASSES).tolist() == MATRIX
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_examples_may_carry_their_labels():
 )
 def test_data_that_does_not_fit_is_told(X, y, error, message):
     with pytest.raises(error, match=message):
-        MultiLabelled.read(X, y, CLASSES)
+        MultiLabeled.read(X, y, CLASSES)
 
 
 def test_the_dev_score_is_micro_f1_at_its_best_threshold_and_the_mean_cross_entropy():

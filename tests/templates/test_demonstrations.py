@@ -14,7 +14,7 @@ from promptlab.templates.demonstrations import DemonstrationTemplate, InContextT
 from promptlab.tuning.prompt_tuning import PromptTuning
 from promptlab.verbalizers.linear import LinearVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 WORDS = ManualVerbalizer({"n": ["dull", "awful"], "p": ["great", "good"]})
 SOURCE = "{{ text_a }} it was {{ mask }}"
@@ -28,7 +28,7 @@ def text(prompt):
     )
 
 
-def shown(prompt):
+def short_repr(prompt):
     """Texts of the demonstrations."""
     return [s.text for s in prompt.segments if s.kind == "field" and s.demonstration]
 
@@ -69,7 +69,7 @@ def test_several_sets_are_several_prompts_with_other_demonstrations():
     prompts = bound.variants(QUERY)
 
     assert len(prompts) == bound.n_variants == 4
-    assert len({tuple(shown(prompt)) for prompt in prompts}) == 4
+    assert len({tuple(short_repr(prompt)) for prompt in prompts}) == 4
 
 
 def test_a_query_is_never_among_its_own_demonstrations():
@@ -78,7 +78,7 @@ def test_a_query_is_never_among_its_own_demonstrations():
     for template in (in_context, per_class):
         for query in POOL:
             for prompt in template.variants(Example(query.fields)):
-                assert query.fields["text_a"] not in shown(prompt)
+                assert query.fields["text_a"] not in short_repr(prompt)
 
 
 def test_each_class_is_shown_exactly_once_after_the_query():
@@ -86,9 +86,9 @@ def test_each_class_is_shown_exactly_once_after_the_query():
 
     prompts = template.variants(QUERY)
 
-    assert all(sorted(name[0] for name in shown(prompt)) == ["n", "p"] for prompt in prompts)
+    assert all(sorted(name[0] for name in short_repr(prompt)) == ["n", "p"] for prompt in prompts)
     assert all(text(prompt).startswith("the film it was <mask> ") for prompt in prompts)
-    assert len({shown(prompt)[0][0] for prompt in prompts}) == 2  # the classes come in either order
+    assert len({short_repr(prompt)[0][0] for prompt in prompts}) == 2  # the classes come in either order
 
 
 def test_only_the_most_similar_half_of_each_class_is_drawn_from():
@@ -97,7 +97,7 @@ def test_only_the_most_similar_half_of_each_class_is_drawn_from():
     ]
     template = DemonstrationTemplate(SOURCE, sets=60, similar=0.5).bind(pool, WORDS)
 
-    drawn = {row for prompt in template.variants(QUERY) for row in shown(prompt)}
+    drawn = {row for prompt in template.variants(QUERY) for row in short_repr(prompt)}
 
     assert drawn == {f"film {i}" for i in range(4)}
 
@@ -131,7 +131,7 @@ def test_similarity_may_come_from_another_embedding():
         "{{ text_a }} {{ mask }}", sets=30, similar=0.4, embed=lambda rows: [[1.0, float(row)] for row in rows]
     ).bind(pool, WORDS)
 
-    drawn = {row for prompt in template.variants(Example({"text_a": "1.5"})) for row in shown(prompt)}
+    drawn = {row for prompt in template.variants(Example({"text_a": "1.5"})) for row in short_repr(prompt)}
 
     assert drawn == {"1"}  # by the angle; the scalar product with (1, 9) is larger
 
@@ -146,7 +146,7 @@ def test_what_is_drawn_depends_on_the_query_and_not_on_the_others():
 def test_long_demonstrations_are_cut_to_their_first_words():
     template = DemonstrationTemplate(SOURCE, max_words=2, sets=1).bind(POOL, WORDS)
 
-    assert {row.split()[-1] for row in shown(template.render(QUERY))} == {"number"}
+    assert {row.split()[-1] for row in short_repr(template.render(QUERY))} == {"number"}
 
 
 def test_a_demonstration_with_two_masks_is_answered_once():
@@ -199,7 +199,7 @@ def test_a_prompt_that_cannot_fit_even_alone_is_an_error(tiny_backbone):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "verbalizer", [WORDS, StringVerbalizer({"n": ["a dull mess", "awful"], "p": ["great acting"]})]
+    "verbalizer", [WORDS, MultiTokenVerbalizer({"n": ["a dull mess", "awful"], "p": ["great acting"]})]
 )
 def test_scores_with_a_shared_prefix_are_those_without(causal_backbone, verbalizer):
     from contextlib import nullcontext
@@ -370,7 +370,7 @@ def test_a_query_with_an_unread_field_is_not_shown_its_own_answer(kind):
     template = kind(SOURCE, rows, {"n": "dull", "p": "great"}, **settings)
 
     for row in POOL[:4]:
-        assert all(row.fields["text_a"] not in shown(prompt) for prompt in template.variants(Example(row.fields)))
+        assert all(row.fields["text_a"] not in short_repr(prompt) for prompt in template.variants(Example(row.fields)))
 
 
 @pytest.mark.parametrize("kind", [InContextTemplate, DemonstrationTemplate])

@@ -20,9 +20,9 @@ from promptlab import (
     TokenClassifier,
 )
 from promptlab.core.seeding import random_states, seeded, set_random_states
-from promptlab.data.labeled import SoftLabelled
+from promptlab.data.labeled import SoftLabeled
 from promptlab.training.checkpoint import Checkpoint
-from promptlab.training.objectives import Distilled
+from promptlab.training.objectives import Distillation
 from promptlab.tuning.lora import LoRA
 from promptlab.tuning.prompt_tuning import PromptTuning
 from promptlab.verbalizers.soft import SoftVerbalizer
@@ -118,9 +118,9 @@ def test_another_model_of_the_same_shape_is_not_taken_up(tiny_backbone, tmp_path
 
 def test_what_is_minimised_is_part_of_a_run(bert, tmp_path):
     log_probs = torch.tensor([[0.2, 0.8], [0.7, 0.3]] * 8).log()
-    teacher = SoftLabelled([Example({"text_a": text}) for text in NOISE], ["-", "+"], log_probs)
+    teacher = SoftLabeled([Example({"text_a": text}) for text in NOISE], ["-", "+"], log_probs)
     for temperature in (2.0, 4.0, 2.0):
-        prompt(bert, checkpoint_dir=tmp_path).learn(teacher, objective=partial(Distilled, temperature=temperature))
+        prompt(bert, checkpoint_dir=tmp_path).learn(teacher, objective=partial(Distillation, temperature=temperature))
 
     assert len(states(tmp_path)) == 2
 

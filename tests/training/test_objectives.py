@@ -12,19 +12,19 @@ from promptlab.core.errors import DataError, TuningError
 from promptlab.core.registry import TUNINGS
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled, SoftLabelled
+from promptlab.data.labeled import Labeled, SoftLabeled
 from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.training.objectives import (
     NOT_PREDICTED,
-    Distilled,
-    WithMaskedWords,
+    AuxiliaryMLM,
+    Distillation,
     distillation_loss,
     mask_words,
     masked_words_loss,
 )
 from promptlab.verbalizers.manual import ManualVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 TEXTS = ["the film was great", "a good story", "a dull mess", "the acting was bad"]
 WORDS = {"negative": ["bad", "dull"], "positive": ["good", "great"]}
@@ -70,7 +70,7 @@ def test_a_distilled_model_has_the_loss_of_its_log_probabilities(tiny_backbone):
     model = model_of(tiny_backbone()).eval()
     teacher = torch.randn(4, 2).log_softmax(dim=-1)
 
-    loss = Distilled(model, temperature=2.0)(batch_of(model, teacher))
+    loss = Distillation(model, temperature=2.0)(batch_of(model, teacher))
 
     expected = distillation_loss(model(batch_of(model)), teacher, temperature=2.0)
     torch.testing.assert_close(loss, expected)
@@ -78,7 +78,7 @@ def test_a_distilled_model_has_the_loss_of_its_log_probabilities(tiny_backbone):
 
 def test_a_classifier_learns_distributions_in_the_order_of_its_classes(tiny_backbone):
     log_probs = torch.log(torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.25, 0.75]]))
-    soft = SoftLabelled(EXAMPLES, ["positive", "negative"], log_probs)
+    soft = SoftLabeled(EXAMPLES, ["positive", "negative"], log_probs)
     classifier = PromptClassifier(
         "{{ text_a }} {{ mask }}",
         WORDS,
@@ -89,7 +89,7 @@ def test_a_classifier_learns_distributions_in_the_order_of_its_classes(tiny_back
         device="cpu",
     )
 
-    classifier.learn(soft, objective=lambda model: Distilled(model, temperature=1.0))
+    classifier.learn(soft, objective=lambda model: Distillation(model, temperature=1.0))
 
     assert soft.targets(["negative", "positive"])[0].exp().tolist() == pytest.approx([0.1, 0.9])
     found = classifier.predict_proba(EXAMPLES)[:, 1]
@@ -105,17 +105,17 @@ def gradient(model, loss):
 def test_the_loss_is_shared_between_classification_and_masked_words(tiny_backbone):
     """Its gradient is (1 - α) of the one and α of the other; with α near 0 or 1 that of one alone."""
     model = model_of(tiny_backbone()).eval()
-    unlabelled, labels = model.encode(EXAMPLES), torch.tensor([0, 1, 0, 1])
+    unlabeled, labels = model.encode(EXAMPLES), torch.tensor([0, 1, 0, 1])
 
     def grown(weight):
         torch.manual_seed(0)
-        around = WithMaskedWords(model, unlabelled, weight=weight)
+        around = AuxiliaryMLM(model, unlabeled, weight=weight)
         return gradient(model, around(around.prepare(batch_of(model, labels))).sum())
 
     alone, none = gradient(model, model(batch_of(model, labels))), grown(1e-9)
     torch.manual_seed(0)
-    rows = torch.randint(len(unlabelled), (3 * len(labels),)).tolist()
-    batch = model.backbone.collate([unlabelled[i] for i in rows])
+    rows = torch.randint(len(unlabeled), (3 * len(labels),)).tolist()
+    batch = model.backbone.collate([unlabeled[i] for i in rows])
     hidden_ids, targets = mask_words(batch.input_ids, model.backbone.tokenizer, model.backbone.vocabulary)
     words = gradient(model, masked_words_loss(model.backbone, replace(batch, input_ids=hidden_ids), targets))
     both = grown(0.25)
@@ -133,20 +133,20 @@ def test_the_loss_is_shared_between_classification_and_masked_words(tiny_backbon
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_unlabelled_prompts_are_drawn_anew_and_as_many_as_the_ratio_says(tiny_backbone):
+def test_unlabeled_prompts_are_drawn_anew_and_as_many_as_the_ratio_says(tiny_backbone):
     model = model_of(tiny_backbone()).eval()
-    around = WithMaskedWords(model, model.encode(EXAMPLES), weight=0.5, ratio=2)
+    around = AuxiliaryMLM(model, model.encode(EXAMPLES), weight=0.5, ratio=2)
 
     seen = [around.prepare(batch_of(model, torch.tensor([0, 1, 0, 1]))) for _ in range(2)]
 
-    ids = [batch.unlabelled.input_ids for batch in seen]
+    ids = [batch.unlabeled.input_ids for batch in seen]
     assert [len(rows) for rows in ids] == [8, 8]
     assert ids[0].tolist() != ids[1].tolist()
 
 
 def test_each_of_both_losses_weighs_as_much_as_it_is_a_mean_over(tiny_backbone):
     model = model_of(tiny_backbone()).eval()
-    around = WithMaskedWords(model, model.encode(EXAMPLES), weight=0.5)
+    around = AuxiliaryMLM(model, model.encode(EXAMPLES), weight=0.5)
 
     batch = around.prepare(batch_of(model, torch.tensor([0, 1, 0, 1])))
 
@@ -183,12 +183,12 @@ def test_masked_words_leave_the_models_own_weights_free_to_move_and_frozen_ones_
     classifier = PromptClassifier(
         "{{ text_a }} {{ mask }}", WORDS, tiny_backbone(), "prompt-tuning", max_steps=3, device="cpu"
     )
-    data = Labelled([Example(e.fields, label) for e, label in zip(EXAMPLES, list(WORDS) * 2, strict=True)])
+    data = Labeled([Example(e.fields, label) for e, label in zip(EXAMPLES, list(WORDS) * 2, strict=True)])
     seen = {}
 
     def around(model):
         seen["before"] = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-        return WithMaskedWords(model, model.encode(EXAMPLES), weight=0.5)
+        return AuxiliaryMLM(model, model.encode(EXAMPLES), weight=0.5)
 
     classifier.learn(data, objective=around)
 
@@ -202,14 +202,14 @@ def test_the_share_of_masked_words_is_a_share(tiny_backbone, weight):
     model = model_of(tiny_backbone())
 
     with pytest.raises(TuningError, match=f"mlm_weight={weight}"):
-        WithMaskedWords(model, model.encode(EXAMPLES), weight=weight)
+        AuxiliaryMLM(model, model.encode(EXAMPLES), weight=weight)
 
 
 def test_masked_words_need_a_masked_model_and_texts(tiny_backbone):
-    answers = StringVerbalizer({"negative": "bad", "positive": "good"})
+    answers = MultiTokenVerbalizer({"negative": "bad", "positive": "good"})
     causal, masked = model_of(tiny_backbone("gpt2"), answers), model_of(tiny_backbone())
 
     with pytest.raises(TuningError, match=r"tiny-gpt2.*isn't a masked language model.*mlm_weight=0"):
-        WithMaskedWords(causal, causal.encode(EXAMPLES), weight=1e-4)
-    with pytest.raises(DataError, match="needs unlabelled texts"):
-        WithMaskedWords(masked, [], weight=1e-4)
+        AuxiliaryMLM(causal, causal.encode(EXAMPLES), weight=1e-4)
+    with pytest.raises(DataError, match="needs unlabeled texts"):
+        AuxiliaryMLM(masked, [], weight=1e-4)

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from promptlab import (
-    ContextualVerbalizer,
+    ContextualCalibration,
     EnsembleVerbalizer,
     ManualVerbalizer,
     PromptClassifier,
     SoftVerbalizer,
-    SupportVerbalizer,
+    SupportCalibration,
     WeightedVerbalizer,
 )
 from promptlab.library.resolve import resolve_template, resolve_tuning
@@ -46,7 +46,7 @@ def build(backbone, verbalizer, tuning="full"):
     [
         (WEIGHTED, {"head.weight": 0.06}, set()),
         (WeightedVerbalizer(WORDS, learning_rate=0.5), {"head.weight": 0.5}, set()),
-        (ContextualVerbalizer(SupportVerbalizer(WEIGHTED, ["a film"])), {"head.inner.inner.weight": 0.06}, set()),
+        (ContextualCalibration(SupportCalibration(WEIGHTED, ["a film"])), {"head.inner.inner.weight": 0.06}, set()),
         (SoftVerbalizer(WORDS), {}, {"head.weight", "head.bias"}),
         (
             EnsembleVerbalizer([SoftVerbalizer(WORDS), WEIGHTED, WeightedVerbalizer(WORDS, learning_rate=0.5)]),

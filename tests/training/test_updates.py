@@ -14,8 +14,8 @@ from promptlab import (
     TokenClassifier,
 )
 from promptlab.core.types import Example
-from promptlab.data.labeled import SoftLabelled
-from promptlab.training.objectives import Distilled
+from promptlab.data.labeled import SoftLabeled
+from promptlab.training.objectives import Distillation
 
 WORDS = {"negative": ["bad", "dull"], "positive": ["good"]}
 TEXTS = ["The film was great", "dull", "Just awful? Yes, no, maybe.", "great story", "world sports business news"]
@@ -42,11 +42,9 @@ def writer(reduction):
 
 def distilled(model, **settings):
     teacher = torch.tensor([[0.9], [0.8], [0.1], [0.25], [0.5]])
-    soft = SoftLabelled(
-        [Example({"text_a": t}) for t in TEXTS], list(WORDS), torch.cat([teacher, 1 - teacher], 1).log()
-    )
+    soft = SoftLabeled([Example({"text_a": t}) for t in TEXTS], list(WORDS), torch.cat([teacher, 1 - teacher], 1).log())
     classifier = PromptClassifier(SOURCE, WORDS, model, **settings)
-    return classifier.learn(soft, objective=lambda inner: Distilled(inner, temperature=2.0))
+    return classifier.learn(soft, objective=lambda inner: Distillation(inner, temperature=2.0))
 
 
 def joint(model, **settings):

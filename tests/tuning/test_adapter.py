@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from promptlab.backbones.mixing import Routed
 from promptlab.core.types import Example
-from promptlab.models.joint_model import JointModel, Row
+from promptlab.models.joint_model import JointModel, MemberRow
 from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.adapter import Adapter, Bottleneck
@@ -200,7 +200,9 @@ def test_no_family_drops_out_what_an_adapter_gives(any_backbone, dropped):
 def test_nor_does_a_model_that_several_classifiers_share(tiny_backbone, family, dropped):
     origin = with_dropout(tiny_backbone(family))
     members = [built(origin.copy(), "houlsby") for _ in range(2)]
-    rows = [Row(n, row) for n, member in enumerate(members) for row in member.encode([Example({"text_a": TEXTS[0]})])]
+    rows = [
+        MemberRow(n, row) for n, member in enumerate(members) for row in member.encode([Example({"text_a": TEXTS[0]})])
+    ]
     joint = JointModel(origin, members).train()
     dropped[0].clear()
 

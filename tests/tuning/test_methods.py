@@ -22,7 +22,7 @@ from promptlab.tuning.lora import IA3, LoRA
 from promptlab.tuning.prefix import PrefixTable, PrefixTuning, PTuningV2
 from promptlab.tuning.prompt_tuning import PromptTuning, PTuning
 from promptlab.verbalizers.manual import ManualVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 TEXTS = ["the film was great", "a good story", "a dull , lifeless mess of a story", "just awful"]
 LABELS = ["positive", "positive", "negative", "negative"]
@@ -232,7 +232,7 @@ def test_activations_are_computed_again_if_the_estimator_is_told_so(tiny_backbon
 
 def test_whole_answers_of_a_causal_model_cannot_be_trained_with_activations_computed_again(tiny_backbone):
     classifier = PromptClassifier(
-        SOURCE, StringVerbalizer({"positive": "very good", "negative": "just awful"}), tiny_backbone("llama"),
+        SOURCE, MultiTokenVerbalizer({"positive": "very good", "negative": "just awful"}), tiny_backbone("llama"),
         "lora", max_steps=1, gradient_checkpointing=True,
     )  # fmt: skip
     with pytest.raises(TuningError, match="leave gradient_checkpointing out"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from promptlab.core.types import Example
-from promptlab.models.joint_model import JointModel, Row
+from promptlab.models.joint_model import JointModel, MemberRow
 from promptlab.models.prompt_model import PromptModel
 from promptlab.templates.manual import ManualTemplate
 from promptlab.tuning.prefix import PrefixTuning, PTuningV2
@@ -50,7 +50,7 @@ def test_rows_of_a_joint_batch_have_a_dropout_each_too(tiny_backbone):
     origin = tiny_backbone("bert")
     members = [build(origin.copy(), PTuningV2(length=3, dropout=0.5)) for _ in range(2)]
     joint = JointModel(origin, members).train()
-    rows = [Row(number, row) for number in range(2) for row in rows_of(members[0], 3)]
+    rows = [MemberRow(number, row) for number in range(2) for row in rows_of(members[0], 3)]
 
     scores = joint(joint.collate(rows))
 

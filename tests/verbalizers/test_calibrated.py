@@ -18,16 +18,16 @@ from promptlab.tuning.none import NoTuning
 from promptlab.verbalizers.aggregates import AGGREGATES
 from promptlab.verbalizers.calibrated import (
     ClassPriorHead,
-    ContextualVerbalizer,
-    DomainVerbalizer,
-    SupportVerbalizer,
+    ContextualCalibration,
+    PMICalibration,
+    SupportCalibration,
     WordPriorHead,
 )
 from promptlab.verbalizers.ensemble import EnsembleVerbalizer
 from promptlab.verbalizers.linear import LinearVerbalizer
 from promptlab.verbalizers.manual import LabelWordHead, ManualVerbalizer
 from promptlab.verbalizers.prototypical import PrototypicalVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 from promptlab.verbalizers.weighted import WeightedVerbalizer
 
 WORDS = ManualVerbalizer({"n": ["dull", "awful"], "p": ["great", "good"]})
@@ -116,13 +116,15 @@ def with_bias(backbone, word, offset):
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda inner: ContextualVerbalizer(inner, inputs=("N/A",)),  # the mean over several is not exact
-        DomainVerbalizer,
-        lambda inner: SupportVerbalizer(inner, TEXTS),
+        lambda inner: ContextualCalibration(inner, inputs=("N/A",)),  # the mean over several is not exact
+        PMICalibration,
+        lambda inner: SupportCalibration(inner, TEXTS),
     ],
     ids=["contextual", "domain", "support"],
 )
-@pytest.mark.parametrize("inner", [ONE_WORD, StringVerbalizer({"n": "dull", "p": "great"})], ids=["words", "strings"])
+@pytest.mark.parametrize(
+    "inner", [ONE_WORD, MultiTokenVerbalizer({"n": "dull", "p": "great"})], ids=["words", "strings"]
+)
 def test_a_model_that_likes_one_label_too_much_is_put_right(tiny_backbone, wrap, inner):
     results = []
     for offset in (0.0, 6.0):
@@ -138,7 +140,7 @@ def test_domain_pmi_is_contextual_calibration_with_the_domain_text_as_the_conten
     backbone = tiny_backbone("gpt2")
     models = [
         PromptModel.build(ManualTemplate("{{ text_a }} it was {{ mask }}"), verbalizer, backbone, NoTuning())
-        for verbalizer in (DomainVerbalizer(WORDS), ContextualVerbalizer(WORDS, inputs=("",)))
+        for verbalizer in (PMICalibration(WORDS), ContextualCalibration(WORDS, inputs=("",)))
     ]
     for model in models:
         calibrate(model)
@@ -150,8 +152,8 @@ def test_domain_pmi_is_contextual_calibration_with_the_domain_text_as_the_conten
 @torch.no_grad()
 def test_domain_pmi_is_the_log_ratio_of_the_two_likelihoods(tiny_backbone):
     backbone = tiny_backbone("gpt2")
-    strings = StringVerbalizer({"n": ["a dull mess"], "p": ["great acting"]})
-    classifier = PromptClassifier(TEMPLATE, DomainVerbalizer(strings, "the answer is"), backbone, device="cpu")
+    strings = MultiTokenVerbalizer({"n": ["a dull mess"], "p": ["great acting"]})
+    classifier = PromptClassifier(TEMPLATE, PMICalibration(strings, "the answer is"), backbone, device="cpu")
 
     probabilities = classifier.predict_proba(TEXTS[:1])[0]
 
@@ -170,7 +172,7 @@ def test_domain_pmi_is_the_log_ratio_of_the_two_likelihoods(tiny_backbone):
 
 def test_the_prior_is_measured_anew_after_training(tiny_backbone):
     classifier = PromptClassifier(
-        TEMPLATE, ContextualVerbalizer(WORDS), tiny_backbone("bert"), max_steps=5, learning_rate=1e-2, device="cpu"
+        TEMPLATE, ContextualCalibration(WORDS), tiny_backbone("bert"), max_steps=5, learning_rate=1e-2, device="cpu"
     )
     before = classifier._ready().head.prior.clone()
 
@@ -186,9 +188,9 @@ def test_the_prior_is_measured_anew_after_training(tiny_backbone):
 
 def test_support_needs_texts_and_label_words(tiny_backbone):
     with pytest.raises(VerbalizerError, match="support is empty"):
-        SupportVerbalizer(WORDS, [])
+        SupportCalibration(WORDS, [])
     with pytest.raises(VerbalizerError, match="scores no label words"):
-        SupportVerbalizer(LinearVerbalizer(("a", "b")), ["x"]).build(tiny_backbone("bert"), TEMPLATE.slot)
+        SupportCalibration(LinearVerbalizer(("a", "b")), ["x"]).build(tiny_backbone("bert"), TEMPLATE.slot)
 
 
 def test_a_calibrated_head_has_no_weights_of_its_own():
@@ -196,11 +198,11 @@ def test_a_calibrated_head_has_no_weights_of_its_own():
 
 
 def test_one_input_may_be_given_as_a_text():
-    assert ContextualVerbalizer(WORDS, inputs="N/A").inputs == ("N/A",)
+    assert ContextualCalibration(WORDS, inputs="N/A").inputs == ("N/A",)
 
 
 def test_support_may_be_texts_examples_or_mappings():
-    rows = SupportVerbalizer(WORDS, ["a", Example({"text_a": "b"}, "n"), {"text_a": "c"}]).support
+    rows = SupportCalibration(WORDS, ["a", Example({"text_a": "b"}, "n"), {"text_a": "c"}]).support
 
     assert rows == tuple(Example({"text_a": text}) for text in "abc")
 
@@ -208,10 +210,10 @@ def test_support_may_be_texts_examples_or_mappings():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ContextualVerbalizer({"n": "dull"}), "wraps a verbalizer"),
-        (lambda: ContextualVerbalizer(WORDS, inputs=()), "inputs is empty"),
-        (lambda: SupportVerbalizer(WORDS, "one text"), "support is a str"),
-        (lambda: SupportVerbalizer(WORDS, [("a",)]), "support holds a tuple"),
+        (lambda: ContextualCalibration({"n": "dull"}), "wraps a verbalizer"),
+        (lambda: ContextualCalibration(WORDS, inputs=()), "inputs is empty"),
+        (lambda: SupportCalibration(WORDS, "one text"), "support is a str"),
+        (lambda: SupportCalibration(WORDS, [("a",)]), "support holds a tuple"),
     ],
 )
 def test_other_input_is_one_clear_line(make, message):
@@ -224,20 +226,20 @@ LABELS = ["p", "p", "n", "n", "p", "n"]
 IN_CONTEXT = InContextTemplate(TEMPLATE.source, k=2, sets=3)
 BESIDE = DemonstrationTemplate(TEMPLATE.source, sets=4)
 CONTENT_FREE = {
-    "contextual": lambda inner: ContextualVerbalizer(inner, inputs="N/A"),
-    "domain": lambda inner: DomainVerbalizer(inner),
-    "domain of a domain": lambda inner: DomainVerbalizer(DomainVerbalizer(inner, "the answer is")),
-    "contextual of a support": lambda inner: ContextualVerbalizer(SupportVerbalizer(inner, ROWS), inputs="N/A"),
-    "contextual of a domain": lambda inner: ContextualVerbalizer(DomainVerbalizer(inner), inputs="N/A"),
-    "domain of a contextual": lambda inner: DomainVerbalizer(ContextualVerbalizer(inner)),
-    "support": lambda inner: SupportVerbalizer(inner, ["N/A"]),
+    "contextual": lambda inner: ContextualCalibration(inner, inputs="N/A"),
+    "domain": lambda inner: PMICalibration(inner),
+    "domain of a domain": lambda inner: PMICalibration(PMICalibration(inner, "the answer is")),
+    "contextual of a support": lambda inner: ContextualCalibration(SupportCalibration(inner, ROWS), inputs="N/A"),
+    "contextual of a domain": lambda inner: ContextualCalibration(PMICalibration(inner), inputs="N/A"),
+    "domain of a contextual": lambda inner: PMICalibration(ContextualCalibration(inner)),
+    "support": lambda inner: SupportCalibration(inner, ["N/A"]),
 }
 
 
 @pytest.mark.parametrize("wrap", CONTENT_FREE.values(), ids=CONTENT_FREE)
 @pytest.mark.parametrize("template", [TEMPLATE, IN_CONTEXT, BESIDE], ids=["one", "in-context", "beside"])
 def test_the_reference_input_gets_the_uniform_distribution_in_any_company(tiny_backbone, template, wrap):
-    text = "" if isinstance(wrap(WORDS), DomainVerbalizer) else "N/A"
+    text = "" if isinstance(wrap(WORDS), PMICalibration) else "N/A"
     backbone = with_bias(tiny_backbone("bert"), "great", 3.0)
     classifier = PromptClassifier(template, wrap(WORDS), backbone, "none", device="cpu", max_length=48)
 
@@ -253,14 +255,14 @@ def test_the_reference_input_gets_the_uniform_distribution_in_any_company(tiny_b
     [
         EnsembleVerbalizer([WORDS, ONE_WORD], weights=(3, 1)),
         WeightedVerbalizer(WORDS.label_words),
-        StringVerbalizer({"n": ["a dull mess", "awful"], "p": "great acting"}),
-        PrototypicalVerbalizer(SupportVerbalizer(WORDS, ROWS), size=4, max_steps=3),
+        MultiTokenVerbalizer({"n": ["a dull mess", "awful"], "p": "great acting"}),
+        PrototypicalVerbalizer(SupportCalibration(WORDS, ROWS), size=4, max_steps=3),
     ],
     ids=["ensemble", "weighted", "strings", "prototypes"],
 )
 def test_the_reference_input_gets_the_uniform_distribution_whatever_is_calibrated(tiny_backbone, inner):
-    verbalizer = ContextualVerbalizer(inner, inputs=["N/A"])
-    tuning = "none" if isinstance(inner, (EnsembleVerbalizer, StringVerbalizer)) else "frozen"
+    verbalizer = ContextualCalibration(inner, inputs=["N/A"])
+    tuning = "none" if isinstance(inner, (EnsembleVerbalizer, MultiTokenVerbalizer)) else "frozen"
     classifier = PromptClassifier(IN_CONTEXT, verbalizer, tiny_backbone("bert"), tuning, device="cpu", max_length=60)
 
     classifier.fit(ROWS, LABELS)
@@ -270,9 +272,9 @@ def test_the_reference_input_gets_the_uniform_distribution_whatever_is_calibrate
 
 @torch.no_grad()
 def test_each_set_of_demonstrations_has_a_prior_of_its_own(tiny_backbone):
-    """Set by set, input by input: p / p of the inputs, the geometric mean over the sets, normalised."""
+    """Set by set, input by input: p / p of the inputs, the geometric mean over the sets, normalized."""
     backbone, inputs = with_bias(tiny_backbone("bert"), "great", 2.0), ("N/A", "")
-    classifier = PromptClassifier(IN_CONTEXT, ContextualVerbalizer(WORDS, inputs), backbone, "none", device="cpu")
+    classifier = PromptClassifier(IN_CONTEXT, ContextualCalibration(WORDS, inputs), backbone, "none", device="cpu")
     classifier.fit(ROWS, LABELS)
     model = classifier.model_
 
@@ -297,10 +299,10 @@ def test_each_set_of_demonstrations_has_a_prior_of_its_own(tiny_backbone):
 def test_a_wrapped_calibration_is_measured_before_the_one_around_it(tiny_backbone):
     backbone = tiny_backbone("bert")
     both = PromptClassifier(
-        TEMPLATE, ContextualVerbalizer(SupportVerbalizer(WORDS, TEXTS), "N/A"), backbone, device="cpu"
+        TEMPLATE, ContextualCalibration(SupportCalibration(WORDS, TEXTS), "N/A"), backbone, device="cpu"
     ).predict_proba(TEXTS)
 
-    inner = PromptClassifier(TEMPLATE, SupportVerbalizer(WORDS, TEXTS), backbone, device="cpu")
+    inner = PromptClassifier(TEMPLATE, SupportCalibration(WORDS, TEXTS), backbone, device="cpu")
     plain = PromptClassifier(TEMPLATE, WORDS, backbone, device="cpu").predict_proba(TEXTS)
     ratio = inner.predict_proba(TEXTS) / inner.predict_proba(["N/A"])
     assert abs(inner.predict_proba(TEXTS) - plain).max() > 1e-3
@@ -308,5 +310,5 @@ def test_a_wrapped_calibration_is_measured_before_the_one_around_it(tiny_backbon
 
 
 def test_a_calibration_inside_an_ensemble_is_refused_at_once():
-    with pytest.raises(VerbalizerError, match="ContextualVerbalizer calibrates; wrap the ensemble"):
-        EnsembleVerbalizer([WORDS, ContextualVerbalizer(ONE_WORD)])
+    with pytest.raises(VerbalizerError, match="ContextualCalibration calibrates; wrap the ensemble"):
+        EnsembleVerbalizer([WORDS, ContextualCalibration(ONE_WORD)])

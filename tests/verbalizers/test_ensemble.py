@@ -5,12 +5,12 @@ import torch
 
 from promptlab import PromptClassifier
 from promptlab.core.errors import VerbalizerError
-from promptlab.verbalizers.calibrated import ContextualVerbalizer
+from promptlab.verbalizers.calibrated import ContextualCalibration
 from promptlab.verbalizers.ensemble import EnsembleVerbalizer
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.prototypical import PrototypicalVerbalizer
 from promptlab.verbalizers.soft import SoftVerbalizer
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 TEMPLATE = "{{ text_a }} it was {{ mask }}"
 TEXTS = ["the film was great", "a good story", "a dull , lifeless mess", "just awful"]
@@ -66,7 +66,7 @@ def test_the_loss_is_the_weighted_mean_of_the_parts_losses(tiny_backbone):
 
 def test_a_calibrated_ensemble_with_a_trained_part_comes_back_from_disk(tiny_backbone, tmp_path):
     backbone = tiny_backbone("bert")
-    verbalizer = ContextualVerbalizer(EnsembleVerbalizer([FIRST, SoftVerbalizer(SECOND.label_words)]))
+    verbalizer = ContextualCalibration(EnsembleVerbalizer([FIRST, SoftVerbalizer(SECOND.label_words)]))
     classifier = PromptClassifier(TEMPLATE, verbalizer, backbone, "frozen", max_steps=4, device="cpu")
     classifier.fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
 
@@ -93,9 +93,12 @@ def test_parts_that_do_not_go_together_are_told(parts, weights, message):
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (StringVerbalizer({"n": "not good", "p": "good"}), "StringVerbalizer doesn't learn from mask states alone"),
+        (
+            MultiTokenVerbalizer({"n": "not good", "p": "good"}),
+            "MultiTokenVerbalizer doesn't learn from mask states alone",
+        ),
         (PrototypicalVerbalizer(names=("n", "p")), "PrototypicalVerbalizer doesn't learn from mask states alone"),
-        (ContextualVerbalizer(SECOND), "ContextualVerbalizer"),
+        (ContextualCalibration(SECOND), "ContextualCalibration"),
     ],
 )
 def test_parts_that_cannot_share_an_answer_are_told(tiny_backbone, part, message):

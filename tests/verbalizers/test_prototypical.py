@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from promptlab import PromptClassifier
 from promptlab.core.errors import VerbalizerError
 from promptlab.core.types import Example, MaskStates
-from promptlab.verbalizers.calibrated import ContextualVerbalizer
+from promptlab.verbalizers.calibrated import ContextualCalibration
 from promptlab.verbalizers.head import VerbalizerHead
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.prototypical import (
@@ -23,7 +23,7 @@ from promptlab.verbalizers.prototypical import (
     prototype_loss,
     z_scores,
 )
-from promptlab.verbalizers.strings import StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 TEMPLATE = "{{ text_a }} it was {{ mask }}"
 TEXTS = ["the film was great", "a good story", "a dull , lifeless mess", "just awful"]
@@ -172,7 +172,7 @@ def test_a_fitted_one_keeps_sureness_and_its_scale_on_disk(tiny_backbone, tmp_pa
 
 
 def test_the_scale_of_a_calibrating_part_is_that_after_calibration(tiny_backbone):
-    backbone, inner = tiny_backbone("bert"), ContextualVerbalizer(WORDS)
+    backbone, inner = tiny_backbone("bert"), ContextualCalibration(WORDS)
     classifier = PromptClassifier(TEMPLATE, PrototypicalVerbalizer(inner), backbone, "frozen", device="cpu")
 
     classifier.fit(TEXTS, LABELS)
@@ -239,7 +239,7 @@ def test_prototypes_alone_cannot_train_a_model(tiny_backbone):
         classifier.fit(TEXTS, LABELS)
 
 
-@pytest.mark.parametrize("wrap", [lambda v: v, ContextualVerbalizer], ids=["plain", "calibrated"])
+@pytest.mark.parametrize("wrap", [lambda v: v, ContextualCalibration], ids=["plain", "calibrated"])
 def test_a_saved_one_answers_as_before(tiny_backbone, tmp_path, wrap):
     backbone = tiny_backbone("bert")
     verbalizer = wrap(PrototypicalVerbalizer(WORDS, size=8, max_steps=5))
@@ -253,7 +253,7 @@ def test_a_saved_one_answers_as_before(tiny_backbone, tmp_path, wrap):
 
 def test_the_other_verbalizer_may_calibrate(tiny_backbone):
     backbone = tiny_backbone("bert")
-    calibrating = ContextualVerbalizer(WORDS)
+    calibrating = ContextualCalibration(WORDS)
     alone = PromptClassifier(TEMPLATE, calibrating, backbone, "none", device="cpu").fit(TEXTS, LABELS)
 
     both = PromptClassifier(TEMPLATE, PrototypicalVerbalizer(calibrating), backbone, "frozen", device="cpu")
@@ -279,8 +279,8 @@ def test_settings_that_cannot_be_are_told(settings, message):
 
 
 def test_a_verbalizer_that_reads_no_mask_states_is_refused(tiny_backbone):
-    verbalizer = PrototypicalVerbalizer(StringVerbalizer({"negative": "not good", "positive": "good"}))
+    verbalizer = PrototypicalVerbalizer(MultiTokenVerbalizer({"negative": "not good", "positive": "good"}))
     classifier = PromptClassifier(TEMPLATE, verbalizer, tiny_backbone("bert"), "frozen", device="cpu")
 
-    with pytest.raises(VerbalizerError, match="StringVerbalizer reads no mask states"):
+    with pytest.raises(VerbalizerError, match="MultiTokenVerbalizer reads no mask states"):
         classifier.fit(TEXTS, LABELS)

@@ -10,7 +10,7 @@ from promptlab.core.errors import VerbalizerError
 from promptlab.core.types import AnswerSlot, Example
 from promptlab.templates.manual import ManualTemplate
 from promptlab.verbalizers.aggregates import AGGREGATES
-from promptlab.verbalizers.strings import StringHead, StringVerbalizer
+from promptlab.verbalizers.strings import MultiTokenVerbalizer, StringHead
 
 SLOT = AnswerSlot(n_masks=1, at_start=False)
 TWO = {"no": ["not entailed"], "yes": ["entailed"]}
@@ -184,14 +184,14 @@ def test_a_seq2seq_score_is_the_log_likelihood_of_a_full_pass(seq2seq_backbone):
 )
 def test_answers_that_do_not_fit_are_one_clear_line(tiny_backbone, settings, slot, message):
     with pytest.raises(VerbalizerError, match=message):
-        StringVerbalizer(**{"strings": TWO, **settings}).build(tiny_backbone("bert"), slot)
+        MultiTokenVerbalizer(**{"strings": TWO, **settings}).build(tiny_backbone("bert"), slot)
 
 
 def test_a_causal_model_knows_no_order_but_left_to_right(tiny_backbone):
     with pytest.raises(VerbalizerError, match="'max-first' isn't one of left-to-right"):
-        StringVerbalizer(TWO, decoding="max-first").build(tiny_backbone("gpt2"), SLOT)
+        MultiTokenVerbalizer(TWO, decoding="max-first").build(tiny_backbone("gpt2"), SLOT)
 
 
 def test_an_unknown_aggregate_is_named():
     with pytest.raises(VerbalizerError, match="unknown aggregate 'median'"):
-        StringVerbalizer(TWO, aggregate="median")
+        MultiTokenVerbalizer(TWO, aggregate="median")

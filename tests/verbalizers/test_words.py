@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from promptlab import (
-    ContextualVerbalizer,
+    ContextualCalibration,
     ManualVerbalizer,
     MultiLabelClassifier,
+    MultiTokenVerbalizer,
     PromptClassifier,
     PrototypicalVerbalizer,
     PVPEnsemble,
-    StringVerbalizer,
-    SupportVerbalizer,
+    SupportCalibration,
 )
 from promptlab.core.errors import PromptlabWarning, VerbalizerError
 from promptlab.core.types import AnswerSlot
@@ -29,7 +29,7 @@ TEXTS = ["the film was great", "a dull mess", "good acting", "just awful"]
 LABELS = ["positive", "negative", "positive", "negative"]
 LONG = {"negative": ["dull mess", "awful"], "positive": ["great"]}
 SHORT = {"negative": ["dull", "awful"], "positive": ["great"]}
-ANSWERS = StringVerbalizer(LONG, "mean-prob")
+ANSWERS = MultiTokenVerbalizer(LONG, "mean-prob")
 
 
 def test_a_mapping_whose_words_are_single_tokens_is_label_words_without_a_word(bert):
@@ -49,7 +49,7 @@ def test_a_word_of_several_tokens_makes_all_words_whole_answers_in_any_family(an
     with pytest.warns(PromptlabWarning, match=r"'maybe not' of class 'n' is \d+ tokens \(.*scored as whole answers"):
         found = classifier.predict_proba(TEXTS)
 
-    answers = StringVerbalizer({"n": "maybe not", "p": "good"}, "mean-prob")
+    answers = MultiTokenVerbalizer({"n": "maybe not", "p": "good"}, "mean-prob")
     assert classifier._ready().verbalizer == answers
     expected = PromptClassifier(TEMPLATE, answers, any_backbone, device="cpu").predict_proba(TEXTS)
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -152,7 +152,7 @@ def test_two_places_for_an_answer_are_told(bert):
         PromptClassifier("{{ mask }} {{ text_a }} was {{ mask }}", LONG, bert, device="cpu").predict(TEXTS)
 
 
-@pytest.mark.parametrize("wrap", [ContextualVerbalizer, lambda inner: SupportVerbalizer(inner, TEXTS)])
+@pytest.mark.parametrize("wrap", [ContextualCalibration, lambda inner: SupportCalibration(inner, TEXTS)])
 def test_words_that_are_calibrated_may_have_several_tokens(bert, wrap):
     plain = PromptClassifier(TEMPLATE, wrap(resolve_verbalizer(LONG)), bert, device="cpu")
 
@@ -188,14 +188,14 @@ def test_pet_and_a_classifier_of_several_labels_take_them(make_pet, bert):
     classifier = MultiLabelClassifier(TEMPLATE, LONG, bert, max_steps=2, device="cpu")
     with pytest.warns(PromptlabWarning):
         classifier.fit(TEXTS, [[label] for label in LABELS])
-    assert isinstance(classifier.model_.verbalizer, StringVerbalizer)
+    assert isinstance(classifier.model_.verbalizer, MultiTokenVerbalizer)
 
 
 def test_aggregates_that_are_asked_for_are_kept(bert):
     with pytest.warns(PromptlabWarning):
         suited = WordsVerbalizer(LONG, "max-logit").suited(bert, AnswerSlot(1, at_start=False))
 
-    assert suited == StringVerbalizer(LONG, "max-logit")
+    assert suited == MultiTokenVerbalizer(LONG, "max-logit")
 
 
 def test_a_saved_one_of_any_kind_is_read(bert, base, tmp_path):

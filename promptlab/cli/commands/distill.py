@@ -23,10 +23,12 @@ from promptlab.cli.pair_options import (
 
 
 @click.command("distill")
-@click.argument("labelled", type=FILE)
-@click.argument("unlabelled", type=FILE)
+@click.argument("labeled", type=FILE)
+@click.argument("unlabeled", type=FILE)
 @click.option("--method", type=click.Choice(["pet", "ipet"]), default="pet", show_default=True)
-@click.option("--weighting", type=click.Choice(["uniform", "before"]), default="before", show_default=True)
+@click.option(
+    "--weighting", type=click.Choice(["uniform", "untrained-accuracy"]), default="untrained-accuracy", show_default=True
+)
 @click.option("--temperature", type=float, default=2.0, show_default=True, help="Of the soft labels.")
 @click.option("--mlm-weight", type=float, default=1e-4, show_default=True, help="Of the loss on masked words; 0: none.")
 @click.option("--generations", type=int, help="For ipet. [default: until about 1,000 examples]")
@@ -35,8 +37,8 @@ from promptlab.cli.pair_options import (
 @click.option("--student-steps", type=int, help="Updates of the student. [default: by the number of rows]")
 @pvp_options
 def command(
-    labelled: Path,
-    unlabelled: Path,
+    labeled: Path,
+    unlabeled: Path,
     method: str,
     generations: int | None,
     growth_factor: float | None,
@@ -57,7 +59,7 @@ def command(
 ) -> None:
     """Let prompts trained on LABELLED label the rows of UNLABELLED, and save a classifier that learns from these.
 
-    UNLABELLED is read as it comes and may be larger than memory. Rows of LABELLED whose label is -1 are unlabelled,
+    UNLABELLED is read as it comes and may be larger than memory. Rows of LABELLED whose label is -1 are unlabeled,
     too; if all are, the prompts label without any training. Accuracies are those on --test, or on --dev.
     """
     pairs = pairs_of(pvps, templates, verbalizers)
@@ -71,10 +73,10 @@ def command(
     from promptlab.distillation.pet import PET
 
     quiet_libraries()
-    check_savable(output, mark="promptlab.json")
+    check_savable(output, marker_file="promptlab.json")
     fields = parse_pairs(columns)
-    sets = read_sets([labelled, dev, test], fields, label, dialect)
-    rows = iter_examples(unlabelled, columns=fields, label=None, **dialect)
+    sets = read_sets([labeled, dev, test], fields, label, dialect)
+    rows = iter_examples(unlabeled, columns=fields, label=None, **dialect)
     first = next(rows)
     check_sets(pairs, [*sets, [first]])
     with kept_work(cache_dir, output) as folder:

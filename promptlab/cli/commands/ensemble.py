@@ -24,9 +24,12 @@ from promptlab.cli.pair_options import (
 @click.command("ensemble")
 @click.argument("train", type=FILE)
 @click.option(
-    "--weighting", type=click.Choice(["uniform", "before", "after", "stacked"]), default="before", show_default=True,
+    "--weighting",
+    type=click.Choice(["uniform", "untrained-accuracy", "trained-accuracy", "stacked"]),
+    default="untrained-accuracy",
+    show_default=True,
     help="All alike, by accuracy before training (PET), by accuracy on --dev, or a regression learnt on --dev.",
-)  # fmt: skip
+)
 @click.option("--voting", type=click.Choice(["soft", "hard"]), default="soft", show_default=True)
 @pvp_options
 def command(
@@ -44,13 +47,13 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Train several prompts on the labelled rows of TRAIN and save them as one classifier."""
+    """Train several prompts on the labeled rows of TRAIN and save them as one classifier."""
     pairs = pairs_of(pvps, templates, verbalizers)
     from promptlab.core.files import check_savable
     from promptlab.ensembles.ensemble import PVPEnsemble
 
     quiet_libraries()
-    check_savable(output, mark="promptlab.json")
+    check_savable(output, marker_file="promptlab.json")
     sets = read_sets([train, dev, test], parse_pairs(columns), label, dialect)
     check_sets(pairs, sets)
     with kept_work(cache_dir, output) as folder:

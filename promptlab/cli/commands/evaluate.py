@@ -53,7 +53,7 @@ def command(
     dialect: Mapping[str, str],
     as_json: bool,
 ) -> None:
-    """Score the classifier saved in MODEL on the labelled rows of FILE, read as they come."""
+    """Score the classifier saved in MODEL on the labeled rows of FILE, read as they come."""
     from promptlab.data.readers import iter_examples
     from promptlab.estimators.class_scorer import SingleLabel
     from promptlab.estimators.multi_label_classifier import MultiLabelClassifier

@@ -24,7 +24,7 @@ from promptlab.cli.options import (
 @click.command("expand-verbalizer")
 @click.argument("words", type=FILE)
 @click.option("--template", required=True, help="Jinja source or a name, with one mask.")
-@click.option("--support", type=FILE, required=True, help="About 200 unlabelled texts; labels aren't read.")
+@click.option("--support", type=FILE, required=True, help="About 200 unlabeled texts; labels aren't read.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="JSON for --verbalizer of fit.")
 @click.option("--class", "classes", multiple=True, help="Names of the classes of WORDS' lines, in order; repeated.")
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")

@@ -33,7 +33,7 @@ EXPECTED_WORDS = 'write words for each class, such as {"negative": ["bad"], "pos
 @click.option(
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder to save the classifier in."
 )
-@click.option("--dev", type=FILE, help="Labelled file; the weights that score best on it are kept.")
+@click.option("--dev", type=FILE, help="Labeled file; the weights that score best on it are kept.")
 @click.option("--template", help='Jinja source such as "{{ text_a }} It was {{ mask }}.", or a name such as sst2.')
 @click.option(
     "--verbalizer",
@@ -60,7 +60,7 @@ EXPECTED_WORDS = 'write words for each class, such as {"negative": ["bad"], "pos
 @click.option(
     "--calibrate", type=click.Choice(["contextual", "domain", "support"]), help="Take out the prompt's prior."
 )
-@click.option("--support", type=FILE, help="Unlabelled rows for --calibrate support. [default: TRAIN]")
+@click.option("--support", type=FILE, help="Unlabeled rows for --calibrate support. [default: TRAIN]")
 @click.option("--head", is_flag=True, help="Train an ordinary classification head instead of a prompt.")
 @click.option("--multi-label", is_flag=True, help="Several classes may hold at once: rows have any number of labels.")
 @click.option("--threshold", help="With --multi-label: global, per-class, or a probability. [default: global]")
@@ -112,7 +112,7 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Train a classifier on the labelled rows of TRAIN and save it.
+    """Train a classifier on the labeled rows of TRAIN and save it.
 
     TRAIN is CSV, TSV, JSON Lines, Parquet or Excel.
     """
@@ -150,7 +150,7 @@ def command(
     from promptlab.library.resolve import resolve_verbalizer
 
     quiet_libraries()
-    check_savable(output, mark="promptlab.json")  # before any work is done
+    check_savable(output, marker_file="promptlab.json")  # before any work is done
     fields = parse_pairs(columns)
     between = ("|" if separator is None else separator) if multi_label else None
     examples = read_examples(train, columns=fields, label=label, separator=between, **dialect)
@@ -242,11 +242,11 @@ def with_demonstrations(template: str | None, k: int | None, style: str | None, 
 
 def calibrated(verbalizer: Any, how: str, support: Any) -> Any:
     """The verbalizer, wrapped in one that takes out the prompt's prior."""
-    from promptlab.verbalizers.calibrated import ContextualVerbalizer, DomainVerbalizer, SupportVerbalizer
+    from promptlab.verbalizers.calibrated import ContextualCalibration, PMICalibration, SupportCalibration
 
     if how == "support":
-        return SupportVerbalizer(verbalizer, support)
-    return ContextualVerbalizer(verbalizer) if how == "contextual" else DomainVerbalizer(verbalizer)
+        return SupportCalibration(verbalizer, support)
+    return ContextualCalibration(verbalizer) if how == "contextual" else PMICalibration(verbalizer)
 
 
 def parse_verbalizer(text: str, answers: str = "words") -> Any:
@@ -261,7 +261,7 @@ def parse_verbalizer(text: str, answers: str = "words") -> Any:
     from promptlab.core.errors import VerbalizerError
     from promptlab.core.files import read_text
     from promptlab.data.tables import unique_keys
-    from promptlab.verbalizers.strings import StringVerbalizer
+    from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
     is_file = text.endswith(".json")
     if not is_file and not text.lstrip().startswith(("{", "[", '"')):
@@ -273,4 +273,4 @@ def parse_verbalizer(text: str, answers: str = "words") -> Any:
         raise VerbalizerError(f"verbalizer {text!r} isn't valid JSON ({error}); {EXPECTED_WORDS}.") from None
     if not isinstance(words, dict):
         raise VerbalizerError(f"verbalizer {text!r} is a JSON {type(words).__name__}; {EXPECTED_WORDS}.")
-    return StringVerbalizer(words) if answers == "strings" else words
+    return MultiTokenVerbalizer(words) if answers == "strings" else words

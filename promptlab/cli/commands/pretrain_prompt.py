@@ -57,7 +57,7 @@ def command(
     dialect: Mapping[str, str],
     as_json: bool,
 ) -> None:
-    """Tune a soft prompt on tasks made from the unlabelled text in CORPUS (PPT).
+    """Tune a soft prompt on tasks made from the unlabeled text in CORPUS (PPT).
 
     CORPUS is a .txt file, blank lines between documents and a sentence on each line, or a table with a document a row.
     Go on from the prompt with: promptlab fit … --tuning prompt-tuning --tuning-arg start=OUTPUT

@@ -80,7 +80,7 @@ def _write_demo_data(folder: Path, *, as_json: bool) -> None:
 
 
 def _write(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    from promptlab.core.errors import DataError, shown
+    from promptlab.core.errors import DataError, short_repr
 
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names, delimiter="\t", lineterminator="\n")
@@ -89,8 +89,12 @@ def _write(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> 
             if set(row) != set(names) or any(
                 value is None or isinstance(value, (list, dict)) for value in row.values()
             ):
-                raise DataError(f"{shown(row)} is no row of a table; give every row a text or number in each column.")
+                raise DataError(
+                    f"{short_repr(row)} is no row of a table; give every row a text or number in each column."
+                )
             try:
                 writer.writerow(row)
             except UnicodeEncodeError:
-                raise DataError(f"{shown(row)} holds half of a character (a lone surrogate); mend the data.") from None
+                raise DataError(
+                    f"{short_repr(row)} holds half of a character (a lone surrogate); mend the data."
+                ) from None

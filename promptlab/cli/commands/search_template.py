@@ -36,7 +36,7 @@ LONGEST = 70  # signs of a template in the table
     help=f"What finds templates: {', '.join(TEMPLATE_SEARCHES.names)}.",
 )
 @click.option("--verbalizer", required=True, help="Label words of one token: JSON, a JSON file or a name.")
-@click.option("--dev", type=FILE, help="Labelled file to choose by. [default: half of each class of TRAIN]")
+@click.option("--dev", type=FILE, help="Labeled file to choose by. [default: half of each class of TRAIN]")
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
 @click.option("--generator", help="Model that writes the templates, for engines that take one.")
 @click.option("--engine-arg", "engine_args", multiple=True, metavar="NAME=VALUE", help="Setting of the engine.")
@@ -75,7 +75,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Search templates for the labelled rows of TRAIN and print the best, with their accuracy on dev."""
+    """Search templates for the labeled rows of TRAIN and print the best, with their accuracy on dev."""
     from promptlab.cli.arguments import value_of
     from promptlab.cli.commands.fit import parse_verbalizer
     from promptlab.core.files import check_writable

@@ -23,7 +23,7 @@ from promptlab.cli.options import (
 from promptlab.core.registry import WORD_SEARCHES
 
 if TYPE_CHECKING:
-    from promptlab.search.words.search import Found
+    from promptlab.search.words.search import FoundWords
 
 
 @click.command("search-verbalizer")
@@ -59,7 +59,7 @@ def command(
     dialect: Mapping[str, str],
     as_json: bool,
 ) -> None:
-    """Find label words for the labelled rows of TRAIN and print the best."""
+    """Find label words for the labeled rows of TRAIN and print the best."""
     from promptlab.core.files import check_writable
     from promptlab.data.overlap import count_shared
     from promptlab.data.readers import read_examples
@@ -108,7 +108,7 @@ def command(
     print_table("label words", list(table), list(zip(*table.values())), n_text=1 + len(found[0].label_words))
 
 
-def _plain(one: Found) -> dict[str, Any]:
+def _plain(one: FoundWords) -> dict[str, Any]:
     from promptlab.search.words.search import MEANINGS
 
     said = {"label_words": one.label_words, "score": one.score, "measure": one.measure}
@@ -119,7 +119,7 @@ def _plain(one: Found) -> dict[str, Any]:
     return said | {"measure_is": MEANINGS[one.measure]}
 
 
-def _note(best: Found, file: Path, n_rows: int) -> str:
+def _note(best: FoundWords, file: Path, n_rows: int) -> str:
     """What the scores are, of which rows, and what to expect of new text."""
     from promptlab.search.words.search import MEANINGS
 

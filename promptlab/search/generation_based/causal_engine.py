@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from promptlab.backbones.causal import CausalBackbone
-from promptlab.search.generation_based.causal_reader import ContinuationReader
+from promptlab.search.generation_based.causal_reader import CausalNextTokens
 from promptlab.search.generation_based.gap_vocabulary import GLUED
 from promptlab.search.generation_based.joint_beam import State, beam_of_each_length
 from promptlab.search.generation_based.writing import (
     Candidate,
+    GenerationRun,
     Layout,
-    Writing,
     check_exact,
     escaped,
     found,
@@ -27,7 +27,7 @@ ENGINE = "lm"
 
 
 @dataclass(frozen=True)
-class CausalTemplates(TemplateSearch):
+class CausalSearch(TemplateSearch):
     """One template for all training examples, written by a causal model between the text and the label word.
 
     The search keeps, of each length, what has the highest mean log-probability over the examples, together with the
@@ -62,7 +62,7 @@ class CausalTemplates(TemplateSearch):
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         need = "a causal one such as smollm2"
-        writing = Writing.begin(self, task, state, engine=ENGINE, kind=CausalBackbone, need=need)
+        writing = GenerationRun.begin(self, task, state, engine=ENGINE, kind=CausalBackbone, need=need)
         layout = self._layout(task)
         states = writing.journal.once(layout.name, partial(self._written, writing, layout))
         return found(task, [self._candidates(writing, layout, states)], ENGINE, self.keep)
@@ -72,17 +72,17 @@ class CausalTemplates(TemplateSearch):
         is_joined = not self.lead_in or self.lead_in[0] in GLUED or self.lead_in[0].isspace()
         return Layout("text-first", text + " " * (not is_joined) + escaped(self.lead_in))
 
-    def _prompts(self, writing: Writing, source: str, n: int) -> list[list[int]]:
+    def _prompts(self, writing: GenerationRun, source: str, n: int) -> list[list[int]]:
         """Token ids up to the mask, with room for ``n`` more before the label word."""
         window = getattr(writing.writer.model.config, "sliding_window", None)
         limits = (writing.task.max_length, writing.writer.max_length, window)
         room = min(limit for limit in limits if limit is not None)
         return [prompt.input_ids.tolist() for prompt in writing.encoded(source, room, answer_length=n + 1)]
 
-    def _written(self, writing: Writing, layout: Layout) -> list[State]:
+    def _written(self, writing: GenerationRun, layout: Layout) -> list[State]:
         prompts = self._prompts(writing, layout.open(), self.longest)
         answers = [one_token(row.word, writing.writer) for row in writing.rows]
-        reader = ContinuationReader(writing.writer, prompts, answers, self.beam)
+        reader = CausalNextTokens(writing.writer, prompts, answers, self.beam)
         return beam_of_each_length(
             reader,
             lambda state: writing.vocabulary.allowed(state.gaps[-1], writing.vocabulary.starts),
@@ -90,7 +90,7 @@ class CausalTemplates(TemplateSearch):
             longest=self.longest,
         )
 
-    def _candidates(self, writing: Writing, layout: Layout, states: Sequence[Any]) -> list[Candidate]:
+    def _candidates(self, writing: GenerationRun, layout: Layout, states: Sequence[Any]) -> list[Candidate]:
         """Those whose prompts are read as they were when they were written."""
         prompts = self._prompts(writing, layout.open(), self.longest)
         candidates, kept = [], []

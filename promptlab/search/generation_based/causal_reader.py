@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from promptlab.backbones.caching import read_on
-from promptlab.search.generation_based.joint_beam import Reader, State, at_once
+from promptlab.search.generation_based.joint_beam import NextTokenModel, State, at_once
 
 
-class ContinuationReader(Reader):
+class CausalNextTokens(NextTokenModel):
     """Reads all states of all prompts, one token each.
 
     The tokens of all states stand one after the other behind a prompt's own keys and values; a mask says which of them
@@ -31,7 +31,7 @@ class ContinuationReader(Reader):
         vocabulary = backbone.decoder()[0].shape[0]
         rows = sorted(zip(prompts, answers, strict=True), key=lambda row: len(row[0]))
         fits = max(1, min(at_once(1, vocabulary) // width, at_once(max(map(len, prompts)), 1)))
-        self.groups = [Group(backbone, rows[start : start + fits]) for start in range(0, len(rows), fits)]
+        self.groups = [PromptGroup(backbone, rows[start : start + fits]) for start in range(0, len(rows), fits)]
         self.ancestors: list[list[int]] = []  # of each state, the numbers of its tokens among those read
 
     @torch.inference_mode()
@@ -50,7 +50,7 @@ class ContinuationReader(Reader):
         return total / self.n_prompts
 
 
-class Group:
+class PromptGroup:
     """Prompts of like length, padded on the right."""
 
     def __init__(self, backbone: Any, rows: Sequence[tuple[Sequence[int], int]]) -> None:

@@ -14,16 +14,16 @@ from torch import Tensor
 from promptlab.backbones.seq2seq import BartBackbone, T5Backbone
 from promptlab.core.errors import SearchError
 from promptlab.core.types import Encoded
-from promptlab.search.generation_based.infill_reader import Infill, InfillReader
+from promptlab.search.generation_based.infill_reader import Infill, InfillNextTokens
 from promptlab.search.generation_based.joint_beam import State, joint_beam
 from promptlab.search.generation_based.writing import (
     Answered,
     Candidate,
+    GenerationRun,
     Layout,
-    Writing,
     found,
     layouts,
-    normalised,
+    normalized,
     one_token,
 )
 from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
@@ -78,19 +78,19 @@ class InfillSearch(TemplateSearch):
         return int(writer.max_length)
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
-        writing = Writing.begin(self, task, state, engine=self.engine, kind=self.kind, need=self.need)
+        writing = GenerationRun.begin(self, task, state, engine=self.engine, kind=self.kind, need=self.need)
         groups = []
         for layout in layouts(task, lead="."):
             states = writing.journal.once(layout.name, partial(self._written, writing, layout))
             groups.append(self._candidates(writing, layout, states))
         return found(task, groups, self.engine, self.keep)
 
-    def _written(self, writing: Writing, layout: Layout) -> list[State]:
+    def _written(self, writing: GenerationRun, layout: Layout) -> list[State]:
         writer, rows, vocabulary = writing.writer, writing.rows, writing.vocabulary
         room = min(writing.task.max_length or writer.max_length, writer.max_length)
         longest_word = max(len(writer.token_ids(row.word)) for row in rows)
         prompts = writing.encoded(layout.open(), min(room - longest_word - 1, self.room(writer)))
-        reader = InfillReader(writer, self.infills(writer, rows, prompts), self.beam)
+        reader = InfillNextTokens(writer, self.infills(writer, rows, prompts), self.beam)
 
         def allowed(state: State) -> Tensor:
             begins = bool(layout.lead) and not state.n_closed
@@ -98,19 +98,19 @@ class InfillSearch(TemplateSearch):
 
         return joint_beam(reader, allowed, n_gaps=GAPS, width=self.beam, longest=self.longest)
 
-    def _candidates(self, writing: Writing, layout: Layout, states: Sequence[Any]) -> list[Candidate]:
+    def _candidates(self, writing: GenerationRun, layout: Layout, states: Sequence[Any]) -> list[Candidate]:
         vocabulary, candidates = writing.vocabulary, []
         for tokens, score in states:
             gaps = State(tuple(tokens)).gaps[:GAPS]
             if all(vocabulary.is_exact(gap) for gap in gaps):
-                first, second = (normalised(vocabulary.text(gap)) for gap in gaps)
+                first, second = (normalized(vocabulary.text(gap)) for gap in gaps)
                 origin = {**writing.said, "layout": layout.name, "gap_lengths": list(map(len, gaps)), "log_prob": score}
                 candidates.append(Candidate(layout.template(first, second), score, origin))
         return candidates
 
 
 @dataclass(frozen=True)
-class T5Templates(InfillSearch):
+class T5Search(InfillSearch):
     """T5 fills the gaps, each of which is a sentinel.
 
     Source: LM-BFF, arXiv:2012.15723, section 5.2, with the mean of log-probabilities where its code has that of logits,
@@ -134,7 +134,7 @@ class T5Templates(InfillSearch):
 
 
 @dataclass(frozen=True)
-class BartTemplates(InfillSearch):
+class BartSearch(InfillSearch):
     """BART fills the gaps, each of which is a mask, while it writes the whole text once more.
 
     Its decoder is given the text before the first gap. What is written there is the same for all examples and counts

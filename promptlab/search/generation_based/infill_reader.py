@@ -12,7 +12,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from promptlab.backbones.caching import cache_of, read_on
-from promptlab.search.generation_based.joint_beam import CLOSE, Reader, State, at_once
+from promptlab.search.generation_based.joint_beam import CLOSE, NextTokenModel, State, at_once
 
 NAME = "promptlab_beams"
 
@@ -31,7 +31,7 @@ class Infill(NamedTuple):
     closers: Sequence[Sequence[int]]
 
 
-class InfillReader(Reader):
+class InfillNextTokens(NextTokenModel):
     """Reads all states of all examples, one token each, going on from the decoder's keys and values.
 
     Args:
@@ -47,7 +47,7 @@ class InfillReader(Reader):
         self.backbone = backbone
         self.n_rows = len(rows)
         self.vocabulary = backbone.decoder()[0].shape[0]
-        self.groups = [Group(backbone, some) for some in _grouped(rows, width, self.vocabulary)]
+        self.groups = [GapGroup(backbone, some) for some in _grouped(rows, width, self.vocabulary)]
 
     @torch.inference_mode()
     def read(self, states: Sequence[State], parents: Sequence[int]) -> Tensor:
@@ -63,7 +63,7 @@ class InfillReader(Reader):
         return torch.cat([log_probs, ends.amax(dim=-1, keepdim=True)], dim=-1)
 
 
-class Group:
+class GapGroup:
     """Examples with prefixes of one length."""
 
     def __init__(self, backbone: Any, rows: Sequence[Infill]) -> None:

@@ -42,7 +42,7 @@ class State(NamedTuple):
         return [tuple(gap) for gap in found]
 
 
-class Reader(ABC):
+class NextTokenModel(ABC):
     """A model that reads one more token of every state in every example."""
 
     @abstractmethod
@@ -56,7 +56,7 @@ class Reader(ABC):
 
 
 def joint_beam(
-    reader: Reader, allowed: Callable[[State], Tensor], *, n_gaps: int, width: int, longest: int
+    reader: NextTokenModel, allowed: Callable[[State], Tensor], *, n_gaps: int, width: int, longest: int
 ) -> list[State]:
     """Texts for the gaps that maximise the mean over the examples of their log-probability, the best first.
 
@@ -81,7 +81,9 @@ def joint_beam(
     return done
 
 
-def beam_of_each_length(reader: Reader, allowed: Callable[[State], Tensor], *, width: int, longest: int) -> list[State]:
+def beam_of_each_length(
+    reader: NextTokenModel, allowed: Callable[[State], Tensor], *, width: int, longest: int
+) -> list[State]:
     """Texts for one gap, whose end doesn't compete with its going on: some of each length, the best first.
 
     What ends a gap may be as unlikely as a label word after a text, so that no closed state would stay in a beam.
@@ -120,7 +122,7 @@ def expand(states: Sequence[State], log_probs: Tensor, width: int) -> list[tuple
 
 
 def _foretold(
-    reader: Reader, states: Sequence[State], parents: Sequence[int], allowed: Callable[[State], Tensor]
+    reader: NextTokenModel, states: Sequence[State], parents: Sequence[int], allowed: Callable[[State], Tensor]
 ) -> Tensor:
     """What may come next, (states, vocabulary + 1), in double precision."""
     log_probs = reader.read(states, parents).double()

@@ -19,8 +19,8 @@ from promptlab.search.generation_based.gap_filler import GapFiller
 from promptlab.search.generation_based.gap_vocabulary import MARK
 from promptlab.search.generation_based.writing import (
     Candidate,
+    GenerationRun,
     Layout,
-    Writing,
     check_exact,
     found,
     is_one_token,
@@ -35,7 +35,7 @@ Text = tuple[float, str, Sequence[int], "Plan"]  # mean log-probability a token,
 
 
 @dataclass(frozen=True)
-class MaskedTemplates(TemplateSearch):
+class MaskedSearch(TemplateSearch):
     """One template for all training examples, written by a masked model around the label word of each.
 
     For every pair of gap lengths, the gaps are filled from left to right by beam search; the mean log-probability a
@@ -76,7 +76,7 @@ class MaskedTemplates(TemplateSearch):
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
         need = "a masked one such as minilm"
-        writing = Writing.begin(self, task, state, engine=ENGINE, kind=MaskedBackbone, need=need)
+        writing = GenerationRun.begin(self, task, state, engine=ENGINE, kind=MaskedBackbone, need=need)
         for row in writing.rows:
             one_token(row.word, writing.writer)  # else an error
         groups = []
@@ -94,7 +94,7 @@ class MaskedTemplates(TemplateSearch):
             for score, tokens, source in journal.once(plan.name, partial(plan.texts, self.beam))
         ]
 
-    def _candidates(self, texts: Sequence[Text], writing: Writing) -> list[Candidate]:
+    def _candidates(self, texts: Sequence[Text], writing: GenerationRun) -> list[Candidate]:
         survivors = sorted(texts, key=lambda text: (-text[0], text[1]))[: self.survivors]
         candidates = []
         for score, source, tokens, plan in tqdm(survivors, desc=f"{ENGINE}: scores", leave=False, disable=None):
@@ -111,7 +111,7 @@ class MaskedTemplates(TemplateSearch):
 class Plan:
     """Gaps of certain lengths in a layout, and the examples around them."""
 
-    writing: Writing
+    writing: GenerationRun
     layout: Layout
     gaps: tuple[int, int]
 

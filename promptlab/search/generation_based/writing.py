@@ -12,8 +12,8 @@ from promptlab.core.types import Encoded, Example
 from promptlab.library.resolve import fresh_backbone
 from promptlab.search.generation_based.gap_vocabulary import GapVocabulary
 from promptlab.search.templates.journal import Journal, journal_of
+from promptlab.search.templates.row_fit import fitting_prompts
 from promptlab.search.templates.task import COMPARED, FoundTemplate, SearchTask, check_examples, drawn_examples
-from promptlab.search.templates.usable import fitting_prompts
 from promptlab.templates.filters import strip_punctuation
 from promptlab.templates.manual import ManualTemplate
 from promptlab.verbalizers.label_words import is_ordinary
@@ -75,7 +75,7 @@ def escaped(text: str) -> str:
     return text.replace("{", "{{ '{' }}")
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """Plain quotes, single spaces, no underscores; a space before it stays one."""
     plain = text.translate(PLAIN)
     return " " * plain[:1].isspace() + " ".join(plain.split())
@@ -155,7 +155,7 @@ def vocabulary_of(writer: Any, task: SearchTask) -> GapVocabulary:
 
 
 @dataclass(frozen=True)
-class Writing:
+class GenerationRun:
     """What an engine writes with.
 
     Args:
@@ -173,7 +173,9 @@ class Writing:
     journal: Journal
 
     @classmethod
-    def begin(cls, search: Any, task: SearchTask, state: Path | None, *, engine: str, kind: Any, need: str) -> Writing:
+    def begin(
+        cls, search: Any, task: SearchTask, state: Path | None, *, engine: str, kind: Any, need: str
+    ) -> GenerationRun:
         """With the settings ``generator`` and ``examples`` of an engine.
 
         Args:

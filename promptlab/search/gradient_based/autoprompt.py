@@ -94,7 +94,7 @@ class AutoPromptSearch(TemplateSearch):
             if given not in names:
                 raise SearchError(f"AutoPromptSearch: {name}={given!r} must be one of {', '.join(names)}.")
 
-    def reads(self, task: SearchTask) -> Sequence[str]:
+    def fields_used(self, task: SearchTask) -> Sequence[str]:
         return task.fields if self.template is None else tuple(task.train[0].fields)
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:

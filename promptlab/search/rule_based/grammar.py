@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from promptlab.core.errors import SearchError, shown
+from promptlab.core.errors import SearchError, short_repr
 from promptlab.core.interfaces import Part
 
 PLACEHOLDER = re.compile(r"<(\w+)>")
@@ -27,7 +27,7 @@ class Grammar(Part):
         SearchError: if rules or parts have another form, or a placeholder has no alternatives or comes back to itself.
     """
 
-    wrong = SearchError
+    error_class = SearchError
 
     rules: Mapping[str, str]
     parts: Mapping[str, Sequence[str]]
@@ -36,15 +36,18 @@ class Grammar(Part):
         super().__post_init__()
         for setting in ("rules", "parts"):
             if not isinstance(getattr(self, setting), Mapping):
-                raise SearchError(f"{setting}={shown(getattr(self, setting))} of the grammar must be a mapping.")
+                raise SearchError(f"{setting}={short_repr(getattr(self, setting))} of the grammar must be a mapping.")
         for name, rule in self.rules.items():
             if not isinstance(name, str) or not isinstance(rule, str):
-                raise SearchError(f"rule {shown(name)} of the grammar is {shown(rule)}; give a name and Jinja source.")
+                raise SearchError(
+                    f"rule {short_repr(name)} of the grammar is {short_repr(rule)}; give a name and Jinja source."
+                )
         for name, row in self.parts.items():
             is_list = isinstance(row, Sequence) and not isinstance(row, str)
             if not isinstance(name, str) or not is_list or not all(isinstance(text, str) for text in row):
                 raise SearchError(
-                    f"part {shown(name)} of the grammar is {shown(row)}; give a name and a list of texts, such as "
+                    f"part {short_repr(name)} of the grammar is {short_repr(row)}; give a name and a list of "
+                    "texts, such as "
                     '{"link": ["It was", "So"]}.'
                 )
 

@@ -13,13 +13,14 @@ import torch
 from tqdm.auto import tqdm
 
 from promptlab.backbones.masked import MaskedBackbone
-from promptlab.core.errors import SearchError, TemplateError, VerbalizerError, shown
+from promptlab.core.errors import SearchError, TemplateError, VerbalizerError, short_repr
 from promptlab.core.types import Example, Prompt
 from promptlab.library.resolve import resolve_template
 from promptlab.models.inference import encode_untrained, in_batches
 from promptlab.search.rule_based.grammar import Grammar, grammars
 from promptlab.search.templates.journal import Journal, journal_of
 from promptlab.search.templates.likelihood import log_likelihoods, text_words, word_slots
+from promptlab.search.templates.row_fit import fitting_prompts
 from promptlab.search.templates.task import (
     COMPARED,
     FoundTemplate,
@@ -29,7 +30,6 @@ from promptlab.search.templates.task import (
     drawn_examples,
     in_turn,
 )
-from promptlab.search.templates.usable import fitting_prompts
 from promptlab.search.words.expansion import words_of
 from promptlab.templates.manual import ManualTemplate
 
@@ -45,7 +45,7 @@ class HeuristicSearch(TemplateSearch):
     Args:
         candidates: templates whose likelihood is measured, drawn from all that the rules make, in turn.
         keep: templates to return.
-        examples: labelled examples on which likelihood is measured, drawn from all classes in turn.
+        examples: labeled examples on which likelihood is measured, drawn from all classes in turn.
         grammar: a ``Grammar`` of your own, or a mapping with its ``rules`` and ``parts``; None takes promptlab's own
             for one or two fields.
 
@@ -69,9 +69,11 @@ class HeuristicSearch(TemplateSearch):
         if isinstance(self.grammar, Mapping) and set(self.grammar) == {"rules", "parts"}:
             object.__setattr__(self, "grammar", Grammar(**self.grammar))
         if self.grammar is not None and not isinstance(self.grammar, Grammar):
-            raise SearchError(f"grammar={shown(self.grammar)} must be a Grammar, or a mapping with rules and parts.")
+            raise SearchError(
+                f"grammar={short_repr(self.grammar)} must be a Grammar, or a mapping with rules and parts."
+            )
 
-    def reads(self, task: SearchTask) -> Sequence[str]:
+    def fields_used(self, task: SearchTask) -> Sequence[str]:
         return task.fields if self.grammar is None else tuple(task.train[0].fields)
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
@@ -118,7 +120,7 @@ class ParaphraseSearch(TemplateSearch):
         rounds: words that a version may have replaced.
         beam: versions that go into the next round.
         keep: templates to return.
-        examples: labelled examples, drawn from all classes in turn.
+        examples: labeled examples, drawn from all classes in turn.
 
     Raises:
         SearchError: if a number is below 1, or the template isn't one text.
@@ -140,7 +142,7 @@ class ParaphraseSearch(TemplateSearch):
         super().__post_init__()
         check_positive(self, "words", "rounds", "beam", "keep", "examples")
 
-    def reads(self, task: SearchTask) -> Sequence[str]:
+    def fields_used(self, task: SearchTask) -> Sequence[str]:
         return tuple(task.train[0].fields)
 
     def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:

@@ -35,7 +35,7 @@ def log_likelihoods(
 
     Args:
         templates: Jinja sources with one mask.
-        examples: labelled.
+        examples: labeled.
         label_words: class → words.
     """
     left_only = isinstance(backbone, CausalBackbone)

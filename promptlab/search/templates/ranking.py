@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from promptlab.core.errors import PromptlabWarning, SearchError
 from promptlab.core.interfaces import Part
 from promptlab.core.registry import TUNINGS
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.estimators.classifiers import PromptClassifier
 from promptlab.library.resolve import resolve_template
 from promptlab.models.inference import average_variants, mask_answers
@@ -49,7 +49,7 @@ class Ranking(Part):
         UnknownNameError: if there is no such tuning.
     """
 
-    wrong = SearchError
+    error_class = SearchError
 
     rounds: Sequence[int] = (25, 50, 100)
     entrants: int = 32
@@ -275,7 +275,7 @@ def _key(updates: int, found: FoundTemplate) -> str:
 
 @torch.inference_mode()
 def _zero_shot(source: str, words: Sequence[Mapping[str, Any]], task: SearchTask) -> list[dict[str, Any]]:
-    template, dev = resolve_template(source), Labelled.of(task.dev, None)
+    template, dev = resolve_template(source), Labeled.of(task.dev, None)
     answers = mask_answers(template, dev.examples, task.backbone, max_length=task.max_length)
     results = []
     for label_words in words:
@@ -297,12 +297,12 @@ def _fine_tuned(found: FoundTemplate, task: SearchTask, ranking: Ranking, update
         device=str(next(task.backbone.parameters()).device),
         seed=task.seed,
     ).fit(task.train)
-    dev = Labelled.of(task.dev, None)
+    dev = Labeled.of(task.dev, None)
     log_probs = torch.from_numpy(np.stack(list(classifier.iter_log_proba(dev.examples))))
     return _result(log_probs, dev, classifier.class_names_)
 
 
-def _result(log_probs: Tensor, dev: Labelled, classes: Sequence[str]) -> dict[str, Any]:
+def _result(log_probs: Tensor, dev: Labeled, classes: Sequence[str]) -> dict[str, Any]:
     targets = dev.targets(classes)
     chosen = log_probs.argmax(dim=-1)
     losses = -log_probs[torch.arange(len(targets)), targets]

@@ -1,4 +1,4 @@
-"""From labelled texts to the best templates: an engine finds candidates, dev examples choose among them."""
+"""From labeled texts to the best templates: an engine finds candidates, dev examples choose among them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.checks import check_arguments, check_seed
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import SearchError, UnknownNameError, shown
+from promptlab.core.errors import SearchError, UnknownNameError, short_repr
 from promptlab.core.files import check_writable
 from promptlab.core.interfaces import Backbone
 from promptlab.core.registry import TEMPLATE_SEARCHES
 from promptlab.core.types import AnswerSlot, Example
-from promptlab.data.labeled import Labelled
+from promptlab.data.labeled import Labeled
 from promptlab.evaluation.cross_validation import Estimate, cross_validated
 from promptlab.library.pvps import PVP
 from promptlab.library.resolve import fresh_backbone, resolve_verbalizer
@@ -25,10 +25,10 @@ from promptlab.search.templates.budgets import BUDGETS
 from promptlab.search.templates.diversity import check_choice, top_n
 from promptlab.search.templates.journal import journal_of, plain_settings
 from promptlab.search.templates.ranking import Contest, RankedTemplate, Ranking
+from promptlab.search.templates.row_fit import usable
 from promptlab.search.templates.searched_words import SearchedWords
 from promptlab.search.templates.splitting import split
 from promptlab.search.templates.task import BUDGET_NAMES, FoundTemplate, SearchTask, TemplateSearch
-from promptlab.search.templates.usable import usable
 from promptlab.verbalizers.label_words import label_word_ids
 from promptlab.verbalizers.manual import ManualVerbalizer
 
@@ -119,10 +119,10 @@ def search_templates(
 
     Args:
         engine: a name in ``TEMPLATE_SEARCHES``, or a search with its settings.
-        X: labelled texts, as for ``PromptClassifier.fit``.
+        X: labeled texts, as for ``PromptClassifier.fit``.
         y: their labels.
         verbalizer: label words of one token each: class → words, a name of the task library, or a ``ManualVerbalizer``.
-        dev: texts and labels to choose by, or labelled examples; without them half of each class of ``X``, drawn by
+        dev: texts and labels to choose by, or labeled examples; without them half of each class of ``X``, drawn by
             seed, is kept for it. Those whose texts are a training example's, whatever their labels, are left out.
         model: as for ``PromptClassifier``.
         budget: ``"small"`` (two minutes for a small model on two cores; at most 1,024 training and 64 dev examples are
@@ -152,17 +152,17 @@ def search_templates(
     if max_length is not None and max_length < 1:
         raise SearchError(f"max_length={max_length!r} must be at least 1, in practice 32 or more.")
     if ranking is not None and not isinstance(ranking, Ranking):
-        raise SearchError(f"ranking={shown(ranking)} must be a Ranking; a name is given by budget.")
+        raise SearchError(f"ranking={short_repr(ranking)} must be a Ranking; a name is given by budget.")
     search, limits = _engine(engine, budget, settings or {}), BUDGETS[budget]
     chosen = limits.ranking if ranking is None else ranking
-    given, given_dev = Labelled.of(X, y).examples, [] if dev is None else _labelled(dev)
+    given, given_dev = Labeled.of(X, y).examples, [] if dev is None else _labeled(dev)
     label_words = _label_words(verbalizer)
     backbone = fresh_backbone(model, device).to(resolve_device(device))
     label_word_ids(label_words, backbone, AnswerSlot(1, at_start=False))
     whole = SearchTask(given, given_dev, label_words, backbone, seed, max_length or limits.max_length)
     task, left_out = split(
         whole,
-        reads=search.reads(whole),
+        fields_used=search.fields_used(whole),
         train=limits.train,
         dev=limits.dev,
         of_each_class=2 if searched_words else 1,
@@ -222,10 +222,10 @@ def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, An
     return search
 
 
-def _labelled(dev: Any) -> list[Example]:
-    """A dev set, given as texts and labels or as labelled examples."""
+def _labeled(dev: Any) -> list[Example]:
+    """A dev set, given as texts and labels or as labeled examples."""
     is_pair = isinstance(dev, (tuple, list)) and len(dev) == 2 and not isinstance(dev[0], Example)
-    return (Labelled.of(*dev) if is_pair else Labelled.of(dev, None)).examples
+    return (Labeled.of(*dev) if is_pair else Labeled.of(dev, None)).examples
 
 
 def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:
@@ -233,7 +233,7 @@ def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(resolved, ManualVerbalizer) or resolved.aggregate != "mean-logit":
         raise SearchError(
             "a template is searched for label words of one token, whose logits are averaged, not for "
-            f"{shown(resolved)}; give class → words."
+            f"{short_repr(resolved)}; give class → words."
         )
     return _tuples(resolved.label_words)
 

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from promptlab.core.errors import SearchError
 from promptlab.search.templates.ranking import RankedTemplate
 from promptlab.search.templates.task import FoundTemplate, SearchTask
-from promptlab.search.words.search import Found, search_words
+from promptlab.search.words.search import FoundWords, search_words
 
 
 class SearchedWords:
@@ -32,7 +32,7 @@ class SearchedWords:
             if value < 1:
                 raise SearchError(f"{name}={value!r} must be at least 1.")
         self.task, self.templates, self.assignments = task, templates, assignments
-        self._known: dict[str, list[Found]] = {}
+        self._known: dict[str, list[FoundWords]] = {}
 
     def __call__(self, ranked: Sequence[RankedTemplate]) -> list[FoundTemplate]:
         """The best templates, each with its own label words and with those that are found for it.
@@ -50,7 +50,7 @@ class SearchedWords:
             ]
         return pairs
 
-    def _words(self, template: str) -> list[Found]:
+    def _words(self, template: str) -> list[FoundWords]:
         if template not in self._known:
             task = self.task
             settings: dict[str, Any] = {"n": self.assignments, "max_length": task.max_length, "seed": task.seed}
@@ -59,5 +59,5 @@ class SearchedWords:
         return self._known[template]
 
 
-def _said(row: Found) -> dict[str, object]:
+def _said(row: FoundWords) -> dict[str, object]:
     return {"words_engine": "lm-bff", "words_train_accuracy": row.score}

@@ -1,4 +1,4 @@
-"""Which labelled examples a template search learns from, and which it chooses by."""
+"""Which labeled examples a template search learns from, and which it chooses by."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptlab.search.templates.task import SearchTask, check_examples
 def split(
     given: SearchTask,
     *,
-    reads: Sequence[str],
+    fields_used: Sequence[str],
     train: int | None = None,
     dev: int | None = None,
     of_each_class: int = 1,
@@ -25,8 +25,8 @@ def split(
     """A task ready to be searched.
 
     Args:
-        given: with all labelled rows; without a dev set, half of each class of train is kept for it.
-        reads: fields by which rows are told apart.
+        given: with all labeled rows; without a dev set, half of each class of train is kept for it.
+        fields_used: fields by which rows are told apart.
         train: examples to learn from, at most; all if None. They are drawn in proportion to the classes.
         dev: examples to choose by, likewise.
         of_each_class: training examples that the search needs.
@@ -46,7 +46,7 @@ def split(
     else:
         task = _halved(given)
     _check_classes(task, of_each_class)
-    unseen = _unseen(task, reads)
+    unseen = _unseen(task, fields_used)
     some = replace(
         task,
         train=_at_most(train, task.train, task, of_each_class),
@@ -110,10 +110,10 @@ def _check_classes(task: SearchTask, of_each_class: int) -> None:
             )
 
 
-def _unseen(task: SearchTask, reads: Sequence[str]) -> list[Example]:
+def _unseen(task: SearchTask, fields_used: Sequence[str]) -> list[Example]:
     """Dev examples whose fields that are read no training example has, whatever their labels."""
-    known = set(texts_of(task.train, reads))
-    unseen = [example for example, text in zip(task.dev, texts_of(task.dev, reads)) if text not in known]
+    known = set(texts_of(task.train, fields_used))
+    unseen = [example for example, text in zip(task.dev, texts_of(task.dev, fields_used)) if text not in known]
     if not unseen:
         raise DataError(f"all {len(task.dev)} dev examples are training examples, too; choose by others, or by none.")
     return unseen

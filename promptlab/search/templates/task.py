@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from promptlab.core.errors import SearchError, UnknownNameError, shown
+from promptlab.core.errors import SearchError, UnknownNameError, short_repr
 from promptlab.core.interfaces import Part
 from promptlab.core.types import Example
 
@@ -25,8 +25,8 @@ class SearchTask:
     """What a template is searched for.
 
     Args:
-        train: labelled examples that the search learns from.
-        dev: labelled examples that it chooses by; none of them in ``train``.
+        train: labeled examples that the search learns from.
+        dev: labeled examples that it chooses by; none of them in ``train``.
         label_words: class → words, of one token each for ``backbone``.
         backbone: the classifier's model; a search leaves it as it is.
         seed: of everything that is drawn.
@@ -71,7 +71,7 @@ class TemplateSearch(Part):
     ``BUDGETS`` says which settings a budget gives other values than the defaults.
     """
 
-    wrong = SearchError
+    error_class = SearchError
     BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @classmethod
@@ -95,7 +95,7 @@ class TemplateSearch(Part):
                 raise SearchError(f"{cls.__name__} has no setting {name!r}{hint} Known: {', '.join(known) or 'none'}.")
         return cls(**{**cls.BUDGETS.get(budget, {}), **settings})
 
-    def reads(self, task: SearchTask) -> Sequence[str]:
+    def fields_used(self, task: SearchTask) -> Sequence[str]:
         """Fields of the examples that its templates may read; those of the task, unless they are a user's own."""
         return task.fields
 
@@ -121,11 +121,11 @@ def check_examples(name: str, examples: Sequence[Example], task: SearchTask) -> 
         SearchError: naming the first row at fault.
     """
     if not examples:
-        raise SearchError(f"{name} is empty; a search learns from train and chooses by dev: give labelled examples.")
+        raise SearchError(f"{name} is empty; a search learns from train and chooses by dev: give labeled examples.")
     for row, example in enumerate(examples, start=1):
         missing = [field for field in task.fields if not isinstance(example.fields.get(field), str)]
         if missing:
-            raise SearchError(f"row {row} of {name} has no text {missing[0]!r}: {shown(dict(example.fields))}.")
+            raise SearchError(f"row {row} of {name} has no text {missing[0]!r}: {short_repr(dict(example.fields))}.")
         if example.label is None:
             raise SearchError(f"row {row} of {name} has no label; label every example.")
         if not task.label_words.get(str(example.label)):

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from promptlab.core.errors import TuningError, VerbalizerError
-from promptlab.search.words.search import LIKELIHOOD_RATIO, TRAIN_ACCURACY, Evidence, Found
+from promptlab.search.words.search import LIKELIHOOD_RATIO, TRAIN_ACCURACY, FoundWords, MaskEvidence
 
 AT_ONCE = 20_000_000  # scores that are held at once
 STRENGTHS = tuple(10 ** (-i / 4) for i in range(17))  # 1 to 0.0001, of the penalty on weights, for each example
 
 
-def lm_bff(evidence: Evidence, *, per_class: int = 100, assignments: int = 1_000_000) -> list[Found]:
+def lm_bff(evidence: MaskEvidence, *, per_class: int = 100, assignments: int = 1_000_000) -> list[FoundWords]:
     """Ways to give each class one of its likeliest words, none twice, scored by accuracy on the examples.
 
     Every way is tried if there are no more than ``assignments``. Else one class comes after the other, and those ways
@@ -51,12 +51,12 @@ def lm_bff(evidence: Evidence, *, per_class: int = 100, assignments: int = 1_000
             )
     order = accuracy.argsort(descending=True, stable=True)[:1000]
     return [
-        Found({name: (evidence.words[i],) for name, i in zip(evidence.classes, row)}, score, TRAIN_ACCURACY)
+        FoundWords({name: (evidence.words[i],) for name, i in zip(evidence.classes, row)}, score, TRAIN_ACCURACY)
         for row, score in zip(words[order].tolist(), accuracy[order].tolist())
     ]
 
 
-def _extended(words: Tensor, more: Tensor, evidence: Evidence) -> tuple[Tensor, Tensor]:
+def _extended(words: Tensor, more: Tensor, evidence: MaskEvidence) -> tuple[Tensor, Tensor]:
     """Every way with a word of the next class.
 
     Args:
@@ -80,7 +80,9 @@ def _extended(words: Tensor, more: Tensor, evidence: Evidence) -> tuple[Tensor, 
     return accuracy[is_own], torch.cat([words[way], more[column, None]], dim=1)
 
 
-def petal(evidence: Evidence, *, words: int = 10, candidates: int = 1000, normalise: bool = True) -> list[Found]:
+def petal(
+    evidence: MaskEvidence, *, words: int = 10, candidates: int = 1000, normalize: bool = True
+) -> list[FoundWords]:
     """The words of each class that are likelier after its examples than after the others', by likelihood ratio.
 
     Source: PETAL, arXiv:2010.13641, section 4 (automatic verbalizer search).
@@ -88,7 +90,7 @@ def petal(evidence: Evidence, *, words: int = 10, candidates: int = 1000, normal
     Args:
         words: of each class.
         candidates: a class's likeliest words, among which to choose.
-        normalise: count the examples of a class as much as all others together.
+        normalize: count the examples of a class as much as all others together.
     """
     log_probs = evidence.log_probs  # (examples, words)
     odds = log_probs - torch.log1p(-log_probs.exp().clamp(max=1 - 1e-6))
@@ -96,15 +98,15 @@ def petal(evidence: Evidence, *, words: int = 10, candidates: int = 1000, normal
     for number, name in enumerate(evidence.classes):
         own = evidence.targets == number
         likely = log_probs[own].sum(dim=0).topk(min(candidates, len(evidence.words))).indices
-        factor = (~own).sum() / own.sum() if normalise else 1.0
+        factor = (~own).sum() / own.sum() if normalize else 1.0
         ratio = factor * odds[own][:, likely].sum(dim=0) - odds[~own][:, likely].sum(dim=0)
         best = ratio.topk(min(words, len(likely)))
         found[name] = [evidence.words[i] for i in likely[best.indices].tolist()]
         total += best.values.mean().item()
-    return [Found(_once(found), total / len(found), LIKELIHOOD_RATIO)]
+    return [FoundWords(_once(found), total / len(found), LIKELIHOOD_RATIO)]
 
 
-def autoprompt(evidence: Evidence, *, words: int = 3) -> list[Found]:
+def autoprompt(evidence: MaskEvidence, *, words: int = 3) -> list[FoundWords]:
     """The words whose own vectors a classifier of mask states takes for states of a class, scored by accuracy.
 
     A classifier that fits many examples exactly turns to directions in which no word lies but rare outliers, so it is
@@ -119,7 +121,7 @@ def autoprompt(evidence: Evidence, *, words: int = 3) -> list[Found]:
     Raises:
         VerbalizerError: if a class has no word of its own at any strength.
     """
-    found: list[Found] = []
+    found: list[FoundWords] = []
     problem: VerbalizerError | None = None
     for strength in STRENGTHS:
         try:
@@ -128,13 +130,13 @@ def autoprompt(evidence: Evidence, *, words: int = 3) -> list[Found]:
             problem = error
             continue
         if label_words not in [one.label_words for one in found]:
-            found.append(Found(label_words, _accuracy(evidence, label_words), TRAIN_ACCURACY))
+            found.append(FoundWords(label_words, _accuracy(evidence, label_words), TRAIN_ACCURACY))
     if problem and not found:
         raise problem
     return sorted(found, key=lambda one: -one.score)
 
 
-def _pointed_at(evidence: Evidence, words: int, strength: float) -> dict[str, list[str]]:
+def _pointed_at(evidence: MaskEvidence, words: int, strength: float) -> dict[str, list[str]]:
     """The words of each class that a classifier of mask states is surest of.
 
     Args:
@@ -150,7 +152,7 @@ def _pointed_at(evidence: Evidence, words: int, strength: float) -> dict[str, li
     return {name: [evidence.words[i] for i in order[:words, c]] for c, name in enumerate(evidence.classes)}
 
 
-def _accuracy(evidence: Evidence, label_words: Mapping[str, Sequence[str]]) -> float:
+def _accuracy(evidence: MaskEvidence, label_words: Mapping[str, Sequence[str]]) -> float:
     """Share of examples that are right by the mean logits of their classes' words."""
     place = {word: i for i, word in enumerate(evidence.words)}
     rows = [[place[word] for word in row] for row in label_words.values()]

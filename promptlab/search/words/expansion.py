@@ -88,8 +88,8 @@ def nearest_words(
 
     def near(row: Sequence[str]) -> list[str]:
         ids = [token for word in row for token in backbone.token_ids(word)]
-        centre = F.normalize(weight[ids], dim=-1).mean(dim=0)
-        best = (vectors @ centre).topk(min(n + len(ids), len(common))).indices
+        center = F.normalize(weight[ids], dim=-1).mean(dim=0)
+        best = (vectors @ center).topk(min(n + len(ids), len(common))).indices
         return words_of(backbone, common[best].tolist())[: n + len(row)]
 
     return _extended(label_words, near)

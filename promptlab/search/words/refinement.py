@@ -62,7 +62,7 @@ def refine_words(
     The steps, in order: words of several tokens; tokens of two classes, however they are spelt; *frequency* refinement
     (words whose mean logit over the support texts is among the lowest of the vocabulary); *relevance* refinement (words
     that don't go with the name of their class, or go with those of others as well). Calibration comes afterwards:
-    ``SupportVerbalizer``.
+    ``SupportCalibration``.
 
     Source: KPT, arXiv:2108.02035, section 3.3.1 and 3.3.2, with the scores and the cut of its code, which may drop
     the names, too.
@@ -70,7 +70,7 @@ def refine_words(
     Args:
         label_words: class → words, the first of which names the class.
         template: as for ``PromptClassifier``, with one mask.
-        support: about 200 unlabelled texts, as ``X`` of ``fit``.
+        support: about 200 unlabeled texts, as ``X`` of ``fit``.
         model: as for ``PromptClassifier``.
         frequency: the share of the vocabulary that counts as rare; 0 keeps rare words (as for sentiment).
         relevance: whether to refine by relevance.
@@ -87,7 +87,7 @@ def refine_words(
         raise TuningError(f"multi_token={multi_token!r} must be one of {', '.join(MULTI_TOKEN)}.")
     examples = as_examples(support)
     if not examples:
-        raise DataError("support is empty; pass about 200 unlabelled texts.")
+        raise DataError("support is empty; pass about 200 unlabeled texts.")
     resolved = resolve_template(template)
     check_one_mask(resolved.slot, "label words need exactly 1")
     check_fields(resolved, examples)
@@ -216,8 +216,9 @@ def _drop_irrelevant(ids: dict[str, dict[str, int]], hidden: Tensor, backbone: A
 def relevance_scores(words: Tensor, names: Tensor, own: int) -> Tensor:
     """How much more words go with the name of their class than with those of the others, (words,).
 
-    tf is the cosine, over the support texts, of a word's centred logits with those of its class's name; idf is one over
-    the p-mean of its absolute cosines with the other names, p = 10 / (C - 2 + 0.01) + 1. A negative tf scores -100.
+    tf is the cosine, over the support texts, of a word's centered logits with those of its class's name; idf is one
+    over the p-mean of its absolute cosines with the other names, p = 10 / (C - 2 + 0.01) + 1. A negative tf scores
+    -100.
 
     Source: KPT's code; the paper, arXiv:2108.02035, section 3.3.2, has the plain mean.
 

@@ -1,4 +1,4 @@
-"""Label words found from a few labelled examples and a model that stays as it is."""
+"""Label words found from a few labeled examples and a model that stays as it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, VerbalizerError
 from promptlab.core.registry import WORD_SEARCHES
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labelled, check_fields
+from promptlab.data.labeled import Labeled, check_fields
 from promptlab.data.overlap import texts_of
 from promptlab.estimators.classifiers import PromptClassifier
 from promptlab.evaluation.cross_validation import Estimate, cross_validated
@@ -35,7 +35,7 @@ MEANINGS = {  # of scores, none of which says what new text will give
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundWords:
     """Label words that a search found.
 
     Args:
@@ -52,7 +52,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MaskEvidence:
     """What searches work with.
 
     Args:
@@ -99,12 +99,12 @@ def search_words(
     device: str = "auto",
     seed: int = 0,
     **settings: Any,
-) -> list[Found]:
+) -> list[FoundWords]:
     """The best label words for a template, the best first.
 
     Args:
         template: as for ``PromptClassifier``, with one mask.
-        X: labelled texts, as for ``fit``.
+        X: labeled texts, as for ``fit``.
         y: their labels.
         model: as for ``PromptClassifier``.
         engine: ``"lm-bff"``, ``"petal"`` or ``"autoprompt"``.
@@ -122,25 +122,25 @@ def search_words(
         if value < 1:
             raise TuningError(f"{name}={value!r} must be at least 1.")
     search = WORD_SEARCHES.get(engine)
-    resolved, labelled = resolve_template(template), Labelled.of(X, y)
+    resolved, labeled = resolve_template(template), Labeled.of(X, y)
     check_one_mask(resolved.slot, "label words need exactly 1")
-    classes = sorted(set(labelled.labels))
+    classes = sorted(set(labeled.labels))
     if len(classes) < 2:
         raise DataError(f"all labels are {classes[0]!r}; a search needs examples of 2 classes or more.")
-    few = [name for name in classes if labelled.labels.count(name) < 2]
+    few = [name for name in classes if labeled.labels.count(name) < 2]
     if few:
         raise DataError(f"class {few[0]!r} has 1 example; a search needs 2 or more of each class.")
-    check_fields(resolved, labelled.examples)
+    check_fields(resolved, labeled.examples)
     place = resolve_device(device)
     backbone = fresh_backbone(model, device).to(place)
-    answers = mask_answers(resolved, labelled.examples, backbone, max_length=max_length)
+    answers = mask_answers(resolved, labeled.examples, backbone, max_length=max_length)
     hidden = answers.hidden[:, 0].unflatten(0, (-1, resolved.n_variants)).mean(dim=1)
     ids = _candidates(backbone, resolved.slot, candidates)
     with torch.inference_mode():
         weight, bias = backbone.decoder()
-        evidence = Evidence(
+        evidence = MaskEvidence(
             hidden=hidden,
-            targets=labelled.targets(classes).to(place),
+            targets=labeled.targets(classes).to(place),
             classes=classes,
             weight=weight[ids],
             bias=weight.new_zeros(len(ids)) if bias is None else bias[ids],
@@ -148,13 +148,13 @@ def search_words(
             words=words_of(backbone, ids),
             seed=seed,
         )
-        found: list[Found] = search(evidence, **settings)
+        found: list[FoundWords] = search(evidence, **settings)
     return found[:n]
 
 
 def rank_by_training(
-    found: Sequence[Found], template: Any, train: Any, dev: Any, model: Any = None, **settings: Any
-) -> list[Found]:
+    found: Sequence[FoundWords], template: Any, train: Any, dev: Any, model: Any = None, **settings: Any
+) -> list[FoundWords]:
     """The same label words by their accuracy on dev after fine-tuning with each, the best first; ties keep their order.
 
     Training is scored once, at its end, so that dev chooses among the words only. The highest of these accuracies is
@@ -163,7 +163,7 @@ def rank_by_training(
     Source: LM-BFF, arXiv:2012.15723, section 5.1 (re-ranking).
 
     Args:
-        train: labelled texts, a pair (X, y).
+        train: labeled texts, a pair (X, y).
         dev: likewise; those whose texts are training texts, whatever their labels, are left out.
         settings: of ``PromptClassifier``.
 
@@ -186,7 +186,7 @@ def rank_by_training(
     )
     best = order(range(len(labels)))
     return [
-        Found(found[number].label_words, sum(rights[number]) / len(labels), DEV_ACCURACY, estimate)
+        FoundWords(found[number].label_words, sum(rights[number]) / len(labels), DEV_ACCURACY, estimate)
         for number, estimate in itertools.zip_longest(best, estimates)
     ]
 
@@ -196,10 +196,10 @@ def _chosen(classifier: PromptClassifier, examples: Sequence[Example]) -> np.nda
     return np.array(classifier.class_names_)[classifier.predict_proba(examples).argmax(axis=1)]
 
 
-def _unseen(template: Any, train: Any, dev: Any) -> Labelled:
+def _unseen(template: Any, train: Any, dev: Any) -> Labeled:
     """The dev rows whose texts aren't training texts."""
     fields = resolve_template(template).fields
-    given, known = Labelled.of(*dev), set(texts_of(Labelled.of(*train).examples, fields))
+    given, known = Labeled.of(*dev), set(texts_of(Labeled.of(*train).examples, fields))
     texts = texts_of(given.examples, fields)
     kept = [example for example, text in zip(given.examples, texts) if text not in known]
     if not kept:

@@ -10,8 +10,8 @@ from promptlab.backbones.download import downloaded
 from promptlab.core.errors import SearchError
 from promptlab.core.types import Example
 from promptlab.search.generation_based import causal_engine as generated_lm
-from promptlab.search.generation_based.causal_engine import CausalTemplates
-from promptlab.search.generation_based.causal_reader import ContinuationReader
+from promptlab.search.generation_based.causal_engine import CausalSearch
+from promptlab.search.generation_based.causal_reader import CausalNextTokens
 from promptlab.search.generation_based.joint_beam import CLOSE, State
 from promptlab.search.generation_based.writing import answered
 from promptlab.search.templates.task import SearchTask
@@ -39,7 +39,7 @@ def log_prob(backbone, prompt, rest):
 
 def test_states_that_share_keys_and_values_are_foretold_as_in_whole_passes(causal_backbone):
     prompts, answers = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15]], [20, 21, 20]
-    reader = ContinuationReader(causal_backbone, prompts, answers, 4)
+    reader = CausalNextTokens(causal_backbone, prompts, answers, 4)
 
     reader.read([State()], [0])
     reader.read([State((30,)), State((31,))], [0, 0])
@@ -59,7 +59,7 @@ def test_eager_attention_foretells_the_same(tiny_backbone, family):
     for implementation in ("sdpa", "eager"):
         backbone = tiny_backbone(family)
         backbone.model.set_attn_implementation(implementation)
-        reader = ContinuationReader(backbone, [[5, 6, 7, 8], [9, 10]], [20, 21], 4)
+        reader = CausalNextTokens(backbone, [[5, 6, 7, 8], [9, 10]], [20, 21], 4)
         reader.read([State()], [0])
         reader.read([State((30,)), State((31,))], [0, 0])
         foretold.append(reader.read([State((31, 32)), State((30, 33))], [1, 0]))
@@ -70,7 +70,7 @@ def test_eager_attention_foretells_the_same(tiny_backbone, family):
 def test_a_score_is_the_mean_log_probability_a_token_of_the_text_and_the_label_word(tiny_backbone):
     backbone = tiny_backbone("gpt2")
 
-    found = CausalTemplates(beam=4, longest=2).search(task(backbone))
+    found = CausalSearch(beam=4, longest=2).search(task(backbone))
 
     assert {one.origin["gap_lengths"][0] for one in found} == {0, 1, 2}
     for one in found:
@@ -104,7 +104,7 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_two_tokens(tiny_backbon
     }
     best = max(scores, key=scores.__getitem__)
 
-    found = CausalTemplates(beam=len(few) ** 2, longest=2).search(task(backbone))
+    found = CausalSearch(beam=len(few) ** 2, longest=2).search(task(backbone))
 
     assert len(few) > 2
     first = next(one for one in found if one.origin["gap_lengths"] == [2])
@@ -115,7 +115,7 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_best_two_tokens(tiny_backbon
 def test_what_is_found_is_read_as_it_was_written_and_without_a_gap_the_mask_follows_the_text(tiny_backbone):
     backbone = tiny_backbone("llama")
 
-    found = CausalTemplates(beam=6, longest=3, keep=99).search(task(backbone, PAIRS))
+    found = CausalSearch(beam=6, longest=3, keep=99).search(task(backbone, PAIRS))
 
     texts = "{{ text_a | upper_first }} {{ text_b | upper_first }}"
     assert f"{texts} {{{{ mask }}}}" in [one.template for one in found]
@@ -125,7 +125,7 @@ def test_what_is_found_is_read_as_it_was_written_and_without_a_gap_the_mask_foll
 
 
 def test_white_space_around_a_text_and_an_empty_one_leave_as_many_templates_as_without(tiny_backbone):
-    backbone, search = tiny_backbone("gpt2"), CausalTemplates(beam=4, longest=2, keep=99)
+    backbone, search = tiny_backbone("gpt2"), CausalSearch(beam=4, longest=2, keep=99)
     plain = Example({"text_a": "a dull mess"}, "bad")
     odd = [Example({"text_a": " a dull mess \n"}, "bad"), Example({"text_a": " "}, "good")]
 
@@ -141,14 +141,14 @@ def test_if_nothing_is_read_as_it_was_written_it_is_told(tiny_backbone, monkeypa
     )
 
     with pytest.raises(SearchError, match="no text that the generator 'tiny-gpt2' wrote is read as it was written"):
-        CausalTemplates(beam=4, longest=2).search(task(tiny_backbone("gpt2")))
+        CausalSearch(beam=4, longest=2).search(task(tiny_backbone("gpt2")))
 
 
 @pytest.mark.parametrize(
     ("lead_in", "expected"), [("It was", " It was"), (" It was", " It was"), (". It was", ". It was"), ("(so", " (so")]
 )
 def test_a_lead_in_becomes_part_of_the_template(tiny_backbone, lead_in, expected):
-    found = CausalTemplates(lead_in=lead_in, beam=2, longest=1).search(task(tiny_backbone("gpt2")))
+    found = CausalSearch(lead_in=lead_in, beam=2, longest=1).search(task(tiny_backbone("gpt2")))
 
     assert all(one.template.startswith("{{ text_a | upper_first }}" + expected) for one in found)
 
@@ -156,16 +156,16 @@ def test_a_lead_in_becomes_part_of_the_template(tiny_backbone, lead_in, expected
 def test_no_more_examples_than_asked_for_are_read(tiny_backbone):
     backbone = tiny_backbone("gpt2")
 
-    found = CausalTemplates(beam=4, longest=2, examples=2).search(task(backbone))
+    found = CausalSearch(beam=4, longest=2, examples=2).search(task(backbone))
 
     drawn = [row.example for row in answered(task(backbone), 2)]
     assert len(drawn) == 2
-    again = CausalTemplates(beam=4, longest=2).search(task(backbone, drawn))
+    again = CausalSearch(beam=4, longest=2).search(task(backbone, drawn))
     assert [(one.template, one.score) for one in found] == [(one.template, one.score) for one in again]
 
 
 def test_the_order_of_the_examples_and_chunks_of_them_change_nothing(tiny_backbone, monkeypatch):
-    backbone, search = tiny_backbone("gpt2"), CausalTemplates(beam=5, longest=2)
+    backbone, search = tiny_backbone("gpt2"), CausalSearch(beam=5, longest=2)
     found = search.search(task(backbone))
 
     assert search.search(task(backbone, ROWS[::-1])) == found
@@ -179,11 +179,11 @@ def test_texts_that_are_too_long_leave_room_for_what_is_written(tiny_backbone):
     backbone = tiny_backbone("gpt2")
     rows = [Example({"text_a": "the film was " * 30}, "bad"), *ROWS[1:]]
 
-    assert CausalTemplates(beam=2, longest=3).search(task(backbone, rows))
+    assert CausalSearch(beam=2, longest=3).search(task(backbone, rows))
 
 
 def test_a_finished_search_is_read_from_its_folder(tiny_backbone, tmp_path, monkeypatch):
-    backbone, search = tiny_backbone("gpt2"), CausalTemplates(beam=3, longest=2)
+    backbone, search = tiny_backbone("gpt2"), CausalSearch(beam=3, longest=2)
     found = search.search(task(backbone), state=tmp_path)
     monkeypatch.setattr(generated_lm, "beam_of_each_length", None)
 
@@ -192,14 +192,14 @@ def test_a_finished_search_is_read_from_its_folder(tiny_backbone, tmp_path, monk
 
 def test_a_masked_model_cannot_go_on_after_a_text(tiny_backbone):
     with pytest.raises(SearchError, match="family 'bert', not a causal one such as smollm2; pass generator="):
-        CausalTemplates().search(task(tiny_backbone("bert")))
+        CausalSearch().search(task(tiny_backbone("bert")))
 
 
 def test_label_words_of_several_tokens_are_refused(tiny_backbone):
     words = {"bad": ("unbelievable",), "good": ("great",)}
 
     with pytest.raises(SearchError, match="label word 'unbelievable' isn't one token for the generator 'tiny-gpt2'"):
-        CausalTemplates().search(task(tiny_backbone("gpt2"), words=words))
+        CausalSearch().search(task(tiny_backbone("gpt2"), words=words))
 
 
 @pytest.mark.smollm2
@@ -212,6 +212,6 @@ def test_smollm2_says_something_of_a_review():
         Example({"text_a": "the plot makes no sense at all"}, "bad"),
     ]
 
-    found = CausalTemplates(beam=5, longest=3).search(task(load_backbone("smollm2"), rows))
+    found = CausalSearch(beam=5, longest=3).search(task(load_backbone("smollm2"), rows))
 
     assert "{{ text_a | upper_first }}. It's {{ mask }}" in [one.template for one in found[:3]]

@@ -14,7 +14,7 @@ from promptlab.core.registry import TEMPLATE_SEARCHES
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
 from promptlab.search.generation_based import infill_engines as generated_infill
-from promptlab.search.generation_based.infill_engines import BartTemplates, T5Templates
+from promptlab.search.generation_based.infill_engines import BartSearch, T5Search
 from promptlab.search.generation_based.writing import answered
 from promptlab.search.templates.task import SearchTask
 from promptlab.templates.manual import ManualTemplate
@@ -122,7 +122,7 @@ def gaps_of(found):
 def test_the_search_finds_what_the_model_learnt_to_say_around_a_label_word(grammar, bert):
     rows = [row for row in examples(8) if row.label == "good"]
 
-    found = T5Templates(generator=grammar, beam=10).search(task(bert, rows))
+    found = T5Search(generator=grammar, beam=10).search(task(bert, rows))
 
     assert [one.template for one in found[:2]] == [
         "{{ text_a | upper_first }} It just {{ mask }} mess",
@@ -134,7 +134,7 @@ def test_the_search_finds_what_the_model_learnt_to_say_around_a_label_word(gramm
 
 
 def test_of_both_classes_wins_what_suits_both_and_not_the_favourite_of_either(grammar, bert):
-    found = T5Templates(generator=grammar, beam=20).search(task(bert, examples()))
+    found = T5Search(generator=grammar, beam=20).search(task(bert, examples()))
 
     assert {one.template for one in found[:2]} == {
         "{{ text_a | upper_first }} Yes maybe {{ mask }} too",
@@ -145,7 +145,7 @@ def test_of_both_classes_wins_what_suits_both_and_not_the_favourite_of_either(gr
 def test_a_score_is_the_mean_log_likelihood_of_the_finished_template_over_the_examples(grammar, bert):
     rows = examples(6)
 
-    found = T5Templates(generator=grammar, beam=8).search(task(bert, rows))
+    found = T5Search(generator=grammar, beam=8).search(task(bert, rows))
 
     assert len(found) > 4
     for one in found:
@@ -160,7 +160,7 @@ def test_a_score_is_the_mean_log_likelihood_of_the_finished_template_over_the_ex
 def test_a_beam_of_one_takes_the_likeliest_token_at_each_step(grammar, bert):
     row = examples(1)
 
-    found = T5Templates(generator=grammar, beam=1).search(task(bert, row))
+    found = T5Search(generator=grammar, beam=1).search(task(bert, row))
 
     text, word = row[0].fields["text_a"], WORDS[row[0].label][0]
     for layout in ("text-first", "answer-first"):
@@ -187,7 +187,7 @@ def test_pairs_stand_around_the_answer_and_every_template_has_one_mask_and_all_f
         Example({"text_a": "Who wrote the opera ?", "text_b": "World news"}, "good"),
     ]
 
-    found = T5Templates(generator=grammar, beam=20).search(task(bert, rows))
+    found = T5Search(generator=grammar, beam=20).search(task(bert, rows))
 
     assert found
     for one in found:
@@ -240,7 +240,7 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(search, bert, tmp_path,
 def test_bart_counts_the_gaps_the_label_word_and_what_follows(bart, bert):
     backbone, rows = bart, examples(4)
 
-    found = BartTemplates(generator=backbone, beam=8, longest=5).search(task(bert, rows))
+    found = BartSearch(generator=backbone, beam=8, longest=5).search(task(bert, rows))
 
     tokenizer, plain = backbone.tokenizer, [one for one in found if one.template.isascii()]
     assert {one.origin["layout"] for one in plain if one.origin["gap_lengths"] != [0, 0]} == {
@@ -269,7 +269,7 @@ def test_texts_that_are_too_long_leave_room_for_what_is_written_after_them(bart,
     long = [Example({"text_a": "the film was great " * 40}, "good"), *examples(2)]
     bart.model.final_logits_bias[0, bart.tokenizer.sep_token_id] = 0.0  # so that the second gap becomes long
 
-    assert BartTemplates(generator=bart, beam=30, longest=30).search(task(bert, long))
+    assert BartSearch(generator=bart, beam=30, longest=30).search(task(bert, long))
 
 
 def test_the_models_are_left_as_they_are(search, bert):
@@ -283,7 +283,7 @@ def test_the_models_are_left_as_they_are(search, bert):
 
 
 def test_a_template_tells_where_it_comes_from(grammar, bert):
-    best = T5Templates(generator=grammar, beam=5).search(task(bert, examples(4)))[0]
+    best = T5Search(generator=grammar, beam=5).search(task(bert, examples(4)))[0]
 
     assert best.engine == "t5" and best.label_words == WORDS
     assert best.origin["generator"] == "grammar-t5" and best.origin["log_prob"] == best.score
@@ -315,14 +315,14 @@ def test_a_t5_with_too_few_sentinels_is_refused(tiny_backbone, bert, monkeypatch
     monkeypatch.setattr(writer.tokenizer, "get_vocab", lambda: vocabulary)
 
     with pytest.raises(SearchError, match="no sentinel <extra_id_2>"):
-        T5Templates(generator=writer).search(task(bert, examples()))
+        T5Search(generator=writer).search(task(bert, examples()))
 
 
 def test_a_search_that_closes_no_gap_says_so(grammar, bert):
     with pytest.raises(SearchError, match="no template is left"):
-        T5Templates(generator=grammar, longest=1).search(task(bert, examples()))
+        T5Search(generator=grammar, longest=1).search(task(bert, examples()))
 
 
 def test_settings_below_one_are_refused():
     with pytest.raises(SearchError, match="beam=0 must be at least 1"):
-        T5Templates(beam=0)
+        T5Search(beam=0)

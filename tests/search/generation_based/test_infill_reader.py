@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from promptlab.search.generation_based.infill_reader import Infill, InfillReader
+from promptlab.search.generation_based.infill_reader import Infill, InfillNextTokens
 from promptlab.search.generation_based.joint_beam import CLOSE, State
 
 STATES = [State((12, 13)), State((11, 14)), State((CLOSE, 15)), State((11, CLOSE))]
@@ -33,7 +33,7 @@ def whole_passes(backbone, rows, state):
 
 
 def read_on(backbone, rows):
-    reader = InfillReader(backbone, rows, 4)
+    reader = InfillNextTokens(backbone, rows, 4)
     reader.read([State()], [0])
     reader.read([State((11,)), State((12,)), State((CLOSE,))], [0, 0, 0])
     return reader.read(STATES, PARENTS)

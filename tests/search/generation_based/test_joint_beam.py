@@ -5,12 +5,12 @@ import itertools
 import pytest
 import torch
 
-from promptlab.search.generation_based.joint_beam import CLOSE, Reader, State, beam_of_each_length, joint_beam
+from promptlab.search.generation_based.joint_beam import CLOSE, NextTokenModel, State, beam_of_each_length, joint_beam
 
 VOCABULARY = 4
 
 
-class Table(Reader):
+class Table(NextTokenModel):
     """A model whose next-token log-probabilities are drawn for every text; several examples, the mean of each row."""
 
     def __init__(self, n_examples=3):

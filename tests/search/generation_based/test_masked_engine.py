@@ -11,7 +11,7 @@ from promptlab import load_backbone
 from promptlab.core.errors import SearchError
 from promptlab.core.types import Example
 from promptlab.search.generation_based.gap_filler import GapFiller
-from promptlab.search.generation_based.masked_engine import MaskedTemplates
+from promptlab.search.generation_based.masked_engine import MaskedSearch
 from promptlab.search.generation_based.writing import answered
 from promptlab.search.templates.task import SearchTask
 from promptlab.templates.manual import ManualTemplate
@@ -24,7 +24,7 @@ ROWS = [
 ]
 PAIRS = [Example({**row.fields, "text_b": "It was too lifeless"}, row.label) for row in ROWS]
 BARE = "{{ mask }} {{ text_a | upper_first }}"
-SMALL = MaskedTemplates(beam=4, before=2, after=1, survivors=99, keep=99)
+SMALL = MaskedSearch(beam=4, before=2, after=1, survivors=99, keep=99)
 
 
 def task(backbone, rows=ROWS, words=WORDS, **more):
@@ -142,7 +142,7 @@ def test_if_nothing_is_read_as_it_was_written_it_is_told(tiny_backbone, monkeypa
 
 
 def test_without_gaps_there_is_the_text_and_the_mask(tiny_backbone):
-    found = MaskedTemplates(before=0, after=0).search(task(tiny_backbone("bert")))
+    found = MaskedSearch(before=0, after=0).search(task(tiny_backbone("bert")))
 
     assert {one.template for one in found} == {
         "{{ text_a | upper_first }} {{ mask }}",
@@ -151,7 +151,7 @@ def test_without_gaps_there_is_the_text_and_the_mask(tiny_backbone):
 
 
 def test_pairs_stand_around_the_answer(tiny_backbone):
-    found = MaskedTemplates(beam=3, before=1, after=1).search(task(tiny_backbone("bert"), PAIRS))
+    found = MaskedSearch(beam=3, before=1, after=1).search(task(tiny_backbone("bert"), PAIRS))
 
     assert all(one.template.startswith("{{ text_a | strip_punctuation }}") for one in found)
     assert all(one.template.endswith("{{ text_b | lower_first }}") for one in found)
@@ -162,7 +162,7 @@ def test_gaps_of_several_tokens_hold_a_word(tiny_backbone):
     marks = [backbone.tokenizer.convert_tokens_to_ids(sign) for sign in ".,!?"]
     backbone.decoder()[1].data[marks] += 20.0  # which would otherwise be all that is written
 
-    found = MaskedTemplates(beam=8, before=2, after=0, survivors=99).search(task(backbone))
+    found = MaskedSearch(beam=8, before=2, after=0, survivors=99).search(task(backbone))
 
     written = [re.sub(r"{{.*?}}", "", one.template) for one in found if one.origin["gap_lengths"] == [2, 0]]
     assert written
@@ -172,11 +172,11 @@ def test_gaps_of_several_tokens_hold_a_word(tiny_backbone):
 def test_no_more_examples_than_asked_for_are_read(tiny_backbone):
     backbone = tiny_backbone("bert")
 
-    found = MaskedTemplates(beam=2, before=1, after=0, examples=2).search(task(backbone))
+    found = MaskedSearch(beam=2, before=1, after=0, examples=2).search(task(backbone))
 
     drawn = [row.example for row in answered(task(backbone), 2)]
     assert len(drawn) == 2
-    again = MaskedTemplates(beam=2, before=1, after=0).search(task(backbone, drawn))
+    again = MaskedSearch(beam=2, before=1, after=0).search(task(backbone, drawn))
     assert [(one.template, one.score) for one in found] == [(one.template, one.score) for one in again]
 
 
@@ -194,7 +194,7 @@ def test_the_order_of_the_examples_and_chunks_of_them_change_nothing(tiny_backbo
 @pytest.mark.parametrize("killed_at", [2, 9, 14])
 def test_an_interrupted_search_goes_on_and_ends_the_same(tiny_backbone, tmp_path, monkeypatch, killed_at):
     backbone = tiny_backbone("bert")
-    search = MaskedTemplates(beam=2, before=1, after=1, survivors=3)
+    search = MaskedSearch(beam=2, before=1, after=1, survivors=3)
     whole = search.search(task(backbone))
     calls = itertools.count(1)
     for name in ("fill", "pseudo_log_prob"):
@@ -216,12 +216,12 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(tiny_backbone, tmp_path
 
 def test_a_causal_model_fills_no_gaps(tiny_backbone):
     with pytest.raises(SearchError, match="family 'gpt2', not a masked one such as minilm; pass generator="):
-        MaskedTemplates().search(task(tiny_backbone("gpt2")))
+        MaskedSearch().search(task(tiny_backbone("gpt2")))
 
 
 def test_gaps_of_less_than_nothing_are_refused():
     with pytest.raises(SearchError, match="before=-1 and after=5"):
-        MaskedTemplates(before=-1)
+        MaskedSearch(before=-1)
 
 
 @pytest.mark.minilm
@@ -233,7 +233,7 @@ def test_minilm_says_something_of_a_review():
         Example({"text_a": "the plot makes no sense at all"}, "bad"),
     ]
 
-    found = MaskedTemplates(beam=2, before=2, after=1, survivors=3).search(task(load_backbone("minilm"), rows))
+    found = MaskedSearch(beam=2, before=2, after=1, survivors=3).search(task(load_backbone("minilm"), rows))
 
     assert found[0].template == "is {{ mask }}. {{ text_a | upper_first }}"
     bare = [BARE, "{{ text_a | upper_first }} {{ mask }}"]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from promptlab.core.errors import SearchError
 from promptlab.core.types import Example
-from promptlab.search.generation_based.causal_engine import CausalTemplates
-from promptlab.search.generation_based.masked_engine import MaskedTemplates
+from promptlab.search.generation_based.causal_engine import CausalSearch
+from promptlab.search.generation_based.masked_engine import MaskedSearch
 from promptlab.search.generation_based.writing import (
     ANSWER_FIRST,
     BETWEEN,
@@ -18,7 +18,7 @@ from promptlab.search.generation_based.writing import (
     answered,
     found,
     layouts,
-    normalised,
+    normalized,
 )
 from promptlab.search.templates.task import SearchTask
 from promptlab.templates.manual import ManualTemplate
@@ -35,8 +35,8 @@ def task(backbone=None, rows=ROWS, words=WORDS):
 @pytest.mark.parametrize(
     ("family", "search"),
     [
-        ("bert", MaskedTemplates(beam=2, before=1, after=1, survivors=4)),
-        ("gpt2", CausalTemplates(beam=3, longest=2)),
+        ("bert", MaskedSearch(beam=2, before=1, after=1, survivors=4)),
+        ("gpt2", CausalSearch(beam=3, longest=2)),
     ],
 )
 def test_what_is_written_for_prompts_of_the_tasks_length_sees_nothing_of_what_is_cut(tiny_backbone, family, search):
@@ -99,8 +99,8 @@ def test_any_words_print_themselves(words):
 
 
 def test_quotes_spaces_and_underscores_are_made_plain():
-    assert normalised(" “It’s  a_mess” ") == ' "It\'s a mess"'
-    assert normalised(", «so»") == ', "so"'
+    assert normalized(" “It’s  a_mess” ") == ' "It\'s a mess"'
+    assert normalized(", «so»") == ', "so"'
 
 
 def test_each_example_has_the_first_word_of_its_class_and_their_order_does_not_count():

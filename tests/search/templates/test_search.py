@@ -9,7 +9,7 @@ import torch
 from promptlab import PVP, Example, ManualVerbalizer, search_templates
 from promptlab.core.errors import DataError, PromptlabError, SearchError, UnknownNameError, VerbalizerError
 from promptlab.library.pvps import read_pvps, write_pvps
-from promptlab.search.generation_based.masked_engine import MaskedTemplates
+from promptlab.search.generation_based.masked_engine import MaskedSearch
 from promptlab.search.gradient_based.autoprompt import RunningSearch
 from promptlab.search.templates import ranking
 from promptlab.search.templates.ranking import Ranking
@@ -84,7 +84,7 @@ def test_dev_rows_that_are_training_rows_are_left_out(tiny_backbone):
     assert board.ranked == searched(tiny_backbone("bert"), dev=DEV).ranked
 
 
-def test_dev_may_be_labelled_examples(tiny_backbone):
+def test_dev_may_be_labeled_examples(tiny_backbone):
     examples = [Example({"text_a": text}, label) for text, label in zip(*DEV, strict=True)]
 
     assert searched(tiny_backbone("bert"), dev=examples).ranked == searched(tiny_backbone("bert"), dev=DEV).ranked
@@ -134,7 +134,7 @@ def test_other_settings_are_searched_anew_in_the_same_folder_and_another_model_i
 
 def test_another_generator_of_the_same_name_is_refused(tiny_backbone, tmp_path):
     backbone, generator = tiny_backbone("bert"), tiny_backbone("roberta")
-    search = MaskedTemplates(generator=generator, beam=2, before=1, after=0, survivors=2)
+    search = MaskedSearch(generator=generator, beam=2, before=1, after=0, survivors=2)
     options = {"verbalizer": {"p": "great", "n": "terrible"}, "dev": DEV, "state": tmp_path}
     first = searched(backbone, search, **options)
 
@@ -148,7 +148,7 @@ def test_another_generator_of_the_same_name_is_refused(tiny_backbone, tmp_path):
 @pytest.mark.parametrize("named", [str, Path])
 def test_a_generator_that_is_named_counts_by_its_weights_too(tiny_backbone, saved_model, tmp_path, named):
     folder = saved_model("roberta")
-    search = MaskedTemplates(generator=named(folder), beam=2, before=1, after=0, survivors=2)
+    search = MaskedSearch(generator=named(folder), beam=2, before=1, after=0, survivors=2)
     options = {"verbalizer": {"p": "great", "n": "terrible"}, "dev": DEV, "state": tmp_path / "state"}
     first = searched(tiny_backbone("bert"), search, **options)
 
@@ -179,7 +179,7 @@ def test_more_iterations_of_autoprompt_go_on_where_fewer_ended(tiny_backbone, tm
 def test_the_origin_tells_the_revisions_of_model_and_generator_apart(tiny_backbone):
     model, generator = tiny_backbone("bert"), tiny_backbone("roberta")
     model.revision, generator.revision = "m1", "g1"
-    search = MaskedTemplates(generator=generator, beam=2, before=1, after=0, survivors=2)
+    search = MaskedSearch(generator=generator, beam=2, before=1, after=0, survivors=2)
     words = {"verbalizer": {"p": "great", "n": "terrible"}}
 
     origin = searched(model, search, dev=DEV, top=1, **words).pvps()[0].origin

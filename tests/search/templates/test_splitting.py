@@ -22,7 +22,7 @@ def given(train, dev=(), seed=3):
 
 
 def split(task, **settings):
-    return splitting.split(task, reads=settings.pop("reads", ["text_a"]), **settings)
+    return splitting.split(task, fields_used=settings.pop("fields_used", ["text_a"]), **settings)
 
 
 def texts(examples):
@@ -86,7 +86,7 @@ def test_shares_are_those_of_the_largest_remainder(counts, n, at_least, expected
 def test_rows_that_differ_in_a_field_that_is_read_are_no_copies():
     train, dev = rows("p1", "n1", title="one"), rows("p1", "n1", title="other")
 
-    assert split(given(train, dev), reads=["title", "text_a"])[0].dev == dev
+    assert split(given(train, dev), fields_used=["title", "text_a"])[0].dev == dev
     with pytest.raises(DataError, match="all 2 dev examples are training examples"):
         split(given(train, dev))
 
@@ -105,7 +105,7 @@ def test_texts_of_two_fields_are_one_row_only_if_both_are_the_same():
     pair = [Example({"text_a": "a", "text_b": "b"}, "p"), Example({"text_a": "c", "text_b": "d"}, "n")]
     dev = [Example({"text_a": "a", "text_b": "d"}, "p"), Example({"text_a": "c", "text_b": "d"}, "p")]
 
-    task, _ = split(given(pair, dev), reads=["text_a", "text_b"])
+    task, _ = split(given(pair, dev), fields_used=["text_a", "text_b"])
 
     assert task.dev == dev[:1]
 

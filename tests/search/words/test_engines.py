@@ -11,7 +11,7 @@ import torch
 
 from promptlab.core.errors import TuningError, VerbalizerError
 from promptlab.search.words.engines import autoprompt, lm_bff, petal
-from promptlab.search.words.search import Evidence
+from promptlab.search.words.search import MaskEvidence
 
 WORDS = ["one", "two", "three", "four", "five"]
 
@@ -19,7 +19,7 @@ WORDS = ["one", "two", "three", "four", "five"]
 def evidence(logits, targets, total=10.0):
     """What a search sees of a model whose logits at the mask are given, (examples, words)."""
     logits = torch.tensor(logits)
-    return Evidence(
+    return MaskEvidence(
         hidden=logits,
         targets=torch.tensor(targets),
         classes=["a", "b"],
@@ -60,7 +60,7 @@ def test_of_many_classes_each_has_fewer_words_to_choose_from():
 
 
 def of_classes(logits, targets, n_classes):
-    """Evidence of so many classes; words are named by their numbers."""
+    """MaskEvidence of so many classes; words are named by their numbers."""
     some = evidence(logits, targets)
     names = [str(number) for number in range(max(n_classes, len(logits[0])))]
     return replace(some, classes=names[:n_classes], words=names[: len(logits[0])])
@@ -136,8 +136,8 @@ def test_petal_counts_the_examples_of_a_class_as_much_as_all_others_unless_it_is
     own, other = [9.0, 7.0], [8.0, 6.75]
 
     evenly, as_they_are = (
-        petal(evidence([own, *[other] * 4], [0, 1, 1, 1, 1]), words=2, normalise=normalise)[0]
-        for normalise in (True, False)
+        petal(evidence([own, *[other] * 4], [0, 1, 1, 1, 1]), words=2, normalize=normalize)[0]
+        for normalize in (True, False)
     )
 
     def ratios(class_rows, other_rows, factor):

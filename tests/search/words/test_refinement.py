@@ -93,8 +93,8 @@ def test_with_two_classes_the_other_name_alone_counts():
     names = torch.eye(4)[:, :2]
     words = torch.tensor([[2.0], [1.0], [0.0], [0.0]])
 
-    centred = lambda v: v - v.mean()  # noqa: E731
-    a, own, other = centred(words[:, 0]), centred(names[:, 0]), centred(names[:, 1])
+    centered = lambda v: v - v.mean()  # noqa: E731
+    a, own, other = centered(words[:, 0]), centered(names[:, 0]), centered(names[:, 1])
     assert relevance_scores(words, names, 0).item() == pytest.approx((a @ own).item() / abs((a @ other).item()))
 
 
@@ -278,7 +278,7 @@ def test_what_cannot_be_refined_is_told(tiny_backbone, words, support, settings,
 
 @pytest.mark.minilm
 def test_refined_words_and_calibration_beat_names_on_real_news():
-    from promptlab import SupportVerbalizer
+    from promptlab import SupportCalibration
 
     sample = load_sample("ag_news")
     words = {
@@ -293,7 +293,7 @@ def test_refined_words_and_calibration_beat_names_on_real_news():
     refined = refine_words(words, template, support, "minilm", frequency=0.5, device="cpu")
 
     names = {name: row[:1] for name, row in words.items()}
-    verbalizers = (ManualVerbalizer(names), SupportVerbalizer(ManualVerbalizer(refined.label_words), support))
+    verbalizers = (ManualVerbalizer(names), SupportCalibration(ManualVerbalizer(refined.label_words), support))
     plain, kpt = (
         PromptClassifier(template, verbalizer, "minilm", "none", device="cpu").score(test, [e.label for e in test])
         for verbalizer in verbalizers

@@ -4,8 +4,8 @@ import pytest
 
 from promptlab import Example
 from promptlab.core.errors import SearchError
+from promptlab.search.templates.row_fit import usable
 from promptlab.search.templates.task import FoundTemplate, SearchTask
-from promptlab.search.templates.usable import usable
 
 WORDS = {"p": ("good",), "n": ("bad",)}
 SOURCES = {
