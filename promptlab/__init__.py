@@ -12,11 +12,18 @@ from promptlab.core.registry import TEMPLATE_SEARCHES, TEMPLATES, TUNINGS, VERBA
 
 __version__ = "0.1.0"
 
+_ROLES = ("Backbone", "Head", "Template", "Tuning", "Verbalizer")
+_ERRORS = (
+    "BackboneError", "DataError", "JobError", "PromptlabError", "PromptlabWarning", "SavedModelError", "SearchError",
+    "TemplateError", "TuningError", "UnknownNameError", "VerbalizerError",
+)  # fmt: skip
 _PUBLIC = {
     **TEMPLATES.modules,  # every part that can be chosen by name
     **TUNINGS.modules,
     **VERBALIZERS.modules,
     **TEMPLATE_SEARCHES.modules,
+    **dict.fromkeys(_ROLES, "promptlab.core.interfaces"),
+    **dict.fromkeys(_ERRORS, "promptlab.core.errors"),
     "Example": "promptlab.core.types",
     "PVP": "promptlab.library.pvps",
     "read_pvps": "promptlab.library.pvps",
@@ -29,7 +36,6 @@ _PUBLIC = {
     "PVPEnsemble": "promptlab.ensembles.ensemble",
     "PromptClassifier": "promptlab.estimators.classifiers",
     "PromptGenerator": "promptlab.estimators.generator",
-    "PromptlabError": "promptlab.core.errors",
     "TokenClassifier": "promptlab.estimators.token_classifier",
     "download": "promptlab.backbones.download",
     "k_shot": "promptlab.data.sampling",

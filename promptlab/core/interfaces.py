@@ -1,27 +1,30 @@
 """The roles. Whoever has read this page and ``types.py`` knows the design.
 
 The parts that play them (templates, verbalizers, backbones, tunings) never import one another; they meet in
-``model.py``. Settings are frozen dataclasses that can be compared, saved and sent to another process; tensors live in
-the modules that ``build`` returns.
+``PromptModel``. Settings are frozen dataclasses that can be compared, saved and sent to another process; tensors live
+in the modules: backbones, and the heads that ``Verbalizer.build`` returns.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from promptlab.core.errors import TemplateError, TuningError, VerbalizerError
+from promptlab.core.means import weighted_mean
 from promptlab.core.part import Part
 from promptlab.core.training_defaults import TrainingDefaults
-from promptlab.core.tunable_backbone import Tunable
+from promptlab.core.tunable_backbone import Module, Tunable
 from promptlab.core.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
+
+Outputs = TypeVar("Outputs")  # what a head reads of the model: mask states, pooled states, scores of whole answers
 
 
 class Template(Part):
@@ -90,7 +93,7 @@ class Verbalizer(Part):
 
     @property
     def wrapped(self) -> Verbalizer | None:
-        """The verbalizer whose scores this one works on, if there is one; its head is this one's ``inner``."""
+        """The verbalizer whose scores this one works on, if there is one; its head is ``wrapped`` by this one's."""
         return None
 
     def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
@@ -114,12 +117,71 @@ class Verbalizer(Part):
         return False
 
     @abstractmethod
-    def build(self, backbone: Backbone, slot: AnswerSlot) -> Any:
-        """The ``VerbalizerHead`` for one model.
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> Head[Any]:
+        """The head for one model.
 
         Raises:
             VerbalizerError: if the label words don't fit the model's vocabulary or the slot.
         """
+
+
+class Head(ABC, Generic[Outputs], Module):
+    """What turns the model's outputs into the classes' log-probabilities, and into the loss.
+
+    Every head is also an ``nn.Module``: ``class MyHead(Head[MaskStates], nn.Module)``. ``read_backbone`` is the only
+    step that runs the model.
+    """
+
+    reads_lm_head = True  # False for heads on hidden states, whose language-model head then isn't trained
+    reads_mask_states = False  # whether the outputs are mask states, which several heads may share
+    answer_length = 1  # tokens that the longest answer has
+    learning_rate: float | None = None  # of this head's own weights when a model is trained with it, if not the usual
+    post_training: Mapping[str, Any] | None = None  # settings of a training on the finished language model's outputs
+
+    @abstractmethod
+    def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:
+        """The model's outputs for a batch, such as ``backbone.mask_states(batch)``."""
+
+    @property
+    def batch_key(self) -> Hashable:
+        """What must be equal for heads to share one pass of the model."""
+        return type(self).read_backbone, self.reads_lm_head
+
+    @abstractmethod
+    def forward(self, outputs: Outputs) -> Tensor:
+        """Class log-probabilities in nats, (batch, classes)."""
+
+    def losses(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        """Training loss of each row, (batch,); cross-entropy over the classes unless a head says otherwise.
+
+        Where several classes may hold, it is that of each class, (batch, classes).
+        """
+        log_probs: Tensor = self(outputs)
+        return -log_probs.gather(1, labels[:, None]).squeeze(1)
+
+    def loss(self, outputs: Outputs, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean training loss of a batch, by the weights of its rows (or of their classes) if there are some."""
+        return weighted_mean(self.losses(outputs, labels), weights)
+
+    @property
+    def wrapped(self) -> Head[Outputs] | None:
+        """The head on whose scores this one works, if its verbalizer wraps another."""
+        return None
+
+    @property
+    def first_head(self) -> Head[Outputs]:
+        """The head with which the language model is trained, where this one has a training of its own after that."""
+        return self
+
+    def own_loss(self, outputs: Outputs, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean loss of the head's training on outputs of a language model that stays as it is."""
+        return self.loss(outputs, labels, weights)
+
+    def settle(self, outputs: Outputs, weights: Tensor | None = None) -> None:
+        """Measure on the outputs for the training texts what no update learns; called after a training of its own."""
+
+    def set_prior(self, outputs: Outputs, n_variants: int = 1) -> None:
+        """Measure the prior on the outputs for the verbalizer's ``reference_prompts``, ``n_variants`` of each input."""
 
 
 class Backbone(Tunable):
@@ -130,9 +192,11 @@ class Backbone(Tunable):
     folder: str  # where it was read from, if it was given as a folder; absolute, else empty
     revision: str  # the hub's commit, or a hash of the weights
     hidden_size: int
+    vocabulary: int  # ids that have an embedding; soft tokens have those from here on
     max_length: int
     only_hidden: bool  # whether only ``hidden_states`` is called, so that the language-model head isn't used
     has_lm_head: bool  # False if the weights had none, so that it is random
+    memory: object  # which weights in memory it has, or was copied from
     as_in_0_1: bool  # whether ``answer_ids`` are those of promptlab 0.1, with which a saved classifier was trained
     decodings: Sequence[str]  # ways to score answers of several tokens, the usual one first
 
@@ -178,6 +242,14 @@ class Backbone(Tunable):
         """
 
     @abstractmethod
+    def transform(self, hidden: Tensor) -> Tensor:
+        """What the LM head does before its last layer, the decoder: (…, hidden) → (…, embedding)."""
+
+    @abstractmethod
+    def project(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
+        """Logits of the whole vocabulary, or of some tokens: (…, embedding) → (…, words)."""
+
+    @abstractmethod
     def decoder(self) -> tuple[Tensor, Tensor | None]:
         """Weight (vocabulary, embedding) and bias (vocabulary,) with which the LM head reads mask states."""
 
@@ -214,6 +286,16 @@ class Backbone(Tunable):
     def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
         """Ids of a text that follows other text, or (``at_start``) begins the input."""
 
+    @property
+    @abstractmethod
+    def unknown_id(self) -> int | None:
+        """Id of what isn't in the vocabulary, None where everything is."""
+
+    @property
+    @abstractmethod
+    def frame(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Ids of the special tokens before and after a single text."""
+
 
 class Tuning(Part):
     """Which weights move. Soft tokens and the verbalizer's own parameters always do."""
@@ -228,19 +310,19 @@ class Tuning(Part):
         """What stands between the trained weights of soft tokens and their vectors of ``width``; None for nothing."""
         return None
 
-    def save(self, backbone: Any, folder: Path) -> frozenset[str]:
+    def save(self, backbone: Backbone, folder: Path) -> frozenset[str]:
         """Write what another library's format is for; returns the names of the backbone's parameters in it."""
         return frozenset()
 
-    def load(self, backbone: Any, folder: Path) -> frozenset[str]:
+    def load(self, backbone: Backbone, folder: Path) -> frozenset[str]:
         """Read what ``save`` wrote; returns the names of the parameters that were filled."""
         return frozenset()
 
-    def merge(self, backbone: Any) -> None:
+    def merge(self, backbone: Backbone) -> None:
         """Put what was added to the backbone into its own weights, as far as they can hold it."""
 
     @abstractmethod
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         """Set ``requires_grad`` on the backbone's parameters, adding modules where the method has any.
 
         Raises:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def weighted_mean(losses: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -15,5 +17,7 @@ def weighted_mean(losses: Tensor, weights: Tensor | None = None) -> Tensor:
     """
     if weights is None:
         return losses.mean()
+    from torch import finfo
+
     each = weights if weights.ndim == losses.ndim else weights[:, None].expand_as(losses)
-    return (losses * each).sum() / each.sum().clamp(min=torch.finfo(each.dtype).tiny)
+    return (losses * each).sum() / each.sum().clamp(min=finfo(each.dtype).tiny)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.nn import Module
+    from transformers import PreTrainedModel
+else:
+    Module = object  # at run time, whoever plays a role that is a module brings torch's along: roles import no torch
 
 
 class SublayerOutput(NamedTuple):
@@ -22,13 +26,13 @@ class SublayerOutput(NamedTuple):
     end: nn.Module
 
 
-class Tunable(ABC):
+class Tunable(ABC, Module):
     """The parts of a language model that can be trained, replaced or added to.
 
     Names of layers are whole and those below ``model``, as ``model.get_submodule`` takes them.
     """
 
-    model: Any  # the transformers model
+    model: PreTrainedModel
 
     @abstractmethod
     def unshare_trainable(self) -> None:

@@ -28,7 +28,7 @@ class MemberScores:
         groups: dict[Any, dict[str, PromptClassifier]] = {}
         for name, member in members.items():
             if _shares_most(member.model_):
-                alike = (id(member.model_.backbone.memory), member.model_.head.reading)
+                alike = (id(member.model_.backbone.memory), member.model_.head.batch_key)
                 groups.setdefault(alike, {})[name] = member
         joined = [_joint_of(group, backbones) for group in groups.values() if len(group) > 1]
         self.joint = [joint for joint in joined if joint is not None]

@@ -26,6 +26,7 @@ from promptlab.templates.demonstrations import AnsweredTemplate
 from promptlab.training.dev_score import micro_f1
 from promptlab.training.fitting import Objective, Scorer
 from promptlab.training.thresholds import HALF, check_threshold, choose_thresholds
+from promptlab.verbalizers.independent import IndependentHead
 
 
 @dataclass(eq=False, repr=False)
@@ -168,6 +169,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         """Training starts where each class is as likely as it is among the training texts."""
         model.to(resolve_device(self.device)).eval()
         rows = model.encode(training.examples, max_length=self.max_length)
-        log_odds = in_batches(model.backbone, rows, lambda batch: model.head.log_odds(model.read(batch)))
-        model.head.start(log_odds, training.targets(model.verbalizer.classes), training.weights)
+        head = model.head
+        assert isinstance(head, IndependentHead)
+        log_odds = in_batches(model.backbone, rows, lambda batch: head.log_odds(model.read(batch)))
+        head.start(log_odds, training.targets(model.verbalizer.classes), training.weights)
         return super()._train(model, tuning, training, dev, objective)

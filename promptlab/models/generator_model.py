@@ -11,9 +11,9 @@ from torch import Tensor
 
 from promptlab.core.errors import BackboneError, TemplateError, TuningError
 from promptlab.core.generative_backbone import GenerativeBackbone
-from promptlab.core.interfaces import Template, Tuning
+from promptlab.core.interfaces import Backbone, Template, Tuning
 from promptlab.core.means import weighted_mean
-from promptlab.core.types import Batch, Encoded, Example
+from promptlab.core.types import Batch, Encoded, Example, SoftSlot
 from promptlab.models.soft_tokens import SoftTokens
 from promptlab.models.trainable_model import TrainableModel, attach
 
@@ -63,7 +63,9 @@ class GeneratorModel(TrainableModel):
             as in Prefix-Tuning's code.
     """
 
-    def __init__(self, template: Template, backbone: Any, soft: SoftTokens, reduction: str) -> None:
+    backbone: GenerativeBackbone
+
+    def __init__(self, template: Template, backbone: GenerativeBackbone, soft: SoftTokens, reduction: str) -> None:
         super().__init__()
         self.template, self.backbone, self.soft, self.reduction = template, backbone, soft, reduction
         if soft.ids:
@@ -71,7 +73,13 @@ class GeneratorModel(TrainableModel):
 
     @classmethod
     def build(
-        cls, template: Template, backbone: Any, tuning: Tuning, reduction: str, *, slots: Any = None
+        cls,
+        template: Template,
+        backbone: Backbone,
+        tuning: Tuning,
+        reduction: str,
+        *,
+        slots: Sequence[SoftSlot] | None = None,
     ) -> GeneratorModel:
         """Put the parts together; the backbone is changed in place.
 

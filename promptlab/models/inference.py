@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptlab.core.interfaces import Template, Verbalizer
+from promptlab.core.interfaces import Backbone, Head, Template, Verbalizer
 from promptlab.core.types import Batch, Encoded, Example, MaskStates, Prompt
 from promptlab.models.prompt_model import PromptModel
 from promptlab.models.soft_tokens import SoftTokens
@@ -51,15 +51,15 @@ def calibrate(
             head.settle(answers, weights)
 
 
-def _nested(verbalizer: Verbalizer | None, head: Any) -> Iterator[tuple[Verbalizer, Any]]:
+def _nested(verbalizer: Verbalizer | None, head: Head[Any] | None) -> Iterator[tuple[Verbalizer, Head[Any]]]:
     """A verbalizer with its head, and those that they wrap."""
-    while verbalizer is not None:
+    while verbalizer is not None and head is not None:
         yield verbalizer, head
-        verbalizer, head = verbalizer.wrapped, getattr(head, "inner", None)
+        verbalizer, head = verbalizer.wrapped, head.wrapped
 
 
 @torch.inference_mode()
-def in_batches(backbone: Any, encoded: Sequence[Encoded], run: Callable[[Batch], Any]) -> Any:
+def in_batches(backbone: Backbone, encoded: Sequence[Encoded], run: Callable[[Batch], Any]) -> Any:
     """``run`` on batches of prompts of like length, so that none pays for another's; results in the order given."""
     device = next(backbone.parameters()).device
     order: list[int] = []
@@ -78,7 +78,7 @@ def in_batches(backbone: Any, encoded: Sequence[Encoded], run: Callable[[Batch],
 
 @torch.inference_mode()
 def mask_answers(
-    template: Template, examples: Sequence[Example], backbone: Any, *, max_length: int | None = None
+    template: Template, examples: Sequence[Example], backbone: Backbone, *, max_length: int | None = None
 ) -> MaskStates:
     """States at the mask of a model that isn't trained, for every prompt of some examples: (prompts, masks, hidden)."""
     prompts = [prompt for example in examples for prompt in template.variants(example)]
@@ -88,7 +88,7 @@ def mask_answers(
 
 
 def encode_untrained(
-    template: Template, prompts: Sequence[Prompt], backbone: Any, *, max_length: int | None = None
+    template: Template, prompts: Sequence[Prompt], backbone: Backbone, *, max_length: int | None = None
 ) -> list[Encoded]:
     """Token ids of a template's prompts for a bare backbone, whose embedding is changed in place.
 
@@ -97,8 +97,7 @@ def encode_untrained(
     soft = SoftTokens(template.soft_slots, backbone)
     if soft.ids:
         backbone.embed_soft(soft)
-    encoded: list[Encoded] = backbone.encode(prompts, soft_ids=soft.ids, max_length=max_length)
-    return encoded
+    return backbone.encode(prompts, soft_ids=soft.ids, max_length=max_length)
 
 
 def joined(answers: Sequence[Any]) -> Any:

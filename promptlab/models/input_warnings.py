@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from promptlab.core.checks import warn
+from promptlab.core.interfaces import Backbone
 from promptlab.core.types import Encoded
 
 UNKNOWN = 0.2  # share of unknown tokens from which on a model is no good for the texts
@@ -33,7 +33,7 @@ class Noticed:
         self.n_text += sum(row.n_text for row in rows)
         self.n_unknown += sum(row.n_unknown for row in rows)
 
-    def tell(self, backbone: Any, max_length: int | None) -> None:
+    def tell(self, backbone: Backbone, max_length: int | None) -> None:
         """Warn of what was noticed, in a line each.
 
         Args:
@@ -52,7 +52,7 @@ class Noticed:
                 "no answer to them; fill them in, or leave those rows out."
             )
 
-    def _cut(self, backbone: Any, max_length: int | None) -> str:
+    def _cut(self, backbone: Backbone, max_length: int | None) -> str:
         limit = backbone.max_length if max_length is None else min(max_length, backbone.max_length)
         more = "raise max_length" if limit < backbone.max_length else "choose a model that takes more"
         return (
@@ -62,14 +62,14 @@ class Noticed:
         )
 
 
-def notice(rows: Sequence[Encoded], backbone: Any, max_length: int | None, *, n_variants: int = 1) -> None:
+def notice(rows: Sequence[Encoded], backbone: Backbone, max_length: int | None, *, n_variants: int = 1) -> None:
     """Tell what is odd about some prompts."""
     noticed = Noticed(n_variants)
     noticed.add(rows)
     noticed.tell(backbone, max_length)
 
 
-def _named(backbone: Any) -> str:
+def _named(backbone: Backbone) -> str:
     return str(backbone.name or "the model")
 
 

@@ -56,7 +56,7 @@ class JointModel(TrainableModel):
         super().__init__()
         first = members[0].head
         for member in members:
-            if member.head.reading != first.reading:
+            if member.head.batch_key != first.batch_key:
                 raise TuningError(
                     f"{_said(members[0])} and {_said(member)} read the model in different ways, so that they can't "
                     "share a batch; run them one after the other."
@@ -75,7 +75,7 @@ class JointModel(TrainableModel):
         for times in (1, 2):
             self.groups.sizes = [times] * len(self.members)
             batch = self.backbone.collate([Encoded(ids, 0 * ids, ids[:1])] * (times * len(self.members)))
-            self.members[0].head.read(self.backbone, batch.to(self.backbone.embedding_weight().device))  # type: ignore
+            self.members[0].head.read_backbone(self.backbone, batch.to(self.backbone.embedding_weight().device))  # type: ignore
 
     def collate(self, rows: Sequence[MemberRow]) -> JointBatch:
         """One batch of the rows of all models, sorted by model."""
@@ -98,7 +98,7 @@ class JointModel(TrainableModel):
         """The losses of the models if the batch has labels, else log-probabilities (rows, classes) of each."""
         self.groups.sizes = joint.sizes
         first: Any = self.members[0]
-        answer = first.head.read(self.backbone, joint.batch)
+        answer = first.head.read_backbone(self.backbone, joint.batch)
         results, start = [], 0
         members: Any = self.members
         for member, size in zip(members, joint.sizes):

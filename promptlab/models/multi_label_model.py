@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from promptlab.core.errors import VerbalizerError
-from promptlab.core.interfaces import Template, Verbalizer
+from promptlab.core.interfaces import Backbone, Head, Template, Verbalizer
 from promptlab.models.prompt_model import PromptModel
 from promptlab.models.soft_tokens import SoftTokens
 from promptlab.verbalizers.head import ScoringHead
@@ -19,7 +19,9 @@ class MultiLabelModel(PromptModel):
         VerbalizerError: if the verbalizer can only compare classes.
     """
 
-    def __init__(self, template: Template, verbalizer: Verbalizer, backbone: Any, head: Any, soft: SoftTokens) -> None:
+    def __init__(
+        self, template: Template, verbalizer: Verbalizer, backbone: Backbone, head: Head[Any], soft: SoftTokens
+    ) -> None:
         if not isinstance(head, ScoringHead):
             raise VerbalizerError(
                 f"{type(verbalizer).__name__} compares its classes, of which several may hold here; choose one that "

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from promptlab.core.errors import BackboneError, TemplateError, VerbalizerError
-from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
+from promptlab.core.interfaces import Backbone, Head, Outputs, Template, Tuning, Verbalizer
 from promptlab.core.types import Batch, Encoded, Example, Prompt, SoftSlot
 from promptlab.models.soft_tokens import SoftTokens
 from promptlab.models.trainable_model import TrainableModel, attach
@@ -27,7 +27,9 @@ class PromptModel(TrainableModel):
         soft: vectors of the template's soft tokens.
     """
 
-    def __init__(self, template: Template, verbalizer: Verbalizer, backbone: Any, head: Any, soft: SoftTokens) -> None:
+    def __init__(
+        self, template: Template, verbalizer: Verbalizer, backbone: Backbone, head: Head[Any], soft: SoftTokens
+    ) -> None:
         super().__init__()
         self.template, self.verbalizer = template, verbalizer
         self.backbone, self.head, self.soft = backbone, head, soft
@@ -99,7 +101,7 @@ class PromptModel(TrainableModel):
 
     def read(self, batch: Batch) -> Any:
         """The language model's answer, as the head takes it."""
-        return self.head.read(self.backbone, batch)
+        return self.head.read_backbone(self.backbone, batch)
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss if the batch has labels, else log-probabilities (batch, classes)."""
@@ -124,6 +126,6 @@ def _label_words(verbalizer: Verbalizer) -> Sequence[str]:
         return list(verbalizer.classes)
 
 
-def score(head: Any, answer: Any, labels: Tensor | None, weights: Tensor | None = None) -> Tensor:
+def score(head: Head[Outputs], answer: Outputs, labels: Tensor | None, weights: Tensor | None = None) -> Tensor:
     """The loss if labels are given, by the weights of rows if there are some, else log-probabilities."""
     return head(answer) if labels is None else head.loss(answer, labels, weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.core.errors import DataError, TuningError
-from promptlab.core.interfaces import Tuning
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.means import weighted_mean
 from promptlab.core.types import Batch, Encoded
 from promptlab.models.trainable_model import TrainableModel, attach
@@ -41,7 +41,7 @@ class TaggerModel(TrainableModel):
         dropout: of the hidden states, in training.
     """
 
-    def __init__(self, backbone: Any, n_tags: int, dropout: float) -> None:
+    def __init__(self, backbone: Backbone, n_tags: int, dropout: float) -> None:
         super().__init__()
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
@@ -50,7 +50,7 @@ class TaggerModel(TrainableModel):
         nn.init.zeros_(self.linear.bias)
 
     @classmethod
-    def build(cls, backbone: Any, n_tags: int, dropout: float, tuning: Tuning) -> TaggerModel:
+    def build(cls, backbone: Backbone, n_tags: int, dropout: float, tuning: Tuning) -> TaggerModel:
         """Put the parts together; the backbone is changed in place.
 
         Raises:
@@ -91,8 +91,8 @@ class TaggerModel(TrainableModel):
             weights: of the words in the loss; None: alike.
         """
         limit = self.backbone.max_length if max_length is None else min(max_length, self.backbone.max_length)
-        frame = self.backbone.encoder.frame
-        room = limit - len(frame.before) - len(frame.after)
+        before, after = self.backbone.frame
+        room = limit - len(before) - len(after)
         if room < 1:
             raise DataError(f"max_length={max_length} leaves no room for a word; raise it.")
         known: dict[tuple[str, bool], list[int]] = {}
@@ -101,14 +101,14 @@ class TaggerModel(TrainableModel):
             ids = [self._ids(word, not i, known)[:room] for i, word in enumerate(words)]
             for start, stop in _stretches([len(row) for row in ids], room):
                 own_ids = [token for row in ids[start:stop] for token in row]
-                flat = [*frame.before, *own_ids, *frame.after]
-                firsts = len(frame.before) + np.cumsum([0, *(len(row) for row in ids[start : stop - 1])])
+                flat = [*before, *own_ids, *after]
+                firsts = len(before) + np.cumsum([0, *(len(row) for row in ids[start : stop - 1])])
                 encoded = Encoded(
                     np.array(flat, np.int64),
                     np.zeros(len(flat), np.int64),
                     firsts.astype(np.int64),
                     n_text=len(own_ids),
-                    n_unknown=own_ids.count(self.backbone.encoder.unknown_id),
+                    n_unknown=sum(token == self.backbone.unknown_id for token in own_ids),
                 )
                 own = [] if targets is None else list(targets[number][start:stop])
                 counts = [] if weights is None else list(weights[number][start:stop])
@@ -118,7 +118,7 @@ class TaggerModel(TrainableModel):
     def _ids(self, word: str, at_start: bool, known: dict[tuple[str, bool], list[int]]) -> list[int]:
         key = (word, at_start)
         if key not in known:
-            unknown = self.backbone.encoder.unknown_id
+            unknown = self.backbone.unknown_id
             known[key] = self.backbone.token_ids(word, at_start=at_start) or [0 if unknown is None else unknown]
         return known[key]
 

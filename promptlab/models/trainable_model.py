@@ -15,7 +15,7 @@ from promptlab.core.interfaces import Backbone, Tuning
 class TrainableModel(nn.Module):
     """A language model with something on it, of which a part is trained."""
 
-    backbone: Any
+    backbone: Backbone
 
     def prepare(self, batch: Any) -> Any:
         """What ``forward`` takes in training: the batch, with what its loss draws at random, drawn once."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.core.errors import TuningError
-from promptlab.core.interfaces import Tuning
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
 
 PLACES = ("houlsby", "pfeiffer", "feed-forward")
@@ -59,14 +59,14 @@ class Adapter(Tuning):
             values = {**values, "place": "feed-forward"}
         return cls(**values)
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)
         if self.place == "pfeiffer":
             self._attach_to_sums(backbone)
         else:
             self._attach_to_sublayers(backbone)
 
-    def _attach_to_sublayers(self, backbone: Any) -> None:
+    def _attach_to_sublayers(self, backbone: Backbone) -> None:
         for norm in backbone.norms():
             norm.requires_grad_(True)
         attention, feed_forward = backbone.sublayer_outputs()
@@ -74,7 +74,7 @@ class Adapter(Tuning):
             self._add(output.projection, _width(output.projection))
             output.end.register_forward_hook(partial(_adapt_output, output.projection))
 
-    def _attach_to_sums(self, backbone: Any) -> None:
+    def _attach_to_sums(self, backbone: Backbone) -> None:
         norms = backbone.output_norms()
         for place in norms or backbone.layers():
             self._add(place, backbone.hidden_size)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from promptlab.core.errors import TuningError
-from promptlab.core.interfaces import Tuning
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
 
 
@@ -14,7 +13,7 @@ from promptlab.core.training_defaults import TrainingDefaults
 class BitFit(Tuning):
     """Train every bias and the head. Source: BitFit, arXiv:2106.10199, section 3."""
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)
         biases = [weight for name, weight in backbone.named_parameters() if name.endswith("bias")]
         if not biases:

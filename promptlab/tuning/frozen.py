@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from promptlab.core.interfaces import Tuning
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
 
 
@@ -16,7 +15,7 @@ class Frozen(Tuning):
     Source: Houlsby et al., arXiv:1902.00751, section 3 (as a baseline).
     """
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)
 
     @property

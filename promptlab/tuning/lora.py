@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from promptlab.core.errors import SavedModelError, TuningError
-from promptlab.core.interfaces import Tuning
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
 
 NAME = "default"  # of the adapter inside peft
@@ -22,7 +22,7 @@ class PeftTuning(Tuning):
     """What peft's methods share: only what peft adds is trained, and it is saved in peft's own format."""
 
     @abstractmethod
-    def config(self, backbone: Any) -> Any:
+    def config(self, backbone: Backbone) -> Any:
         """peft's settings for a model."""
 
     @property
@@ -30,7 +30,7 @@ class PeftTuning(Tuning):
     def mark(self) -> str:
         """Part of the names of the parameters that peft adds."""
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         from peft import inject_adapter_in_model
 
         backbone.requires_grad_(False)
@@ -52,7 +52,7 @@ class PeftTuning(Tuning):
     def roles(self) -> Collection[str]:
         """What is to be updated of a layer that makes queries, keys and values; nothing for all of it."""
 
-    def merge(self, backbone: Any) -> None:
+    def merge(self, backbone: Backbone) -> None:
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         for name, layer in list(backbone.model.named_modules()):
@@ -60,7 +60,7 @@ class PeftTuning(Tuning):
                 layer.merge(safe_merge=True)  # into new memory: the weights may be shared
                 backbone.model.set_submodule(name, layer.get_base_layer())
 
-    def save(self, backbone: Any, folder: Path) -> frozenset[str]:
+    def save(self, backbone: Backbone, folder: Path) -> frozenset[str]:
         from peft import get_peft_model_state_dict
         from safetensors.torch import save_file
 
@@ -75,7 +75,7 @@ class PeftTuning(Tuning):
         config.save_pretrained(str(target))
         return frozenset(name for name, weight in backbone.named_parameters() if self.mark in name)
 
-    def load(self, backbone: Any, folder: Path) -> frozenset[str]:
+    def load(self, backbone: Backbone, folder: Path) -> frozenset[str]:
         from peft import set_peft_model_state_dict
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -137,7 +137,7 @@ class LoRA(PeftTuning):
         if not 0 <= self.dropout < 1:
             raise TuningError(f"LoRA dropout={self.dropout} must be from 0 to below 1.")
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         if self.rank > backbone.hidden_size:
             raise TuningError(
                 f"LoRA rank={self.rank} is more than the model's width {backbone.hidden_size}, where an update is "
@@ -145,7 +145,7 @@ class LoRA(PeftTuning):
             )
         super().attach(backbone)
 
-    def config(self, backbone: Any) -> Any:
+    def config(self, backbone: Backbone) -> Any:
         from peft import LoraConfig
 
         modules = backbone.query_value() if self.targets == "query-value" else self.targets
@@ -176,7 +176,7 @@ class IA3(PeftTuning):
     mark = "ia3_"
     roles = ("key", "value")
 
-    def config(self, backbone: Any) -> Any:
+    def config(self, backbone: Backbone) -> Any:
         from peft import IA3Config
 
         keys, feed_forward = backbone.key_value(), backbone.feed_forward_outputs()
@@ -204,6 +204,6 @@ def _train_only(layer: Any, outputs: Tensor) -> None:
             weight.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient.device))
 
 
-def _transposed(backbone: Any) -> bool:
+def _transposed(backbone: Backbone) -> bool:
     """Whether the model keeps its weights transposed, as GPT-2 does."""
     return any(type(layer).__name__ == "Conv1D" for layer in backbone.modules())

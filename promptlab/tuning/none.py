@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from promptlab.core.interfaces import Tuning
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
 
 
@@ -13,7 +12,7 @@ from promptlab.core.training_defaults import TrainingDefaults
 class NoTuning(Tuning):
     """Keep the model as it is: zero-shot classification, with labels used only to check the classes."""
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)
 
     @property

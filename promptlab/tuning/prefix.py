@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from promptlab.core.errors import TuningError
-from promptlab.core.interfaces import Tuning
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
 
 
@@ -45,7 +45,7 @@ class PrefixTuning(Tuning):
         if self.std < 0:
             raise TuningError(f"prefix std={self.std} must be 0 or above, such as 0.02.")
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)
         sites = backbone.prefix_sites()
         backbone.set_prefix(PrefixTable(sites, self.length, self.hidden, backbone.hidden_size, self.dropout, self.std))

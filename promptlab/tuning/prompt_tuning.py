@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from promptlab.core.errors import TuningError
-from promptlab.core.interfaces import Template, Tuning
+from promptlab.core.interfaces import Backbone, Template, Tuning
 from promptlab.core.prompt_files import prompt_length
 from promptlab.core.training_defaults import TrainingDefaults
 from promptlab.core.types import SoftSlot
@@ -45,7 +44,7 @@ class PromptTuning(Tuning):
     def soft_encoder(self, width: int) -> nn.Module | None:
         return MLPEncoder(width, self.hidden) if self.hidden else None
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)
 
     @property
@@ -86,7 +85,7 @@ class PTuning(Tuning):
     def soft_encoder(self, width: int) -> nn.Module | None:
         return LSTMEncoder(width, self.hidden or width)
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(self.train_model)
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from promptlab.core.errors import TuningError
-from promptlab.core.interfaces import Tuning
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
 
 
@@ -33,7 +33,7 @@ class TopLayers(Tuning):
         """What was saved before there was a choice left frozen what stands above the layers."""
         return cls(**{"above": False, **values})
 
-    def attach(self, backbone: Any) -> None:
+    def attach(self, backbone: Backbone) -> None:
         layers = backbone.layers()
         if not 1 <= self.n <= len(layers):
             raise TuningError(

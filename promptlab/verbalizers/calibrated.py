@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.core.errors import VerbalizerError
-from promptlab.core.interfaces import Backbone, Template, Verbalizer
+from promptlab.core.interfaces import Backbone, Head, Outputs, Template, Verbalizer
 from promptlab.core.types import AnswerSlot, Batch, Example, Prompt, Segment
-from promptlab.verbalizers.head import VerbalizerHead, WordHead
+from promptlab.verbalizers.head import WordHead
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
 FLOOR = 1e-12  # of a prior probability
@@ -56,7 +56,7 @@ class CalibratedVerbalizer(Verbalizer):
     def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
         return replace(self, verbalizer=self.verbalizer.suited(backbone, slot))
 
-    def build(self, backbone: Backbone, slot: AnswerSlot) -> ClassPriorHead | WordPriorHead:
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> PriorHead[Any]:
         return ClassPriorHead(self.verbalizer.build(backbone, slot), len(self.classes))
 
 
@@ -134,7 +134,7 @@ class SupportCalibration(CalibratedVerbalizer):
     def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
         return [template.variants(row) for row in self.support if isinstance(row, Example)]
 
-    def build(self, backbone: Backbone, slot: AnswerSlot) -> WordPriorHead:
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> WordPriorHead[Any]:
         head = self.verbalizer.build(backbone, slot)
         if not isinstance(head, WordHead):
             raise VerbalizerError(
@@ -153,10 +153,10 @@ def _unlabeled(row: Any) -> Example:
     raise VerbalizerError(f"support holds a {type(row).__name__}; pass texts, examples or mappings of fields.")
 
 
-class PriorHead(VerbalizerHead):
+class PriorHead(Head[Outputs], nn.Module):
     """Another head, less a prior in nats; trains as that head does."""
 
-    def __init__(self, inner: VerbalizerHead, prior: Tensor) -> None:
+    def __init__(self, inner: Head[Outputs], prior: Tensor) -> None:
         super().__init__()
         self.inner = inner
         self.prior = nn.Buffer(prior, persistent=False)
@@ -165,36 +165,40 @@ class PriorHead(VerbalizerHead):
         self.post_training = inner.post_training
 
     @property
-    def reading(self) -> tuple[Any, ...]:
-        return self.inner.reading
+    def batch_key(self) -> Hashable:
+        return self.inner.batch_key
 
-    def read(self, backbone: Backbone, batch: Batch) -> Any:
-        return self.inner.read(backbone, batch)
+    def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:
+        return self.inner.read_backbone(backbone, batch)
 
     @property
-    def first_head(self) -> VerbalizerHead:
+    def wrapped(self) -> Head[Outputs]:
+        return self.inner
+
+    @property
+    def first_head(self) -> Head[Outputs]:
         return self.inner.first_head
 
-    def losses(self, answer: Any, labels: Tensor) -> Tensor:
-        return self.inner.losses(answer, labels)
+    def losses(self, outputs: Outputs, labels: Tensor) -> Tensor:
+        return self.inner.losses(outputs, labels)
 
-    def own_loss(self, answer: Any, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        return self.inner.own_loss(answer, labels, weights)
+    def own_loss(self, outputs: Outputs, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        return self.inner.own_loss(outputs, labels, weights)
 
 
-class ClassPriorHead(PriorHead):
+class ClassPriorHead(PriorHead[Outputs]):
     """Class log-probabilities less the log of the mean class probabilities of the reference inputs.
 
     Several prompts of one example have a prior each. Their log-probabilities are averaged in the end, by which it is
     the same to take off the mean of the priors' logs; so rows of a batch needn't say which of the prompts they are.
     """
 
-    def __init__(self, inner: VerbalizerHead, n_classes: int) -> None:
+    def __init__(self, inner: Head[Outputs], n_classes: int) -> None:
         super().__init__(inner, torch.zeros(n_classes))
 
-    def set_prior(self, answer: Any, n_variants: int = 1) -> None:
+    def set_prior(self, outputs: Outputs, n_variants: int = 1) -> None:
         """Measure the prior from the answer to the reference inputs' prompts, ``n_variants`` of each."""
-        mean = self.inner(answer).exp().unflatten(0, (-1, n_variants)).mean(dim=0)  # (variants, classes)
+        mean = self.inner(outputs).exp().unflatten(0, (-1, n_variants)).mean(dim=0)  # (variants, classes)
         if (mean < FLOOR).any():
             warnings.warn(
                 f"a class has probability {mean.min().item():.0e} without content, so that calibration favours it "
@@ -203,34 +207,34 @@ class ClassPriorHead(PriorHead):
             )
         self.prior.copy_(mean.clamp(min=FLOOR).log().mean(dim=0))
 
-    def forward(self, answer: Any) -> Tensor:
-        return F.log_softmax(self.inner(answer) - self.prior, dim=-1)
+    def forward(self, outputs: Outputs) -> Tensor:
+        return F.log_softmax(self.inner(outputs) - self.prior, dim=-1)
 
 
-class WordPriorHead(PriorHead):
+class WordPriorHead(PriorHead[Outputs]):
     """Word scores less the log-softmax, over the words of all classes, of their means over the reference prompts.
 
     Of several prompts of one example the mean is taken, too: the same as a prior for each where a class's words count
     by their mean, near it where they count otherwise.
     """
 
-    inner: WordHead
+    inner: WordHead[Outputs]
 
-    def __init__(self, inner: WordHead) -> None:
+    def __init__(self, inner: WordHead[Outputs]) -> None:
         super().__init__(inner, torch.zeros(inner.valid.shape))
 
-    def set_prior(self, answer: Any, n_variants: int = 1) -> None:
+    def set_prior(self, outputs: Outputs, n_variants: int = 1) -> None:
         """Measure the prior from the answer to the reference inputs' prompts."""
-        mean = self.inner.word_scores(answer).mean(dim=0).masked_fill(~self.inner.valid, -torch.inf)
+        mean = self.inner.word_scores(outputs).mean(dim=0).masked_fill(~self.inner.valid, -torch.inf)
         log_prior = mean.flatten().log_softmax(dim=0).view_as(mean)  # (classes, words)
         self.prior.copy_(log_prior.masked_fill(~self.inner.valid, 0.0))
 
-    def word_scores(self, answer: Any) -> Tensor:
+    def word_scores(self, outputs: Outputs) -> Tensor:
         """Those of the inner head, less the prior, (batch, classes, words)."""
-        return self.inner.word_scores(answer) - self.prior
+        return self.inner.word_scores(outputs) - self.prior
 
     def word_weights(self) -> Tensor:
         return self.inner.word_weights()
 
-    def forward(self, answer: Any) -> Tensor:
-        return F.log_softmax(self.inner.combine(self.word_scores(answer)), dim=-1)
+    def forward(self, outputs: Outputs) -> Tensor:
+        return F.log_softmax(self.inner.combine(self.word_scores(outputs)), dim=-1)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.core.errors import VerbalizerError
-from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.interfaces import Backbone, Head, Verbalizer
 from promptlab.core.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.calibrated import CalibratedVerbalizer
-from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.head import MaskHead
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class EnsembleVerbalizer(Verbalizer):
         return EnsembleHead(heads, torch.tensor(orders), torch.tensor(self.weights or [1.0] * len(heads)))
 
 
-class EnsembleHead(VerbalizerHead):
+class EnsembleHead(MaskHead):
     """Heads that read one answer.
 
     Args:
@@ -84,17 +84,17 @@ class EnsembleHead(VerbalizerHead):
         weights: of the heads, (heads,).
     """
 
-    def __init__(self, heads: Sequence[VerbalizerHead], orders: Tensor, weights: Tensor) -> None:
+    def __init__(self, heads: Sequence[Head[MaskStates]], orders: Tensor, weights: Tensor) -> None:
         super().__init__()
         self.heads = nn.ModuleList(heads)
         self.orders = nn.Buffer(orders, persistent=False)
         self.weights = nn.Buffer(weights / weights.sum(), persistent=False)
 
-    def forward(self, answer: MaskStates) -> Tensor:
-        each = torch.stack([head(answer)[:, order] for head, order in zip(self.heads, self.orders)], dim=-1)
+    def forward(self, outputs: MaskStates) -> Tensor:
+        each = torch.stack([head(outputs)[:, order] for head, order in zip(self.heads, self.orders)], dim=-1)
         return F.log_softmax((each + self.weights.log()).logsumexp(dim=-1), dim=-1)  # (batch, classes)
 
-    def losses(self, answer: MaskStates, labels: Tensor) -> Tensor:
+    def losses(self, outputs: MaskStates, labels: Tensor) -> Tensor:
         heads: Any = self.heads
-        losses = [head.losses(answer, order[labels]) for head, order in zip(heads, self.orders)]
+        losses = [head.losses(outputs, order[labels]) for head, order in zip(heads, self.orders)]
         return torch.stack(losses, dim=-1) @ self.weights  # (batch,)

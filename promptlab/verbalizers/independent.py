@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.core.interfaces import Backbone
+from promptlab.core.interfaces import Backbone, Head, Outputs
 from promptlab.core.types import Batch
-from promptlab.verbalizers.head import ScoringHead, VerbalizerHead
+from promptlab.verbalizers.head import ScoringHead
 
 
-class IndependentHead(VerbalizerHead):
+class IndependentHead(Head[Outputs], nn.Module):
     """Another head's classes, each decided by itself; the log-odds of a class are its score with a trained bias.
 
     The score is the label words' logit as it is. Less its mean over the classes, or less the log of the sum over the
@@ -25,7 +25,7 @@ class IndependentHead(VerbalizerHead):
         n_classes: of them.
     """
 
-    def __init__(self, inner: ScoringHead, n_classes: int) -> None:
+    def __init__(self, inner: ScoringHead[Outputs], n_classes: int) -> None:
         super().__init__()
         self.inner = inner
         self.bias = nn.Parameter(torch.zeros(n_classes))
@@ -33,23 +33,23 @@ class IndependentHead(VerbalizerHead):
         self.answer_length = inner.answer_length
 
     @property
-    def reading(self) -> tuple[Any, ...]:
-        return self.inner.reading
+    def batch_key(self) -> Hashable:
+        return self.inner.batch_key
 
-    def read(self, backbone: Backbone, batch: Batch) -> Any:
-        return self.inner.read(backbone, batch)
+    def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:
+        return self.inner.read_backbone(backbone, batch)
 
-    def log_odds(self, answer: Any) -> Tensor:
+    def log_odds(self, outputs: Outputs) -> Tensor:
         """Log-odds of each class, in nats, (batch, classes)."""
-        return self.inner.class_scores(answer) + self.bias
+        return self.inner.class_scores(outputs) + self.bias
 
-    def forward(self, answer: Any) -> Tensor:
+    def forward(self, outputs: Outputs) -> Tensor:
         """Log-probability of each class by itself, in nats, (batch, classes)."""
-        return F.logsigmoid(self.log_odds(answer))
+        return F.logsigmoid(self.log_odds(outputs))
 
-    def losses(self, answer: Any, labels: Tensor) -> Tensor:
+    def losses(self, outputs: Outputs, labels: Tensor) -> Tensor:
         """Binary cross-entropy of each class, (batch, classes); ``labels`` are 1 where one holds, likewise."""
-        return F.binary_cross_entropy_with_logits(self.log_odds(answer), labels, reduction="none")
+        return F.binary_cross_entropy_with_logits(self.log_odds(outputs), labels, reduction="none")
 
     @torch.no_grad()
     def start(self, log_odds: Tensor, labels: Tensor, weights: Tensor | None = None) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +53,10 @@ class LinearVerbalizer(Verbalizer):
         return LinearHead(backbone.hidden_size, len(self.names), pooling=self.pooling, dropout=self.dropout)
 
 
-class LinearHead(ScoringHead):
+class LinearHead(ScoringHead[Tensor]):
     """Pooled features → dropout → linear layer, which starts at zero: every class is as likely as any other."""
 
     reads_lm_head = False
-    reads_mask_states = False
 
     def __init__(self, hidden: int, classes: int, *, pooling: str = "mean", dropout: float = 0.1) -> None:
         super().__init__()
@@ -69,10 +67,10 @@ class LinearHead(ScoringHead):
         nn.init.zeros_(self.linear.bias)
 
     @property
-    def reading(self) -> tuple[Any, ...]:
-        return *super().reading, self.pooling
+    def batch_key(self) -> Hashable:
+        return super().batch_key, self.pooling
 
-    def read(self, backbone: Backbone, batch: Batch) -> Tensor:
+    def read_backbone(self, backbone: Backbone, batch: Batch) -> Tensor:
         hidden = backbone.hidden_states(batch)  # (batch, length, hidden)
         if self.pooling == "mean":
             return masked_mean(hidden, batch.attention_mask)
@@ -80,8 +78,8 @@ class LinearHead(ScoringHead):
         place = torch.zeros_like(ends) if self.pooling == "first" else ends
         return hidden[torch.arange(len(hidden), device=hidden.device), place]
 
-    def class_scores(self, answer: Tensor) -> Tensor:
-        scores: Tensor = self.linear(self.dropout(answer))
+    def class_scores(self, outputs: Tensor) -> Tensor:
+        scores: Tensor = self.linear(self.dropout(outputs))
         return scores
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from promptlab.core.interfaces import Backbone
 from promptlab.core.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.aggregates import AGGREGATES, check_aggregate, mean_logit
-from promptlab.verbalizers.head import WordHead
+from promptlab.verbalizers.head import MaskHead, WordHead
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, label_word_ids
 
 
@@ -39,7 +39,7 @@ class ManualVerbalizer(LabelWordVerbalizer):
         return LabelWordHead(*label_word_ids(self.label_words, backbone, slot), AGGREGATES[self.aggregate])
 
 
-class LabelWordHead(WordHead):
+class LabelWordHead(MaskHead, WordHead[MaskStates]):
     """Aggregated label-word logits, normalized over the classes; padded words don't count."""
 
     def __init__(self, ids: Tensor, valid: Tensor, aggregate: Callable[[Tensor, Tensor], Tensor] = mean_logit) -> None:
@@ -48,8 +48,8 @@ class LabelWordHead(WordHead):
         self.valid = nn.Buffer(valid, persistent=False)  # (classes, words), False where padded
         self.aggregate = aggregate
 
-    def word_scores(self, answer: MaskStates) -> Tensor:
-        logits = answer.logits(self.ids.flatten())[:, 0]  # (batch, classes * words)
+    def word_scores(self, outputs: MaskStates) -> Tensor:
+        logits = outputs.logits(self.ids.flatten())[:, 0]  # (batch, classes * words)
         return logits.unflatten(-1, self.ids.shape)
 
     def combine(self, word_scores: Tensor) -> Tensor:

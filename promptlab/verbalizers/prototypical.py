@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.core.errors import VerbalizerError
-from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.interfaces import Backbone, Head, Verbalizer
 from promptlab.core.means import weighted_mean
 from promptlab.core.types import AnswerSlot, MaskStates
-from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.head import MaskHead
 from promptlab.verbalizers.label_words import check_one_mask
 from promptlab.verbalizers.manual import ManualVerbalizer
 
@@ -97,7 +97,7 @@ class PrototypicalVerbalizer(Verbalizer):
         return PrototypicalHead(inner, len(self.classes), width, self)
 
 
-class PrototypicalHead(VerbalizerHead):
+class PrototypicalHead(MaskHead):
     """Cosines of a projected mask state with the prototypes, alone or with another head's scores.
 
     Both are brought to one scale before they are averaged: less their mean over the classes, by the root mean square
@@ -109,7 +109,7 @@ class PrototypicalHead(VerbalizerHead):
     optional_weights = frozenset({"scales"})  # promptlab 0.1 saved none
 
     def __init__(
-        self, inner: VerbalizerHead | None, n_classes: int, width: int, settings: PrototypicalVerbalizer
+        self, inner: Head[MaskStates] | None, n_classes: int, width: int, settings: PrototypicalVerbalizer
     ) -> None:
         super().__init__()
         self.inner = inner
@@ -128,28 +128,32 @@ class PrototypicalHead(VerbalizerHead):
             "patience": None,
         }
 
-    def project(self, answer: MaskStates) -> Tensor:
+    def project(self, outputs: MaskStates) -> Tensor:
         """Projected mask states, (batch, size)."""
-        return self.projection(answer.hidden[:, 0])
+        return self.projection(outputs.hidden[:, 0])
 
-    def forward(self, answer: MaskStates) -> Tensor:
-        scores = self._scores(answer)
+    def forward(self, outputs: MaskStates) -> Tensor:
+        scores = self._scores(outputs)
         if self.inner is not None:
             scores = [scaled(part, scale) for part, scale in zip(scores, self.scales)]
         return F.log_softmax(torch.stack(scores).mean(dim=0), dim=-1)
 
-    def _scores(self, answer: MaskStates) -> list[Tensor]:
+    def _scores(self, outputs: MaskStates) -> list[Tensor]:
         """The prototypes' and the other head's, (batch, classes) each."""
-        own = cosines(self.project(answer), self.prototypes)
-        return [own] if self.inner is None else [own, self.inner(answer)]
+        own = cosines(self.project(outputs), self.prototypes)
+        return [own] if self.inner is None else [own, self.inner(outputs)]
 
     @torch.no_grad()
-    def settle(self, answer: MaskStates, weights: Tensor | None = None) -> None:
+    def settle(self, outputs: MaskStates, weights: Tensor | None = None) -> None:
         if self.inner is not None:
-            self.scales.copy_(torch.stack([spread(part, weights) for part in self._scores(answer)]))
+            self.scales.copy_(torch.stack([spread(part, weights) for part in self._scores(outputs)]))
 
     @property
-    def first_head(self) -> VerbalizerHead:
+    def wrapped(self) -> Head[MaskStates] | None:
+        return self.inner
+
+    @property
+    def first_head(self) -> Head[MaskStates]:
         if self.inner is None:
             raise VerbalizerError(
                 "prototypes are learnt from a finished language model, which nothing would train here; give "
@@ -157,8 +161,8 @@ class PrototypicalHead(VerbalizerHead):
             )
         return self.inner
 
-    def own_loss(self, answer: MaskStates, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        states = self.project(answer)
+    def own_loss(self, outputs: MaskStates, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        states = self.project(outputs)
         return instance_loss(states, labels, weights) + prototype_loss(states, self.prototypes, labels, weights)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 from promptlab.core.errors import VerbalizerError
 from promptlab.core.interfaces import Backbone, Verbalizer
 from promptlab.core.types import AnswerSlot, MaskStates
-from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.head import MaskHead
 from promptlab.verbalizers.label_words import one_id
 
 
@@ -78,7 +77,7 @@ class RuleVerbalizer(Verbalizer):
         return next(name for name, words in self.rules.items() if words[place] == word)
 
 
-class RuleHead(VerbalizerHead):
+class RuleHead(MaskHead):
     """Sums of logits along the rules.
 
     Args:
@@ -93,24 +92,24 @@ class RuleHead(VerbalizerHead):
         self.picks = nn.Buffer(picks, persistent=False)  # (classes, masks)
 
     @property
-    def reading(self) -> tuple[Any, ...]:
-        return *super().reading, len(self.sizes)
+    def batch_key(self) -> Hashable:
+        return super().batch_key, len(self.sizes)
 
-    def word_logits(self, answer: MaskStates) -> list[Tensor]:
+    def word_logits(self, outputs: MaskStates) -> list[Tensor]:
         """Logits of each mask's own words, (batch, words) each."""
         parts = self.ids.split(self.sizes)
         return [
-            MaskStates(answer.hidden[:, i : i + 1], answer.lm_head).logits(ids)[:, 0] for i, ids in enumerate(parts)
+            MaskStates(outputs.hidden[:, i : i + 1], outputs.lm_head).logits(ids)[:, 0] for i, ids in enumerate(parts)
         ]
 
-    def forward(self, answer: MaskStates) -> Tensor:
-        return F.log_softmax(self._scores(self.word_logits(answer)), dim=-1)
+    def forward(self, outputs: MaskStates) -> Tensor:
+        return F.log_softmax(self._scores(self.word_logits(outputs)), dim=-1)
 
     def _scores(self, logits: Sequence[Tensor]) -> Tensor:
         return torch.stack([row[:, self.picks[:, i]] for i, row in enumerate(logits)]).sum(dim=0)  # (batch, classes)
 
-    def losses(self, answer: MaskStates, labels: Tensor) -> Tensor:
+    def losses(self, outputs: MaskStates, labels: Tensor) -> Tensor:
         """Cross-entropy over the classes, and the mean over the masks of that over their words."""
-        logits = self.word_logits(answer)
+        logits = self.word_logits(outputs)
         at_masks = [F.cross_entropy(row, self.picks[labels, i], reduction="none") for i, row in enumerate(logits)]
         return F.cross_entropy(self._scores(logits), labels, reduction="none") + torch.stack(at_masks).mean(dim=0)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from promptlab.core.errors import VerbalizerError
 from promptlab.core.interfaces import Backbone
 from promptlab.core.types import AnswerSlot, MaskStates
-from promptlab.verbalizers.head import ScoringHead
+from promptlab.verbalizers.head import MaskHead, ScoringHead
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, check_one_mask
 
 
@@ -45,7 +45,7 @@ class SoftVerbalizer(LabelWordVerbalizer):
         return weight[ids].mean(dim=0), weight.new_zeros(()) if bias is None else bias[ids].mean()
 
 
-class SoftHead(ScoringHead):
+class SoftHead(MaskHead, ScoringHead[MaskStates]):
     """A linear layer on the mask state, as the LM head's last layer takes it."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -53,5 +53,5 @@ class SoftHead(ScoringHead):
         self.weight = nn.Parameter(weight.clone())  # (classes, embedding)
         self.bias = nn.Parameter(bias.clone())  # (classes,)
 
-    def class_scores(self, answer: MaskStates) -> Tensor:
-        return F.linear(answer.hidden[:, 0], self.weight, self.bias)
+    def class_scores(self, outputs: MaskStates) -> Tensor:
+        return F.linear(outputs.hidden[:, 0], self.weight, self.bias)

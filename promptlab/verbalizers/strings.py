@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +93,7 @@ class MultiTokenVerbalizer(Verbalizer):
         return ids
 
 
-class StringHead(WordHead):
+class StringHead(WordHead[Tensor]):
     """Aggregated log-probabilities of each class's answers.
 
     Args:
@@ -104,8 +103,6 @@ class StringHead(WordHead):
         decoding: how the model scores answers in prediction.
         margin: whether training looks once at all masks and maximises the margin, as masked models do.
     """
-
-    reads_mask_states = False
 
     def __init__(
         self,
@@ -129,25 +126,25 @@ class StringHead(WordHead):
         self.lengths = nn.Buffer(lengths, persistent=False)  # (all answers,)
 
     @property
-    def reading(self) -> tuple[Any, ...]:
-        return *super().reading, tuple(map(tuple, self.strings)), self.decoding, self.margin
+    def batch_key(self) -> Hashable:
+        return super().batch_key, tuple(map(tuple, self.strings)), self.decoding, self.margin
 
-    def read(self, backbone: Backbone, batch: Batch) -> Tensor:
+    def read_backbone(self, backbone: Backbone, batch: Batch) -> Tensor:
         """Log-probabilities, (batch, all answers)."""
         decoding = "parallel" if self.training and self.margin else self.decoding
         return backbone.string_log_probs(batch, self.strings, decoding=decoding)
 
-    def word_scores(self, answer: Tensor) -> Tensor:
-        return (answer / self.lengths)[:, self.place]
+    def word_scores(self, outputs: Tensor) -> Tensor:
+        return (outputs / self.lengths)[:, self.place]
 
     def combine(self, word_scores: Tensor) -> Tensor:
         return self.aggregate(word_scores, self.valid)
 
-    def losses(self, answer: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """PET's hinge: every wrong class should score at least 1 nat less than the right one; or cross-entropy."""
         if not self.margin:
-            return super().losses(answer, labels)
-        scores = self.class_scores(answer)
+            return super().losses(outputs, labels)
+        scores = self.class_scores(outputs)
         return (
             F.multi_margin_loss(scores, labels, reduction="none") * scores.shape[1]
         )  # torch divides by the number of classes

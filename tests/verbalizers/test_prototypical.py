@@ -13,7 +13,7 @@ from promptlab import PromptClassifier
 from promptlab.core.errors import VerbalizerError
 from promptlab.core.types import Example, MaskStates
 from promptlab.verbalizers.calibrated import ContextualCalibration
-from promptlab.verbalizers.head import VerbalizerHead
+from promptlab.verbalizers.head import MaskHead
 from promptlab.verbalizers.manual import ManualVerbalizer
 from promptlab.verbalizers.prototypical import (
     PrototypicalHead,
@@ -100,7 +100,7 @@ def test_z_scores_have_mean_0_and_deviation_1_and_no_constant_matters():
     assert z_scores(torch.zeros(1, 3)).tolist() == [[0, 0, 0]]
 
 
-class Given(VerbalizerHead):
+class Given(MaskHead):
     """A head whose class scores stand in the state that it reads, behind three other numbers."""
 
     def forward(self, answer):

@@ -120,8 +120,8 @@ def test_a_masked_model_looks_once_in_training_and_fills_one_mask_after_the_othe
     once, filled = (backbone.string_log_probs(batch, strings, decoding=name) for name in ("parallel", "max-first"))
 
     assert not torch.allclose(once, filled)
-    assert torch.equal(model.train().read(backbone, batch), once)
-    assert torch.equal(model.eval().read(backbone, batch), filled)
+    assert torch.equal(model.train().read_backbone(backbone, batch), once)
+    assert torch.equal(model.eval().read_backbone(backbone, batch), filled)
 
 
 @torch.no_grad()
