@@ -19,8 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sweep import MODEL, keep, parser, sweep
+from benchmarks.common.runs import MODEL, keep, parser, sweep
 
 FILES = {
     "sst-2": ("sst2/great-terrible", "train.tsv", "dev.tsv"),

@@ -15,15 +15,10 @@ import json
 import multiprocessing
 import resource
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import sweep
-
+from benchmarks.common import runs as sweep
 from promptlab import PromptClassifier, PromptTuning, PVPEnsemble, load_backbone, load_sample
 from promptlab.core.files import atomic_file
 

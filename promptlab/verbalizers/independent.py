@@ -18,7 +18,7 @@ class IndependentHead(Head[Outputs], nn.Module):
 
     The score is the label words' logit as it is. Less its mean over the classes, or less the log of the sum over the
     vocabulary, it would fall where another class holds, too: the former was measured to be worse, the latter worse for
-    untrained label words and no better for trained ones (benchmarks/multilabel.py).
+    untrained label words and no better for trained ones (benchmarks/accuracy/multilabel.py).
 
     Args:
         inner: scores the classes.

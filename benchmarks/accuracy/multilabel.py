@@ -1,6 +1,6 @@
 """Several topics a text: micro- and macro-F1 over five seeds, minilm, on texts put together from the shipped samples.
 
-    python benchmarks/multilabel.py [--methods …] [--seeds 13 21 42 87 100]
+    python benchmarks/accuracy/multilabel.py [--methods …] [--seeds 13 21 42 87 100]
 
 There is no multi-label data in the samples, so that it is made: a text is the beginnings of 0 to 3 AG News articles,
 each of another topic, in random order; where there are fewer than 2, an SST-2 sentence stands among them. Its labels
@@ -24,9 +24,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sweep import MODEL, SEEDS, keep, mean, parser, sweep
 from torch import Tensor
 
+from benchmarks.common.runs import MODEL, SEEDS, keep, mean, parser, sweep
 from promptlab import LinearVerbalizer, MultiLabelClassifier, SoftVerbalizer, WeightedVerbalizer, load_backbone
 from promptlab.core.types import Example
 from promptlab.data.multi_label import MultiLabeled

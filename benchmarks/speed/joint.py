@@ -1,6 +1,6 @@
 """Eight classifiers on one backbone: memory, and the time of one batch for all of them.
 
-    python benchmarks/joint.py [--rounds 5]
+    python benchmarks/speed/joint.py [--rounds 5]
 
 Memory is what the process grows by when eight saved LoRA classifiers are loaded on one backbone, and each with its
 own. Time is for 256 sentences of SST-2, with minilm: all through one classifier, shared out among eight in mixed
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import sweep
 
+from benchmarks.common import runs as sweep
 from promptlab import JointClassifier, LoRA, PromptClassifier, PromptTuning, PTuningV2, load_backbone, load_sample
 from promptlab.core.files import atomic_file
 

@@ -1,7 +1,7 @@
 """In-context learning with a causal model: zero-shot and 16-shot, with and without calibration, five seeds.
 
     promptlab download smollm2
-    python benchmarks/icl.py [--tasks …] [--seeds …]
+    python benchmarks/accuracy/icl.py [--tasks …] [--seeds …]
 
 The demonstrations are 16 of the split's training examples, classes taking turns. Accuracy is that of the first 300 test
 rows in an order shuffled once. Every finished run is kept in results/icl.json; the table is written to results/icl.md.
@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sweep import SEEDS, keep, mean, parser, sweep
-from tuning import loaded
 
+from benchmarks.accuracy.tuning import loaded
+from benchmarks.common.runs import SEEDS, keep, mean, parser, sweep
 from promptlab import ContextualCalibration, InContextTemplate, PMICalibration, PromptClassifier
 from promptlab.data.samples import load_sample
 from promptlab.library.resolve import resolve_template, resolve_verbalizer

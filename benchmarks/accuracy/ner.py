@@ -1,6 +1,6 @@
 """Named entities: P-Tuning v2 against full fine-tuning and a linear probe on WNUT-17, entity F1.
 
-    python benchmarks/ner.py FOLDER [--methods …] [--seeds 13 21] [--epochs 3 15]
+    python benchmarks/accuracy/ner.py FOLDER [--methods …] [--seeds 13 21] [--epochs 3 15]
 
 FOLDER holds train.jsonl, dev.jsonl and test.jsonl with "tokens" and "tags" (Derczynski et al. 2017,
 github.com/leondz/emerging_entities_17). Every finished run is kept in results/ner.json; the table is written to
@@ -16,9 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import GPU, MODEL, SEEDS, keep, mean, parser, placed, sweep
-from tuning import loaded
-
+from benchmarks.accuracy.tuning import loaded
+from benchmarks.common.runs import GPU, MODEL, SEEDS, keep, mean, parser, placed, sweep
 from promptlab import LoRA, PTuningV2, TokenClassifier
 
 METHODS: Mapping[str, Any] = {

@@ -1,6 +1,6 @@
 """Few-shot accuracy: k = 16, five seeds, minilm, on the sample data shipped with promptlab.
 
-    python benchmarks/fewshot.py [--tasks sst2 trec ag_news] [--methods …] [--seeds 13 21 42 87 100]
+    python benchmarks/accuracy/fewshot.py [--tasks sst2 trec ag_news] [--methods …] [--seeds 13 21 42 87 100]
 
 Every finished run is kept in results/fewshot.json, so that an interrupted benchmark goes on where it stopped; the table
 is written to results/fewshot.md.
@@ -16,8 +16,8 @@ from typing import Any
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sweep import MODEL, SEEDS, keep, mean, parser, sweep
 
+from benchmarks.common.runs import MODEL, SEEDS, keep, mean, parser, sweep
 from promptlab import load_sample
 from promptlab.core.types import Example
 from promptlab.evaluation import baselines as demo

@@ -1,7 +1,7 @@
 """Ensembles, PET and iPET against single prompts and a head: few labeled and 5,000 unlabeled texts, minilm.
 
-    python benchmarks/ensembles.py FOLDER [--tasks ag_news sst-2] [--sizes 10 50 100] [--seeds 13 …] [--groups …]
-        [--device cuda]
+    python benchmarks/accuracy/ensembles.py FOLDER [--tasks ag_news sst-2] [--sizes 10 50 100] [--seeds 13 …]
+        [--groups …] [--device cuda]
 
 FOLDER holds ``ag_news`` (train.tsv.gz, test.tsv.gz) and ``sst-2`` (train.tsv, dev.tsv). Labeled texts are drawn from
 the training pool, as many of each class as can be, and so are the unlabeled ones, whose labels are dropped. There is
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sweep import MODEL, RESULTS, SEEDS, keep, mean, parser, placed, sweep
 
+from benchmarks.common.runs import MODEL, RESULTS, SEEDS, keep, mean, parser, placed, sweep
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled

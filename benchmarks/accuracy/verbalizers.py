@@ -1,8 +1,8 @@
 """Verbalizers: zero-shot (manual, KPT step by step, calibrated) and few-shot (manual, KPT, ProtoVerb, soft, searched).
 
-    python benchmarks/verbalizers.py FOLDER zero-shot [--tasks …]
-    python benchmarks/verbalizers.py FOLDER few-shot [--tasks …] [--shots 1 4 16] [--seeds …] [--methods …]
-    python benchmarks/verbalizers.py FOLDER time
+    python benchmarks/accuracy/verbalizers.py FOLDER zero-shot [--tasks …]
+    python benchmarks/accuracy/verbalizers.py FOLDER few-shot [--tasks …] [--shots 1 4 16] [--seeds …] [--methods …]
+    python benchmarks/accuracy/verbalizers.py FOLDER time
 
 FOLDER holds ``ag_news``, ``dbpedia``, ``imdb`` and ``trec`` (train and test, .tsv or .tsv.gz) and ``kpt`` (word lists).
 Scored on the same 1,000 test rows (TREC: all 500); texts are cut to 128 tokens. The support set is 200 texts of the
@@ -22,8 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import GPU, MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
-
+from benchmarks.common.runs import GPU, MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
 from promptlab import (
     ManualVerbalizer,
     PromptClassifier,

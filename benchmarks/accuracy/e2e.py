@@ -1,6 +1,6 @@
 """Data to text: prefix-tuning and others on E2E with smollm2, BLEU.
 
-    python benchmarks/e2e.py FOLDER [--methods …] [--pairs 300] [--epochs 5] [--seed 0]
+    python benchmarks/accuracy/e2e.py FOLDER [--methods …] [--pairs 300] [--epochs 5] [--seed 0]
 
 FOLDER holds train.jsonl.gz, dev.jsonl and test.jsonl.gz with "text_a" (a restaurant's properties) and "target"
 (Novikova et al. 2017, github.com/tuetschek/e2e-dataset). Trained on so many pairs, no property list twice; scored on
@@ -19,8 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import keep, parser, sweep
-
+from benchmarks.common.runs import keep, parser, sweep
 from promptlab import LoRA, PrefixTuning, PromptGenerator, PromptTuning
 from promptlab.estimators.generator import bleu
 

@@ -1,7 +1,7 @@
 """Template search: the library's template, rules, AutoPrompt, and templates that minilm or smollm2 write.
 
-    python benchmarks/templates.py FOLDER find [--tasks …] [--engines …] [--seeds …]
-    python benchmarks/templates.py FOLDER zero-shot | fine-tuned | choice [--tasks …] [--engines …] [--seeds …]
+    python benchmarks/accuracy/templates.py FOLDER find [--tasks …] [--engines …] [--seeds …]
+    python benchmarks/accuracy/templates.py FOLDER zero-shot | fine-tuned | choice [--tasks …] [--engines …] [--seeds …]
 
 FOLDER holds ``rte`` and ``sst-2`` (train.tsv, dev.tsv and fewshot/k16-seedS.json). ``find`` searches with 16 training
 and 16 dev examples a class and keeps what it finds; ``zero-shot`` chooses among it by dev and scores on test;
@@ -21,9 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweep import GPU, MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, placed, stored, sweep
-from tuning import data, loaded
-
+from benchmarks.accuracy.tuning import data, loaded
+from benchmarks.common.runs import GPU, MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, placed, stored, sweep
 from promptlab import PromptClassifier
 from promptlab.core.registry import TEMPLATE_SEARCHES
 from promptlab.evaluation.cross_validation import cross_validated

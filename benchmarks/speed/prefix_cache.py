@@ -1,7 +1,7 @@
 """In-context learning with the shared prompt prefix against without it: one process, interleaved, equal scores.
 
 promptlab download smollm2
-python benchmarks/prefix_cache.py [--queries 32] [--repeats 3]
+python benchmarks/speed/prefix_cache.py [--queries 32] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 from contextlib import nullcontext
 from importlib.metadata import version
 
-import icl
 import numpy as np
-import sweep
 
+from benchmarks.accuracy import icl
+from benchmarks.common import runs as sweep
 from promptlab import InContextTemplate, PromptClassifier, load_backbone
 from promptlab.core.files import atomic_file
 from promptlab.data.samples import load_sample

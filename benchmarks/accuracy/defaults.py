@@ -1,8 +1,8 @@
 """How promptlab's defaults were chosen: on rows of the training pools, never on a test row.
 
-    python benchmarks/defaults.py words [--tasks …]
-    python benchmarks/defaults.py rates [--tasks …] [--splits 13 21] [--rates 4e-5 1e-4 2.5e-4] [--steps 100 250]
-    python benchmarks/defaults.py tunings [--tasks …] [--splits 13 21] [--methods …]
+    python benchmarks/accuracy/defaults.py words [--tasks …]
+    python benchmarks/accuracy/defaults.py rates [--tasks …] [--splits 13 21] [--rates 4e-5 …] [--steps 100 250]
+    python benchmarks/accuracy/defaults.py tunings [--tasks …] [--splits 13 21] [--methods …]
 
 ``words`` scores every template and verbalizer of a task's library zero-shot on all rows of its pool. ``rates`` trains
 with each learning rate and number of updates on a split and scores the weights selected on its dev half on the pool's
@@ -21,9 +21,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fewshot import TASKS
-from sweep import MODEL, RESULTS, SEEDS, accuracy
-
+from benchmarks.accuracy.fewshot import TASKS
+from benchmarks.common.runs import MODEL, RESULTS, SEEDS, accuracy
 from promptlab import Adapter, HeadClassifier, LoRA, PromptClassifier, PTuning, load_sample
 from promptlab.core.files import atomic_file
 from promptlab.library.tasks import template_names, verbalizer_names

@@ -1,7 +1,7 @@
 """Every tuning method: accuracy, trained weights, file size, seconds, memory, and what the model forgets.
 
-    python benchmarks/tuning.py [--data FOLDER] [--tasks sst2 ag_news] [--methods …] [--seeds 13 …] [--model minilm]
-        [--device cuda] [--processes 8]
+    python benchmarks/accuracy/tuning.py [--data FOLDER] [--tasks sst2 ag_news] [--methods …] [--seeds 13 …]
+        [--model minilm] [--device cuda] [--processes 8]
 
 Tasks: ``sst2`` and ``ag_news`` (shipped; 872 and 1,000 test rows), and from FOLDER, which holds ``rte`` and ``sst-2``
 with train.tsv, dev.tsv and fewshot/k16-seedS.json: ``rte`` (277 dev rows), and ``sst2-all`` and ``rte-all`` (all 6,920
@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from fewshot import TASKS
-from sweep import GPU, MODEL, SEEDS, Job, keep, mean, parser, placed, sweep
 from torch.nn import functional as F
 
+from benchmarks.accuracy.fewshot import TASKS
+from benchmarks.common.runs import GPU, MODEL, SEEDS, Job, keep, mean, parser, placed, sweep
 from promptlab import (
     Adapter,
     Example,

@@ -1,6 +1,6 @@
 """Prompt tuning from a prompt that was pre-trained on unlabeled text (PPT) against other starts, the same budget.
 
-    python benchmarks/ppt.py FOLDER [--tasks sst2 rte] [--seeds 13 21 42 87 100] [--examples 3000]
+    python benchmarks/accuracy/ppt.py FOLDER [--tasks sst2 rte] [--seeds 13 21 42 87 100] [--examples 3000]
 
 FOLDER holds ``imdb`` (train.tsv.gz, the unlabeled text; its labels aren't read) and ``rte``. SST-2 starts from a
 prompt that learnt the zero-shot prompt's confident labels of IMDB sentences (format "sentence"), RTE from one that
@@ -16,9 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import GPU, MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, placed, sweep
-from tuning import data, loaded
-
+from benchmarks.accuracy.tuning import data, loaded
+from benchmarks.common.runs import GPU, MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, placed, sweep
 from promptlab import PromptClassifier, PromptTuning, pretrain_prompt, read_documents
 
 LENGTH = 20

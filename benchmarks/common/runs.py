@@ -17,7 +17,7 @@ import torch
 from promptlab.core.files import atomic_file
 from promptlab.core.types import Example
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 SEEDS = (13, 21, 42, 87, 100)
 MODEL = "minilm"
 GPU = "one NVIDIA H100, torch 2.11.0+cu130"  # on which runs whose device is "cuda" were done

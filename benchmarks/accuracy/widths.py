@@ -1,6 +1,6 @@
 """Which learning rate each tuning method wants at which width, on random models; no downloads.
 
-    python benchmarks/widths.py [--widths 128 384 1024 2048] [--methods …] [--seeds 0 1]
+    python benchmarks/accuracy/widths.py [--widths 128 384 1024 2048] [--methods …] [--seeds 0 1]
 
 A random BERT of one layer fills a mask behind four words out of 24. A text's class is the sign of the product of a
 random direction with the state at its mask, as one model of that width computes it; the same model, tuned on 480 texts
@@ -23,11 +23,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from sweep import Job, keep, mean, parser, sweep
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
+from benchmarks.common.runs import Job, keep, mean, parser, sweep
 from promptlab import PromptClassifier
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.core.seeding import seeded

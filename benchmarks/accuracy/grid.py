@@ -1,6 +1,7 @@
 """Prompt against head over a grid of learning rates and updates, chosen on dev alone: k = 16, five seeds, minilm.
 
-    python benchmarks/grid.py [--data FOLDER] [--tasks sst2 trec ag_news rte] [--seeds 13 …] [--rates …] [--updates …]
+    python benchmarks/accuracy/grid.py [--data FOLDER] [--tasks sst2 trec ag_news rte] [--seeds 13 …] [--rates …]
+        [--updates …]
 
 FOLDER holds ``rte`` (train.tsv, dev.tsv, fewshot/k16-seedS.json). Every run keeps the weights that dev selects and is
 scored on dev and on test; for each split, the setting with the highest dev accuracy (of equal ones, the lowest dev
@@ -19,9 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweep import GPU, MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
-from tuning import data, loaded
-
+from benchmarks.accuracy.tuning import data, loaded
+from benchmarks.common.runs import GPU, MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
 from promptlab import HeadClassifier, PromptClassifier
 
 TASKS = {
