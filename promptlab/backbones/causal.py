@@ -99,7 +99,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
         return self.model.base_model(**inputs, use_cache=False).last_hidden_state  # (batch, length, hidden)
 
     def mask_states(self, batch: Batch) -> MaskStates:
-        return self._read(batch, use_cache=False)[0]
+        return self._run_prompts(batch, use_cache=False)[0]
 
     def mask_states_with(self, batch: Batch, places: Tensor, tokens: Tensor) -> MaskStates:
         """What stands before the first of the places is read once, and gone on from with every row of tokens."""
@@ -135,7 +135,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
             rows = [self.string_log_probs(row, strings, decoding=decoding) for row in _unpadded(batch)]
             return torch.cat(rows)
         width = max(1, min(STRINGS_AT_ONCE, TOKENS_AT_ONCE // batch.input_ids.numel()))
-        states, cache = self._read(batch, use_cache=longest > 1)
+        states, cache = self._run_prompts(batch, use_cache=longest > 1)
         first = states.logits()[:, 0].log_softmax(dim=-1)  # (batch, vocabulary)
         columns: dict[int, Tensor] = {}
         for _, numbers in by_length(strings):
@@ -181,7 +181,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
         rest = log_probs.gather(2, tokens[:, 1:].repeat(rows, 1)[..., None]).sum(dim=(1, 2))
         return scores + rest.view(rows, width)
 
-    def _read(self, batch: Batch, *, use_cache: bool) -> tuple[MaskStates, Any]:
+    def _run_prompts(self, batch: Batch, *, use_cache: bool) -> tuple[MaskStates, Any]:
         """States at the end of the prompts and, if asked for, their keys and values."""
         inputs: dict[str, Any] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if self.prefix is None:

@@ -215,12 +215,12 @@ def to_json(value: Any, **layout: Any) -> str:
         SavedModelError: if a part of it is a function, has a key that is no text or number, or holds itself.
     """
     try:
-        return json.dumps(value, default=_plain, **layout)
+        return json.dumps(value, default=_json_value, **layout)
     except (TypeError, ValueError) as error:
         raise SavedModelError(f"JSON can't hold a setting: {error}; give names, texts and numbers.") from None
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """What JSON doesn't know: numbers of NumPy, and values that are used as text anyway."""
     if hasattr(value, "item"):
         return value.item()

@@ -61,7 +61,7 @@ class Registry:
                 f"the table of {self.kind}s in promptlab.core.registry, such as "
                 f"TABLE.entries['mine'] = {_location(part)!r}."
             )
-        values = {field.name: _plain(getattr(part, field.name)) for field in dataclasses.fields(part)}
+        values = {field.name: _setting_json(getattr(part, field.name)) for field in dataclasses.fields(part)}
         return {"kind": names[0], **values}
 
     def from_dict(self, settings: Mapping[str, Any]) -> Any:
@@ -203,10 +203,10 @@ def _location(part: Any) -> str:
     return f"{type(part).__module__}:{type(part).__qualname__}"
 
 
-def _plain(value: Any) -> Any:
+def _setting_json(value: Any) -> Any:
     """A setting as plain JSON; a wrapped part under a key that says which registry knows it."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return [_setting_json(item) for item in value] if isinstance(value, (list, tuple)) else value
     for key, registry in NESTED.items():
         if registry.knows(value):
             return {key: registry.to_dict(value)}

@@ -131,11 +131,11 @@ def listed_labels(labels: Any) -> list[Any]:
     Raises:
         DataError: if they are of another kind.
     """
-    return _listed(labels, "labels")
+    return _sequence(labels, "labels")
 
 
 def _labels(labels: Any, n_rows: int) -> list[str]:
-    names = _listed(labels, "labels")
+    names = _sequence(labels, "labels")
     if len(names) != n_rows:
         raise DataError(f"{len(names)} labels for {n_rows} rows; give one label for each row.")
     return [label_name(name, f"row {i}") for i, name in enumerate(names, start=1)]
@@ -147,13 +147,13 @@ def _items(X: Any) -> list[Any]:
     if hasattr(X, "columns") and hasattr(X, "to_dict"):  # a pandas frame
         names = check_names([str(name) for name in X.columns], "X")
         return list(X.set_axis(names, axis=1).to_dict("records"))
-    return _listed(X, "X")
+    return _sequence(X, "X")
 
 
 _TO_LIST = ("to_list", "tolist", "to_pylist")  # of series and data sets, arrays, Arrow columns and tables
 
 
-def _listed(values: Any, name: str) -> list[Any]:
+def _sequence(values: Any, name: str) -> list[Any]:
     if isinstance(values, Mapping) and values and all(hasattr(split, "column_names") for split in values.values()):
         first = next(iter(values))
         raise DataError(

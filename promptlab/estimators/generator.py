@@ -222,7 +222,7 @@ def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> f
         from sacrebleu import corpus_bleu
     except ImportError:
         raise DataError("BLEU needs the package sacrebleu; install promptlab[bleu].") from None
-    several = [_right_texts(row, one) for row, one in enumerate(_listed(references), start=1)]
+    several = [_right_texts(row, one) for row, one in enumerate(_listed_targets(references), start=1)]
     if len(written) != len(several):
         raise DataError(f"there are {len(written)} inputs, but {len(several)} references; give some for each.")
     if not several or not all(several):
@@ -231,7 +231,7 @@ def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> f
     return float(corpus_bleu(written, streams).score)
 
 
-def _listed(texts: Any) -> list[Any]:
+def _listed_targets(texts: Any) -> list[Any]:
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         raise DataError(f"y is {short_repr(texts)}; pass a list with one text for each input.")
     return list(texts)
@@ -249,7 +249,7 @@ def _right_texts(row: int, given: Any) -> list[str]:
 
 
 def _paired(X: Any, y: Any) -> list[Example]:
-    texts = _listed(y)
+    texts = _listed_targets(y)
     wrong = next(
         (row for row, text in enumerate(texts, start=1) if not isinstance(text, str) or not text.strip()), None
     )

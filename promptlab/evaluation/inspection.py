@@ -66,7 +66,7 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
     Raises:
         VerbalizerError: if the verbalizer has no label words.
     """
-    model, words, answers = _read(classifier, as_examples(X))
+    model, words, answers = _outputs_of(classifier, as_examples(X))
     head = _word_head(model)
     log_probs = average_variants(model.head(answers), model.template.n_variants).cpu()  # (examples, classes)
     scores = head.word_scores(answers).unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()
@@ -96,7 +96,7 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
     """
     classifier._ready()
     data = Labeled.of(X, y, like=classifier.label_type_)
-    model, words, answers = _read(classifier, data.examples)
+    model, words, answers = _outputs_of(classifier, data.examples)
     head = _word_head(model)
     scores = head.word_scores(answers)  # (prompts, classes, words)
     if isinstance(answers, MaskStates):
@@ -118,7 +118,7 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
     ]
 
 
-def _read(classifier: Any, examples: Sequence[Example]) -> tuple[Any, Mapping[str, Sequence[str]], Any]:
+def _outputs_of(classifier: Any, examples: Sequence[Example]) -> tuple[Any, Mapping[str, Sequence[str]], Any]:
     """A classifier's model, its label words, and the model's answers to the prompts of some examples."""
     model = classifier._ready().to(resolve_device(classifier.device)).eval()
     words = _label_words(model.verbalizer)

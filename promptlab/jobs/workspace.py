@@ -177,7 +177,7 @@ def drawn_rows(total: int, at_most: int, *, seed: int) -> list[int]:
 def _line(example: Example, number: int) -> str:
     for name, value in example.fields.items():
         try:
-            same = str(json.loads(json.dumps(value, default=_plain))) == str(value)
+            same = str(json.loads(json.dumps(value, default=_json_number))) == str(value)
         except (TypeError, ValueError):
             same = False
         if not same:
@@ -185,10 +185,10 @@ def _line(example: Example, number: int) -> str:
                 f"field {name!r} of row {number} is {short_repr(value)}, of type {type(value).__name__}, which "
                 "can't be kept as it is; pass it as a text."
             )
-    return json.dumps({"fields": dict(example.fields), "label": example.label}, sort_keys=True, default=_plain)
+    return json.dumps({"fields": dict(example.fields), "label": example.label}, sort_keys=True, default=_json_number)
 
 
-def _plain(value: Any) -> Any:
+def _json_number(value: Any) -> Any:
     """A number of NumPy's as Python's that prints alike."""
     if isinstance(value, np.floating):
         return float(str(value))

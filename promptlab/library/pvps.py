@@ -44,7 +44,12 @@ def write_pvps(path: str | Path, pvps: Sequence[PVP]) -> None:
         if not isinstance(pvp.template, str) or not isinstance(pvp.verbalizer, (str, Mapping)):
             raise DataError(f"pair {pvp.name!r} holds objects; a file keeps Jinja source or names, and label words.")
     rows = [
-        {"name": p.name, "template": p.template, "verbalizer": _plain(p.verbalizer), "origin": _plain(p.origin)}
+        {
+            "name": p.name,
+            "template": p.template,
+            "verbalizer": _yaml_value(p.verbalizer),
+            "origin": _yaml_value(p.origin),
+        }
         for p in pvps
     ]
     with atomic_file(path) as file:
@@ -68,7 +73,7 @@ def read_pvps(path: str | Path) -> list[PVP]:
     rows = content.get("pvps") if isinstance(content, Mapping) else None
     if not isinstance(rows, list) or not rows:
         raise DataError(f"file {str(path)!r} holds no list 'pvps'; write one of entries with template and verbalizer.")
-    return [_read(row, number, path) for number, row in enumerate(rows, start=1)]
+    return [_parsed_pvp(row, number, path) for number, row in enumerate(rows, start=1)]
 
 
 def find_pvp(reference: str) -> PVP:
@@ -86,7 +91,7 @@ def find_pvp(reference: str) -> PVP:
     return named[0]
 
 
-def _read(row: Any, number: int, path: str | Path) -> PVP:
+def _parsed_pvp(row: Any, number: int, path: str | Path) -> PVP:
     if not isinstance(row, Mapping) or not {"template", "verbalizer"} <= set(row):
         raise DataError(f"entry {number} of {str(path)!r} is {short_repr(row)}; give it a template and a verbalizer.")
     unknown = [key for key in row if key not in ("name", "template", "verbalizer", "origin")]
@@ -99,7 +104,7 @@ def _read(row: Any, number: int, path: str | Path) -> PVP:
         raise DataError(
             f"entry {number} of {str(path)!r} has origin {short_repr(origin)}; give names and values, such as seed: 13."
         )
-    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), _plain(origin))
+    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), _yaml_value(origin))
 
 
 def _dumper() -> Any:
@@ -117,8 +122,8 @@ def _dumper() -> Any:
     return Dumper
 
 
-def _plain(value: Any) -> Any:
+def _yaml_value(value: Any) -> Any:
     """Mappings and sequences as YAML's own."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+        return {str(key): _yaml_value(one) for key, one in value.items()}
+    return [_yaml_value(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -40,12 +40,12 @@ def tasks() -> list[str]:
 
 def template_names(task: str | None = None) -> list[str]:
     """Full names (``task/name``) of the templates of one task or all, each task's default first."""
-    return [f"{t}/{name}" for t in _some(task) for name in _read("templates", t)["templates"]]
+    return [f"{t}/{name}" for t in _some(task) for name in _file_entries("templates", t)["templates"]]
 
 
 def verbalizer_names(task: str | None = None) -> list[str]:
     """Full names of the verbalizers of one task or all, each task's default first."""
-    return [f"{t}/{name}" for t in _some(task) for name in _read("verbalizers", t)["verbalizers"]]
+    return [f"{t}/{name}" for t in _some(task) for name in _file_entries("verbalizers", t)["verbalizers"]]
 
 
 def template_entry(name: str) -> TemplateEntry:
@@ -94,7 +94,7 @@ def _find(kind: str, name: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
     task, _, short = name.partition("/")
     if task not in tasks():
         raise UnknownNameError(kind, name, tasks())
-    content = _read(f"{kind}s", task)
+    content = _file_entries(f"{kind}s", task)
     entries = content[f"{kind}s"]
     short = short if "/" in name else next(iter(entries))
     if short not in entries:
@@ -103,7 +103,7 @@ def _find(kind: str, name: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
 
 
 @cache
-def _read(folder: str, task: str) -> dict[str, Any]:
+def _file_entries(folder: str, task: str) -> dict[str, Any]:
     import yaml
 
     path = library_folder(folder) / f"{task}.yaml"

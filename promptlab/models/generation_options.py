@@ -65,7 +65,7 @@ def checked_options(options: Mapping[str, Any], *, has_encoder: bool = True) -> 
     for name in ("max_new_tokens", "num_beams"):
         if options[name] is None:
             raise TuningError(f"{name}=None must be {RANGES[name][3]}.")
-    given = {name: _plain(value) for name, value in options.items() if value is not None}
+    given = {name: _python_value(value) for name, value in options.items() if value is not None}
     for name, value in given.items():
         _check_known(name, value)
         if name in RANGES:
@@ -84,7 +84,7 @@ def checked_options(options: Mapping[str, Any], *, has_encoder: bool = True) -> 
     return given
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 

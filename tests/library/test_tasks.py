@@ -113,9 +113,9 @@ def written_library(tmp_path, monkeypatch):
         (tmp_path / kind).mkdir()
     write("templates", "description: d\nfields: [text_a]\ntemplates: {one: {template: x, source: s}}")
     monkeypatch.setattr(promptlab.library.tasks, "library_folder", lambda kind: tmp_path / kind)
-    promptlab.library.tasks._read.cache_clear()
+    promptlab.library.tasks._file_entries.cache_clear()
     yield write
-    promptlab.library.tasks._read.cache_clear()
+    promptlab.library.tasks._file_entries.cache_clear()
 
 
 def words_of(name):

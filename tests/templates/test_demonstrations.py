@@ -208,13 +208,13 @@ def test_scores_with_a_shared_prefix_are_those_without(causal_backbone, verbaliz
     queries = ["the film", "a dull , lifeless mess of a film", "great", "x"]
     classifier = PromptClassifier(template, verbalizer, causal_backbone, tuning="none", device="cpu").fit(POOL)
     used = []
-    sharing = classifier.model_.backbone._read
+    sharing = classifier.model_.backbone._run_prompts
 
     def watched(batch, *, use_cache):
         used.append(classifier.model_.backbone.prefix is not None)
         return sharing(batch, use_cache=use_cache)
 
-    classifier.model_.backbone._read = watched
+    classifier.model_.backbone._run_prompts = watched
     shared = classifier.predict_proba(queries)
     classifier.model_.backbone.sharing = lambda encoded: nullcontext()
     plain = classifier.predict_proba(queries)

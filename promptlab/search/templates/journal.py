@@ -29,7 +29,7 @@ class Journal:
         self.path, self.identity = path, json.loads(json.dumps(identity, default=str))
         self.results: dict[str, Any] = {}
         if path is not None and path.exists():
-            self.results = self._read(path)
+            self.results = self._stored_results(path)
 
     def once(self, key: str, compute: Callable[..., Any], *arguments: Any) -> Any:
         """The result of ``compute(*arguments)`` (plain JSON), which runs unless it is known by this key."""
@@ -45,7 +45,7 @@ class Journal:
                 content = {"identity": self.identity, "results": self.results}
                 file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _stored_results(self, path: Path) -> dict[str, Any]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             identity, results = dict(content["identity"]), dict(content["results"])

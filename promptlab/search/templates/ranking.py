@@ -225,7 +225,7 @@ class Contest:
             if _key(0, one) not in self.journal.results:
                 of_template.setdefault(one.template, []).append(one)
         for source, new in tqdm(of_template.items(), desc="zero-shot", unit="template", leave=False, disable=None):
-            results = _zero_shot(source, [_listed(one.label_words) for one in new], self.task)
+            results = _zero_shot(source, [_word_lists(one.label_words) for one in new], self.task)
             for one, result in zip(new, results):
                 self.journal.put(_key(0, one), result)
         return [self._results(one, 0) for one in found]
@@ -270,7 +270,7 @@ def placing(before: RankedTemplate | None, one: RankedTemplate) -> str:
 
 
 def _key(updates: int, found: FoundTemplate) -> str:
-    return json.dumps(["rows", updates, found.template, _listed(found.label_words)])
+    return json.dumps(["rows", updates, found.template, _word_lists(found.label_words)])
 
 
 @torch.inference_mode()
@@ -309,5 +309,5 @@ def _result(log_probs: Tensor, dev: Labeled, classes: Sequence[str]) -> dict[str
     return asdict(Result((chosen == targets).tolist(), losses.tolist(), [classes[i] for i in chosen.tolist()]))
 
 
-def _listed(label_words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def _word_lists(label_words: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {name: list(words) for name, words in label_words.items()}

@@ -185,8 +185,8 @@ def search_templates(
     )
     about = {
         "engine": type(search).__name__,
-        "settings": _plain(search),
-        "ranking": _plain(chosen),
+        "settings": _settings_of(search),
+        "ranking": _settings_of(chosen),
         "budget": budget,
         "seed": seed,
         "max_length": task.max_length,
@@ -259,7 +259,7 @@ def _tuples(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ..
     return {name: tuple(words) for name, words in label_words.items()}
 
 
-def _plain(settings: Any) -> dict[str, Any]:
+def _settings_of(settings: Any) -> dict[str, Any]:
     """A dataclass as plain values, models by their name."""
     return {name: _named(value) for name, value in vars(settings).items()}
 
