@@ -66,7 +66,8 @@ def test_the_examples_filter_changes_a_field_and_keeps_it_kept(monkeypatch):
 
 
 def test_the_examples_search_finds_templates_that_fit_the_model(tiny_backbone):
-    options = {"verbalizer": WORDS, "model": tiny_backbone("bert"), "device": "cpu", "dev": (["great"], ["positive"])}
+    options = {"verbalizer": WORDS, "model": tiny_backbone("bert"), "device": "cpu"}
+    options |= {"eval_set": (["great"], ["positive"])}
 
     board = search_templates("questions", TEXTS, LABELS, **options, ranking=Ranking(rounds=()), top=2)
 

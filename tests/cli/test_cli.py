@@ -232,7 +232,7 @@ def test_columns_of_other_names_are_mapped(run, base, tmp_path):
 
 def test_show_prints_segments_tokens_and_words(run, base):
     report = json.loads(
-        run("show", TEMPLATE, "--text", "the [MASK] film", "--model", base, "--top-k", 3, "--json").stdout
+        run("show", TEMPLATE, "--text", "the [MASK] film", "--model", base, "--top", 3, "--json").stdout
     )
 
     assert [segment["kind"] for segment in report["segments"]] == ["field", "text", "mask"]

@@ -27,7 +27,7 @@ def search(run, table, base, monkeypatch):
     ],
 )
 def test_a_score_says_what_it_is_and_of_which_rows(search, base, engine, measure, meaning):
-    printed, rows = search("--engine", engine, "--n", 2), search("--engine", engine, "--n", 2, "--json")
+    printed, rows = search("--engine", engine, "--top", 2), search("--engine", engine, "--top", 2, "--json")
 
     assert printed.exit_code == 0, printed.output
     assert measure in printed.stdout and "estimate" not in printed.stdout
@@ -42,7 +42,7 @@ def test_a_score_says_what_it_is_and_of_which_rows(search, base, engine, measure
 
 
 def test_accuracies_on_dev_are_called_those_that_chose_and_an_estimate_stands_beside_them(search, table):
-    options = ("--n", 2, "--dev", table("dev.tsv", [*DEV, (ROWS[0][0], "n")]))
+    options = ("--top", 2, "--dev", table("dev.tsv", [*DEV, (ROWS[0][0], "n")]))
 
     printed, rows = search(*options), search(*options, "--json")
 

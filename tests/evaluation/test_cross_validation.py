@@ -107,7 +107,7 @@ def search(backbone, seed=0, **options):
     labels = (["p", "n", "n", "p"] * 8, ["p", "n"] * 16)
     dev = ([f"{text} again" for text in texts], labels[1])
     settings = {"verbalizer": {"p": "good", "n": "bad"}, "model": backbone, "device": "cpu", "seed": seed}
-    return search_templates(Many(), texts, labels[0], dev=dev, **settings, **options)
+    return search_templates(Many(), texts, labels[0], eval_set=dev, **settings, **options)
 
 
 @pytest.fixture

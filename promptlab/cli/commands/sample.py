@@ -25,7 +25,7 @@ from promptlab.cli.options import FILE, dialect_options, json_option, label_opti
 )
 @click.option("-k", "k", type=click.IntRange(min=1), default=16, show_default=True, help="Examples of each class.")
 @click.option("--dev/--no-dev", "wants_dev", default=True, show_default=True, help="Draw a dev set as well.")
-@click.option("--seed", type=int, default=13, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
 @label_option
 @dialect_options
 @json_option

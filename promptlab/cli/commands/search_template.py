@@ -45,14 +45,14 @@ LONGEST = 70  # signs of a template in the table
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Templates to write and print.")
 @click.option("--diversity", type=float, default=0.0, show_default=True, help="Above 0: choose different ones, too.")
 @click.option("--label-words", type=click.IntRange(min=1), metavar="N", help="Also search N for each of the best.")
-@click.option("--output", "--out", "-o", type=click.Path(dir_okay=False, path_type=Path), help="YAML for fit --pvp.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="YAML for fit --pvp.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="HTML page.")
 @click.option("--state", type=click.Path(path_type=Path), help="Folder from which an interrupted search goes on.")
 @click.option(
     "--max-length", type=click.IntRange(min=1), help="Tokens of the prompt. [default: 64 for small, the model's limit]"
 )
 @click.option("--device", default="auto", show_default=True)
-@click.option("--seed", type=int, default=13, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
 @columns_option
 @label_option
 @dialect_options
@@ -89,7 +89,7 @@ def command(
     files = [path.resolve() for path in (train, dev, output, report) if path is not None]
     for path in filter(None, (output, report)):
         if files.count(path.resolve()) > 1:
-            raise click.UsageError(f"{path} is named twice; give --out and --report files of their own.")
+            raise click.UsageError(f"{path} is named twice; give --output and --report files of their own.")
         check_writable(path)
     given = parse_pairs(engine_args, "NAME=VALUE, such as candidates=100") or {}
     settings = {name: value_of(text) for name, text in given.items()}
@@ -101,7 +101,7 @@ def command(
         engine,
         read_examples(train, columns=fields, label=label, **dialect),
         verbalizer=parse_verbalizer(verbalizer),
-        dev=held_out,
+        eval_set=held_out,
         budget=budget,
         ranking=Ranking(rounds=()) if zero_shot else None,
         searched_words=label_words or 0,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--engine", type=click.Choice(WORD_SEARCHES.names), default="lm-bff", show_default=True)
 @click.option("--dev", type=FILE, help="Fine-tune with each result and rank them by their accuracy on this file.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The best, as JSON for fit.")
-@click.option("--n", type=click.IntRange(min=1), default=5, show_default=True, help="Results to print.")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Results to print.")
 @click.option("--candidates", type=int, default=10_000, show_default=True, help="Commonest words of the vocabulary.")
 @click.option("--words", type=click.IntRange(min=1), help="Of each class, for petal and autoprompt.")
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
@@ -48,7 +48,7 @@ def command(
     engine: str,
     dev: Path | None,
     output: Path | None,
-    n: int,
+    top: int,
     candidates: int,
     words: int | None,
     model: str | None,
@@ -80,7 +80,7 @@ def command(
         examples,
         model=model,
         engine=engine,
-        n=n,
+        top=top,
         candidates=candidates,
         max_length=max_length,
         seed=seed,

@@ -16,7 +16,9 @@ from promptlab.cli.options import json_option, parse_pairs, print_json, print_ta
 @click.option("--verbalizer", help="JSON or a name: also show the classes, and which words drive the decision.")
 @click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
 @click.option("--max-length", type=int, help="Tokens of the prompt. [default: the model's limit]")
-@click.option("--top-k", type=click.IntRange(min=1), default=10, show_default=True, help="Words to show at each mask.")
+@click.option(
+    "--top", "top_k", type=click.IntRange(min=1), default=10, show_default=True, help="Words to show at each mask."
+)
 @json_option
 def command(
     template: str,

@@ -102,7 +102,7 @@ def search_templates(
     y: Any = None,
     *,
     verbalizer: Any,
-    dev: Any = None,
+    eval_set: Any = None,
     model: Any = None,
     budget: str = "small",
     ranking: Ranking | None = None,
@@ -122,8 +122,9 @@ def search_templates(
         X: labeled texts, as for ``PromptClassifier.fit``.
         y: their labels.
         verbalizer: label words of one token each: class → words, a name of the task library, or a ``ManualVerbalizer``.
-        dev: texts and labels to choose by, or labeled examples; without them half of each class of ``X``, drawn by
-            seed, is kept for it. Those whose texts are a training example's, whatever their labels, are left out.
+        eval_set: dev texts and labels to choose by, or labeled examples; without them half of each class of ``X``,
+            drawn by seed, is kept for it. Those whose texts are a training example's, whatever their labels, are left
+            out.
         model: as for ``PromptClassifier``.
         budget: ``"small"`` (two minutes for a small model on two cores; at most 1,024 training and 64 dev examples are
             taken, in proportion to the classes, and 64 tokens of a prompt), ``"medium"`` or ``"large"``: settings of
@@ -155,7 +156,7 @@ def search_templates(
         raise SearchError(f"ranking={short_repr(ranking)} must be a Ranking; a name is given by budget.")
     search, limits = _engine(engine, budget, settings or {}), BUDGETS[budget]
     chosen = limits.ranking if ranking is None else ranking
-    given, given_dev = Labeled.of(X, y).examples, [] if dev is None else _labeled(dev)
+    given, given_dev = Labeled.of(X, y).examples, [] if eval_set is None else _labeled(eval_set)
     label_words = _label_words(verbalizer)
     backbone = fresh_backbone(model, device).to(resolve_device(device))
     label_word_ids(label_words, backbone, AnswerSlot(1, at_start=False))
@@ -194,7 +195,7 @@ def search_templates(
         "revision": backbone.revision,
         "train": len(task.train),
         "dev": len(task.dev),
-        "dev_from_train": dev is None,
+        "dev_from_train": eval_set is None,
         **left_out,
         "estimate": {"folds": chosen.folds, "repeats": repeats} if estimates else None,
     }
@@ -222,10 +223,10 @@ def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, An
     return search
 
 
-def _labeled(dev: Any) -> list[Example]:
+def _labeled(eval_set: Any) -> list[Example]:
     """A dev set, given as texts and labels or as labeled examples."""
-    is_pair = isinstance(dev, (tuple, list)) and len(dev) == 2 and not isinstance(dev[0], Example)
-    return (Labeled.of(*dev) if is_pair else Labeled.of(dev, None)).examples
+    is_pair = isinstance(eval_set, (tuple, list)) and len(eval_set) == 2 and not isinstance(eval_set[0], Example)
+    return (Labeled.of(*eval_set) if is_pair else Labeled.of(eval_set, None)).examples
 
 
 def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:

@@ -53,7 +53,7 @@ class SearchedWords:
     def _words(self, template: str) -> list[FoundWords]:
         if template not in self._known:
             task = self.task
-            settings: dict[str, Any] = {"n": self.assignments, "max_length": task.max_length, "seed": task.seed}
+            settings: dict[str, Any] = {"top": self.assignments, "max_length": task.max_length, "seed": task.seed}
             device = str(next(task.backbone.parameters()).device)
             self._known[template] = search_words(template, task.train, model=task.backbone, device=device, **settings)
         return self._known[template]

@@ -93,7 +93,7 @@ def search_words(
     model: Any = None,
     *,
     engine: str = "lm-bff",
-    n: int = 1,
+    top: int = 1,
     candidates: int = 10_000,
     max_length: int | None = None,
     device: str = "auto",
@@ -108,7 +108,7 @@ def search_words(
         y: their labels.
         model: as for ``PromptClassifier``.
         engine: ``"lm-bff"``, ``"petal"`` or ``"autoprompt"``.
-        n: results to return; ``"petal"`` has only one.
+        top: results to return; ``"petal"`` has only one.
         candidates: the commonest ordinary words of the vocabulary, among which to search.
         settings: of the engine.
 
@@ -118,7 +118,7 @@ def search_words(
         UnknownNameError: if there is no such engine.
         TuningError: if a setting is out of range.
     """
-    for name, value in {"n": n, "candidates": candidates}.items():
+    for name, value in {"top": top, "candidates": candidates}.items():
         if value < 1:
             raise TuningError(f"{name}={value!r} must be at least 1.")
     search = WORD_SEARCHES.get(engine)
@@ -149,11 +149,11 @@ def search_words(
             seed=seed,
         )
         found: list[FoundWords] = search(evidence, **settings)
-    return found[:n]
+    return found[:top]
 
 
 def rank_by_training(
-    found: Sequence[FoundWords], template: Any, train: Any, dev: Any, model: Any = None, **settings: Any
+    found: Sequence[FoundWords], template: Any, train: Any, eval_set: Any, model: Any = None, **settings: Any
 ) -> list[FoundWords]:
     """The same label words by their accuracy on dev after fine-tuning with each, the best first; ties keep their order.
 
@@ -164,13 +164,13 @@ def rank_by_training(
 
     Args:
         train: labeled texts, a pair (X, y).
-        dev: likewise; those whose texts are training texts, whatever their labels, are left out.
+        eval_set: dev texts, likewise; those whose texts are training texts, whatever their labels, are left out.
         settings: of ``PromptClassifier``.
 
     Raises:
         DataError: if no dev row is left.
     """
-    backbone, held_out = load_backbone(model), _unseen(template, train, dev)
+    backbone, held_out = load_backbone(model), _unseen(template, train, eval_set)
     labels = np.array(held_out.labels)
     rights: list[list[bool]] = []
     for one in tqdm(found, desc="label words", unit="set", leave=False, disable=None):
@@ -196,10 +196,10 @@ def _chosen(classifier: PromptClassifier, examples: Sequence[Example]) -> np.nda
     return np.array(classifier.class_names_)[classifier.predict_proba(examples).argmax(axis=1)]
 
 
-def _unseen(template: Any, train: Any, dev: Any) -> Labeled:
+def _unseen(template: Any, train: Any, eval_set: Any) -> Labeled:
     """The dev rows whose texts aren't training texts."""
     fields = resolve_template(template).fields
-    given, known = Labeled.of(*dev), set(texts_of(Labeled.of(*train).examples, fields))
+    given, known = Labeled.of(*eval_set), set(texts_of(Labeled.of(*train).examples, fields))
     texts = texts_of(given.examples, fields)
     kept = [example for example, text in zip(given.examples, texts) if text not in known]
     if not kept:

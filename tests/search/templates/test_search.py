@@ -45,7 +45,7 @@ def searched(backbone, engine=None, **options):
 def test_the_best_come_as_pairs_with_their_origin_which_a_file_keeps(tiny_backbone, tmp_path):
     backbone = tiny_backbone("bert")
 
-    board = searched(backbone, dev=DEV, top=2)
+    board = searched(backbone, eval_set=DEV, top=2)
     write_pvps(tmp_path / "best.yaml", board.pvps())
 
     first = read_pvps(tmp_path / "best.yaml")[0]
@@ -77,17 +77,20 @@ def test_without_dev_half_of_each_class_is_kept_for_it(tiny_backbone):
 def test_dev_rows_that_are_training_rows_are_left_out(tiny_backbone):
     texts, labels = [*DEV[0], TEXTS[0]], [*DEV[1], LABELS[0]]
 
-    board = searched(tiny_backbone("bert"), dev=(texts, labels))
+    board = searched(tiny_backbone("bert"), eval_set=(texts, labels))
 
     assert [example.fields["text_a"] for example in board.task.dev] == list(DEV[0])
     assert board.about["dev_left_out"] == 1
-    assert board.ranked == searched(tiny_backbone("bert"), dev=DEV).ranked
+    assert board.ranked == searched(tiny_backbone("bert"), eval_set=DEV).ranked
 
 
 def test_dev_may_be_labeled_examples(tiny_backbone):
     examples = [Example({"text_a": text}, label) for text, label in zip(*DEV, strict=True)]
 
-    assert searched(tiny_backbone("bert"), dev=examples).ranked == searched(tiny_backbone("bert"), dev=DEV).ranked
+    assert (
+        searched(tiny_backbone("bert"), eval_set=examples).ranked
+        == searched(tiny_backbone("bert"), eval_set=DEV).ranked
+    )
 
 
 def test_a_dev_half_has_no_copy_of_a_training_example(tiny_backbone):
@@ -100,7 +103,7 @@ def test_a_dev_half_has_no_copy_of_a_training_example(tiny_backbone):
 
 
 def test_label_words_are_searched_for_the_best_and_ranked_with_their_own(tiny_backbone):
-    board = searched(tiny_backbone("bert"), dev=DEV, top=2, searched_words=2)
+    board = searched(tiny_backbone("bert"), eval_set=DEV, top=2, searched_words=2)
 
     counts = {}
     for one in board.ranked:
@@ -135,7 +138,7 @@ def test_other_settings_are_searched_anew_in_the_same_folder_and_another_model_i
 def test_another_generator_of_the_same_name_is_refused(tiny_backbone, tmp_path):
     backbone, generator = tiny_backbone("bert"), tiny_backbone("roberta")
     search = MaskedSearch(generator=generator, beam=2, before=1, after=0, survivors=2)
-    options = {"verbalizer": {"p": "great", "n": "terrible"}, "dev": DEV, "state": tmp_path}
+    options = {"verbalizer": {"p": "great", "n": "terrible"}, "eval_set": DEV, "state": tmp_path}
     first = searched(backbone, search, **options)
 
     assert searched(backbone, search, **options).ranked == first.ranked
@@ -149,7 +152,7 @@ def test_another_generator_of_the_same_name_is_refused(tiny_backbone, tmp_path):
 def test_a_generator_that_is_named_counts_by_its_weights_too(tiny_backbone, saved_model, tmp_path, named):
     folder = saved_model("roberta")
     search = MaskedSearch(generator=named(folder), beam=2, before=1, after=0, survivors=2)
-    options = {"verbalizer": {"p": "great", "n": "terrible"}, "dev": DEV, "state": tmp_path / "state"}
+    options = {"verbalizer": {"p": "great", "n": "terrible"}, "eval_set": DEV, "state": tmp_path / "state"}
     first = searched(tiny_backbone("bert"), search, **options)
 
     assert searched(tiny_backbone("bert"), search, **options).ranked == first.ranked
@@ -182,7 +185,7 @@ def test_the_origin_tells_the_revisions_of_model_and_generator_apart(tiny_backbo
     search = MaskedSearch(generator=generator, beam=2, before=1, after=0, survivors=2)
     words = {"verbalizer": {"p": "great", "n": "terrible"}}
 
-    origin = searched(model, search, dev=DEV, top=1, **words).pvps()[0].origin
+    origin = searched(model, search, eval_set=DEV, top=1, **words).pvps()[0].origin
 
     assert (origin["model"], origin["revision"]) == ("tiny-bert", "m1")
     assert (origin["generator"], origin["generator_revision"]) == ("tiny-roberta", "g1")
@@ -200,8 +203,8 @@ def test_a_small_budget_reads_no_more_than_some_dev_rows_and_tokens_unless_it_is
     dev = ([f"good {'acting ' * 70}{i}" for i in range(70)], ["p"] * 70)
     backbone, ranking = tiny_backbone("bert"), Ranking(rounds=())
 
-    small, larger = (searched(backbone, dev=dev, ranking=ranking, budget=name) for name in ("small", "medium"))
-    longer = searched(backbone, dev=dev, ranking=ranking, max_length=100)
+    small, larger = (searched(backbone, eval_set=dev, ranking=ranking, budget=name) for name in ("small", "medium"))
+    longer = searched(backbone, eval_set=dev, ranking=ranking, max_length=100)
 
     assert [(board.about["dev"], board.task.max_length) for board in (small, larger, longer)] == [
         (64, 64), (70, None), (64, 100),
@@ -213,7 +216,7 @@ def test_a_small_budget_reads_no_more_than_some_dev_rows_and_tokens_unless_it_is
 def test_the_model_that_is_passed_stays_in_its_mode(tiny_backbone):
     backbone = tiny_backbone("bert").train()
 
-    board = searched(backbone, dev=DEV)
+    board = searched(backbone, eval_set=DEV)
 
     assert backbone.training
     assert board.task.backbone.embedding_weight().data_ptr() == backbone.embedding_weight().data_ptr()
@@ -247,7 +250,7 @@ def test_one_template_that_an_odd_row_breaks_does_not_end_the_search(tiny_backbo
     dev = ([*DEV[0], "good acting in a film that is very long"], [*DEV[1], "p"])
     engine = Listed((breaking, "so"))
 
-    board = searched(tiny_backbone("bert"), engine, dev=dev)
+    board = searched(tiny_backbone("bert"), engine, eval_set=dev)
 
     assert [one.found.template for one in board.ranked] == ["{{ text_a }} so {{ mask }}"]
     assert list(board.unusable) == [f"{{{{ text_a }}}} {breaking} {{{{ mask }}}}"]
@@ -275,9 +278,9 @@ def test_one_template_that_an_odd_row_breaks_does_not_end_the_search(tiny_backbo
         ),
         (None, {"verbalizer": {**WORDS, "m": "film"}}, DataError, "class 'm' has 0 training examples"),
         (None, {"verbalizer": ManualVerbalizer(WORDS, "max-logit")}, SearchError, "whose logits are averaged, not for"),
-        (None, {"dev": (TEXTS[:2], LABELS[:2])}, DataError, "all 2 dev examples are training examples, too"),
-        (None, {"dev": (DEV[0], ["p", "m"])}, SearchError, "row 2 of dev is 'm', which has no label words"),
-        (None, {"dev": ([{"text_b": "good acting"}], ["p"])}, SearchError, "row 1 of dev has no text 'text_a'"),
+        (None, {"eval_set": (TEXTS[:2], LABELS[:2])}, DataError, "all 2 dev examples are training examples, too"),
+        (None, {"eval_set": (DEV[0], ["p", "m"])}, SearchError, "row 2 of dev is 'm', which has no label words"),
+        (None, {"eval_set": ([{"text_b": "good acting"}], ["p"])}, SearchError, "row 1 of dev has no text 'text_a'"),
         (None, {"top": "3"}, SearchError, "search_templates: top='3' must be a whole number"),
         (None, {"top": 2.5}, SearchError, "top=2.5 must be a whole number"),
         (None, {"diversity": "x"}, SearchError, "diversity='x' must be a number"),
@@ -302,7 +305,7 @@ def test_dev_is_checked_before_the_engine_runs(tiny_backbone):
     ASKED.clear()
 
     with pytest.raises(SearchError, match="row 1 of dev is 'q'"):
-        searched(tiny_backbone("bert"), dev=(["good acting"], ["q"]))
+        searched(tiny_backbone("bert"), eval_set=(["good acting"], ["q"]))
 
     assert not ASKED
 
@@ -312,7 +315,7 @@ def test_a_state_that_cannot_be_written_is_told_before_the_engine_runs(tiny_back
     ASKED.clear()
 
     with pytest.raises(DataError, match="can't write to"):
-        searched(tiny_backbone("bert"), dev=DEV, state=tmp_path / "file")
+        searched(tiny_backbone("bert"), eval_set=DEV, state=tmp_path / "file")
 
     assert not ASKED
 
@@ -326,7 +329,7 @@ def test_those_that_differ_come_first_if_that_is_asked_for(tiny_backbone, monkey
         return [{"right": right, "losses": [1.0] * 8, "predictions": ["p"] * 8}]
 
     monkeypatch.setattr(ranking, "_zero_shot", zero_shot)
-    options = {"dev": ([f"{i}" for i in range(8)], list("pnpnpnpn")), "ranking": Ranking(rounds=()), "top": 2}
+    options = {"eval_set": ([f"{i}" for i in range(8)], list("pnpnpnpn")), "ranking": Ranking(rounds=()), "top": 2}
 
     plain, different = (searched(tiny_backbone("bert"), diversity=d, **options) for d in (0.0, 1.0))
 
@@ -343,4 +346,4 @@ def test_too_few_rows_for_a_dev_set_or_a_search_of_words_are_told(tiny_backbone)
     with pytest.raises(DataError, match="no dev set was given, and none can be made: class 'n' has 1 row"):
         search_templates(Listed(), TEXTS[:4], LABELS[:4], **quick)
     with pytest.raises(DataError, match="class 'n' has 1 training examples, but the search needs 2"):
-        search_templates(Listed(), TEXTS[:4], LABELS[:4], dev=DEV, searched_words=1, **quick)
+        search_templates(Listed(), TEXTS[:4], LABELS[:4], eval_set=DEV, searched_words=1, **quick)

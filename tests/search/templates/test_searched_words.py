@@ -37,7 +37,7 @@ def test_the_best_templates_come_with_the_label_words_that_a_search_finds_for_th
 
     for one in ranked[:2]:
         own = [pair for pair in pairs if pair.template == one.found.template]
-        words = search_words(one.found.template, TRAIN, model=backbone, n=3, device="cpu", seed=5)
+        words = search_words(one.found.template, TRAIN, model=backbone, top=3, device="cpu", seed=5)
         assert own[0] == one.found
         assert [pair.label_words for pair in own[1:]] == [row.label_words for row in words]
         assert own[1].origin == {
@@ -50,7 +50,7 @@ def test_the_best_templates_come_with_the_label_words_that_a_search_finds_for_th
 
 def test_found_label_words_that_a_template_has_already_come_once(tiny_backbone):
     backbone = tiny_backbone("bert")
-    words = search_words(SOURCES[0], TRAIN, model=backbone, n=2, device="cpu", seed=5)
+    words = search_words(SOURCES[0], TRAIN, model=backbone, top=2, device="cpu", seed=5)
     ranked = rank_templates([found(SOURCES[0], words=words[1].label_words)], task(backbone), Ranking(rounds=()))
 
     pairs = SearchedWords(task(backbone), assignments=2)(ranked)
@@ -80,7 +80,7 @@ def test_a_search_of_words_has_the_tasks_settings(tiny_backbone, monkeypatch):
 
     SearchedWords(some, templates=1, assignments=7)(rank_templates([found(SOURCES[0])], some, Ranking(rounds=())))
 
-    settings = {"model": backbone, "n": 7, "max_length": 17, "seed": 5, "device": "cpu"}
+    settings = {"model": backbone, "top": 7, "max_length": 17, "seed": 5, "device": "cpu"}
     assert asked == [((SOURCES[0], TRAIN), settings)]
 
 

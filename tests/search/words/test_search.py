@@ -33,7 +33,7 @@ TEMPLATE = "{{ text_a }} {{ mask }}"
 
 def test_ranking_by_training_scores_on_dev_what_was_trained_without_it(tiny_backbone):
     backbone = tiny_backbone("bert")
-    found = search_words(TEMPLATE, TEXTS, LABELS, backbone, n=3, device="cpu")
+    found = search_words(TEMPLATE, TEXTS, LABELS, backbone, top=3, device="cpu")
 
     settings = {"max_steps": 3, "device": "cpu", "seed": 4}
     ranked = rank_by_training(found, TEMPLATE, (TEXTS, LABELS), DEV, backbone, **settings)
@@ -58,7 +58,7 @@ def test_ranking_by_training_scores_on_dev_what_was_trained_without_it(tiny_back
 
 def test_dev_rows_whose_texts_are_training_rows_choose_nothing(tiny_backbone):
     backbone = tiny_backbone("bert")
-    found = search_words(TEMPLATE, TEXTS, LABELS, backbone, n=2, device="cpu")
+    found = search_words(TEMPLATE, TEXTS, LABELS, backbone, top=2, device="cpu")
     settings = {"max_steps": 2, "device": "cpu"}
 
     more = ([*DEV[0], TEXTS[0], TEXTS[2]], [*DEV[1], "n", "n"])
@@ -117,7 +117,7 @@ def test_a_search_tries_as_many_of_the_commonest_words_as_it_is_told(tiny_backbo
 def test_a_score_that_is_called_train_accuracy_is_that_of_the_untrained_model(tiny_backbone, engine):
     backbone = tiny_backbone("bert")
 
-    for one in search_words(TEMPLATE, TEXTS, LABELS, backbone, engine=engine, n=3, device="cpu"):
+    for one in search_words(TEMPLATE, TEXTS, LABELS, backbone, engine=engine, top=3, device="cpu"):
         classifier = PromptClassifier(TEMPLATE, one.label_words, backbone, "none", device="cpu")
         assert one.measure == "train accuracy"
         assert one.score == pytest.approx(np.mean(classifier.predict(TEXTS) == np.array(LABELS)))
@@ -129,7 +129,7 @@ def test_a_score_that_is_called_train_accuracy_is_that_of_the_untrained_model(ti
         (["p", "p", "n", "m"], {}, DataError, "class 'm' has 1 example"),
         (["p"] * 4, {}, DataError, "all labels are 'p'"),
         (["p", "p", "n", "n"], {"engine": "lmbff"}, UnknownNameError, "did you mean 'lm-bff'"),
-        (["p", "p", "n", "n"], {"n": 0}, TuningError, "n=0 must be at least 1"),
+        (["p", "p", "n", "n"], {"top": 0}, TuningError, "top=0 must be at least 1"),
     ],
 )
 def test_what_cannot_be_searched_is_told(tiny_backbone, labels, settings, error, message):
