@@ -11,6 +11,7 @@ import pytest
 
 from promptlab import PromptClassifier, search_templates
 from promptlab.cli.arguments import make_tuning
+from promptlab.core.entries import Entry
 from promptlab.core.registry import FILTERS, TEMPLATE_SEARCHES, TUNINGS, VERBALIZERS
 from promptlab.core.types import Segment
 from promptlab.search.templates.ranking import Ranking
@@ -34,8 +35,14 @@ def extended(tmp_path, monkeypatch):
         spec = importlib.util.spec_from_file_location(name, file)
         monkeypatch.setitem(sys.modules, name, module := importlib.util.module_from_spec(spec))
         spec.loader.exec_module(module)
-        key, location = re.search(rf'^"(.*)": "({re.escape(name)}:\w+)",$', CONTRIBUTING, flags=re.MULTILINE).groups()
-        monkeypatch.setitem(REGISTRIES[name.split(".")[1]].entries, key, location)
+        key, entry = entry_of(name)
+        monkeypatch.setitem(REGISTRIES[name.split(".")[1]].entries, key, entry)
+
+
+def entry_of(module):
+    """The registry line of an example."""
+    row = re.search(rf'^"(\S+)": Entry\(\s*("{re.escape(module)}:\w+",[^)]*)\),$', CONTRIBUTING, flags=re.MULTILINE)
+    return row[1], Entry(*re.findall(r'"([^"]*)"', row[2]))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +84,7 @@ def test_the_examples_search_finds_templates_that_fit_the_model(tiny_backbone):
 
 
 def test_the_lines_of_the_examples_family_are_those_of_the_package():
-    files = ("promptlab/backbones/families.py", "promptlab/core/registry.py", "tests/conftest.py")
+    files = ("promptlab/backbones/families.py", "promptlab/core/shipped_parts.py", "tests/conftest.py")
     lines = re.findall(r'^("phi": .*?,) +# in', CONTRIBUTING, flags=re.MULTILINE)
 
     assert len(lines) == len(files)

@@ -44,6 +44,10 @@ class JobError(PromptlabError):
     """Independent work that failed; what was finished before is kept."""
 
 
+class PluginError(PromptlabError):
+    """A part of another package, or of your own, that can't be used under its name."""
+
+
 class UnknownNameError(PromptlabError):
     """A name that isn't in its registry or library.
 

@@ -3,39 +3,63 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from promptlab.core.errors import SavedModelError, UnknownNameError
+from promptlab.core import shipped_parts
+from promptlab.core.entries import Entry
+from promptlab.core.errors import PluginError, SavedModelError, UnknownNameError
 
 
 class Registry:
-    """A table from a name to ``"module:attribute"``.
+    """The parts of a kind by name: those that promptlab comes with, and those that are registered.
 
     Args:
         kind: what the names stand for, used in messages.
-        entries: name to location.
+        table: the registry's own name here, used in messages.
+        shipped: name → entry.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, table: str, shipped: Mapping[str, Entry]) -> None:
         self.kind = kind
-        self.entries = dict(entries)
-        self._shipped = dict(entries)
+        self.table = table
+        self.shipped = shipped
+        self.entries = dict(shipped)
+
+    def register(self, name: str, location: str, description: str = "", source: str = "") -> None:
+        """Add a part of your own, so that it can be chosen by name, saved and loaded, in this process and its jobs.
+
+        Args:
+            name: under which nothing that promptlab comes with is registered.
+            location: ``"module:attribute"``, imported on first use.
+            description: one line for ``promptlab list``.
+            source: the paper that it follows.
+
+        Raises:
+            PluginError: if the name is taken.
+        """
+        if name in self.shipped:
+            raise PluginError(f"{self.kind} {name!r} is promptlab's own; register {location!r} under another name.")
+        self.entries[name] = Entry(location, description, source)
 
     @property
-    def added(self) -> dict[str, str]:
+    def added(self) -> dict[str, Entry]:
         """Entries that promptlab doesn't come with."""
-        return {name: entry for name, entry in self.entries.items() if self._shipped.get(name) != entry}
+        return {name: entry for name, entry in self.entries.items() if self.shipped.get(name) != entry}
 
     @property
     def names(self) -> list[str]:
         return sorted(self.entries)
 
     @property
+    def descriptions(self) -> dict[str, str]:
+        """Name → what it stands for and its source, in one line; nothing is imported for it."""
+        return {name: self.entries[name].about for name in self.names}
+
+    @property
     def modules(self) -> dict[str, str]:
-        """What the names stand for → the module that it is in."""
-        return {attribute: module for module, attribute in (entry.split(":") for entry in self.entries.values())}
+        """What the shipped names stand for → the module that it is in."""
+        return {entry.attribute: entry.module for entry in self.shipped.values()}
 
     def get(self, name: str) -> Any:
         """Import what ``name`` stands for.
@@ -43,26 +67,28 @@ class Registry:
         Raises:
             UnknownNameError: if the name isn't in the table.
         """
-        if name not in self.names:
+        if name not in self.entries:
             raise UnknownNameError(self.kind, name, self.entries)
-        module, attribute = self.entries[name].split(":")
-        return getattr(importlib.import_module(module), attribute)
+        return self.entries[name].load()
 
     def knows(self, part: Any) -> bool:
         """Whether the class of a part is in the table."""
-        return _location(part) in self.entries.values()
+        return self.name_of(part) is not None
+
+    def name_of(self, part: Any) -> str | None:
+        """The name by which a part's class is known, if there is one."""
+        return next((name for name, entry in self.entries.items() if entry.location == _location(part)), None)
 
     def to_dict(self, part: Any) -> dict[str, Any]:
         """A part's settings as plain JSON, its registered name under ``kind``."""
-        names = [name for name, entry in self.entries.items() if entry == _location(part)]
-        if not names:
+        name = self.name_of(part)
+        if name is None:
             raise SavedModelError(
-                f"{_location(part)} is no registered {self.kind}, by whose name it could be made again; add one to "
-                f"the table of {self.kind}s in promptlab.core.registry, such as "
-                f"TABLE.entries['mine'] = {_location(part)!r}."
+                f"{_location(part)} is no registered {self.kind}, by whose name it could be made again; give it one: "
+                f"promptlab.core.registry.{self.table}.register('mine', {_location(part)!r})."
             )
         values = {field.name: _setting_json(getattr(part, field.name)) for field in dataclasses.fields(part)}
-        return {"kind": names[0], **values}
+        return {"kind": name, **values}
 
     def from_dict(self, settings: Mapping[str, Any]) -> Any:
         """Make the part that ``to_dict`` described.
@@ -78,122 +104,14 @@ class Registry:
             raise SavedModelError(f"settings of {self.kind} {settings!r} don't fit {part.__name__}: {error}.") from None
 
 
-TEMPLATES = Registry(
-    "template kind",
-    {
-        "manual": "promptlab.templates.manual:ManualTemplate",
-        "input": "promptlab.templates.plain:InputTemplate",
-        "demonstrations": "promptlab.templates.demonstrations:DemonstrationTemplate",
-        "soft-prompt": "promptlab.tuning.soft_prompts:SoftPromptTemplate",
-        "in-context": "promptlab.templates.demonstrations:InContextTemplate",
-    },
-)
-
-FILTERS = Registry(
-    "template filter",
-    {
-        "keep": "promptlab.templates.filters:keep",
-        "lower_first": "promptlab.templates.filters:lower_first",
-        "strip_punctuation": "promptlab.templates.filters:strip_punctuation",
-        "upper_first": "promptlab.templates.filters:upper_first",
-    },
-)
-
-VERBALIZERS = Registry(
-    "verbalizer kind",
-    {
-        "manual": "promptlab.verbalizers.manual:ManualVerbalizer",
-        "linear": "promptlab.verbalizers.linear:LinearVerbalizer",
-        "strings": "promptlab.verbalizers.strings:MultiTokenVerbalizer",
-        "contextual": "promptlab.verbalizers.calibrated:ContextualCalibration",
-        "domain": "promptlab.verbalizers.calibrated:PMICalibration",
-        "ensemble": "promptlab.verbalizers.ensemble:EnsembleVerbalizer",
-        "rules": "promptlab.verbalizers.rules:RuleVerbalizer",
-        "prototypical": "promptlab.verbalizers.prototypical:PrototypicalVerbalizer",
-        "soft": "promptlab.verbalizers.soft:SoftVerbalizer",
-        "words": "promptlab.verbalizers.words:WordsVerbalizer",
-        "weighted": "promptlab.verbalizers.weighted:WeightedVerbalizer",
-        "support": "promptlab.verbalizers.calibrated:SupportCalibration",
-    },
-)
-
-TUNINGS = Registry(
-    "tuning",
-    {
-        "none": "promptlab.tuning.none:NoTuning",
-        "full": "promptlab.tuning.full:Full",
-        "frozen": "promptlab.tuning.frozen:Frozen",
-        "top-layers": "promptlab.tuning.top_layers:TopLayers",
-        "bitfit": "promptlab.tuning.bitfit:BitFit",
-        "layer-norm": "promptlab.tuning.layer_norm:LayerNormTuning",
-        "adapter": "promptlab.tuning.adapter:Adapter",
-        "lora": "promptlab.tuning.lora:LoRA",
-        "ia3": "promptlab.tuning.lora:IA3",
-        "prefix": "promptlab.tuning.prefix:PrefixTuning",
-        "p-tuning-v2": "promptlab.tuning.prefix:PTuningV2",
-        "prompt-tuning": "promptlab.tuning.prompt_tuning:PromptTuning",
-        "p-tuning": "promptlab.tuning.prompt_tuning:PTuning",
-    },
-)
-
-BACKBONES = Registry(
-    "model family",
-    {
-        "albert": "promptlab.backbones.masked:MaskedBackbone",
-        "bart": "promptlab.backbones.seq2seq:BartBackbone",
-        "bert": "promptlab.backbones.masked:MaskedBackbone",
-        "deberta-v2": "promptlab.backbones.deberta:DebertaV2Backbone",
-        "distilbert": "promptlab.backbones.masked:MaskedBackbone",
-        "electra": "promptlab.backbones.masked:MaskedBackbone",
-        "gpt2": "promptlab.backbones.causal:CausalBackbone",
-        "gpt_neox": "promptlab.backbones.causal:CausalBackbone",
-        "llama": "promptlab.backbones.causal:CausalBackbone",
-        "mistral": "promptlab.backbones.causal:CausalBackbone",
-        "mt5": "promptlab.backbones.seq2seq:T5Backbone",
-        "phi": "promptlab.backbones.causal:CausalBackbone",
-        "qwen2": "promptlab.backbones.causal:CausalBackbone",
-        "qwen3": "promptlab.backbones.causal:CausalBackbone",
-        "t5": "promptlab.backbones.seq2seq:T5Backbone",
-        "mpnet": "promptlab.backbones.mpnet:MPNetBackbone",
-        "modernbert": "promptlab.backbones.masked:MaskedBackbone",
-        "roberta": "promptlab.backbones.masked:MaskedBackbone",
-        "xlm-roberta": "promptlab.backbones.masked:MaskedBackbone",
-    },
-)
-
-ESTIMATORS = Registry(
-    "estimator",
-    {
-        "HeadClassifier": "promptlab.estimators.head_classifier:HeadClassifier",
-        "MultiLabelClassifier": "promptlab.estimators.multi_label_classifier:MultiLabelClassifier",
-        "PVPEnsemble": "promptlab.ensembles.ensemble:PVPEnsemble",
-        "PromptClassifier": "promptlab.estimators.classifiers:PromptClassifier",
-        "PromptGenerator": "promptlab.estimators.generator:PromptGenerator",
-        "TokenClassifier": "promptlab.estimators.token_classifier:TokenClassifier",
-    },
-)
-
-WORD_SEARCHES = Registry(
-    "label-word search",
-    {
-        "autoprompt": "promptlab.search.words.engines:autoprompt",
-        "lm-bff": "promptlab.search.words.engines:lm_bff",
-        "petal": "promptlab.search.words.engines:petal",
-    },
-)
-
-TEMPLATE_SEARCHES = Registry(
-    "template search",
-    {
-        "autoprompt": "promptlab.search.gradient_based.autoprompt:AutoPromptSearch",
-        "bart": "promptlab.search.generation_based.infill_engines:BartSearch",
-        "heuristic": "promptlab.search.rule_based.heuristic:HeuristicSearch",
-        "lm": "promptlab.search.generation_based.causal_engine:CausalSearch",
-        "masked-lm": "promptlab.search.generation_based.masked_engine:MaskedSearch",
-        "paraphrase": "promptlab.search.rule_based.heuristic:ParaphraseSearch",
-        "t5": "promptlab.search.generation_based.infill_engines:T5Search",
-    },
-)
+TEMPLATES = Registry("template kind", "TEMPLATES", shipped_parts.TEMPLATES)
+FILTERS = Registry("template filter", "FILTERS", shipped_parts.FILTERS)
+VERBALIZERS = Registry("verbalizer kind", "VERBALIZERS", shipped_parts.VERBALIZERS)
+TUNINGS = Registry("tuning", "TUNINGS", shipped_parts.TUNINGS)
+BACKBONES = Registry("model family", "BACKBONES", shipped_parts.BACKBONES)
+ESTIMATORS = Registry("estimator", "ESTIMATORS", shipped_parts.ESTIMATORS)
+WORD_SEARCHES = Registry("label-word search", "WORD_SEARCHES", shipped_parts.WORD_SEARCHES)
+TEMPLATE_SEARCHES = Registry("template search", "TEMPLATE_SEARCHES", shipped_parts.TEMPLATE_SEARCHES)
 
 MADE_BY_JOBS = (TEMPLATES, FILTERS, VERBALIZERS, TUNINGS, BACKBONES, ESTIMATORS)
 NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings

@@ -180,8 +180,8 @@ class PET(PVPMembers):
             raise TuningError(f"student is a {type(self.student).__name__}; pass an unfitted HeadClassifier, or None.")
         if self.student is not None and not ESTIMATORS.knows(self.student):
             raise TuningError(
-                f"student is a {type(self.student).__name__}, which isn't registered; add it to "
-                "promptlab.core.registry.ESTIMATORS, under its name, so that jobs can make it."
+                f"student is a {type(self.student).__name__}, which isn't registered; add it by "
+                "promptlab.core.registry.ESTIMATORS.register, under its name, so that jobs can make it."
             )
         if self.student is not None and self.student_steps is not None:
             raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")

@@ -377,24 +377,6 @@ def test_the_export_of_an_office_program_goes_through_fit_sample_and_predict(run
     assert "is read as cp1252 (such as 'naïve'), with delimiter ';'" in predicted.stderr
 
 
-@pytest.mark.parametrize("kind", ["tasks", "templates", "verbalizers", "tunings", "models", "families", "samples"])
-def test_list_prints_names(run, kind):
-    names = json.loads(run("list", kind, "--json").stdout)
-
-    assert names
-    assert run("list", kind).stdout.splitlines()[0].startswith(next(iter(names)))
-
-
-def test_list_prints_one_line_for_each_template_whatever_it_holds(run):
-    names = json.loads(run("list", "templates", "--json").stdout)
-    lines = run("list", "templates").stdout.splitlines()
-
-    assert any("\n" in template for template in names.values())
-    assert [line.count("\t") for line in lines] == [1] * len(names)
-    for name, line in zip(names, lines, strict=True):
-        assert line == f"{name}\t" + names[name].replace("\n", "\\n")  # the library has no tab or backslash
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from promptlab import IPET, PET, HeadClassifier, PromptClassifier
+from promptlab.core.entries import Entry
 from promptlab.core.errors import (
     DataError,
     JobError,
@@ -274,7 +275,7 @@ def test_a_student_has_the_settings_it_was_given(make_pet, tiny_backbone):
 
 
 def test_a_student_may_be_of_a_class_of_its_own(make_pet, monkeypatch):
-    monkeypatch.setitem(ESTIMATORS.entries, "OwnHead", f"{__name__}:OwnHead")
+    monkeypatch.setitem(ESTIMATORS.entries, "OwnHead", Entry(f"{__name__}:OwnHead"))
     monkeypatch.setitem(sys.modules, __name__, types.SimpleNamespace(OwnHead=OwnHead))
 
     pet = make_pet(student=OwnHead(max_steps=2), **GIVEN).fit(TEXTS, LABELS, unlabeled=UNLABELLED)

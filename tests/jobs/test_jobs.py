@@ -13,6 +13,7 @@ import torch
 from joblib import parallel_config
 
 from promptlab.backbones.catalog import load_backbone
+from promptlab.core.entries import Entry
 from promptlab.core.errors import BackboneError, DataError, JobError, UnknownNameError
 from promptlab.core.identity import fingerprint
 from promptlab.core.registry import TEMPLATES
@@ -99,7 +100,7 @@ def test_a_job_is_what_it_does_and_not_what_it_is_called():
 
 
 def test_parts_that_were_added_to_a_registry_are_known_in_other_processes(workspace, monkeypatch):
-    monkeypatch.setitem(TEMPLATES.entries, "mine", "job_tasks:Mine")
+    monkeypatch.setitem(TEMPLATES.entries, "mine", Entry("job_tasks:Mine"))
 
     folders = run([job("a", "names"), job("b", "names")], workspace, executor="joblib", workers=2)
 
@@ -186,7 +187,7 @@ def test_ray_is_asked_for_where_it_is_missing(workspace):
 )
 def test_ray_begins_a_job_again_whose_worker_was_killed(workspace, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    monkeypatch.setitem(TEMPLATES.entries, "mine", "job_tasks:Mine")
+    monkeypatch.setitem(TEMPLATES.entries, "mine", Entry("job_tasks:Mine"))
 
     *folders, last = run([job("a"), job("b", "die_once"), job("n", "names")], workspace, executor="ray", workers=2)
 

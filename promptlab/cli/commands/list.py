@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from promptlab.cli.options import json_option, print_json
+from promptlab.core import registry
 
 ESCAPES = {ord("\\"): r"\\", ord("\n"): r"\n", ord("\r"): r"\r", ord("\t"): r"\t"}
-KINDS = ("tasks", "templates", "verbalizers", "tunings", "models", "families", "samples")
+REGISTRIES = {
+    "tunings": registry.TUNINGS,
+    "engines": registry.TEMPLATE_SEARCHES,
+    "word-engines": registry.WORD_SEARCHES,
+    "verbalizer-kinds": registry.VERBALIZERS,
+    "template-kinds": registry.TEMPLATES,
+    "filters": registry.FILTERS,
+    "estimators": registry.ESTIMATORS,
+    "families": registry.BACKBONES,
+}
+KINDS = ("tasks", "templates", "verbalizers", "models", "samples", *REGISTRIES)
 
 
 @click.command("list")
@@ -31,24 +44,28 @@ def one_line(text: str) -> str:
     return text.translate(ESCAPES)
 
 
-def _describe(kind: str, task: str | None) -> dict[str, str]:
-    from promptlab.core.registry import BACKBONES, TUNINGS
+def _describe(kind: str, task: str | None) -> Mapping[str, str]:
+    """Name → one line about it; nothing heavy is imported for it."""
     from promptlab.library import tasks as library
 
+    if kind in REGISTRIES:
+        return REGISTRIES[kind].descriptions
     if kind == "templates":
         return {name: library.template_entry(name).template for name in library.template_names(task)}
     if kind == "verbalizers":
         return {name: _words(name) for name in library.verbalizer_names(task)}
     if kind == "tasks":
         return {name: library.template_entry(name).description for name in library.tasks()}
-    if kind == "tunings":
-        return {name: str(TUNINGS.get(name).__doc__).splitlines()[0] for name in TUNINGS.names}
-    if kind == "families":
-        return {name: str(BACKBONES.get(name).__doc__).splitlines()[0] for name in BACKBONES.names}
-    if kind == "samples":
-        from promptlab.data.samples import sample_names
+    return _samples() if kind == "samples" else _models()
 
-        return dict.fromkeys(sample_names(), "")
+
+def _samples() -> Mapping[str, str]:
+    from promptlab.data.samples import sample_names
+
+    return dict.fromkeys(sample_names(), "")
+
+
+def _models() -> Mapping[str, str]:
     from promptlab.backbones.catalog import packages
     from promptlab.backbones.download import DOWNLOADS, downloaded
 
