@@ -15,14 +15,14 @@ from promptlab.core.errors import BackboneError, DataError, TemplateError, Tunin
 from promptlab.core.interfaces import Template, Tuning
 from promptlab.core.registry import TEMPLATES
 from promptlab.core.seeding import seeded
-from promptlab.core.types import Example
+from promptlab.core.types import Encoded, Example
 from promptlab.data.labeled import Labeled, check_fields
 from promptlab.data.readers import as_examples
 from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.library.resolve import fresh_backbone, resolve_template, resolve_tuning
 from promptlab.models.generation_options import checked_options
 from promptlab.models.generator_model import GeneratorModel, PairBatch, PromptAndTarget
-from promptlab.models.inference import BATCH
+from promptlab.models.inference import BATCH, run_by_length
 from promptlab.models.input_warnings import notice
 from promptlab.models.soft_tokens import to_be_filled
 from promptlab.training.dev_score import DevScore
@@ -121,15 +121,13 @@ class PromptGenerator(TrainedEstimator):
         answer_length = chosen["max_new_tokens"]
         encoded = model.encode(as_examples(X), max_length=self.max_length, answer_length=answer_length)
         notice(encoded, model.backbone, self.max_length)
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].input_ids))
-        texts = [""] * len(encoded)
+
+        def written(rows: list[Encoded]) -> list[str]:
+            ids = model.backbone.generate(model.backbone.collate(rows).to(device), **chosen)
+            return [model.backbone.tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
+
         with seeded(self.seed), torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                some = order[start : start + BATCH]
-                batch = model.backbone.collate([encoded[i] for i in some]).to(device)
-                for i, ids in zip(some, model.backbone.generate(batch, **chosen), strict=True):
-                    texts[i] = model.backbone.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        return texts
+            return run_by_length(written, encoded, lambda row: len(row.input_ids))
 
     def predict(self, X: Any) -> np.ndarray:
         """``generate`` with the settings of the estimator."""

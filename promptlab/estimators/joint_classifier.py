@@ -23,9 +23,9 @@ from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.estimators.text_classifier import TextClassifier
 from promptlab.library.known_classes import read_sets
 from promptlab.library.resolve import resolve_tuning
-from promptlab.models.inference import average_variants
+from promptlab.models.inference import average_variants, run_by_length
 from promptlab.models.input_warnings import notice
-from promptlab.models.joint_model import JointModel, MemberRow, batches_of_like_rows
+from promptlab.models.joint_model import JointModel, MemberRow
 from promptlab.models.prompt_model import PromptModel
 from promptlab.training.fitting import EncodedSet
 from promptlab.training.joint import train_jointly
@@ -284,16 +284,14 @@ class JointClassifier:
         """Class log-probabilities of each row, on the CPU, in batches of like length and one number of masks."""
         model = self.model_.eval()
         device = next(model.parameters()).device
-        order = sorted(
-            range(len(rows)), key=lambda i: (len(rows[i].encoded.mask_index), len(rows[i].encoded.input_ids))
+
+        def run(some: list[MemberRow]) -> list[Tensor]:
+            of_member = [iter(part.cpu()) for part in model(model.collate(some).to(device))]
+            return [next(of_member[row.member]) for row in some]
+
+        return run_by_length(
+            run, rows, lambda row: len(row.encoded.input_ids), group=lambda row: len(row.encoded.mask_index)
         )
-        results: list[Any] = [None] * len(rows)
-        for some in batches_of_like_rows(order, rows):
-            by_member = sorted(some, key=lambda i: rows[i].member)
-            scores = model(model.collate([rows[i] for i in by_member]).to(device))
-            for i, row in zip(by_member, (row for part in scores for row in part.cpu())):
-                results[i] = row
-        return results
 
 
 def _listed(classifier: TextClassifier) -> str:

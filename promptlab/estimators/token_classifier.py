@@ -19,9 +19,9 @@ from promptlab.data.tag_schemes import TagScheme, checked_scheme, scheme_of
 from promptlab.data.weights import row_weights, weights_of_classes
 from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.library.resolve import fresh_backbone, resolve_tuning
-from promptlab.models.inference import BATCH
+from promptlab.models.inference import run_by_length
 from promptlab.models.input_warnings import notice
-from promptlab.models.tagger_model import TaggerModel
+from promptlab.models.tagger_model import TaggerModel, Window
 from promptlab.training.dev_score import DevScore
 from promptlab.training.fitting import train_model
 
@@ -173,15 +173,13 @@ def _log_probs(model: TaggerModel, X: Any, max_length: int | None) -> list[Tenso
     model.eval()
     device = next(model.parameters()).device
     windows = model.windows(X, None, max_length)
-    order = sorted(range(len(windows)), key=lambda i: len(windows[i].encoded.input_ids))
-    found: list[Any] = [None] * len(windows)
-    for start in range(0, len(order), BATCH):
-        some = order[start : start + BATCH]
-        log_probs = model(model.collate([windows[i] for i in some]).to(device)).float().cpu()
-        for i, row in zip(some, log_probs):
-            found[i] = row[: len(windows[i].encoded.mask_index)]
+
+    def run(some: list[Window]) -> list[Tensor]:
+        log_probs = model(model.collate(some).to(device)).float().cpu()
+        return [row[: len(window.encoded.mask_index)] for window, row in zip(some, log_probs, strict=True)]
+
     parts: list[list[Tensor]] = [[] for _ in X]
-    for window, row in zip(windows, found):
+    for window, row in zip(windows, run_by_length(run, windows, lambda window: len(window.encoded.input_ids))):
         parts[window.sentence].append(row)
     return [torch.cat(rows) if rows else torch.zeros(0, model.linear.out_features) for rows in parts]
 

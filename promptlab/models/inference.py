@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,50 @@ from promptlab.models.prompt_model import PromptModel
 from promptlab.models.soft_tokens import SoftTokens
 
 BATCH = 32
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+def length_batches(
+    rows: Iterable[Row],
+    length: Callable[[Row], int],
+    *,
+    size: Callable[[int], int] = lambda longest: BATCH,
+    group: Callable[[Row], Any] = lambda row: 0,
+) -> list[list[Row]]:
+    """Put rows of like length into batches, so that none pays for another's padding; the shortest come first.
+
+    Args:
+        length: of a row, in tokens.
+        size: how many rows a batch takes whose longest row has so many tokens; one at least.
+        group: what rows of one batch have in common, as something that can be sorted.
+    """
+    batches: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: (group(row), length(row))):
+        if batches and len(batches[-1]) < size(length(row)) and group(batches[-1][0]) == group(row):
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def run_by_length(
+    run: Callable[[list[Row]], Iterable[Result]],
+    rows: Sequence[Row],
+    length: Callable[[Row], int],
+    *,
+    group: Callable[[Row], Any] = lambda row: 0,
+) -> list[Result]:
+    """Call ``run`` on batches of like length; return its result for each row, in the order given.
+
+    Args:
+        run: gives one result for each row of a batch.
+        length: as for ``length_batches``; ``group``, too.
+    """
+    results: dict[int, Result] = {}
+    for some in length_batches(range(len(rows)), lambda i: length(rows[i]), group=lambda i: group(rows[i])):
+        results.update(zip(some, run([rows[i] for i in some]), strict=True))
+    return [results[i] for i in range(len(rows))]
 
 
 def predict_log_probs(model: PromptModel, encoded: Sequence[Encoded]) -> Tensor:
@@ -60,20 +104,16 @@ def _nested(verbalizer: Verbalizer | None, head: Head[Any] | None) -> Iterator[t
 
 @torch.inference_mode()
 def in_batches(backbone: Backbone, encoded: Sequence[Encoded], run: Callable[[Batch], Any]) -> Any:
-    """``run`` on batches of prompts of like length, so that none pays for another's; results in the order given."""
+    """Call ``run`` on batches of prompts of like length; return its results as one, in the order given."""
     device = next(backbone.parameters()).device
     order: list[int] = []
     results = []
     for alike in backbone.alike(encoded):
-        rows = sorted(alike, key=lambda row: len(encoded[row].input_ids))
-        with backbone.sharing([encoded[row] for row in rows]):
-            for start in range(0, len(rows), BATCH):
-                batch = backbone.collate([encoded[row] for row in rows[start : start + BATCH]])
-                results.append(run(batch.to(device)))
-        order += rows
-    back = torch.empty(len(order), dtype=torch.long)
-    back[order] = torch.arange(len(order))
-    return joined(results)[back.to(device)]
+        with backbone.sharing([encoded[row] for row in alike]):
+            for some in length_batches(alike, lambda row: len(encoded[row].input_ids)):
+                results.append(run(backbone.collate([encoded[row] for row in some]).to(device)))
+                order += some
+    return joined(results)[torch.tensor(order).argsort().to(device)]
 
 
 @torch.inference_mode()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from promptlab.backbones.mixing import RowGroups, mix
 from promptlab.core.errors import TuningError, short_repr
 from promptlab.core.types import Batch, Encoded, MaskStates
-from promptlab.models.inference import BATCH
 from promptlab.models.prompt_model import PromptModel, score
 from promptlab.models.trainable_model import TrainableModel
 
@@ -118,15 +117,3 @@ def _said(member: PromptModel) -> str:
 def _part(answer: Any, rows: slice, member: Any) -> Any:
     """A model's rows of an answer, read through its own language-model head."""
     return MaskStates(answer.hidden[rows], member.backbone.project) if isinstance(answer, MaskStates) else answer[rows]
-
-
-def batches_of_like_rows(order: Sequence[int], rows: Sequence[MemberRow]) -> list[list[int]]:
-    """Batches of rows that have as many masks."""
-    batches: list[list[int]] = []
-    for i in order:
-        n_masks = len(rows[i].encoded.mask_index)
-        if batches and len(batches[-1]) < BATCH and len(rows[batches[-1][0]].encoded.mask_index) == n_masks:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-    return batches

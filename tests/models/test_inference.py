@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from promptlab.core.types import Prompt, Segment
-from promptlab.models.inference import average_variants, in_batches
+from promptlab.models.inference import BATCH, average_variants, in_batches, length_batches, run_by_length
 
 
 def test_prompts_of_one_example_are_averaged_in_log_probabilities_and_normalised():
@@ -38,3 +38,33 @@ def test_rows_come_back_in_the_order_in_which_they_were_given(bert):
     found = in_batches(bert, encoded, lambda batch: batch.attention_mask.sum(dim=1))
 
     assert found.tolist() == [len(row.input_ids) for row in encoded]
+
+
+def test_a_batch_takes_the_shortest_rows_that_are_left_as_many_as_fit_at_the_length_of_its_longest():
+    rows = ["aaaa", "b", "ccc", "d", "ee", "ffff"]
+
+    found = length_batches(rows, len, size=lambda longest: 6 // longest)  # six tokens, padding included
+
+    assert found == [["b", "d", "ee"], ["ccc"], ["aaaa"], ["ffff"]]
+
+
+def test_a_row_that_fits_into_no_batch_has_one_of_its_own():
+    assert length_batches(["aaa", "bb"], len, size=lambda longest: 0) == [["bb"], ["aaa"]]
+
+
+def test_rows_of_two_groups_never_share_a_batch():
+    found = length_batches(["b3", "a11", "b1", "a4"], len, group=lambda row: row[0])
+
+    assert found == [["a4", "a11"], ["b3", "b1"]]
+
+
+def test_each_row_gets_its_own_result_and_no_batch_is_larger_than_usual():
+    rows = ["x" * (7 * n % 50) for n in range(3 * BATCH)]
+    sizes = []
+
+    def run(some):
+        sizes.append(len(some))
+        return map(len, some)
+
+    assert run_by_length(run, rows, len) == [7 * n % 50 for n in range(3 * BATCH)]
+    assert sizes == [BATCH] * 3

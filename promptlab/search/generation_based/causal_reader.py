@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from promptlab.backbones.caching import read_on
+from promptlab.models.inference import length_batches
 from promptlab.search.generation_based.joint_beam import NextTokenModel, State, at_once
 
 
@@ -29,9 +30,12 @@ class CausalNextTokens(NextTokenModel):
         self.backbone = backbone
         self.n_prompts = len(prompts)
         vocabulary = backbone.decoder()[0].shape[0]
-        rows = sorted(zip(prompts, answers, strict=True), key=lambda row: len(row[0]))
-        fits = max(1, min(at_once(1, vocabulary) // width, at_once(max(map(len, prompts)), 1)))
-        self.groups = [PromptGroup(backbone, rows[start : start + fits]) for start in range(0, len(rows), fits)]
+        batches = length_batches(
+            zip(prompts, answers, strict=True),
+            lambda row: len(row[0]),
+            size=lambda longest: min(at_once(1, vocabulary) // width, at_once(longest, 1)),
+        )
+        self.groups = [PromptGroup(backbone, some) for some in batches]
         self.ancestors: list[list[int]] = []  # of each state, the numbers of its tokens among those read
 
     @torch.inference_mode()

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from promptlab.core.types import Batch, Encoded
+from promptlab.models.inference import length_batches
 from promptlab.search.generation_based.joint_beam import State, at_once, expand
 
 
@@ -27,7 +28,7 @@ class GapFiller:
         self.backbone = backbone
         self.device = next(backbone.parameters()).device
         self.mask_id = backbone.encoder.mask_id
-        self.rows = sorted(zip(prompts, words, strict=True), key=lambda row: len(row[0].input_ids))
+        self.rows = list(zip(prompts, words, strict=True))
         self.columns = [*range(gaps[0]), *range(gaps[0] + 1, sum(gaps) + 1)]  # of the gaps' masks among the slot's
         self.word_column = gaps[0]
 
@@ -94,12 +95,9 @@ class GapFiller:
     def _batches(self, times: int) -> Iterator[Batch]:
         """Batches of rows of like length, the label words written in, that fit into memory ``times`` over."""
         vocabulary = self.backbone.decoder()[0].shape[0]
-        start = 0
-        while start < len(self.rows):
-            longest = len(self.rows[start][0].input_ids)
-            n = max(1, at_once(longest, vocabulary) // times)
-            some = self.rows[start : start + n]
-            start += n
+        for some in length_batches(
+            self.rows, lambda row: len(row[0].input_ids), size=lambda longest: at_once(longest, vocabulary) // times
+        ):
             batch = self.backbone.collate([row for row, _ in some]).to(self.device)
             words = torch.tensor([[word] for _, word in some], device=self.device)
             place = batch.mask_index[:, self.word_column : self.word_column + 1]

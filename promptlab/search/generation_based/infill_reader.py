@@ -12,6 +12,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from promptlab.backbones.caching import cache_of, read_on
+from promptlab.models.inference import length_batches
 from promptlab.search.generation_based.joint_beam import CLOSE, NextTokenModel, State, at_once
 
 NAME = "promptlab_beams"
@@ -47,7 +48,7 @@ class InfillNextTokens(NextTokenModel):
         self.backbone = backbone
         self.n_rows = len(rows)
         self.vocabulary = backbone.decoder()[0].shape[0]
-        self.groups = [GapGroup(backbone, some) for some in _grouped(rows, width, self.vocabulary)]
+        self.groups = [GapGroup(backbone, some) for some in self._grouped(rows, width)]
 
     @torch.inference_mode()
     def read(self, states: Sequence[State], parents: Sequence[int]) -> Tensor:
@@ -61,6 +62,15 @@ class InfillNextTokens(NextTokenModel):
         mean = total / self.n_rows
         log_probs, ends = mean[:, : self.vocabulary], mean[:, self.vocabulary :]
         return torch.cat([log_probs, ends.amax(dim=-1, keepdim=True)], dim=-1)
+
+    def _grouped(self, rows: Sequence[Infill], width: int) -> list[list[Infill]]:
+        """Rows of one length of the prefix, of like length of the input, as many as fit into memory."""
+        return length_batches(
+            rows,
+            lambda row: len(row.input_ids),
+            size=lambda longest: min(at_once(1, self.vocabulary) // width, at_once(longest, 1)),
+            group=lambda row: len(row.prefix),
+        )
 
 
 class GapGroup:
@@ -125,15 +135,3 @@ def beam_attention(
         module, folded, key, value, attention_mask, **{**options, "is_causal": False}
     )
     return output.flatten(0, 1)[:, None], weights  # (rows * times, 1, heads, width)
-
-
-def _grouped(rows: Sequence[Infill], width: int, vocabulary: int) -> list[list[Infill]]:
-    """Rows of one length of the prefix, of like length of the input, as many as fit into memory."""
-    groups: list[list[Infill]] = []
-    for row in sorted(rows, key=lambda row: (len(row.prefix), len(row.input_ids))):
-        fits = max(1, min(at_once(1, vocabulary) // width, at_once(len(row.input_ids), 1)))
-        if groups and len(groups[-1]) < fits and len(groups[-1][0].prefix) == len(row.prefix):
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.core.types import Batch, MaskStates
+from promptlab.models.inference import length_batches
 from promptlab.search.gradient_based.triggers import SlotRows
 
 CPU_TOKENS = 1024  # in one forward pass: more would only mix texts of different length
@@ -128,7 +129,7 @@ class TriggerScores:
         left = [list(block) for block in blocks]
         while any(left) and alive:
             block = next(filter(None, left))
-            some = next(self._chunks(block, self.n_tokens // len(alive)))
+            some = self._chunks(block, self.n_tokens // len(alive))[0]
             block[:] = [row for row in block if row not in some]
             batch, places, targets = self._batch(some)
             batch.input_ids.scatter_(1, places, current.expand(len(some), -1))
@@ -140,16 +141,11 @@ class TriggerScores:
             alive = [i for i in alive if totals[i] < limit]
         return [total if i in alive else math.inf for i, total in enumerate(totals)]
 
-    def _chunks(self, rows: Sequence[int], n_tokens: int) -> Iterator[list[int]]:
-        """Rows that go into one pass, of like length, the longest first."""
-        left = sorted(rows, key=self._length, reverse=True)
-        while left:
-            stop = max(1, n_tokens // self._length(left[0]))
-            yield left[:stop]
-            left = left[stop:]
-
-    def _length(self, row: int) -> int:
-        return len(self.rows.encoded[row].input_ids)
+    def _chunks(self, rows: Sequence[int], n_tokens: int) -> list[list[int]]:
+        """Rows that go into one pass, of like length, so many tokens at most."""
+        return length_batches(
+            rows, lambda row: len(self.rows.encoded[row].input_ids), size=lambda longest: n_tokens // longest
+        )
 
     def _batch(self, rows: Sequence[int]) -> tuple[Batch, Tensor, Tensor]:
         batch = self.backbone.collate([self.rows.encoded[row] for row in rows]).to(self.device)
