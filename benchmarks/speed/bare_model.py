@@ -52,8 +52,8 @@ class BareModel:
     def __init__(self, classifier: PromptClassifier) -> None:
         self.backbone = load_backbone(MODEL)
         self.bert: Any = self.backbone.model
-        self.ids = classifier._ready().head.ids  # (classes, words)
-        self.valid = classifier._ready().head.valid
+        self.ids = classifier.ready().head.ids  # (classes, words)
+        self.valid = classifier.ready().head.valid
 
     def log_probs(self, batch: Batch) -> Tensor:
         hidden = self.bert.bert(
@@ -113,7 +113,7 @@ def predict(task: str, rounds: int) -> dict[str, Any]:
     test = load_sample(task).test[: ROWS[task]]
     texts = [example.fields["text_a"] for example in test]
     classifier = PromptClassifier(task, task, MODEL, device="cpu")
-    model = classifier._ready()
+    model = classifier.ready()
     bare = BareModel(classifier)
     rows = model.encode(test)
     encoded = sorted(rows, key=lambda row: len(row.input_ids))
@@ -157,7 +157,7 @@ def fit(task: str, rounds: int) -> dict[str, Any]:
     origin = {name: weight.clone() for name, weight in bare.bert.state_dict().items()}
     settings: dict[str, Any] = {"max_steps": STEPS, "batch_size": TRAIN_BATCH, "learning_rate": RATE, "device": "cpu"}
     classifier = PromptClassifier(task, task, backbone, eval_every=STEPS, **settings)
-    batches = training_batches(PromptClassifier(task, task, MODEL, device="cpu")._ready(), pool)
+    batches = training_batches(PromptClassifier(task, task, MODEL, device="cpu").ready(), pool)
     losses: list[float] = []
 
     def loop() -> None:
@@ -259,7 +259,7 @@ def slow_tokenizer(tokenizer: Any) -> Any:
 def several_verbalizers(rounds: int) -> dict[str, Any]:
     """Cost of reading eight verbalizers from the same answers, over that of one."""
     test = load_sample("sst2").test
-    model = PromptClassifier("sst2", "sst2", MODEL, device="cpu")._ready()
+    model = PromptClassifier("sst2", "sst2", MODEL, device="cpu").ready()
     encoded = model.encode(test)
     verbalizers = [ManualVerbalizer({"negative": [bad], "positive": [good]}) for bad, good in SENTIMENT]
     heads = [verbalizer.build(model.backbone, model.template.slot) for verbalizer in verbalizers]

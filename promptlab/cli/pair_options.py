@@ -172,7 +172,7 @@ def trained(estimator: Any, sets: Sequence[Any], output: Path, **more: Any) -> l
     train, dev, test = sets
     measured = dev if test is None else test
     eval_set = None if dev is None else (dev, None)
-    estimator._check_settings(eval_set)  # before a model is loaded
+    estimator.check_settings(eval_set)  # before a model is loaded
     several = isinstance(estimator.model, list)
     loaded = load_each(estimator.model if several else [estimator.model])  # once for all that follows
     estimator.set_params(model=loaded if several else loaded[0])

@@ -177,10 +177,9 @@ class _Digest:
     def _modules(self, root: nn.Module) -> Iterator[bytes]:
         for name, module in root.named_modules():
             yield self.of([name, _location(type(module)), _settings(module)])
-            for kind in (module._parameters, module._buffers):
-                for own, weight in kind.items():
-                    if weight is not None:
-                        yield self.of([own, weight.requires_grad]) + self._weight(weight)
+            for kind in (module.named_parameters, module.named_buffers):
+                for own, weight in kind(recurse=False, remove_duplicate=False):
+                    yield self.of([own, weight.requires_grad]) + self._weight(weight)
 
     def _weight(self, weight: Tensor) -> bytes:
         """The hash of a weight, which copies of a model share."""

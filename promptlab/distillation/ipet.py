@@ -44,8 +44,8 @@ class IPET(PET):
     teacher_share: float = 0.25
     n_most_likely: int = 100
 
-    def _check_settings(self, eval_set: Any) -> None:
-        super()._check_settings(eval_set)
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
         if self.generations is not None and self.generations < 1:
             raise TuningError(f"generations={self.generations} must be at least 1; without any, use PET.")
         if not 1 < self.growth_factor < math.inf:

@@ -90,7 +90,7 @@ class PET(PVPMembers):
             DataError: if there are no unlabeled texts.
             PromptlabError: as ``PVPEnsemble.fit`` does.
         """
-        self._check_settings(eval_set)
+        self.check_settings(eval_set)
         pairs = self._pairs()
         training, rest, dev = self._given(X, y, eval_set, pairs[0], sample_weight)
         labeled, held_out = ([] if data is None else data.examples for data in (training, dev))
@@ -108,7 +108,7 @@ class PET(PVPMembers):
             _check(row_checks, labeled)
             row_checks.append(RowCheck.of("student", student, pairs[0].verbalizer.classes, labeled))
             _check(row_checks, held_out)
-            fields = read_fields(members, student._template().fields)
+            fields = read_fields(members, student.make_template().fields)
             unlabeled = self._unlabeled(workspace, {"X": rest, "unlabeled": unlabeled}, fields, row_checks)
             steps = self._n_jobs(members, training, unlabeled)
             with tqdm(total=steps, desc=type(self).__name__, unit="job", leave=False, disable=None) as bar:
@@ -129,7 +129,7 @@ class PET(PVPMembers):
             TuningError: if the members aren't kept.
             DataError: if no row has a label.
         """
-        self._ready()
+        self.ready()
         if not self.cache_dir:
             raise TuningError("members are only kept in a cache_dir; set one before fit.")
         data, targets = self._measured(X, y, sorted(self.class_names_))
@@ -146,27 +146,27 @@ class PET(PVPMembers):
         return [*self.teachers_, "ensemble", "student"]
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
-        self._ready()
+        self.ready()
         return self.student_.iter_log_proba(examples)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the student; ``HeadClassifier.from_pretrained`` loads it."""
-        self._ready()
+        self.ready()
         self.student_.save_pretrained(folder)
 
     def export_model(self, folder: str | Path) -> None:
         """Write the student's language model; see ``HeadClassifier.export_model``."""
-        self._ready()
+        self.ready()
         self.student_.export_model(folder)
 
-    def _ready(self) -> Any:
+    def ready(self) -> Any:
         self._check_values()
         if not hasattr(self, "student_"):
             raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
         return self.student_.model_
 
-    def _check_settings(self, eval_set: Any) -> None:
-        super()._check_settings(eval_set)
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
         if not 0 < self.temperature < math.inf:
             raise TuningError(f"temperature={self.temperature!r} must be above 0, usually 2.")
         if not 0 <= self.mlm_weight <= 1:
@@ -293,7 +293,7 @@ class PET(PVPMembers):
         (folder,) = self._run([job], lesson.workspace, lesson.done)
         with intact(folder):
             self.student_ = type(student).from_pretrained(folder / MODEL, model=student.model, device=self.device)
-        self._set_classes(self.student_.class_names_, self.student_.label_type_)
+        self.set_classes(self.student_.class_names_, self.student_.label_type_)
         self.teachers_ = teachers
         self.weights_ = dict(zip([member.name for member in lesson.members], lesson.weights.tolist()))
 

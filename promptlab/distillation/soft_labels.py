@@ -84,7 +84,7 @@ def student_job(
         "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
         "label_type": lesson.label_type.saved(),
         "temperature": temperature,
-        "dev": dev and workspace.store(reduced(dev.examples, student._template().fields)),
+        "dev": dev and workspace.store(reduced(dev.examples, student.make_template().fields)),
     }
     return Job.of("student", train_student, classifier_settings(student, workspace) | settings)
 

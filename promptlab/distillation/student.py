@@ -52,7 +52,7 @@ def unfitted_student(
 def _check(student: HeadClassifier, device: Any, eval_set: Any) -> None:
     if student.device not in ("auto", device):
         raise TuningError(f"device={student.device!r} isn't {device!r}, where all of this runs; leave it out.")
-    student._check_settings(eval_set)
+    student.check_settings(eval_set)
     if student.class_weight is not None:
         raise TuningError(
             f"class_weight={student.class_weight!r} has no use: a student learns from probabilities; set the members'."

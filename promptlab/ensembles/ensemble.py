@@ -63,7 +63,7 @@ class PVPEnsemble(PVPMembers):
             PromptlabError: if the pairs or settings don't fit one another or the data.
             JobError: if a member fails, naming it.
         """
-        self._check_settings(eval_set)
+        self.check_settings(eval_set)
         pairs = self._pairs()
         known = pairs[0].known
         training, dev = self._labeled(X, y, eval_set, known, sample_weight)
@@ -84,7 +84,7 @@ class PVPEnsemble(PVPMembers):
             }
         loaded_on = {member.name: member.classifier.model for member in members}
         self.take_members(trained, loaded_on, list(map(saved_ensemble.saved_pair, pairs)))
-        self._set_classes(known.own, training.label_type)
+        self.set_classes(known.own, training.label_type)
         self.measured_on_ = "train" if dev is None else "dev"
         self._weigh(training if dev is None else dev, before)
         return self
@@ -108,7 +108,7 @@ class PVPEnsemble(PVPMembers):
         Raises:
             DataError: if no row has a label.
         """
-        self._ready()
+        self.ready()
         data, targets = self._measured(X, y, self.class_names_)
         scores = self._scores(data.examples)
         (ensemble,) = accuracies(self._merge(scores)[None], targets)
@@ -123,8 +123,8 @@ class PVPEnsemble(PVPMembers):
         if self.voting not in VOTINGS:
             raise UnknownNameError("voting", self.voting, VOTINGS)
 
-    def _check_settings(self, eval_set: Any) -> None:
-        super()._check_settings(eval_set)
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
         if self.weighting in ("trained-accuracy", "stacked") and eval_set is None:
             raise TuningError(
                 f"weighting={self.weighting!r} is learnt on dev examples; pass eval_set (--dev on the command line)."
@@ -144,17 +144,17 @@ class PVPEnsemble(PVPMembers):
         stacked = self.weighting == "stacked"
         self.stacking_ = Stacking.fitted(scores, targets, seed=self.seed) if stacked else None
 
-    def _ready(self) -> Any:
+    def ready(self) -> Any:
         self._check_values()
         if not hasattr(self, "members_"):
             raise NotFittedError("this PVPEnsemble isn't fitted yet; call fit first.")
         return self.members_
 
     def trainable_parameters(self) -> int:
-        return sum(member.trainable_parameters() for member in self._ready().values())
+        return sum(member.trainable_parameters() for member in self.ready().values())
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
-        self._ready()
+        self.ready()
         source = iter(examples)
         while chunk := list(itertools.islice(source, CHUNK)):
             yield from self._merge(self._scores(chunk))
@@ -162,7 +162,7 @@ class PVPEnsemble(PVPMembers):
     def member_proba(self, X: Any) -> np.ndarray:
         """Class probabilities by each member, (members, texts, classes), members in the order of ``members_``."""
         examples = as_examples(X)
-        shape = len(self._ready()), len(examples), len(self.classes_)
+        shape = len(self.ready()), len(examples), len(self.classes_)
         return np.exp(self._scores(examples)) if examples else np.zeros(shape)
 
     def take_members(

@@ -38,7 +38,7 @@ def classifier_settings(classifier: Any, workspace: Workspace) -> dict[str, Any]
         "estimator": type(classifier).__name__,
         "parameters": parameters_of(classifier),
         "tuning": TUNINGS.to_dict(tuning),
-        "files": start_files(tuning.edit(classifier._template()).soft_slots),
+        "files": start_files(tuning.edit(classifier.make_template()).soft_slots),
         "model": {"name": classifier.model.name, "identity": workspace.identity(classifier.model)},
     }
     if isinstance(classifier, PromptClassifier):

@@ -96,8 +96,8 @@ class PVPMembers(SingleLabel):
         if self.weighting not in self.weightings:
             raise UnknownNameError("weighting", self.weighting, self.weightings)
 
-    def _check_settings(self, eval_set: Any) -> None:
-        super()._check_settings(eval_set)
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
         check_workers(self.executor, self.workers)
         resolve_device(self.device)
         if self.repetitions < 1:

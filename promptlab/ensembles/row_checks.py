@@ -29,7 +29,7 @@ class RowCheck(NamedTuple):
             PromptlabError: naming whose parts don't fit one another.
         """
         with error_context(who), seeded(classifier.seed):
-            model = classifier.build(classifier._verbalizer(classes), examples, classifier.model.copy())
+            model = classifier.build(classifier.make_verbalizer(classes), examples, classifier.model.copy())
         return cls(who, partial(model.encode, max_length=classifier.max_length))
 
     def check(self, examples: Sequence[Example]) -> None:

@@ -27,7 +27,7 @@ def save(ensemble: Any, folder: str | Path) -> None:
         SavedModelError: if a part of it can't be written as JSON.
         NotFittedError: if it isn't fitted.
     """
-    members, learnt = list(ensemble._ready().values()), ensemble.stacking_
+    members, learnt = list(ensemble.ready().values()), ensemble.stacking_
     settings = {
         **saving.described(ensemble, members[0].model_.backbone),
         "classes": list(members[0].model_.verbalizer.classes),
@@ -78,7 +78,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     ensemble.weights_, ensemble.member_scores_ = settings["weights"], settings["member_scores"]
     ensemble.measured_on_ = str(settings.get("measured_on", "unknown"))  # older ones don't say
     ensemble.agreement_, ensemble.stacking_ = np.array(settings["agreement"]), stacking
-    ensemble._set_classes(settings["classes"], LabelType.from_saved(settings))
+    ensemble.set_classes(settings["classes"], LabelType.from_saved(settings))
     return ensemble
 
 

@@ -45,7 +45,8 @@ class ClassScorer(TrainedEstimator):
         rows = list(self.iter_proba(as_examples(X)))
         return np.stack(rows) if rows else np.zeros((0, len(self.classes_)))
 
-    def _set_classes(self, names: Sequence[str], label_type: LabelType) -> None:
+    def set_classes(self, names: Sequence[str], label_type: LabelType) -> None:
+        """Take the classes, named as the labels of a type are."""
         label_type.check(names)
         self.label_type_, self.class_names_ = label_type, label_type.sorted(names)
         self.classes_ = np.array([label_type.value(name) for name in self.class_names_])
@@ -66,7 +67,7 @@ class SingleLabel(ClassifierMixin, ClassScorer):
         Raises:
             DataError: if a label or a weight is missing, or there isn't one for each text.
         """
-        self._ready()
+        self.ready()
         data = Labeled.of(X, y, like=self.label_type_)
         weights = row_weights(sample_weight, len(data.examples))
         chosen = self.predict_proba(data.examples).argmax(axis=1)

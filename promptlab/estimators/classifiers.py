@@ -52,22 +52,22 @@ class PromptClassifier(TextClassifier):
             TemplateError: if the template has no soft tokens.
             DataError: if the file can't be written.
         """
-        model = self._ready()
+        model = self.ready()
         if not model.soft.ids:
             raise TemplateError("there are no soft tokens to save; choose tuning='prompt-tuning'.")
         save_prompt(path, model.soft(), model.backbone)
 
-    def _check_settings(self, eval_set: Any) -> None:
-        super()._check_settings(eval_set)
-        check_head(self._verbalizer(None), self.tuning)
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
+        check_head(self.make_verbalizer(None), self.tuning)
 
-    def _template(self) -> Template:
+    def make_template(self) -> Template:
         return resolve_template(self.template)
 
-    def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
+    def make_verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
         return resolve_verbalizer(self.verbalizer)
 
-    def _known_classes(self) -> KnownClasses:
+    def known_classes(self) -> KnownClasses:
         return KnownClasses.of(self.verbalizer)
 
     def model_tuning(self) -> Tuning:
@@ -84,8 +84,8 @@ class PromptClassifier(TextClassifier):
         """Whether there was no ``fit``, neither before nor after the classifier was saved."""
         return getattr(self, "model_", None) is getattr(self, "_saved_untrained", None)
 
-    def _ready(self) -> PromptModel:
-        return super()._ready() if hasattr(self, "model_") else self._zero_shot()
+    def ready(self) -> PromptModel:
+        return super().ready() if hasattr(self, "model_") else self._zero_shot()
 
     def _zero_shot(self) -> PromptModel:
         """The untrained model, kept until a part of it is set anew."""
@@ -94,13 +94,13 @@ class PromptClassifier(TextClassifier):
         kept = getattr(self, "_untrained", None)
         if kept is None or kept[0] != parts:
             with seeded(self.seed):
-                verbalizer = self._verbalizer(None)
+                verbalizer = self.make_verbalizer(None)
                 check_head(verbalizer, "none")
-                template = self._template().bind((), verbalizer)
+                template = self.make_template().bind((), verbalizer)
                 model = PromptModel.build(
                     template, verbalizer, fresh_backbone(self.model, self.device), self.model_tuning()
                 )
                 calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
             self._untrained = kept = (parts, model)
-            self._set_classes(verbalizer.classes, label_type_of(self.verbalizer))
+            self.set_classes(verbalizer.classes, label_type_of(self.verbalizer))
         return kept[1]

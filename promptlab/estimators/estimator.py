@@ -125,7 +125,7 @@ class TrainedEstimator(BaseEstimator):
 
     def trainable_parameters(self) -> int:
         """Number of weights that training moved."""
-        return sum(weight.numel() for _, weight in self._ready().trained_parameters())
+        return sum(weight.numel() for _, weight in self.ready().trained_parameters())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -146,7 +146,7 @@ class TrainedEstimator(BaseEstimator):
         """Become fitted with a model whose weights are in place."""
         raise NotImplementedError
 
-    def _checkpoints(self, *depends_on: Any) -> Checkpoints | None:
+    def checkpoints(self, *depends_on: Any) -> Checkpoints | None:
         """Where the states of this training are kept, if anywhere.
 
         Args:
@@ -163,7 +163,15 @@ class TrainedEstimator(BaseEstimator):
         if not 0 <= dropout < 1:
             raise TuningError(f"dropout={dropout} must be from 0 to below 1.")
 
-    def _check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: Any) -> None:
+        """Refuse settings that ``fit`` couldn't work with, before a model is loaded.
+
+        Args:
+            eval_set: the dev set that ``fit`` is called with, or None.
+
+        Raises:
+            PromptlabError: naming the setting, its value and what was expected.
+        """
         self._check_values()
         if self.patience is not None and eval_set is None:
             raise TuningError(f"patience={self.patience} needs dev examples to wait for; {self.dev_option}.")
@@ -172,7 +180,7 @@ class TrainedEstimator(BaseEstimator):
         resolve_device(self.device)
         tuning = self._named_tuning()
         if isinstance(tuning, Tuning) and tuning.defaults.max_steps > 0:
-            self._training_settings(tuning, 1, USUAL_WIDTH)  # what is out of range is told before a model is loaded
+            self.training_settings(tuning, 1, USUAL_WIDTH)  # what is out of range is told before a model is loaded
 
     def _check_untrained(self) -> None:
         """Tell of settings that have no use where nothing is trained, as for some members of a search."""
@@ -181,13 +189,19 @@ class TrainedEstimator(BaseEstimator):
         if unused:
             warn(f"tuning 'none' trains nothing, so that {', '.join(unused)} has no use.")
 
-    def _ready(self) -> Any:
+    def ready(self) -> Any:
+        """Return the fitted model, or what else predicts.
+
+        Raises:
+            NotFittedError: if there is none.
+            TuningError: if a setting was changed to one that can't work.
+        """
         self._check_values()
         if not hasattr(self, "model_"):
             raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
         return self.model_
 
-    def _training_settings(
+    def training_settings(
         self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1
     ) -> TrainingSettings:
         """What ``fit`` trains with: the user's settings, and the tuning method's own where there are none.
@@ -217,7 +231,7 @@ class TrainedEstimator(BaseEstimator):
         Raises:
             TuningError: if a setting of the training is out of range, or has no use where nothing is trained.
         """
-        steps = self._training_settings(tuning, n_examples, hidden_size, n_variants=n_variants).max_steps
+        steps = self.training_settings(tuning, n_examples, hidden_size, n_variants=n_variants).max_steps
         if tuning.defaults.max_steps == 0:
             self._check_untrained()
             return 0

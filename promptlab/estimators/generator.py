@@ -80,7 +80,7 @@ class PromptGenerator(TrainedEstimator):
             DataError: if there is no text, or not one for each input.
             PromptlabError: if template, model, tuning or settings don't fit one another.
         """
-        self._check_settings(eval_set)
+        self.check_settings(eval_set)
         if self.reduction not in REDUCTIONS:
             raise TuningError(f"reduction={self.reduction!r} must be one of {', '.join(REDUCTIONS)}.")
         checked_options({"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams})
@@ -113,7 +113,7 @@ class PromptGenerator(TrainedEstimator):
         Raises:
             TuningError: if an option would have no effect, or transformers doesn't take it.
         """
-        model = self._ready()
+        model = self.ready()
         device = resolve_device(self.device)
         model.to(device).eval()
         chosen = {"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams, "do_sample": False, **options}
@@ -142,7 +142,7 @@ class PromptGenerator(TrainedEstimator):
         return bleu(self.generate(X), y)
 
     def saved_parts(self) -> dict[str, Any]:
-        return {"template": TEMPLATES.to_dict(self._ready().template)}
+        return {"template": TEMPLATES.to_dict(self.ready().template)}
 
     @classmethod
     def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, GeneratorModel]:
@@ -160,7 +160,7 @@ class PromptGenerator(TrainedEstimator):
     ) -> list[dict[str, float]]:
         pairs, weights = self._pairs(model, training.examples), training.weights
         held_out = None if dev is None else self._pairs(model, dev)
-        settings = self._training_settings(tuning, len(pairs), model.backbone.hidden_size)
+        settings = self.training_settings(tuning, len(pairs), model.backbone.hidden_size)
 
         def collate(numbers: list[int]) -> PairBatch:
             found = model.collate([pairs[number] for number in numbers])
@@ -184,7 +184,7 @@ class PromptGenerator(TrainedEstimator):
             [len(pair.encoded.input_ids) + len(pair.target) for pair in pairs],
             settings,
             evaluate=None if dev is None else evaluate,
-            checkpoint=self._checkpoints(tuning, held_out),
+            checkpoint=self.checkpoints(tuning, held_out),
         )
 
     def _pairs(self, model: GeneratorModel, examples: Sequence[Example]) -> list[PromptAndTarget]:

@@ -37,18 +37,18 @@ class HeadClassifier(TextClassifier):
     pooling: str = "mean"
     dropout: float = 0.1
 
-    def _check_settings(self, eval_set: Any) -> None:
-        super()._check_settings(eval_set)
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
         if resolve_tuning(self.tuning).defaults.max_steps == 0:
             raise TuningError(
                 "tuning='none' trains nothing, not even the head; choose 'frozen', which trains that alone."
             )
 
-    def _known_classes(self) -> None:
+    def known_classes(self) -> None:
         return None
 
-    def _template(self) -> Template:
+    def make_template(self) -> Template:
         return InputTemplate() if self.fields is None else InputTemplate(tuple(self.fields))
 
-    def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
+    def make_verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
         return LinearVerbalizer(tuple(names or ()), self.pooling, self.dropout)

@@ -92,7 +92,7 @@ class JointClassifier:
         """
         settings = self._common_settings()
         for classifier in self.classifiers.values():
-            classifier._check_settings(eval_set)
+            classifier.check_settings(eval_set)
         if resolve_tuning(settings.tuning).defaults.max_steps == 0:
             raise TuningError("tuning 'none' trains nothing; choose another, such as 'prompt-tuning'.")
         self.origin.to(resolve_device(settings.device))  # before it is copied, so that the copies share its memory
@@ -115,8 +115,8 @@ class JointClassifier:
                 model,
                 sets,
                 held_out,
-                settings._training_settings(tuning, count, self.origin.hidden_size),
-                checkpoint=settings._checkpoints(tuning, self.share_encoder, held_out),
+                settings.training_settings(tuning, count, self.origin.hidden_size),
+                checkpoint=settings.checkpoints(tuning, self.share_encoder, held_out),
                 separate=() if self.share_encoder else members,
             )
         for (name, classifier), member in zip(fitted.items(), members):
@@ -211,9 +211,9 @@ class JointClassifier:
         data, dev = {}, {}
         for name, classifier in self.classifiers.items():
             own = None if eval_set is None else self._pair(eval_set[0], eval_set[1], name)
-            known, row_weights = classifier._known_classes(), weights.get(name)
+            known, row_weights = classifier.known_classes(), weights.get(name)
             training, held_out = read_sets(*self._pair(X, y, name), own, known, row_weights)
-            classes = classifier._verbalizer(several_classes(training)).classes
+            classes = classifier.make_verbalizer(several_classes(training)).classes
             data[name] = training.weighed_by_class(classifier.class_weight, classes)
             if held_out is not None:
                 dev[name] = held_out
@@ -247,7 +247,7 @@ class JointClassifier:
         return first
 
     def _build(self, classifier: TextClassifier, data: Labeled) -> PromptModel:
-        verbalizer = classifier._verbalizer(sorted(set(data.labels)))
+        verbalizer = classifier.make_verbalizer(sorted(set(data.labels)))
         with seeded(classifier.seed):
             member = classifier.build(verbalizer, data.examples, self.origin.copy())
         if member.head.post_training is not None:
@@ -258,7 +258,7 @@ class JointClassifier:
         return member
 
     def _join(self, fitted: Mapping[str, TextClassifier]) -> None:
-        members = [classifier._ready() for classifier in fitted.values()]
+        members = [classifier.ready() for classifier in fitted.values()]
         for name, member in zip(fitted, members):
             if member.backbone.memory is not self.origin.memory:
                 raise TuningError(

@@ -78,8 +78,8 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
             UnknownNameError: if a label is none of the verbalizer's.
             PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
         """
-        self._check_settings(eval_set)
-        verbalizer, written = self._verbalizer(None), label_type_of(self.verbalizer)
+        self.check_settings(eval_set)
+        verbalizer, written = self.make_verbalizer(None), label_type_of(self.verbalizer)
         check_head(verbalizer, self.tuning)
         check_separator(self.separator, verbalizer.classes)
         training = MultiLabeled.read(X, y, written.sorted(verbalizer.classes), written=written, whose=VERBALIZERS)
@@ -89,7 +89,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         dev = None
         if eval_set is not None:
             dev = MultiLabeled.read(*eval_set, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
-        check_fields(self._template(), [*training.examples, *(dev.examples if dev else ())])
+        check_fields(self.make_template(), [*training.examples, *(dev.examples if dev else ())])
         weighed = training.weighed(sample_weight).weighed_by_class(self.class_weight, verbalizer.classes)
         self._fit(verbalizer, weighed, dev)
         if dev is not None:
@@ -123,7 +123,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         Raises:
             DataError: as ``fit`` does.
         """
-        self._ready()
+        self.ready()
         data = MultiLabeled.read(X, y, self.class_names_, like=self.label_type_)
         truth = data.targets(self.class_names_).numpy().astype(int)
         weights = row_weights(sample_weight, len(truth))
@@ -148,7 +148,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
             )
         self.thresholds_ = np.array(thresholds, dtype=float)
 
-    def _template(self) -> Template:
+    def make_template(self) -> Template:
         template = resolve_template(self.template)
         if isinstance(template, AnsweredTemplate):
             raise TemplateError(
@@ -156,7 +156,7 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
             )
         return template
 
-    def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
+    def make_verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
         return resolve_verbalizer(self.verbalizer)
 
     def _check_values(self) -> None:

@@ -22,7 +22,7 @@ class SavedTextEstimator(ClassScorer):
     model_class: ClassVar[type[PromptModel]] = PromptModel
 
     def saved_parts(self) -> dict[str, Any]:
-        model = self._ready()
+        model = self.ready()
         return {
             "template": TEMPLATES.to_dict(model.template),
             "verbalizer": VERBALIZERS.to_dict(model.verbalizer),
@@ -42,4 +42,4 @@ class SavedTextEstimator(ClassScorer):
     def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
         calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
         self.model_ = model.eval()
-        self._set_classes(model.verbalizer.classes, LabelType.from_saved(saved))
+        self.set_classes(model.verbalizer.classes, LabelType.from_saved(saved))

@@ -50,7 +50,7 @@ def save(estimator: Any, folder: str | Path) -> None:
         SavedModelError: if a part of it can't be written as JSON.
         NotFittedError: if the classifier is neither fitted nor able to classify zero-shot.
     """
-    model = estimator._ready()
+    model = estimator.ready()
     trained = list(model.trained_parameters())
     files = written(described(estimator, model.backbone) | estimator.saved_parts(), sum(w.numel() for _, w in trained))
     with atomic_folder(folder, marker_file=SETTINGS) as new:
@@ -98,7 +98,7 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
 
 def export_model(estimator: Any, folder: str | Path) -> None:
     """See ``TrainedEstimator.export_model``."""
-    model = estimator._ready()
+    model = estimator.ready()
     tuning = estimator.model_tuning()
     backbone = model.backbone.copy()
     tuning.merge(backbone)

@@ -35,10 +35,10 @@ class TextClassifier(SingleLabel, TextEstimator):
             UnknownNameError: if a label is unknown to the verbalizer.
             PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
         """
-        self._check_settings(eval_set)
-        return self.learn(*read_sets(X, y, eval_set, self._known_classes(), sample_weight))
+        self.check_settings(eval_set)
+        return self.learn(*read_sets(X, y, eval_set, self.known_classes(), sample_weight))
 
-    def _known_classes(self) -> KnownClasses | None:
+    def known_classes(self) -> KnownClasses | None:
         """The classes that labels may mean; None if the training labels decide."""
         raise NotImplementedError
 
@@ -49,7 +49,7 @@ class TextClassifier(SingleLabel, TextEstimator):
             training: with a label or a distribution over the classes for each example.
             objective: what is minimised, if not the head's loss.
         """
-        verbalizer = self._verbalizer(several_classes(training))
-        check_rows(self._template(), verbalizer, training, dev)  # before the model is loaded
+        verbalizer = self.make_verbalizer(several_classes(training))
+        check_rows(self.make_template(), verbalizer, training, dev)  # before the model is loaded
         weighed = training.weighed_by_class(self.class_weight, verbalizer.classes)
         return self._fit(verbalizer, weighed, dev, objective=objective)

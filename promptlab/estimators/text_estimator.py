@@ -31,16 +31,17 @@ class TextEstimator(SavedTextEstimator):
 
     dev_scorer: ClassVar[Scorer] = staticmethod(dev_score)
 
-    def _template(self) -> Template:
+    def make_template(self) -> Template:
+        """Return the template, made of what the user passed."""
         raise NotImplementedError
 
-    def _verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
-        """The verbalizer for the classes seen in training, or (None) for none seen."""
+    def make_verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
+        """Return the verbalizer for the classes seen in training, or (None) for none seen."""
         raise NotImplementedError
 
-    def _check_settings(self, eval_set: Any) -> None:
-        super()._check_settings(eval_set)
-        _ = self._template().slot  # a template without a mask is told before a model is loaded
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
+        _ = self.make_template().slot  # a template without a mask is told before a model is loaded
 
     def _fit(
         self, verbalizer: Verbalizer, training: Training, dev: Labeled | None, *, objective: Objective | None = None
@@ -63,7 +64,7 @@ class TextEstimator(SavedTextEstimator):
             PromptlabError: if the parts don't fit one another.
         """
         tuning = resolve_tuning(self.tuning)
-        template = tuning.edit(self._template().bind(examples, verbalizer))
+        template = tuning.edit(self.make_template().bind(examples, verbalizer))
         return self.model_class.build(template, verbalizer, backbone, tuning)
 
     def become(self, model: PromptModel, *, label_type: LabelType, history: list[dict[str, float]]) -> Self:
@@ -77,11 +78,11 @@ class TextEstimator(SavedTextEstimator):
         with seeded(self.seed):
             calibrate(model.export().to(resolve_device(self.device)), max_length=self.max_length)
         self.model_, self.history_ = model.eval(), history
-        self._set_classes(model.verbalizer.classes, label_type)
+        self.set_classes(model.verbalizer.classes, label_type)
         return self
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
-        model = self._ready()
+        model = self.ready()
         model.to(resolve_device(self.device)).eval()
         order = [list(model.verbalizer.classes).index(name) for name in self.class_names_]
         source, noticed = iter(examples), Noticed(model.template.n_variants)
@@ -101,8 +102,8 @@ class TextEstimator(SavedTextEstimator):
         learnt = EncodedSet.of(training, model, self.max_length)
         notice(learnt.rows, model.backbone, self.max_length, n_variants=learnt.n_variants)
         n, width, n_variants = len(training.examples), model.backbone.hidden_size, learnt.n_variants
-        settings = self._training_settings(tuning, n, width, n_variants=n_variants)
-        checkpoint = self._checkpoints(tuning, held_out)
+        settings = self.training_settings(tuning, n, width, n_variants=n_variants)
+        checkpoint = self.checkpoints(tuning, held_out)
         return fit_model(model, learnt, held_out, settings, checkpoint=checkpoint, objective=objective)
 
     def _score_untrained(self, model: PromptModel, dev: EncodedSet | None) -> list[dict[str, float]]:

@@ -68,7 +68,7 @@ class TokenClassifier(TrainedEstimator):
             DataError: if words and tags don't match, there is only one tag, or tags follow no scheme.
             PromptlabError: if model, tuning or settings don't fit one another.
         """
-        self._check_settings(eval_set)
+        self.check_settings(eval_set)
         _check(X, y)
         scheme = checked_scheme(y, "y")
         if eval_set is not None:
@@ -95,7 +95,7 @@ class TokenClassifier(TrainedEstimator):
 
     def predict(self, X: Any) -> list[list[str]]:
         """The likeliest tag of every word of every sentence."""
-        model = self._ready()
+        model = self.ready()
         _check_sentences(X, "X")
         return _named(_log_probs(model.to(resolve_device(self.device)), X, self.max_length), self.tags_)
 
@@ -107,7 +107,7 @@ class TokenClassifier(TrainedEstimator):
         Raises:
             DataError: if words and tags don't match, or tags are of another scheme than those in training.
         """
-        self._ready()
+        self.ready()
         _check(X, y)
         scheme = scheme_of(self.tags_)
         scheme.check(y, "y")
@@ -149,9 +149,9 @@ class TokenClassifier(TrainedEstimator):
             rows,
             model.collate,
             [len(row.encoded.input_ids) for row in rows],
-            self._training_settings(tuning, len(rows), model.backbone.hidden_size),
+            self.training_settings(tuning, len(rows), model.backbone.hidden_size),
             evaluate=None if dev is None else evaluate,
-            checkpoint=self._checkpoints(tuning, scheme, tags, self.max_length, dev),
+            checkpoint=self.checkpoints(tuning, scheme, tags, self.max_length, dev),
         )
 
     def _word_weights(self, y: Any, tags: Sequence[str], sentences: Sequence[float] | None) -> list[list[float]] | None:

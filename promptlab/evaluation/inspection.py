@@ -94,7 +94,7 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
         VerbalizerError: if the verbalizer has no label words.
         UnknownNameError: if a label isn't one of its classes.
     """
-    classifier._ready()
+    classifier.ready()
     data = Labeled.of(X, y, like=classifier.label_type_)
     model, words, answers = _outputs_of(classifier, data.examples)
     head = _word_head(model)
@@ -120,7 +120,7 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
 
 def _outputs_of(classifier: Any, examples: Sequence[Example]) -> tuple[Any, Mapping[str, Sequence[str]], Any]:
     """A classifier's model, its label words, and the model's answers to the prompts of some examples."""
-    model = classifier._ready().to(resolve_device(classifier.device)).eval()
+    model = classifier.ready().to(resolve_device(classifier.device)).eval()
     words = _label_words(model.verbalizer)
     if words is None or not hasattr(_word_head(model), "word_scores"):
         raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")

@@ -50,7 +50,7 @@ def evaluate_labels(classifier: Any, examples: Iterable[Example]) -> dict[str, A
     from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    classifier._ready()
+    classifier.ready()
     names = list(classifier.class_names_)
     truth: list[Sequence[str]] = []
 

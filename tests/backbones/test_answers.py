@@ -213,7 +213,7 @@ def test_the_classifier_reads_the_tokens_that_stand_there(chinese):
     template = CHINESE if chinese.tokenizer.mask_token is None else f"{CHINESE}。"
     classifier = PromptClassifier(template, {"n": ["差"], "p": ["好"]}, chinese)
 
-    head = classifier._ready().head
+    head = classifier.ready().head
 
     assert head.ids.tolist() == [[chinese.tokenizer.convert_tokens_to_ids(word)] for word in ("差", "好")]
 
@@ -225,7 +225,7 @@ def test_a_word_that_is_joined_to_the_text_beside_it_is_refused_in_one_line(chin
 
 def test_an_unknown_word_is_said_to_be_unknown_and_not_joined(chinese):
     with pytest.raises(VerbalizerError, match="vocabulary"):
-        PromptClassifier(CHINESE, {"n": ["鼠"], "p": ["好"]}, chinese)._ready()
+        PromptClassifier(CHINESE, {"n": ["鼠"], "p": ["好"]}, chinese).ready()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def weights(model):
 
 def test_zero_shot_probabilities_are_the_softmax_of_the_label_words_logits(prompt, bert):
     single = PromptClassifier(TEMPLATE, {"n": ["bad"], "p": ["good"]}, bert, device="cpu")
-    model = single._ready()
+    model = single.ready()
     batch = bert.collate(model.encode([Example({"text_a": TEXTS[0]})]))
     with torch.no_grad():
         logits = bert.mask_states(batch).logits()[0, 0]

@@ -9,7 +9,7 @@ from promptlab.tuning.prefix import PTuningV2
 
 
 def chosen(tuning, n_examples=20, width=384, **settings):
-    return HeadClassifier(batch_size=8, **settings)._training_settings(tuning, n_examples, width)
+    return HeadClassifier(batch_size=8, **settings).training_settings(tuning, n_examples, width)
 
 
 def test_without_rates_those_of_the_method_are_taken():

@@ -20,7 +20,7 @@ class Said:
     def __init__(self, answers):
         self.answers = answers
 
-    def _ready(self):
+    def ready(self):
         return self
 
     def iter_proba(self, examples):

@@ -14,7 +14,7 @@ def settings(**changes):
 
 def default_rates(method, width):
     """What an estimator trains with where the user says nothing."""
-    return HeadClassifier()._training_settings(TUNINGS.get(method)(), 32, width)
+    return HeadClassifier().training_settings(TUNINGS.get(method)(), 32, width)
 
 
 def test_a_constant_schedule_stays_at_the_rate_after_the_warm_up():

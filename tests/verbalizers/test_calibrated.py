@@ -174,7 +174,7 @@ def test_the_prior_is_measured_anew_after_training(tiny_backbone):
     classifier = PromptClassifier(
         TEMPLATE, ContextualCalibration(WORDS), tiny_backbone("bert"), max_steps=5, learning_rate=1e-2, device="cpu"
     )
-    before = classifier._ready().head.prior.clone()
+    before = classifier.ready().head.prior.clone()
 
     classifier.fit(TEXTS, ["p", "n", "p"])
 

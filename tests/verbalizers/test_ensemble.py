@@ -48,8 +48,8 @@ def test_the_model_reads_each_text_once(tiny_backbone, monkeypatch):
 def test_the_loss_is_the_weighted_mean_of_the_parts_losses(tiny_backbone):
     backbone = tiny_backbone("bert")
     ensemble = EnsembleVerbalizer([FIRST, SECOND], (3, 1))
-    model = PromptClassifier(TEMPLATE, ensemble, backbone, "none", device="cpu")._ready()
-    alone = [PromptClassifier(TEMPLATE, v, backbone, "none", device="cpu")._ready().head for v in (FIRST, SECOND)]
+    model = PromptClassifier(TEMPLATE, ensemble, backbone, "none", device="cpu").ready()
+    alone = [PromptClassifier(TEMPLATE, v, backbone, "none", device="cpu").ready().head for v in (FIRST, SECOND)]
     from promptlab.core.types import Example
 
     with torch.no_grad():

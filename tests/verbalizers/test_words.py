@@ -38,7 +38,7 @@ def test_a_mapping_whose_words_are_single_tokens_is_label_words_without_a_word(b
         classifier = PromptClassifier(TEMPLATE, SHORT, bert, device="cpu")
         found = classifier.predict_proba(TEXTS)
 
-    assert classifier._ready().verbalizer == ManualVerbalizer(SHORT)
+    assert classifier.ready().verbalizer == ManualVerbalizer(SHORT)
     expected = PromptClassifier(TEMPLATE, ManualVerbalizer(SHORT), bert, device="cpu").predict_proba(TEXTS)
     assert found.tolist() == expected.tolist()
 
@@ -50,7 +50,7 @@ def test_a_word_of_several_tokens_makes_all_words_whole_answers_in_any_family(an
         found = classifier.predict_proba(TEXTS)
 
     answers = MultiTokenVerbalizer({"n": "maybe not", "p": "good"}, "mean-prob")
-    assert classifier._ready().verbalizer == answers
+    assert classifier.ready().verbalizer == answers
     expected = PromptClassifier(TEMPLATE, answers, any_backbone, device="cpu").predict_proba(TEXTS)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 

@@ -179,7 +179,7 @@ def command(
             parts = calibrated(parts, calibrate, rows)
         classifier = PromptClassifier(shown, parts, tuning=method, origin=pair.origin or None, **settings)
     dev_rows = held_out and held_out[0]
-    warn_of_shared(classifier._template().fields, train=examples, dev=dev_rows)
+    warn_of_shared(classifier.make_template().fields, train=examples, dev=dev_rows)
     classifier.fit(examples, eval_set=held_out)
     classifier.save_pretrained(output)
     result = {"output": str(output), "trainable_parameters": classifier.trainable_parameters()}

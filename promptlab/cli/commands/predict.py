@@ -87,7 +87,7 @@ def command(
 
 
 def _rows(classifier: Any, examples: Iterable[Any], proba: bool) -> Iterator[dict[str, Any]]:
-    classifier._ready()
+    classifier.ready()
     names = classifier.class_names_
     for number, probabilities in enumerate(classifier.iter_proba(examples), start=1):
         best = int(probabilities.argmax())
