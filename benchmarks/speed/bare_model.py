@@ -132,7 +132,7 @@ def predict(task: str, rounds: int) -> dict[str, Any]:
             "pad": lambda: [model.backbone.collate(chunk) for chunk in chunks],
             "transformer": lambda: [model.backbone.hidden_states(batch) for batch in batches],
             "all of the model": lambda: [model.read(batch) for batch in batches],
-            "model and verbalizer": lambda: [model(batch) for batch in batches],
+            "model and verbalizer": lambda: [model.log_probs(batch) for batch in batches],
         }
         by_stage = in_turn(stages, 1)
     order = sorted(range(len(test)), key=lambda row: len(rows[row].input_ids))

@@ -286,7 +286,7 @@ class JointClassifier:
         device = next(model.parameters()).device
 
         def run(some: list[MemberRow]) -> list[Tensor]:
-            of_member = [iter(part.cpu()) for part in model(model.collate(some).to(device))]
+            of_member = [iter(part.cpu()) for part in model.log_probs(model.collate(some).to(device))]
             return [next(of_member[row.member]) for row in some]
 
         return run_by_length(

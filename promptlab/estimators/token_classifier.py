@@ -175,7 +175,7 @@ def _log_probs(model: TaggerModel, X: Any, max_length: int | None) -> list[Tenso
     windows = model.windows(X, None, max_length)
 
     def run(some: list[Window]) -> list[Tensor]:
-        log_probs = model(model.collate(some).to(device)).float().cpu()
+        log_probs = model.log_probs(model.collate(some).to(device)).float().cpu()
         return [row[: len(window.encoded.mask_index)] for window, row in zip(some, log_probs, strict=True)]
 
     parts: list[list[Tensor]] = [[] for _ in X]

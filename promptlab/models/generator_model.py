@@ -135,13 +135,15 @@ class GeneratorModel(TrainableModel):
             targets[row, : len(pair.target)] = torch.tensor(pair.target)
         return PairBatch(self.backbone.collate([pair.encoded for pair in pairs]), targets, lengths)
 
-    def forward(self, pairs: PairBatch) -> Tensor:
-        """The loss in nats: negative log-likelihood of the targets given the prompts."""
+    def loss(self, pairs: PairBatch) -> Tensor:
+        """Return the negative log-likelihood of the targets given the prompts, in nats, ()."""
         logits = self.backbone.target_logits(pairs.batch, pairs.targets, pairs.lengths)
         losses = -_of(logits.log_softmax(dim=-1), pairs.targets).masked_fill(~pairs.counts, 0.0)  # (batch, longest)
         if self.reduction == "sequence":
             return weighted_mean(losses.sum(dim=1), pairs.weights)
         return weighted_mean(losses, self._token_weights(pairs))
+
+    forward = loss
 
     def loss_weights(self, batch: PairBatch) -> Tensor:
         return (self._token_weights(batch) if self.reduction == "token" else batch.weights).sum()

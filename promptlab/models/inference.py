@@ -65,7 +65,7 @@ def predict_log_probs(model: PromptModel, encoded: Sequence[Encoded]) -> Tensor:
 
     Where the template makes several prompts of an example, their log-probabilities are averaged.
     """
-    return average_variants(in_batches(model.backbone, encoded, model), model.template.n_variants).cpu()
+    return average_variants(in_batches(model.backbone, encoded, model.log_probs), model.template.n_variants).cpu()
 
 
 def average_variants(log_probs: Tensor, n_variants: int) -> Tensor:

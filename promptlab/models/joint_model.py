@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from promptlab.backbones.mixing import RowGroups, mix
 from promptlab.core.errors import TuningError, short_repr
 from promptlab.core.types import Batch, Encoded, MaskStates
-from promptlab.models.prompt_model import PromptModel, score
+from promptlab.models.prompt_model import PromptModel
 from promptlab.models.trainable_model import TrainableModel
 
 
@@ -93,20 +94,33 @@ class JointModel(TrainableModel):
         each = torch.ones(sum(batch.sizes)) if weights is None else weights
         return torch.stack([part.sum() for part in each.split(batch.sizes) if len(part)])
 
-    def forward(self, joint: JointBatch) -> Any:
-        """The losses of the models if the batch has labels, else log-probabilities (rows, classes) of each."""
+    def log_probs(self, joint: JointBatch) -> list[Tensor]:
+        """Return class log-probabilities by each model of its rows, in nats, (rows, classes)."""
+        return [member.head(answer) for member, answer, _ in self._answers(joint)]
+
+    def loss(self, joint: JointBatch) -> Tensor:
+        """Return the loss of each model that has rows in a labeled batch, (models,)."""
+        labels, weights = joint.batch.labels, joint.batch.weights
+        assert labels is not None
+        return torch.stack(
+            [
+                member.head.loss(answer, labels[rows], None if weights is None else weights[rows])
+                for member, answer, rows in self._answers(joint)
+                if rows.stop > rows.start
+            ]
+        )
+
+    forward = loss
+
+    def _answers(self, joint: JointBatch) -> Iterator[tuple[Any, Any, slice]]:
+        """Each model with the language model's answer to its rows, and the rows."""
         self.groups.sizes = joint.sizes
-        first: Any = self.members[0]
-        answer = first.head.read_backbone(self.backbone, joint.batch)
-        results, start = [], 0
         members: Any = self.members
-        for member, size in zip(members, joint.sizes):
-            rows = slice(start, start + size)
-            if size or joint.batch.labels is None:
-                labels, weights = (None if t is None else t[rows] for t in (joint.batch.labels, joint.batch.weights))
-                results.append(score(member.head, _part(answer, rows, member), labels, weights))
-            start += size
-        return results if joint.batch.labels is None else torch.stack(results)
+        answer = members[0].head.read_backbone(self.backbone, joint.batch)
+        ends = list(itertools.accumulate(joint.sizes))
+        for member, size, end in zip(members, joint.sizes, ends):
+            rows = slice(end - size, end)
+            yield member, _part(answer, rows, member), rows
 
 
 def _said(member: PromptModel) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from promptlab.core.errors import BackboneError, TemplateError, VerbalizerError
-from promptlab.core.interfaces import Backbone, Head, Outputs, Template, Tuning, Verbalizer
+from promptlab.core.interfaces import Backbone, Head, Template, Tuning, Verbalizer
 from promptlab.core.types import Batch, Encoded, Example, Prompt, SoftSlot
 from promptlab.models.soft_tokens import SoftTokens
 from promptlab.models.trainable_model import TrainableModel, attach
@@ -103,9 +103,16 @@ class PromptModel(TrainableModel):
         """The language model's answer, as the head takes it."""
         return self.head.read_backbone(self.backbone, batch)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The loss if the batch has labels, else log-probabilities (batch, classes)."""
-        return score(self.head, self.read(batch), batch.labels, batch.weights)
+    def log_probs(self, batch: Batch) -> Tensor:
+        """Return class log-probabilities in nats, (batch, classes)."""
+        return self.head(self.read(batch))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the head's mean loss on a labeled batch, by the weights of its rows if they have some, ()."""
+        assert batch.labels is not None
+        return self.head.loss(self.read(batch), batch.labels, batch.weights)
+
+    forward = loss
 
     def loss_weights(self, batch: Batch) -> Tensor:
         return super().loss_weights(batch) if batch.weights is None else batch.weights.sum()
@@ -124,8 +131,3 @@ def _label_words(verbalizer: Verbalizer) -> Sequence[str]:
         return list(verbalizer.answers.values())
     except VerbalizerError:
         return list(verbalizer.classes)
-
-
-def score(head: Head[Outputs], answer: Outputs, labels: Tensor | None, weights: Tensor | None = None) -> Tensor:
-    """The loss if labels are given, by the weights of rows if there are some, else log-probabilities."""
-    return head(answer) if labels is None else head.loss(answer, labels, weights)

@@ -64,15 +64,20 @@ class TaggerModel(TrainableModel):
         attach(tuning, backbone)
         return cls(backbone, n_tags, dropout)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The mean loss over words if the batch has labels, else log-probabilities (batch, words, tags)."""
+    def log_probs(self, batch: Batch) -> Tensor:
+        """Return log-probabilities of the tags of each word, in nats, (batch, words, tags)."""
         hidden = self.backbone.hidden_states(batch)  # (batch, length, hidden)
         index = batch.mask_index[:, :, None].expand(-1, -1, hidden.shape[-1])
-        log_probs = F.log_softmax(self.linear(self.dropout(hidden.gather(1, index))), dim=-1)
-        if batch.labels is None:
-            return log_probs
-        losses = F.nll_loss(log_probs.mT, batch.labels, ignore_index=IGNORED, reduction="none")  # (batch, words)
+        return F.log_softmax(self.linear(self.dropout(hidden.gather(1, index))), dim=-1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean loss over the words of a labeled batch, ()."""
+        assert batch.labels is not None
+        log_probs = self.log_probs(batch).mT  # (batch, tags, words)
+        losses = F.nll_loss(log_probs, batch.labels, ignore_index=IGNORED, reduction="none")  # (batch, words)
         return weighted_mean(losses, _word_weights(batch))
+
+    forward = loss
 
     def loss_weights(self, batch: Batch) -> Tensor:
         return _word_weights(batch).sum()

@@ -13,16 +13,25 @@ from promptlab.core.interfaces import Backbone, Tuning
 
 
 class TrainableModel(nn.Module):
-    """A language model with something on it, of which a part is trained."""
+    """A language model with something on it, of which a part is trained.
+
+    A subclass has a ``loss``, and methods of other names for what it answers. ``forward`` is the loss, too, for those
+    who wrap models to train them (accelerate, DistributedDataParallel) and can wrap nothing else: each class says so
+    with ``forward = loss``.
+    """
 
     backbone: Backbone
 
+    def loss(self, batch: Any) -> Tensor:
+        """Return the mean training loss of a batch, (), or of each of its terms, (terms,)."""
+        raise NotImplementedError
+
     def prepare(self, batch: Any) -> Any:
-        """What ``forward`` takes in training: the batch, with what its loss draws at random, drawn once."""
+        """Return what ``loss`` takes: the batch, with what the loss draws at random, drawn once."""
         return batch
 
     def loss_weights(self, batch: Any) -> Tensor:
-        """The total weight behind the mean that ``forward`` returns for a labeled batch, () or one a term (terms,).
+        """The total weight behind the mean that ``loss`` returns, () or one a term (terms,).
 
         It is the number of rows where these count alike, of words or tokens where the mean is over them, and the sum of
         the rows' weights where they have such. Known without a forward pass.

@@ -20,7 +20,7 @@ from promptlab.training.dev_score import DevScore, dev_score
 from promptlab.training.loop import train
 from promptlab.training.settings import TrainingSettings
 
-Objective = Callable[[PromptModel], TrainableModel]  # makes a model around the model, whose forward pass is the loss
+Objective = Callable[[PromptModel], TrainableModel]  # makes a model around the model, with another loss
 
 
 Scorer = Callable[[Tensor, Tensor], DevScore]  # of class log-probabilities (examples, classes), and targets
@@ -167,10 +167,13 @@ class HeadModel(TrainableModel):
     def recompute_activations(self) -> None:
         """There are none: the answers are kept, not computed."""
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """The loss of some rows."""
+    def loss(self, rows: Tensor) -> Tensor:
+        """Return the head's loss on some rows, ()."""
         weights = None if self.weights is None else self.weights[rows]
-        return self.head.own_loss(self._answers[rows], self.labels[rows], weights)
+        loss: Tensor = self.head.own_loss(self._answers[rows], self.labels[rows], weights)
+        return loss
+
+    forward = loss
 
     def loss_weights(self, rows: Tensor) -> Tensor:
         return super().loss_weights(rows) if self.weights is None else self.weights[rows].sum()

@@ -33,7 +33,7 @@ def train(
     checkpoint: Checkpoints | None = None,
     separate: Sequence[nn.Module] = (),
 ) -> list[dict[str, float]]:
-    """Train ``model``, whose forward pass returns the loss, and leave it with its best weights by dev score.
+    """Train ``model``, whose forward pass is its loss, and leave it with its best weights by dev score.
 
     The loss of an update is the weighted mean over all that it sees, in one batch or several; see ``updates.update``.
 

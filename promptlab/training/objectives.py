@@ -1,4 +1,4 @@
-"""What training may minimise instead of a head's own loss: models around a model, whose forward pass is the loss."""
+"""What training may minimise instead of a head's own loss: models around a model, with losses of their own."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ class Distillation(ModelObjective):
         super().__init__(model)
         self.temperature = temperature
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The loss of a batch."""
+    def loss(self, batch: Batch) -> Tensor:
         assert batch.labels is not None
-        student = self.model(replace(batch, labels=None))
+        student = self.model.log_probs(batch)
         return distillation_loss(student, batch.labels, temperature=self.temperature, weights=batch.weights)
+
+    forward = loss
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float, weights: Tensor | None = None) -> Tensor:
@@ -111,10 +112,12 @@ class AuxiliaryMLM(ModelObjective):
         n_words = (batch.targets != NOT_PREDICTED).sum().float()
         return torch.stack([self.model.loss_weights(batch.batch).to(n_words.device), n_words])
 
-    def forward(self, both: BatchAndWords) -> Tensor:
-        """What both losses contribute, (2,)."""
+    def loss(self, both: BatchAndWords) -> Tensor:
+        """Return what both losses contribute, (2,)."""
         words = masked_words_loss(self.backbone, both.unlabeled, both.targets)
-        return torch.stack([(1 - self.weight) * self.model(both.batch), self.weight * words])
+        return torch.stack([(1 - self.weight) * self.model.loss(both.batch), self.weight * words])
+
+    forward = loss
 
 
 def check_masked_words(backbone: Any, weight: float) -> None:

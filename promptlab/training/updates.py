@@ -27,14 +27,14 @@ def update(
 ) -> Tensor:
     """Make one update with the gradient of the loss of all batches together, and return that loss, ().
 
-    The loss is the weighted mean over all that the batches hold. ``model(batch)`` returns the weighted mean of one
+    The loss is the weighted mean over all that the batches hold. ``model.loss(batch)`` is the weighted mean of one
     batch, Σ w l / Σ w, and ``model.loss_weights(batch)`` says Σ w, so that batches count in proportion to it. What w
     counts is the model's own affair: rows, words, tokens, or rows with weights of their own. A batch in which all
     weights are 0 must return a finite loss. A loss that is the sum of several means returns them, and their weights,
     (terms,) each.
 
     Args:
-        network: the model as accelerate prepared it, and ``optimizer`` likewise.
+        network: the model as accelerate prepared it, whose forward pass is its loss, and ``optimizer`` likewise.
         batches: as ``model.prepare`` returns them.
         limit: norm to which a larger gradient of the whole update is scaled down.
         separate: parts that share no trained weight; each one's gradient is clipped by itself.

@@ -63,7 +63,7 @@ def rows_of(models, texts=TEXTS):
 
 
 def alone(model, encoded):
-    return model(model.backbone.collate([encoded]))[0]
+    return model.log_probs(model.backbone.collate([encoded]))[0]
 
 
 @pytest.mark.parametrize("mixture", sorted(MIXTURES))
@@ -78,7 +78,7 @@ def test_rows_of_one_batch_go_each_through_their_own_model(any_backbone, mixture
         return
     rows = rows_of(members)
 
-    scores = joint(joint.collate(rows))
+    scores = joint.log_probs(joint.collate(rows))
 
     for number, model in enumerate(members):
         own = [row for row in rows if row.member == number]
@@ -97,7 +97,7 @@ def test_what_the_models_share_runs_once(tiny_backbone):
         layer = part.backbone.layers()[0]
         layer.intermediate.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
 
-    joint(joint.collate(rows_of(members)))
+    joint.log_probs(joint.collate(rows_of(members)))
 
     assert seen == [3 * len(TEXTS)]
 
@@ -109,7 +109,7 @@ def test_a_model_without_rows_in_a_batch_is_passed_over(tiny_backbone):
     joint = JointModel(origin, members).eval()
     rows = [row for row in rows_of(members) if row.member == 1]
 
-    scores = joint(joint.collate(rows))
+    scores = joint.log_probs(joint.collate(rows))
 
     assert [len(part) for part in scores] == [0, len(TEXTS), 0]
     torch.testing.assert_close(scores[1][0], alone(members[1], rows[0].encoded), atol=1e-5, rtol=1e-4)
@@ -122,7 +122,7 @@ def test_each_model_gets_the_gradient_it_would_get_alone(tiny_backbone, mixture)
         members = [member(origin, tuning, seed=seed) for seed, tuning in enumerate(MIXTURES[mixture])]
         joint = JointModel(origin, members).eval()
         rows = [row._replace(target=i // len(members) % 2) for i, row in enumerate(rows_of(members))]
-        joint(joint.collate(rows)).sum().backward()
+        joint.loss(joint.collate(rows)).sum().backward()
         found = [{n: w.grad for n, w in model.trained_parameters()} for model in members]
 
         for number, model in enumerate(members):
@@ -130,7 +130,7 @@ def test_each_model_gets_the_gradient_it_would_get_alone(tiny_backbone, mixture)
             own = [row for row in rows if row.member == number]
             batch = model.backbone.collate([row.encoded for row in own])
             batch.labels = torch.tensor([row.target for row in own])
-            loss = model(batch)
+            loss = model.loss(batch)
             if loss.requires_grad:
                 loss.backward()
             for name, weight in model.trained_parameters():

@@ -70,9 +70,9 @@ def test_a_distilled_model_has_the_loss_of_its_log_probabilities(tiny_backbone):
     model = model_of(tiny_backbone()).eval()
     teacher = torch.randn(4, 2).log_softmax(dim=-1)
 
-    loss = Distillation(model, temperature=2.0)(batch_of(model, teacher))
+    loss = Distillation(model, temperature=2.0).loss(batch_of(model, teacher))
 
-    expected = distillation_loss(model(batch_of(model)), teacher, temperature=2.0)
+    expected = distillation_loss(model.log_probs(batch_of(model)), teacher, temperature=2.0)
     torch.testing.assert_close(loss, expected)
 
 
@@ -110,9 +110,9 @@ def test_the_loss_is_shared_between_classification_and_masked_words(tiny_backbon
     def grown(weight):
         torch.manual_seed(0)
         around = AuxiliaryMLM(model, unlabeled, weight=weight)
-        return gradient(model, around(around.prepare(batch_of(model, labels))).sum())
+        return gradient(model, around.loss(around.prepare(batch_of(model, labels))).sum())
 
-    alone, none = gradient(model, model(batch_of(model, labels))), grown(1e-9)
+    alone, none = gradient(model, model.loss(batch_of(model, labels))), grown(1e-9)
     torch.manual_seed(0)
     rows = torch.randint(len(unlabeled), (3 * len(labels),)).tolist()
     batch = model.backbone.collate([unlabeled[i] for i in rows])

@@ -187,7 +187,7 @@ def test_no_family_drops_out_what_an_adapter_gives(any_backbone, dropped):
     model = built(with_dropout(any_backbone), "houlsby").train()
     read, given = watched(model)
 
-    model(batch_of(model)[0])
+    model.log_probs(batch_of(model)[0])
 
     went_in, came_out = dropped
     assert len(read) >= len(adapters(model))
@@ -210,7 +210,7 @@ def test_nor_does_a_model_that_several_classifiers_share(tiny_backbone, family, 
     for module in joint.backbone.modules():
         if isinstance(module, Routed) and isinstance(module.parts[0], nn.Dropout | nn.Linear):
             module.register_forward_hook(lambda routed, _, output: outputs.update({routed: output}))
-    joint(joint.collate(rows))
+    joint.log_probs(joint.collate(rows))
 
     assert outputs  # of projections or of the dropouts after them, each with its adapters
     after = [routed for routed in outputs if isinstance(routed.parts[0], nn.Dropout) and routed.parts[0].p > 0]

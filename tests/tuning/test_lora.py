@@ -40,7 +40,7 @@ def train(model, **settings):
     optimizer, batch = make_optimizer(model, TrainingSettings(**chosen)), batch_of(model)
     for _ in range(5):
         optimizer.zero_grad()
-        model(batch).backward()
+        model.loss(batch).backward()
         optimizer.step()
     return model.eval()
 
@@ -59,7 +59,7 @@ def attended(model):
     model.backbone.model.set_attn_implementation("noted")
     batch = batch_of(model)
     batch.labels = None
-    model.eval()(batch)
+    model.eval().log_probs(batch)
     return dict(zip(("query", "key", "value"), calls[0]))
 
 

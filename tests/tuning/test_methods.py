@@ -80,7 +80,7 @@ def test_three_steps_move_what_is_trained_and_nothing_else(any_backbone, method)
 
     for _ in range(3):
         optimizer.zero_grad()
-        model(batch).backward()
+        model.loss(batch).backward()
         optimizer.step()
 
     moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
@@ -171,12 +171,12 @@ def test_a_method_learns_with_a_head_too(tiny_backbone, method):
 @torch.no_grad()
 def test_a_method_that_adds_layers_starts_as_the_model_it_is_added_to(any_backbone, tuning):
     plain = build(copy.deepcopy(any_backbone), "x", TUNINGS.get("none")())
-    expected = plain(batch_of(plain))
+    expected = plain.log_probs(batch_of(plain))
 
     model = build(any_backbone, "x", tuning).eval()
 
     torch.testing.assert_close(
-        model(batch_of(model)), expected, atol=1e-2 if isinstance(tuning, Adapter) else 1e-5, rtol=0
+        model.log_probs(batch_of(model)), expected, atol=1e-2 if isinstance(tuning, Adapter) else 1e-5, rtol=0
     )
 
 
@@ -193,7 +193,7 @@ def gradients(model):
     batch = batch_of(model)
     batch.labels = torch.tensor([0, 0, 1, 1])
     with seeded(0):
-        model(batch).backward()
+        model.loss(batch).backward()
     return {name: weight.grad.clone() for name, weight in model.trained_parameters() if weight.grad is not None}
 
 
@@ -246,12 +246,12 @@ def test_merged_updates_answer_as_before_and_leave_shared_weights_alone(any_back
     model = build(any_backbone.copy(), "x", tuning).eval()
     for _, weight in model.trained_parameters():
         weight.add_(0.1 * torch.randn_like(weight))
-    expected = model(batch_of(model))
+    expected = model.log_probs(batch_of(model))
 
     tuning.merge(model.backbone)
 
     assert not model.backbone.added_weights()
-    torch.testing.assert_close(model(batch_of(model)), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.log_probs(batch_of(model)), expected, atol=1e-5, rtol=1e-4)
     assert all(torch.equal(weight, base[name]) for name, weight in any_backbone.named_parameters())
 
 
@@ -306,11 +306,11 @@ def test_a_padded_row_with_a_prefix_is_the_row_alone(any_backbone):
     model = build(any_backbone, "p-tuning-v2").eval()
     model.backbone.prefix_table.table.normal_()
 
-    together = model(batch_of(model))
+    together = model.log_probs(batch_of(model))
 
     for row, text in enumerate(TEXTS):
-        torch.testing.assert_close(model(batch_of(model, [text]))[0], together[row], atol=1e-5, rtol=1e-5)
-    assert torch.equal(model(batch_of(model)), together)  # nothing is left over from the first pass
+        torch.testing.assert_close(model.log_probs(batch_of(model, [text]))[0], together[row], atol=1e-5, rtol=1e-5)
+    assert torch.equal(model.log_probs(batch_of(model)), together)  # nothing is left over from the first pass
 
 
 @torch.no_grad()
@@ -320,8 +320,8 @@ def test_keys_and_values_of_a_prefix_drop_out_in_training_only(tiny_backbone):
         model.backbone.prefix_table.table.normal_()
         batch = batch_of(model)
 
-        assert not torch.equal(model.train()(batch), model(batch))
-        assert torch.equal(model.eval()(batch), model(batch))
+        assert not torch.equal(model.train().log_probs(batch), model.log_probs(batch))
+        assert torch.equal(model.eval().log_probs(batch), model.log_probs(batch))
 
 
 @torch.no_grad()
@@ -330,12 +330,12 @@ def test_every_layer_sees_its_prefix(any_backbone):
     batch = batch_of(model)
     table = model.backbone.prefix_table
     table.table.normal_()
-    plain = model(batch)
+    plain = model.log_probs(batch)
     start = 0
     for size in table.sizes:
         kept = table.table[:, start : start + size].clone()
         table.table[:, start : start + size].normal_()
-        assert not torch.allclose(model(batch), plain, atol=1e-7)
+        assert not torch.allclose(model.log_probs(batch), plain, atol=1e-7)
         table.table[:, start : start + size] = kept
         start += size
 
@@ -363,10 +363,10 @@ def test_what_a_prefix_or_a_prompt_exports_answers_as_in_training(tiny_backbone)
         with torch.no_grad():
             for _, weight in model.trained_parameters():
                 weight.add_(0.1 * torch.randn_like(weight))
-            before = model(batch_of(model))
+            before = model.log_probs(batch_of(model))
             trained = sum(weight.numel() for _, weight in model.trained_parameters())
 
-            after = model.export()(batch_of(model))
+            after = model.export().log_probs(batch_of(model))
 
         assert torch.equal(before, after)
         assert sum(weight.numel() for _, weight in model.trained_parameters()) < trained

@@ -41,8 +41,8 @@ def test_every_example_of_a_batch_has_a_dropout_of_its_own(any_backbone, tuning)
     model = build(any_backbone, tuning).train()
     batch = model.backbone.collate(rows_of(model, 4))
 
-    assert distinct(model(batch)) == 4
-    assert distinct(model.eval()(batch)) == 1
+    assert distinct(model.log_probs(batch)) == 4
+    assert distinct(model.eval().log_probs(batch)) == 1
 
 
 @torch.no_grad()
@@ -52,7 +52,7 @@ def test_rows_of_a_joint_batch_have_a_dropout_each_too(tiny_backbone):
     joint = JointModel(origin, members).train()
     rows = [MemberRow(number, row) for number in range(2) for row in rows_of(members[0], 3)]
 
-    scores = joint(joint.collate(rows))
+    scores = joint.log_probs(joint.collate(rows))
 
     assert [distinct(part) for part in scores] == [3, 3]
 

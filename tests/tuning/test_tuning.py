@@ -28,7 +28,7 @@ def three_steps(backbone, tuning):
     batch.labels = torch.tensor([0, 1])
     for _ in range(3):
         optimizer.zero_grad()
-        model(batch).backward()
+        model.loss(batch).backward()
         optimizer.step()
     moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     return model, moved
@@ -94,7 +94,7 @@ def test_full_with_label_words_moves_the_lm_head_too(tiny_backbone):
     batch = backbone.collate(model.encode(EXAMPLES))
     batch.labels = torch.tensor([0, 1])
 
-    model(batch).backward()
+    model.loss(batch).backward()
 
     without = {name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None}
     assert without == set()
@@ -128,7 +128,7 @@ def trained_above(backbone, tuning, source="{{ text_a }} it was {{ mask }}"):
     batch.labels = torch.tensor([0, 1])
     for _ in range(3):
         optimizer.zero_grad()
-        model(batch).backward()
+        model.loss(batch).backward()
         optimizer.step()
     layers = {id(weight) for layer in backbone.layers() for weight in layer.parameters()}
     named = dict(backbone.model.named_parameters())

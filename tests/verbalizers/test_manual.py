@@ -76,7 +76,7 @@ def test_log_probs_are_those_of_the_whole_models_mask_logits(any_backbone):
     model = PromptModel.build(template, verbalizer, any_backbone, NoTuning())
     batch = any_backbone.collate(model.encode([Example({"text_a": "the film"})]))
 
-    log_probs = model(batch)
+    log_probs = model.log_probs(batch)
 
     logits = any_backbone.mask_states(batch).logits()[0, 0].tolist()
     ids = [any_backbone.token_ids(word)[0] for word in words]

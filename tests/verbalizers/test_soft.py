@@ -24,7 +24,7 @@ def test_before_training_it_is_the_mean_logit_of_its_words(any_backbone):
 
     def log_probs(verbalizer):
         model = PromptModel.build(ManualTemplate(TEMPLATE), verbalizer, any_backbone, NoTuning()).eval()
-        return model(any_backbone.collate(model.encode(examples)))
+        return model.log_probs(any_backbone.collate(model.encode(examples)))
 
     torch.testing.assert_close(
         log_probs(SoftVerbalizer(WORDS)), log_probs(ManualVerbalizer(WORDS)), atol=1e-5, rtol=1e-5
