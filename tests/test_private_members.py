@@ -69,7 +69,7 @@ def test_members_of_libraries_that_are_listed_are_used():
 @pytest.mark.parametrize(
     "source",
     [
-        "classifier.make_template()",
+        "classifier._template()",
         "from promptlab.core.part import _by_owner",
         "super_()._fit()",
         "self.model._train()",
