@@ -291,7 +291,7 @@ def make_pet(bert, tmp_path) -> Callable[..., PET]:
     pairs = [(source, WORDS) for source in ("{{ text_a }} . it was {{ mask }}", "{{ mask }} : {{ text_a }}")]
     common = {
         "repetitions": 1, "max_steps": 2, "learning_rate": 1e-3, "student_steps": 2, "device": "cpu",
-        "cache_dir": tmp_path / "cache",
+        "resume_dir": tmp_path / "cache",
     }  # fmt: skip
     return lambda cls=PET, pvps=pairs, model=bert, **settings: cls(pvps, model, **{**common, **settings})
 

@@ -83,7 +83,7 @@ class Draw:
         verbalizer, templates = PAIRS[task]
         pairs = [PVP(template, verbalizer, template.split("/")[1]) for template in templates]
         place = {"seed": seed, "max_length": MAX_LENGTH, **placed(device)}
-        common = {"repetitions": 1, **MEMBER, **place, "cache_dir": CACHE / f"{task}-{size}-{seed}"}
+        common = {"repetitions": 1, **MEMBER, **place, "resume_dir": CACHE / f"{task}-{size}-{seed}"}
         return cls(pairs, *draw(pool, size, seed), test[:TEST], common)
 
     def head(self, **settings: Any) -> HeadClassifier:

@@ -44,7 +44,7 @@ def pretrain(task: str, folder: Path, n_examples: int, device: str) -> dict[str,
         n_examples=n_examples,
         batch_size=16,
         max_length=128,
-        checkpoint_dir=FOLDER / f"{task}-checkpoint",
+        resume_dir=FOLDER / f"{task}-checkpoint",
         **placed(device),
         **settings,
     )

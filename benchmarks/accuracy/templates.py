@@ -77,7 +77,7 @@ def find(task: str, engine: str, seed: int, folder: Path, device: str, budget: s
     if kind:
         search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **settings)
         state = STATES / f"{task}-{list(ENGINES).index(engine)}-{seed}"
-        found = [[one.template, one.score] for one in search.search(what, state=state)]
+        found = [[one.template, one.score] for one in search.search(what, resume_dir=state)]
     else:
         found = [[template_entry(task).template, 0.0]]
     seconds = time.perf_counter() - start

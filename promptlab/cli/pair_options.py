@@ -43,7 +43,7 @@ OPTIONS: list[Callable[[Any], Any]] = [
     ),
     click.option("--workers", type=int, help="Members at a time, for joblib and ray. [default: the number of cores]"),
     click.option(
-        "--cache-dir", type=click.Path(path_type=Path),
+        "--resume-dir", type=click.Path(path_type=Path),
         help="Folder of finished work, from which an interrupted run goes on; it stays. [default: OUTPUT.unfinished]",
     ),
     class_weight_option,
@@ -123,7 +123,7 @@ SAID = "Finished work of promptlab, from which the same command goes on; it is r
 
 
 @contextmanager
-def kept_work(cache_dir: Path | None, output: Path) -> Iterator[Path]:
+def kept_work(resume_dir: Path | None, output: Path) -> Iterator[Path]:
     """The folder of finished work: the one that was named, or one beside the output, which goes when all is done.
 
     One in which no work was begun goes, too, if it wasn't there before.
@@ -135,13 +135,13 @@ def kept_work(cache_dir: Path | None, output: Path) -> Iterator[Path]:
     from promptlab.core.files import atomic_file, check_savable
 
     whole = output.expanduser().resolve()
-    if cache_dir is not None:
-        if cache_dir.expanduser().resolve().is_relative_to(whole):
+    if resume_dir is not None:
+        if resume_dir.expanduser().resolve().is_relative_to(whole):
             raise DataError(
-                f"cache-dir {str(cache_dir)!r} lies in the output {str(output)!r}, which is replaced as a whole; "
+                f"resume-dir {str(resume_dir)!r} lies in the output {str(output)!r}, which is replaced as a whole; "
                 "choose a folder outside."
             )
-        yield cache_dir
+        yield resume_dir
         return
     folder = whole.with_name(f"{whole.name}.unfinished")
     check_savable(folder, marker_file=UNFINISHED)

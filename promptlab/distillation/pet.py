@@ -130,8 +130,8 @@ class PET(PVPMembers):
             DataError: if no row has a label.
         """
         self.ready()
-        if not self.cache_dir:
-            raise TuningError("members are only kept in a cache_dir; set one before fit.")
+        if not self.resume_dir:
+            raise TuningError("members are only kept in a resume_dir; set one before fit.")
         data, targets = self._measured(X, y, sorted(self.class_names_))
         with self._workspace() as workspace:
             chunks = workspace.store_chunks(Example(e.fields) for e in reduced(data.examples, self.fields_))

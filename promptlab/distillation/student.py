@@ -57,6 +57,8 @@ def _check(student: HeadClassifier, device: Any, eval_set: Any) -> None:
         raise TuningError(
             f"class_weight={student.class_weight!r} has no use: a student learns from probabilities; set the members'."
         )
-    if student.checkpoint_dir is not None:
-        raise TuningError(f"checkpoint_dir={str(student.checkpoint_dir)!r} has no use; set cache_dir instead.")
+    if student.resume_dir is not None:
+        raise TuningError(
+            f"resume_dir={str(student.resume_dir)!r} has no use: the folder of its teacher keeps it; set that one's."
+        )
     student.updates(resolve_tuning(student.tuning), 1, student.model.hidden_size)  # which checks the rest

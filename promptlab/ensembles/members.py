@@ -77,7 +77,7 @@ class PVPMembers(SingleLabel):
         repetitions: members of each pair, with the seeds ``seed``, ``seed + 1``, …
         executor: where members are trained: ``"serial"``, ``"joblib"`` or ``"ray"``; see ``jobs.run``.
         workers: members at a time, by joblib or Ray; None for as many as there are cores.
-        cache_dir: folder of finished members, from which an interrupted ``fit`` goes on; None for a temporary one.
+        resume_dir: folder of finished members, from which an interrupted ``fit`` goes on; None for a temporary one.
     """
 
     weightings: ClassVar[tuple[str, ...]]
@@ -89,7 +89,6 @@ class PVPMembers(SingleLabel):
     repetitions: int = 3
     executor: str = "serial"
     workers: int | None = None
-    cache_dir: str | Path | None = None
 
     def _check_values(self) -> None:
         super()._check_values()
@@ -103,18 +102,13 @@ class PVPMembers(SingleLabel):
         if self.repetitions < 1:
             raise TuningError(f"repetitions={self.repetitions} must be at least 1.")
         check_seed(self.seed + self.repetitions - 1, TuningError)
-        if self.checkpoint_dir is not None:
-            raise TuningError(
-                f"checkpoint_dir={str(self.checkpoint_dir)!r} is for one classifier; set cache_dir, which keeps every "
-                "member that is finished."
-            )
 
     @contextmanager
     def _workspace(self) -> Iterator[Workspace]:
         models = self.model if isinstance(self.model, (list, tuple)) else [self.model]
         loaded = [model for model in models if isinstance(model, Backbone)]
         with tempfile.TemporaryDirectory() as temporary:
-            folder, passing = self.cache_dir or temporary, not self.cache_dir
+            folder, passing = self.resume_dir or temporary, not self.resume_dir
             yield Workspace(folder, device=self.device, models=loaded, temporary=passing)
 
     def _pairs(self) -> list[PatternVerbalizerPair]:
@@ -215,7 +209,7 @@ class PVPMembers(SingleLabel):
         Raises:
             PromptlabError: naming the member whose settings can't work.
         """
-        shared = {f.name: getattr(self, f.name) for f in fields(TrainedEstimator) if f.name != "checkpoint_dir"}
+        shared = {f.name: getattr(self, f.name) for f in fields(TrainedEstimator) if f.name != "resume_dir"}
         tuning, members = resolve_tuning(self.tuning), []
         for pair, backbone in zip(pairs, backbones):
             parts = pair.template, pair.verbalizer, backbone, tuning

@@ -43,7 +43,7 @@ class TrainedEstimator(BaseEstimator):
         gradient_checkpointing: save memory in training: activations are computed again instead of kept.
         precision: ``"no"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
-        checkpoint_dir: a folder from which an interrupted ``fit`` goes on. Every run has a folder of its own in it,
+        resume_dir: a folder from which an interrupted ``fit`` goes on. Every run has a folder of its own in it,
             named by all that its result depends on, so that ``cross_val_score`` and ``GridSearchCV`` may share one.
     """
 
@@ -65,7 +65,7 @@ class TrainedEstimator(BaseEstimator):
     precision: str = "auto"
     device: Any = "auto"
     seed: int = 0
-    checkpoint_dir: str | Path | None = None
+    resume_dir: str | Path | None = None
 
     dev_form: ClassVar[str] = "a pair (X, y), or (X, None) if the examples carry their labels"
     dev_option: ClassVar[str] = "pass eval_set (--dev on the command line)"
@@ -152,7 +152,7 @@ class TrainedEstimator(BaseEstimator):
         Args:
             depends_on: the tuning, what the dev score comes from, and whatever else the loop can't see.
         """
-        return None if self.checkpoint_dir is None else Checkpoints(Path(self.checkpoint_dir), depends_on)
+        return None if self.resume_dir is None else Checkpoints(Path(self.resume_dir), depends_on)
 
     def _check_values(self) -> None:
         """Refuse settings that neither training nor prediction can work with."""

@@ -33,7 +33,7 @@ SHAPES = {
 }  # fmt: skip
 AS_WRITTEN = "as written"  # label words have the ids of the whole text; in 0.1 they always had a space before them
 NOT_SAVED = (
-    "template", "verbalizer", "pvps", "model", "tuning", "checkpoint_dir", "cache_dir", "device", "executor", "workers",
+    "template", "verbalizer", "pvps", "model", "tuning", "resume_dir", "device", "executor", "workers",
 )  # fmt: skip
 
 RENAMED_VALUES = {  # parameter and its value in 0.1 → what it is called now

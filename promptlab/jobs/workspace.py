@@ -62,7 +62,7 @@ class Workspace:
     def resume_hint(self) -> str:
         """What somebody whose work stopped can do."""
         if self.temporary:
-            return "Nothing is kept; set cache_dir to keep what is finished."
+            return "Nothing is kept; set resume_dir to keep what is finished."
         return f"What is finished is kept in {str(self.folder)!r}; run again to go on."
 
     def identity(self, model: Backbone) -> str:

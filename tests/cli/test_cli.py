@@ -409,7 +409,7 @@ def test_the_export_of_an_office_program_goes_through_fit_sample_and_predict(run
             1,
             "'a' stands twice",
         ),
-        ([*FIT, "--head", "--checkpoint-dir", "{train}"], 1, "is a file"),
+        ([*FIT, "--head", "--resume-dir", "{train}"], 1, "is a file"),
         ([*FIT, "--head", "--device", "meta"], 1, "--device meta can't compute"),
         ([*FIT, "--template", TEMPLATE, "--verbalizer", '["good"]'], 1, "is a JSON list; write words for each class"),
         ([*FIT, "--template", TEMPLATE, "--verbalizer", '"good"'], 1, "is a JSON str; write words for each class"),

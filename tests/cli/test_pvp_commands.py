@@ -139,7 +139,7 @@ def test_a_saved_ensemble_predicts_and_is_evaluated_like_any_classifier(run, bas
 def test_a_student_is_distilled_from_unlabeled_rows(run, base, train, unlabeled, tmp_path, method):
     arguments = (
         "distill", "--method", method, train, unlabeled, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK,
-        "--student-steps", 2, "--cache-dir", tmp_path / "cache", "--test", train,
+        "--student-steps", 2, "--resume-dir", tmp_path / "cache", "--test", train,
     )  # fmt: skip
     more = ("--generations", 1, "--growth-factor", 2) if method == "ipet" else ()
 
@@ -242,7 +242,7 @@ def test_finished_work_stays_where_a_later_command_fails_at_once(run, base, trai
 
 
 def test_a_cache_inside_the_output_is_refused_at_once(run, base, train, tmp_path):
-    places = ("-o", tmp_path / "out", "--cache-dir", tmp_path / "out" / "cache")
+    places = ("-o", tmp_path / "out", "--resume-dir", tmp_path / "out" / "cache")
 
     result = run("ensemble", train, *places, *TEMPLATES, "--model", base, *QUICK)
 

@@ -35,7 +35,7 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(search, run, base, tr
 
     result = search(
         train_file, base, *QUICK, "--json",
-        "--output", files["best.yaml"], "--report", files["report.html"], "--state", files["state"],
+        "--output", files["best.yaml"], "--report", files["report.html"], "--resume-dir", files["state"],
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output
@@ -127,7 +127,16 @@ def test_searched_label_words_are_told_apart_in_json_and_in_the_table(search, ba
 
 
 def test_more_iterations_go_on_in_the_folder_of_fewer(search, base, train_file, tmp_path):
-    few = ("--engine", "autoprompt", "--engine-arg", "candidates=2", "--zero-shot", "--json", "--state", tmp_path / "s")
+    few = (
+        "--engine",
+        "autoprompt",
+        "--engine-arg",
+        "candidates=2",
+        "--zero-shot",
+        "--json",
+        "--resume-dir",
+        tmp_path / "s",
+    )
 
     results = [search(train_file, base, *few, "--engine-arg", f"iterations={n}") for n in (3, 4)]
 
@@ -178,7 +187,7 @@ ODD = "{% if text_a | length > 19 %}{{ nothing }}{% endif %}"  # breaks on one d
 def test_a_place_that_cannot_be_written_is_told_before_the_search(search, base, train_file, tmp_path, option):
     state = tmp_path / "state"
 
-    result = search(train_file, base, *QUICK, "--state", state, option, train_file / "best")
+    result = search(train_file, base, *QUICK, "--resume-dir", state, option, train_file / "best")
 
     assert result.exit_code == 1
     assert "can't write to" in result.stderr.splitlines()[-1]

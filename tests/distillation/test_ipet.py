@@ -35,8 +35,8 @@ def texts(examples):
 
 def training_sets(ipet):
     """Of the members of each generation, by the jobs that trained them."""
-    workspace, found = Workspace(ipet.cache_dir), {}
-    for path in sorted((ipet.cache_dir / "results").iterdir()):
+    workspace, found = Workspace(ipet.resume_dir), {}
+    for path in sorted((ipet.resume_dir / "results").iterdir()):
         job = json.loads((path / "job.json").read_text())
         if job["name"].startswith("member") and job["settings"]["train"] is not None:
             found[job["name"]] = workspace.examples(job["settings"]["train"])
@@ -172,7 +172,7 @@ def test_models_of_earlier_generations_take_no_room_in_a_temporary_folder(
 
     monkeypatch.setattr(annotation, "classifier_of", count)
 
-    make_pet(IPET, generations=2, cache_dir=tmp_path / "kept" if kept else None).fit(
+    make_pet(IPET, generations=2, resume_dir=tmp_path / "kept" if kept else None).fit(
         TEXTS, LABELS, unlabeled=UNLABELLED
     )
 
@@ -192,7 +192,7 @@ texts = ["the film was great", "a good story", "a dull mess", "the acting was ba
 rows = [f"the {noun} was {word}" for noun in ("film", "story") for word in ("great", "good", "bad", "dull")]
 
 def fit():
-    ipet = IPET(pairs, base, repetitions=1, max_steps=3, student_steps=4, generations=2, device="cpu", cache_dir=cache)
+    ipet = IPET(pairs, base, repetitions=1, max_steps=3, student_steps=4, generations=2, device="cpu", resume_dir=cache)
     ipet.fit(texts, ["positive", "positive", "negative", "negative"], unlabeled=rows)
     return ipet.predict_proba(texts).tolist()
 

@@ -49,14 +49,14 @@ def texts(examples):
 def test_the_student_learns_the_members_merged_scores(make_pet):
     """Soft labels are the weighted mean of the members' scores, and a student without an MLM loss learns just these."""
     pet = make_pet(mlm_weight=0, student_steps=150, student=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    workspace = Workspace(pet.cache_dir)
+    workspace = Workspace(pet.resume_dir)
     scores = []
     for job in pet.teachers_.values():
         member = PromptClassifier.from_pretrained(workspace.result(job.key) / "model", model=pet.model, device="cpu")
         scores.append(np.log(member.predict_proba(UNLABELLED)))
     mean = np.average(scores, axis=0, weights=list(pet.weights_.values()))
 
-    soft = [path for path in (pet.cache_dir / "results").iterdir() if "weights" in settings_in(path)]
+    soft = [path for path in (pet.resume_dir / "results").iterdir() if "weights" in settings_in(path)]
 
     assert len(soft) == 1
     expected = np.exp(mean) / np.exp(mean).sum(axis=1, keepdims=True)
@@ -92,14 +92,14 @@ def test_the_report_has_every_member_the_ensemble_and_the_student(make_pet, tmp_
 
     assert list(report) == ["1/1", "1/2", "2/1", "2/2", "ensemble", "student"]
     assert report["student"] == pet.score(TEXTS, LABELS)
-    first = Workspace(pet.cache_dir).result(next(iter(pet.teachers_.values())).key) / "model"
+    first = Workspace(pet.resume_dir).result(next(iter(pet.teachers_.values())).key) / "model"
     member = PromptClassifier.from_pretrained(first, model=pet.model, device="cpu")
     assert report["1/1"] == member.score(TEXTS, LABELS)
     assert dict(pet.report([*TEXTS, "a story"], [*LABELS, -1])) == report
     with pytest.raises(DataError, match="no row has a label"):
         pet.report(TEXTS, [-1] * len(TEXTS))
-    with pytest.raises(TuningError, match="cache_dir"):
-        make_pet(cache_dir=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED).report(TEXTS, LABELS)
+    with pytest.raises(TuningError, match="resume_dir"):
+        make_pet(resume_dir=None).fit(TEXTS, LABELS, unlabeled=UNLABELLED).report(TEXTS, LABELS)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_each_text_that_the_student_learns_from_has_the_labels_that_the_members_
     ((distilled, _, _),) = lessons[HeadClassifier]
     drawn = texts(distilled.examples)
     assert drawn == [UNLABELLED[i] for i in sorted(np.random.default_rng(1).choice(10, 4, replace=False))]
-    workspace, total = Workspace(pet.cache_dir), 0.0
+    workspace, total = Workspace(pet.resume_dir), 0.0
     for job in pet.teachers_.values():
         member = PromptClassifier.from_pretrained(workspace.result(job.key) / "model", model=pet.model, device="cpu")
         order = [list(member.class_names_).index(name) for name in distilled.classes]
@@ -214,14 +214,14 @@ def test_members_count_by_their_accuracy_before_training(make_pet, bert):
     assert said["ensemble"] == said["1"] == 1.0 and said["2"] == 0.0  # counted alike they would be undecided
     apart = np.log(first.predict_proba(TEXTS)) @ [1.0, -1.0]
     for weighting, expected in (("untrained-accuracy", 0.8 * apart), ("uniform", 0 * apart)):
-        soft = load_scores([Workspace(pets[weighting].cache_dir).result(soft_labels(pets[weighting]))])
+        soft = load_scores([Workspace(pets[weighting].resume_dir).result(soft_labels(pets[weighting]))])
         assert soft @ [1.0, -1.0] == pytest.approx(expected, abs=1e-5)
 
 
 def soft_labels(pet):
     """The key of the job that merged the members' scores with the weights that they have."""
     weights = list(pet.weights_.values())
-    (folder,) = [path for path in (pet.cache_dir / "results").iterdir() if settings_in(path).get("weights") == weights]
+    (folder,) = [path for path in (pet.resume_dir / "results").iterdir() if settings_in(path).get("weights") == weights]
     return folder.name
 
 
@@ -328,7 +328,7 @@ def test_the_student_reads_all_fields_that_some_member_reads(make_pet):
         ({"student_steps": 0}, {}, TuningError, "student_steps=0"),
         ({"student": HeadClassifier(tuning="none"), **GIVEN}, {}, TuningError, "student: tuning='none' trains nothing"),
         ({"student": HeadClassifier(patience=2), **GIVEN}, {}, TuningError, "student: patience=2 needs dev"),
-        ({"student": HeadClassifier(checkpoint_dir="x"), **GIVEN}, {}, TuningError, "student: checkpoint_dir='x'"),
+        ({"student": HeadClassifier(resume_dir="x"), **GIVEN}, {}, TuningError, "student: resume_dir='x'"),
         ({"student": HeadClassifier(device="cuda"), **GIVEN}, {}, TuningError, "student: device='cuda' isn't 'cpu'"),
         ({"student": HeadClassifier(learning_rate=100), **GIVEN}, {}, TuningError, "student: learning_rate=100"),
         (
@@ -378,9 +378,9 @@ def test_what_cannot_work_is_told_before_anything_is_trained(make_pet, monkeypat
 
 def test_a_damaged_result_is_told_with_its_folder(make_pet):
     pet = make_pet().fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    (scores,) = [path for path in (pet.cache_dir / "results").iterdir() if "weights" in settings_in(path)]
+    (scores,) = [path for path in (pet.resume_dir / "results").iterdir() if "weights" in settings_in(path)]
     (scores / "scores.npy").write_bytes(b"")
-    (student,) = [path for path in (pet.cache_dir / "results").iterdir() if "temperature" in settings_in(path)]
+    (student,) = [path for path in (pet.resume_dir / "results").iterdir() if "temperature" in settings_in(path)]
     shutil.rmtree(student)
 
     with pytest.raises(JobError, match=rf"result '{scores}' is damaged .*; delete it"):
@@ -390,7 +390,7 @@ def test_a_damaged_result_is_told_with_its_folder(make_pet):
 @pytest.mark.parametrize("damage", ["weights.safetensors", "promptlab.json"])
 def test_a_damaged_student_is_told_with_its_folder(make_pet, damage):
     pet = make_pet().fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    (student,) = [path for path in (pet.cache_dir / "results").iterdir() if "temperature" in settings_in(path)]
+    (student,) = [path for path in (pet.resume_dir / "results").iterdir() if "temperature" in settings_in(path)]
     (student / "model" / damage).write_bytes(b"")
 
     with pytest.raises(DataError, match=rf"result '{student}' is damaged .*; delete it"):
@@ -399,7 +399,7 @@ def test_a_damaged_student_is_told_with_its_folder(make_pet, damage):
 
 def test_a_damaged_accuracy_is_told_with_its_folder(make_pet):
     pet = make_pet(weighting="untrained-accuracy").fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    (file, *_) = (pet.cache_dir / "results").glob("*/result.json")
+    (file, *_) = (pet.resume_dir / "results").glob("*/result.json")
     file.write_text("")
 
     with pytest.raises(DataError, match=r"is damaged .*; delete it and run again"):
@@ -459,9 +459,9 @@ def test_a_full_disk_leaves_what_is_finished(make_pet, monkeypatch, tmp_path):
     pet = make_pet()
     with pytest.raises(JobError, match=r"scores of member 2, part 1 failed: .*no space is left"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    finished = {path.name: path.stat().st_ino for path in (pet.cache_dir / "results").iterdir()}
+    finished = {path.name: path.stat().st_ino for path in (pet.resume_dir / "results").iterdir()}
 
     pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
     assert len(finished) == 2 + 2 + 1
-    assert all((pet.cache_dir / "results" / name).stat().st_ino == inode for name, inode in finished.items())
+    assert all((pet.resume_dir / "results" / name).stat().st_ino == inode for name, inode in finished.items())

@@ -107,7 +107,7 @@ def test_parts_of_the_unlabeled_set_make_no_difference(make_pet, tmp_path, monke
     for place in ("distillation.unlabeled", "jobs.workspace"):
         monkeypatch.setattr(f"promptlab.{place}.PART", 4)
 
-    parts = make_pet(cache_dir=tmp_path / "parts", **settings).fit(TEXTS, LABELS, unlabeled=iter(UNLABELLED))
+    parts = make_pet(resume_dir=tmp_path / "parts", **settings).fit(TEXTS, LABELS, unlabeled=iter(UNLABELLED))
 
     assert len(list((tmp_path / "parts" / "data").iterdir())) == 1 + 3
     assert parts.predict_proba(TEXTS) == pytest.approx(whole.predict_proba(TEXTS), abs=1e-6)

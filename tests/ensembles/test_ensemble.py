@@ -168,7 +168,6 @@ def test_it_clones_and_is_not_fitted_before_fit(make_ensemble):
         ([PAIRS[0], ("{{ text_b }} {{ mask }}", WORDS)], {}, TemplateError, "member '2': .*text_b"),
         (PAIRS, {"executor": "slurm"}, UnknownNameError, "unknown executor 'slurm'"),
         (PAIRS, {"workers": 4}, JobError, "workers=4 has no use with executor 'serial'"),
-        (PAIRS, {"checkpoint_dir": "x"}, TuningError, "set cache_dir"),
         (PAIRS, {"optimizer": "sgd"}, UnknownNameError, "unknown optimizer 'sgd'"),
         (PAIRS, {"precision": "float16"}, UnknownNameError, "unknown precision 'float16'"),
         (PAIRS, {"patience": 2}, TuningError, "patience=2"),

@@ -65,12 +65,12 @@ def test_an_origin_that_cannot_be_saved_is_told_before_anything_is_trained(
 
 
 def test_a_damaged_member_in_the_cache_is_told_with_its_folder(make_ensemble, tmp_path):
-    make_ensemble(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+    make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS, LABELS)
     weights = sorted((tmp_path / "cache" / "results").glob("*/model/weights.safetensors"))
     weights[0].write_bytes(b"")
 
     with pytest.raises(DataError, match=rf"result '{weights[0].parents[1]}' is damaged .*; delete it and run again"):
-        make_ensemble(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+        make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS, LABELS)
 
 
 def test_a_member_that_starts_from_a_changed_file_is_trained_anew(make_ensemble, bert, tmp_path):
@@ -79,7 +79,7 @@ def test_a_member_that_starts_from_a_changed_file_is_trained_anew(make_ensemble,
         start.fit(label_texts, LABELS).save_prompt(tmp_path / "start.safetensors")
 
     def fitted(cache):
-        settings = {"tuning": PromptTuning(length=2, start=str(tmp_path / "start.safetensors")), "cache_dir": cache}
+        settings = {"tuning": PromptTuning(length=2, start=str(tmp_path / "start.safetensors")), "resume_dir": cache}
         return make_ensemble(**settings).fit(TEXTS, LABELS).predict_proba(TEXTS)
 
     saved(TEXTS)
@@ -96,7 +96,7 @@ def test_a_member_whose_template_starts_from_a_changed_file_is_trained_anew(make
 
     def fitted(cache):
         pairs = [(f"{{{{ soft(2, start='{file}') }}}} {{{{ text_a }}}} {{{{ mask }}}}", WORDS)]
-        return make_ensemble(pairs, cache_dir=cache).fit(TEXTS, LABELS).predict_proba(TEXTS)
+        return make_ensemble(pairs, resume_dir=cache).fit(TEXTS, LABELS).predict_proba(TEXTS)
 
     save_file({"prompt": torch.zeros(2, width)}, file)
     first = fitted(tmp_path / "cache")
@@ -125,7 +125,7 @@ def test_members_are_trained_anew_where_the_models_settings_or_tokenizer_have_ch
     punctuated = [f"{text}." for text in TEXTS]
 
     def fitted(cache):
-        return make_ensemble(model=base, cache_dir=cache).fit(punctuated, LABELS).predict_proba(punctuated)
+        return make_ensemble(model=base, resume_dir=cache).fit(punctuated, LABELS).predict_proba(punctuated)
 
     first = fitted(tmp_path / "cache")
     edited(Path(base) / file, change)
@@ -159,7 +159,7 @@ def test_a_member_that_starts_from_the_classes_words_is_trained_anew_where_their
     make_ensemble, tmp_path
 ):
     def fitted(words, cache):
-        settings = {"tuning": PromptTuning(length=2, start="labels"), "cache_dir": cache}
+        settings = {"tuning": PromptTuning(length=2, start="labels"), "resume_dir": cache}
         return make_ensemble([(PAIRS[0][0], words)], **settings).fit(TEXTS, LABELS).predict_proba(TEXTS)
 
     fitted(WORDS, tmp_path / "cache")
@@ -171,12 +171,12 @@ def test_a_member_that_starts_from_the_classes_words_is_trained_anew_where_their
 
 def test_a_pair_that_reads_one_more_field_leaves_the_other_members_as_they_are(make_ensemble, monkeypatch, tmp_path):
     rows = [{"text_a": text, "text_b": "good"} for text in TEXTS]
-    make_ensemble(cache_dir=tmp_path / "cache").fit(rows, LABELS, eval_set=(rows, LABELS))
+    make_ensemble(resume_dir=tmp_path / "cache").fit(rows, LABELS, eval_set=(rows, LABELS))
     learn, calls = PromptClassifier.learn, []
     monkeypatch.setattr(PromptClassifier, "learn", lambda self, *a, **k: calls.append(1) or learn(self, *a, **k))
 
     more = [*PAIRS, ("{{ text_a }} {{ text_b }} {{ mask }}", WORDS)]
-    make_ensemble(more, cache_dir=tmp_path / "cache").fit(rows, LABELS, eval_set=(rows, LABELS))
+    make_ensemble(more, resume_dir=tmp_path / "cache").fit(rows, LABELS, eval_set=(rows, LABELS))
 
     assert len(calls) == 1
 
@@ -224,12 +224,12 @@ def test_loaded_models_of_one_architecture_are_told_apart(make_ensemble, tiny_ba
 
 
 def test_a_model_whose_weights_changed_is_trained_anew(make_ensemble, bert, tmp_path):
-    make_ensemble(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+    make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS, LABELS)
     with torch.no_grad():
         for weight in bert.parameters():
             weight *= 1.5
 
-    again = make_ensemble(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+    again = make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS, LABELS)
 
     assert np.array_equal(again.predict_proba(TEXTS), make_ensemble().fit(TEXTS, LABELS).predict_proba(TEXTS))
 
@@ -279,14 +279,14 @@ def test_members_without_a_name_are_called_as_their_template_in_the_library_or_b
 
 
 def test_finished_members_are_not_trained_again(make_ensemble, tmp_path, monkeypatch):
-    first = make_ensemble(cache_dir=tmp_path / "cache").fit(TEXTS, LABELS)
+    first = make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS, LABELS)
     monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained again"))
 
-    again = make_ensemble(cache_dir=tmp_path / "cache", voting="hard").fit(TEXTS, LABELS)
+    again = make_ensemble(resume_dir=tmp_path / "cache", voting="hard").fit(TEXTS, LABELS)
 
     assert np.array_equal(again.member_proba(TEXTS), first.member_proba(TEXTS))
     with pytest.raises(pytest.fail.Exception):
-        make_ensemble(cache_dir=tmp_path / "cache").fit(TEXTS[::-1], LABELS[::-1])
+        make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS[::-1], LABELS[::-1])
 
 
 def test_a_failing_member_is_named_and_the_finished_ones_are_kept(make_ensemble, tmp_path, monkeypatch):
@@ -299,7 +299,7 @@ def test_a_failing_member_is_named_and_the_finished_ones_are_kept(make_ensemble,
         return learn(self, *data, **more)
 
     monkeypatch.setattr(PromptClassifier, "learn", full_at_the_second)
-    ensemble = make_ensemble(cache_dir=tmp_path / "cache", repetitions=2)
+    ensemble = make_ensemble(resume_dir=tmp_path / "cache", repetitions=2)
 
     with pytest.raises(JobError, match=r"member 1/2 failed: .*no space is left; make room"):
         ensemble.fit(TEXTS, LABELS)

@@ -297,7 +297,7 @@ def test_dev_examples_that_are_no_pair_are_one_clear_line(prompt, eval_set):
 def test_settings_may_be_numbers_of_numpy(prompt, tmp_path):
     numbers = {"max_steps": np.int64(2), "seed": np.int32(3), "learning_rate": np.float32(1e-3)}
 
-    prompt.set_params(**numbers, checkpoint_dir=tmp_path / "run").fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
+    prompt.set_params(**numbers, resume_dir=tmp_path / "run").fit(TEXTS, LABELS).save_pretrained(tmp_path / "out")
 
     assert PromptClassifier.from_pretrained(tmp_path / "out", model=prompt.model).seed == 3
 

@@ -294,7 +294,7 @@ def test_a_random_head_is_no_part_of_a_models_identity(tiny_backbone):
 
 
 def test_nothing_is_said_to_be_kept_in_a_folder_that_goes(tmp_path):
-    with pytest.raises(JobError, match=r"ValueError: a bad value\. Nothing is kept; set cache_dir"):
+    with pytest.raises(JobError, match=r"ValueError: a bad value\. Nothing is kept; set resume_dir"):
         run([job("b", "fail")], Workspace(tmp_path, temporary=True))
 
 

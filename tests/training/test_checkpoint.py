@@ -50,15 +50,15 @@ def test_cross_validation_with_one_folder_gives_the_figures_of_none(bert, tmp_pa
 
     without = scores()
 
-    assert scores(checkpoint_dir=tmp_path) == without
+    assert scores(resume_dir=tmp_path) == without
     assert len(states(tmp_path)) == len(set(without)) == 3
-    assert scores(checkpoint_dir=tmp_path) == without
+    assert scores(resume_dir=tmp_path) == without
 
 
 def test_a_grid_search_by_two_processes_with_one_folder_gives_the_figures_of_none(base, tmp_path):
     grid = {"learning_rate": [1e-3, 1e-2]}
     searches = [
-        GridSearchCV(prompt(base, checkpoint_dir=folder), grid, cv=StratifiedKFold(2), scoring="neg_log_loss", n_jobs=n)
+        GridSearchCV(prompt(base, resume_dir=folder), grid, cv=StratifiedKFold(2), scoring="neg_log_loss", n_jobs=n)
         for folder, n in ((None, None), (tmp_path / "run", 2))
     ]
 
@@ -93,10 +93,10 @@ CHANGES = {
 def test_a_run_that_differs_in_one_thing_is_not_taken_up(bert, tmp_path, change):
     settings, texts, labels, more = CHANGES[change]
     settings = {"tuning": LoRA(alpha=1), **settings}
-    prompt(bert, tuning=LoRA(alpha=1), checkpoint_dir=tmp_path).fit(NOISE, LABELS, **DEV)
+    prompt(bert, tuning=LoRA(alpha=1), resume_dir=tmp_path).fit(NOISE, LABELS, **DEV)
 
     alone = prompt(bert, **settings).fit(texts, labels, **more)
-    beside = prompt(bert, **settings, checkpoint_dir=tmp_path).fit(texts, labels, **more)
+    beside = prompt(bert, **settings, resume_dir=tmp_path).fit(texts, labels, **more)
 
     assert beside.history_ == alone.history_
     assert np.array_equal(beside.predict_proba(NOISE), alone.predict_proba(NOISE))
@@ -108,10 +108,10 @@ def test_another_model_of_the_same_shape_is_not_taken_up(tiny_backbone, tmp_path
     usual, other = tiny_backbone("bert"), tiny_backbone("bert")
     with torch.no_grad():
         next(other.parameters())[7] += 0.1
-    make(usual, checkpoint_dir=tmp_path).fit(NOISE, LABELS)
+    make(usual, resume_dir=tmp_path).fit(NOISE, LABELS)
 
-    make(other, checkpoint_dir=tmp_path).fit(NOISE, LABELS)
-    make(tiny_backbone("bert"), checkpoint_dir=tmp_path).fit(NOISE, LABELS)
+    make(other, resume_dir=tmp_path).fit(NOISE, LABELS)
+    make(tiny_backbone("bert"), resume_dir=tmp_path).fit(NOISE, LABELS)
 
     assert len(states(tmp_path)) == 2
 
@@ -120,7 +120,7 @@ def test_what_is_minimised_is_part_of_a_run(bert, tmp_path):
     log_probs = torch.tensor([[0.2, 0.8], [0.7, 0.3]] * 8).log()
     teacher = SoftLabeled([Example({"text_a": text}) for text in NOISE], ["-", "+"], log_probs)
     for temperature in (2.0, 4.0, 2.0):
-        prompt(bert, checkpoint_dir=tmp_path).learn(teacher, objective=partial(Distillation, temperature=temperature))
+        prompt(bert, resume_dir=tmp_path).learn(teacher, objective=partial(Distillation, temperature=temperature))
 
     assert len(states(tmp_path)) == 2
 
@@ -129,7 +129,7 @@ def test_a_prompt_that_starts_from_a_file_counts_by_what_the_file_holds(bert, tm
     tuning = PromptTuning(length=2, start=str(tmp_path / "start.safetensors"))
     for seed in (0, 1, 1):
         prompt(bert, tuning=PromptTuning(length=2), seed=seed).fit(NOISE, LABELS).save_prompt(tuning.start)
-        prompt(bert, tuning=tuning, checkpoint_dir=tmp_path / "run").fit(NOISE, LABELS)
+        prompt(bert, tuning=tuning, resume_dir=tmp_path / "run").fit(NOISE, LABELS)
 
     assert len(states(tmp_path / "run")) == 2
 
@@ -181,12 +181,12 @@ def test_every_estimator_goes_on_where_it_was_killed_and_takes_up_no_other_run(
 
     monkeypatch.setattr(Checkpoint, "save", killed)
     with pytest.raises(KeyboardInterrupt):
-        make(model, checkpoint_dir=tmp_path).fit(X, y, **dev)
-    rest = make(model, checkpoint_dir=tmp_path).fit(X, y, **dev)
+        make(model, resume_dir=tmp_path).fit(X, y, **dev)
+    rest = make(model, resume_dir=tmp_path).fit(X, y, **dev)
 
     assert steps == [2, 4]
     assert trained(rest) == whole
-    assert trained(make(model, checkpoint_dir=tmp_path).fit(X, others, **dev)) == other
+    assert trained(make(model, resume_dir=tmp_path).fit(X, others, **dev)) == other
     assert steps == [2, 4, 2, 4]
 
 

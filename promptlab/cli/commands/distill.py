@@ -50,7 +50,7 @@ def command(
     verbalizers: tuple[str, ...],
     dev: Path | None,
     test: Path | None,
-    cache_dir: Path | None,
+    resume_dir: Path | None,
     columns: tuple[str, ...],
     label: str,
     dialect: Mapping[str, str],
@@ -79,8 +79,8 @@ def command(
     rows = iter_examples(unlabeled, columns=fields, label=None, **dialect)
     first = next(rows)
     check_sets(pairs, [*sets, [first]])
-    with kept_work(cache_dir, output) as folder:
-        values = settings_of(**settings) | {"cache_dir": folder, "student_steps": student_steps}
+    with kept_work(resume_dir, output) as folder:
+        values = settings_of(**settings) | {"resume_dir": folder, "student_steps": student_steps}
         pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
         scores = trained(pet, sets, output, unlabeled=itertools.chain([first], rows))
     n_rows = len(sets[1 if test is None else 2] or ())

@@ -40,7 +40,7 @@ def command(
     verbalizers: tuple[str, ...],
     dev: Path | None,
     test: Path | None,
-    cache_dir: Path | None,
+    resume_dir: Path | None,
     columns: tuple[str, ...],
     label: str,
     dialect: Mapping[str, str],
@@ -56,8 +56,8 @@ def command(
     check_savable(output, marker_file="promptlab.json")
     sets = read_sets([train, dev, test], parse_pairs(columns), label, dialect)
     check_sets(pairs, sets)
-    with kept_work(cache_dir, output) as folder:
-        ensemble = PVPEnsemble(pairs, cache_dir=folder, **settings_of(**settings))
+    with kept_work(resume_dir, output) as folder:
+        ensemble = PVPEnsemble(pairs, resume_dir=folder, **settings_of(**settings))
         rows = trained(ensemble, sets, output)
     n_rows = len(sets[1 if test is None else 2] or ())
     print_scores(ensemble, output, dev, test, rows, n_rows, as_json=as_json)

@@ -80,7 +80,7 @@ EXPECTED_WORDS = 'write words for each class, such as {"negative": ["bad"], "pos
 @click.option("--gradient-checkpointing", is_flag=True, help="Less memory: compute activations again for the gradient.")
 @click.option("--max-length", type=int, help="Tokens of a prompt. [default: the model's limit]")
 @click.option("--patience", type=int, help="Stop after so many evaluations without improvement.")
-@click.option("--checkpoint-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")
+@click.option("--resume-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @columns_option

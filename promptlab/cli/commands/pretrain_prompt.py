@@ -33,7 +33,7 @@ from promptlab.cli.options import FILE, dialect_options, print_result, quiet_lib
 @click.option("--learning-rate", type=float)
 @click.option("--batch-size", type=int, default=16, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--checkpoint-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")
+@click.option("--resume-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted run goes on.")
 @dialect_options
 @click.option("--json", "as_json", is_flag=True)
 def command(
@@ -53,7 +53,7 @@ def command(
     learning_rate: float | None,
     batch_size: int,
     seed: int,
-    checkpoint_dir: Path | None,
+    resume_dir: Path | None,
     dialect: Mapping[str, str],
     as_json: bool,
 ) -> None:
@@ -83,7 +83,7 @@ def command(
         max_steps=max_steps,
         learning_rate=learning_rate,
         batch_size=batch_size,
-        checkpoint_dir=checkpoint_dir,
+        resume_dir=resume_dir,
     )
     classifier.save_prompt(output)
     result = {"output": str(output), "tokens": length, **classifier.history_[-1]}

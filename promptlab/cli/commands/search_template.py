@@ -47,7 +47,7 @@ LONGEST = 70  # signs of a template in the table
 @click.option("--label-words", type=click.IntRange(min=1), metavar="N", help="Also search N for each of the best.")
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="YAML for fit --pvp.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="HTML page.")
-@click.option("--state", type=click.Path(path_type=Path), help="Folder from which an interrupted search goes on.")
+@click.option("--resume-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted search goes on.")
 @click.option(
     "--max-length", type=click.IntRange(min=1), help="Tokens of the prompt. [default: 64 for small, the model's limit]"
 )

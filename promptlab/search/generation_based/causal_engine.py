@@ -60,9 +60,9 @@ class CausalSearch(TemplateSearch):
         super().__post_init__()
         check_positive(self, "beam", "keep", "longest", "examples")
 
-    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+    def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         need = "a causal one such as smollm2"
-        writing = GenerationRun.begin(self, task, state, engine=ENGINE, kind=CausalBackbone, need=need)
+        writing = GenerationRun.begin(self, task, resume_dir, engine=ENGINE, kind=CausalBackbone, need=need)
         layout = self._layout(task)
         states = writing.journal.once(layout.name, partial(self._written, writing, layout))
         return found(task, [self._candidates(writing, layout, states)], ENGINE, self.keep)

@@ -77,8 +77,8 @@ class InfillSearch(TemplateSearch):
         """Tokens of a prompt that the writer's decoder has room for."""
         return int(writer.max_length)
 
-    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
-        writing = GenerationRun.begin(self, task, state, engine=self.engine, kind=self.kind, need=self.need)
+    def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
+        writing = GenerationRun.begin(self, task, resume_dir, engine=self.engine, kind=self.kind, need=self.need)
         groups = []
         for layout in layouts(task, lead="."):
             states = writing.journal.once(layout.name, partial(self._written, writing, layout))

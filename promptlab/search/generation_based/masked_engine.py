@@ -74,9 +74,9 @@ class MaskedSearch(TemplateSearch):
                 f"gaps of before={self.before} and after={self.after} tokens can't be; give 0 or more of each."
             )
 
-    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+    def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         need = "a masked one such as minilm"
-        writing = GenerationRun.begin(self, task, state, engine=ENGINE, kind=MaskedBackbone, need=need)
+        writing = GenerationRun.begin(self, task, resume_dir, engine=ENGINE, kind=MaskedBackbone, need=need)
         for row in writing.rows:
             one_token(row.word, writing.writer)  # else an error
         groups = []

@@ -174,12 +174,12 @@ class GenerationRun:
 
     @classmethod
     def begin(
-        cls, search: Any, task: SearchTask, state: Path | None, *, engine: str, kind: Any, need: str
+        cls, search: Any, task: SearchTask, resume_dir: Path | None, *, engine: str, kind: Any, need: str
     ) -> GenerationRun:
         """With the settings ``generator`` and ``examples`` of an engine.
 
         Args:
-            state: folder for what an interrupted search goes on from.
+            resume_dir: folder for what an interrupted search goes on from.
             kind, need: as for ``writer_of``.
 
         Raises:
@@ -188,7 +188,7 @@ class GenerationRun:
         rows = answered(task, search.examples)
         writer = writer_of(search.generator, task, kind, need)
         said = about(search, engine, writer, task)
-        journal = journal_of(state and state / "finished.json", task, **said | {"generator": writer})
+        journal = journal_of(resume_dir and resume_dir / "finished.json", task, **said | {"generator": writer})
         return cls(task, rows, writer, vocabulary_of(writer, task), said, journal)
 
     def encoded(self, source: str, max_length: int | None, *, answer_length: int = 1) -> list[Encoded]:

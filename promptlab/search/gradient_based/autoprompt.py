@@ -97,12 +97,12 @@ class AutoPromptSearch(TemplateSearch):
     def fields_used(self, task: SearchTask) -> Sequence[str]:
         return task.fields if self.template is None else tuple(task.train[0].fields)
 
-    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+    def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         check_seed(task.seed, SearchError)
         problem = RunningSearch(self, task)
         settings = dataclasses.asdict(self)
         del settings["iterations"]  # more of them go on where fewer ended
-        journal = journal_of(state and state / "autoprompt.json", task, **settings)
+        journal = journal_of(resume_dir and resume_dir / "autoprompt.json", task, **settings)
         progress = journal.once("progress", problem.beginning)
         steps = range(progress["iteration"], self.iterations)
         for number in tqdm(steps, desc="autoprompt", unit="step", leave=False, disable=None):

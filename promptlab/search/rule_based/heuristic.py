@@ -76,7 +76,7 @@ class HeuristicSearch(TemplateSearch):
     def fields_used(self, task: SearchTask) -> Sequence[str]:
         return task.fields if self.grammar is None else tuple(task.train[0].fields)
 
-    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+    def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         rng = random.Random(task.seed)
         of_rule: dict[str, list[str]] = {}
         for grammar in (self.grammar,) if self.grammar else grammars(task.fields):
@@ -90,7 +90,7 @@ class HeuristicSearch(TemplateSearch):
                 f"the examples; {_reason(rule, task)}"
             )
         settings = {"candidates": self.candidates, "examples": self.examples, "grammar": sorted(rule)}
-        journal = journal_of(state and state / "heuristic.json", task, **settings)
+        journal = journal_of(resume_dir and resume_dir / "heuristic.json", task, **settings)
         score = scored(drawn, drawn_examples(task, self.examples), task, journal)
         drawn.sort(key=lambda source: -score[source])
         kept = in_turn([source for source in drawn if rule[source] == name] for name in of_rule)
@@ -145,10 +145,10 @@ class ParaphraseSearch(TemplateSearch):
     def fields_used(self, task: SearchTask) -> Sequence[str]:
         return tuple(task.train[0].fields)
 
-    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+    def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         start = self._start(task)
         examples = drawn_examples(task, self.examples)
-        journal = journal_of(state and state / "paraphrase.json", task, **asdict(self))
+        journal = journal_of(resume_dir and resume_dir / "paraphrase.json", task, **asdict(self))
         score = scored([start], examples, task, journal)
         beam = [start]
         for number in range(self.rounds):

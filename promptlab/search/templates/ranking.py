@@ -155,16 +155,16 @@ class Contest:
 
     Args:
         ranking: ``Ranking()`` if None.
-        state: JSON file that keeps the result of each candidate; with it, an interrupted ranking goes on.
+        resume_dir: JSON file that keeps the result of each candidate; with it, an interrupted ranking goes on.
 
     Raises:
         SearchError: if the file belongs to another task.
     """
 
-    def __init__(self, task: SearchTask, ranking: Ranking | None = None, *, state: Path | None = None) -> None:
+    def __init__(self, task: SearchTask, ranking: Ranking | None = None, *, resume_dir: Path | None = None) -> None:
         self.task, self.ranking = task, ranking or Ranking()
         settings = {"tuning": self.ranking.tuning, "batch_size": self.ranking.batch_size}
-        self.journal = journal_of(state, task, **settings)
+        self.journal = journal_of(resume_dir, task, **settings)
         self.labels = [str(example.label) for example in task.dev]
         self._has_told = False
 
@@ -232,7 +232,7 @@ class Contest:
 
 
 def rank_templates(
-    found: Sequence[FoundTemplate], task: SearchTask, ranking: Ranking | None = None, *, state: Path | None = None
+    found: Sequence[FoundTemplate], task: SearchTask, ranking: Ranking | None = None, *, resume_dir: Path | None = None
 ) -> list[RankedTemplate]:
     """Templates by the best that each does on dev, untrained or after the rounds that it came through.
 
@@ -242,13 +242,13 @@ def rank_templates(
 
     Args:
         ranking: ``Ranking()`` if None.
-        state: JSON file that keeps the result of each candidate; with it, an interrupted ranking goes on.
+        resume_dir: JSON file that keeps the result of each candidate; with it, an interrupted ranking goes on.
 
     Raises:
         SearchError: if there are no templates, or the file belongs to another task.
         VerbalizerError: if label words don't fit the model.
     """
-    return Contest(task, ranking, state=state).ranked(found)
+    return Contest(task, ranking, resume_dir=resume_dir).ranked(found)
 
 
 def in_order(ranked: Iterable[RankedTemplate]) -> list[RankedTemplate]:

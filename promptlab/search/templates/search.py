@@ -112,7 +112,7 @@ def search_templates(
     seed: int = 0,
     max_length: int | None = None,
     device: str = "auto",
-    state: str | Path | None = None,
+    resume_dir: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Leaderboard:
     """Search templates for a model and label words, and rank them by dev examples.
@@ -135,7 +135,7 @@ def search_templates(
         searched_words: label words to search for each of the best ``top`` templates, ranked together with their own.
         seed: of everything that is drawn.
         max_length: tokens of a prompt, at most; the budget's if None.
-        state: folder from which an interrupted search goes on.
+        resume_dir: folder from which an interrupted search goes on.
         settings: of the engine, where it should have others than the budget's, such as ``{"candidates": 100}``.
 
     Raises:
@@ -168,11 +168,11 @@ def search_templates(
         dev=limits.dev,
         of_each_class=2 if searched_words else 1,
     )
-    folder = None if state is None else Path(state).expanduser()
+    folder = None if resume_dir is None else Path(resume_dir).expanduser()
     if folder is not None:
         check_writable(folder / "found.json")  # before any work
     found, unusable = usable(_found(search, task, folder), task)
-    contest = Contest(task, chosen, state=folder and folder / "ranking.json")
+    contest = Contest(task, chosen, resume_dir=folder and folder / "ranking.json")
     words = SearchedWords(task, templates=top, assignments=searched_words) if searched_words else None
     select = partial(_selected, contest, found, words)
     ranked = select(None)
@@ -240,13 +240,13 @@ def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> list[FoundTemplate]:
-    """The engine's templates; once it has ended with the same settings, from its state."""
+    """The engine's templates; once it has ended with the same settings, from its folder."""
     if folder is None:
         return search.search(task)
     journal = journal_of(folder / "found.json", task, engine=type(search).__name__)
     loaded = _with_model(search)
     key = json.dumps(plain_settings(vars(loaded)), sort_keys=True)
-    rows = journal.once(key, lambda: [vars(one) for one in loaded.search(task, state=folder / "engine")])
+    rows = journal.once(key, lambda: [vars(one) for one in loaded.search(task, resume_dir=folder / "engine")])
     return [FoundTemplate(**{**row, "label_words": _tuples(row["label_words"])}) for row in rows]
 
 

@@ -100,11 +100,11 @@ class TemplateSearch(Part):
         return task.fields
 
     @abstractmethod
-    def search(self, task: SearchTask, *, state: Path | None = None) -> list[FoundTemplate]:
+    def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         """Templates, the best first by the engine's own score, none twice.
 
         Args:
-            state: folder for what an interrupted search goes on from; the result is the same as without interruption.
+            resume_dir: folder from which an interrupted search goes on, with the result of an uninterrupted one.
 
         Raises:
             SearchError: if the task can't be searched, or nothing is left after filtering.

@@ -184,10 +184,10 @@ def test_texts_that_are_too_long_leave_room_for_what_is_written(tiny_backbone):
 
 def test_a_finished_search_is_read_from_its_folder(tiny_backbone, tmp_path, monkeypatch):
     backbone, search = tiny_backbone("gpt2"), CausalSearch(beam=3, longest=2)
-    found = search.search(task(backbone), state=tmp_path)
+    found = search.search(task(backbone), resume_dir=tmp_path)
     monkeypatch.setattr(generated_lm, "beam_of_each_length", None)
 
-    assert search.search(task(backbone), state=tmp_path) == found
+    assert search.search(task(backbone), resume_dir=tmp_path) == found
 
 
 def test_a_masked_model_cannot_go_on_after_a_text(tiny_backbone):

@@ -231,9 +231,9 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(search, bert, tmp_path,
 
     monkeypatch.setattr(generated_infill, "joint_beam", killed)
     with pytest.raises(KeyboardInterrupt):
-        search.search(task(bert, examples()), state=tmp_path)
+        search.search(task(bert, examples()), resume_dir=tmp_path)
 
-    assert search.search(task(bert, examples()), state=tmp_path) == whole
+    assert search.search(task(bert, examples()), resume_dir=tmp_path) == whole
     assert next(calls) == 4  # the first layout wasn't searched again
 
 

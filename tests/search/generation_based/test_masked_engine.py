@@ -208,9 +208,9 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(tiny_backbone, tmp_path
         monkeypatch.setattr(GapFiller, name, counted)
 
     with pytest.raises(KeyboardInterrupt):
-        search.search(task(backbone), state=tmp_path)
+        search.search(task(backbone), resume_dir=tmp_path)
 
-    assert search.search(task(backbone), state=tmp_path) == whole
+    assert search.search(task(backbone), resume_dir=tmp_path) == whole
     assert next(calls) == 2 * (4 + 3) + 2  # what was done wasn't done again: 4 lengths and 3 scores a layout
 
 

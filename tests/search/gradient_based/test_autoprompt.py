@@ -233,41 +233,41 @@ def test_a_search_killed_after_some_steps_ends_with_the_same_result(task, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "put", put_and_die)
         with pytest.raises(Killed):
-            SMALL.search(task, state=tmp_path)
+            SMALL.search(task, resume_dir=tmp_path)
     assert json.loads((tmp_path / "autoprompt.json").read_text())["results"]["progress"]["iteration"] == steps
     tried = []
     step = RunningSearch.step
     monkeypatch.setattr(RunningSearch, "step", lambda *args: tried.append(1) or step(*args))
 
-    assert SMALL.search(task, state=tmp_path) == SMALL.search(task)
+    assert SMALL.search(task, resume_dir=tmp_path) == SMALL.search(task)
     assert len(tried) == 12 - steps + 12
 
 
 def test_more_iterations_go_on_where_fewer_ended(task, tmp_path):
-    few = replace(SMALL, iterations=6).search(task, state=tmp_path)
+    few = replace(SMALL, iterations=6).search(task, resume_dir=tmp_path)
 
-    many = SMALL.search(task, state=tmp_path)
+    many = SMALL.search(task, resume_dir=tmp_path)
 
     assert [one.template for one in many] == [one.template for one in SMALL.search(task)]
-    assert [one.template for one in replace(SMALL, iterations=6).search(task, state=tmp_path)] == [
+    assert [one.template for one in replace(SMALL, iterations=6).search(task, resume_dir=tmp_path)] == [
         one.template for one in few
     ]
 
 
 def test_the_state_of_another_search_is_refused(task, tmp_path):
-    replace(SMALL, iterations=3).search(task, state=tmp_path)
+    replace(SMALL, iterations=3).search(task, resume_dir=tmp_path)
 
     with pytest.raises(SearchError, match=r"belongs to another search \(seed differs\); choose another folder"):
-        SMALL.search(replace(task, seed=5), state=tmp_path)
+        SMALL.search(replace(task, seed=5), resume_dir=tmp_path)
     with pytest.raises(SearchError, match=r"belongs to another search \(dev, candidates differ"):
-        replace(SMALL, candidates=5).search(replace(task, dev=task.dev[:5]), state=tmp_path)
+        replace(SMALL, candidates=5).search(replace(task, dev=task.dev[:5]), resume_dir=tmp_path)
 
 
 def test_half_a_state_is_refused(task, tmp_path):
     (tmp_path / "autoprompt.json").write_text('{"search": ')
 
     with pytest.raises(SearchError, match="can't be read"):
-        SMALL.search(task, state=tmp_path)
+        SMALL.search(task, resume_dir=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,9 @@ def test_an_interrupted_search_goes_on_without_scoring_a_template_twice(tiny_bac
 
     monkeypatch.setattr(heuristic, "log_likelihoods", failing)
     with pytest.raises(KeyboardInterrupt):
-        search.search(task(backbone), state=tmp_path)
+        search.search(task(backbone), resume_dir=tmp_path)
     scored.append("from here")
-    again = search.search(task(backbone), state=tmp_path)
+    again = search.search(task(backbone), resume_dir=tmp_path)
 
     assert again == usual
     assert len(scored) == len(set(scored)) == 13

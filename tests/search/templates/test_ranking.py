@@ -240,10 +240,10 @@ def test_an_interrupted_ranking_goes_on_and_repeats_nothing(tiny_backbone, tmp_p
     monkeypatch.setattr(module, "_fine_tuned", training)
     monkeypatch.setattr(module, "_zero_shot", reading)
     with pytest.raises(KeyboardInterrupt):
-        rank_templates(candidates, task(backbone), plan, state=tmp_path / "s.json")
+        rank_templates(candidates, task(backbone), plan, resume_dir=tmp_path / "s.json")
     assert len(json.loads((tmp_path / "s.json").read_text())["results"]) == 9
     done.append("interrupted")
-    again = rank_templates(candidates, task(backbone), plan, state=tmp_path / "s.json")
+    again = rank_templates(candidates, task(backbone), plan, resume_dir=tmp_path / "s.json")
 
     assert again == usual
     assert len(done) == len(set(done)) == 6 + 4 + 2 + 1
@@ -251,10 +251,10 @@ def test_an_interrupted_ranking_goes_on_and_repeats_nothing(tiny_backbone, tmp_p
 
 def test_the_state_of_another_task_is_refused(tiny_backbone, tmp_path):
     backbone = tiny_backbone("bert")
-    rank_templates([found(SOURCES[0])], task(backbone), Ranking(rounds=()), state=tmp_path / "s.json")
+    rank_templates([found(SOURCES[0])], task(backbone), Ranking(rounds=()), resume_dir=tmp_path / "s.json")
 
     with pytest.raises(SearchError, match=r"belongs to another search \(batch_size differs\)"):
-        rank_templates([found(SOURCES[0])], task(backbone), Ranking((), batch_size=4), state=tmp_path / "s.json")
+        rank_templates([found(SOURCES[0])], task(backbone), Ranking((), batch_size=4), resume_dir=tmp_path / "s.json")
 
 
 @pytest.mark.parametrize(

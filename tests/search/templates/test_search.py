@@ -29,8 +29,8 @@ class Listed(TemplateSearch):
 
     words: tuple[str, ...] = ("was", "so", "film")
 
-    def search(self, task, *, state=None):
-        ASKED.append(str(state))
+    def search(self, task, *, resume_dir=None):
+        ASKED.append(str(resume_dir))
         return [
             FoundTemplate(f"{{{{ text_a }}}} {word} {{{{ mask }}}}", "listed", -i, task.label_words, {"n": i})
             for i, word in enumerate(self.words)
@@ -115,8 +115,8 @@ def test_a_search_that_has_ended_is_not_run_again_and_gives_the_same(tiny_backbo
     backbone = tiny_backbone("bert")
     ASKED.clear()
 
-    first = searched(backbone, state=tmp_path / "state")
-    again = searched(backbone, state=tmp_path / "state")
+    first = searched(backbone, resume_dir=tmp_path / "state")
+    again = searched(backbone, resume_dir=tmp_path / "state")
 
     assert again.ranked == first.ranked == searched(backbone).ranked
     assert list(ASKED) == [str(tmp_path / "state" / "engine"), "None"]
@@ -124,21 +124,21 @@ def test_a_search_that_has_ended_is_not_run_again_and_gives_the_same(tiny_backbo
 
 def test_other_settings_are_searched_anew_in_the_same_folder_and_another_model_is_refused(tiny_backbone, tmp_path):
     backbone, state = tiny_backbone("bert"), tmp_path / "state"
-    first = searched(backbone, state=state)
+    first = searched(backbone, resume_dir=state)
 
-    other = searched(backbone, Listed(("was",)), state=state)
+    other = searched(backbone, Listed(("was",)), resume_dir=state)
     assert [one.found.template for one in other.ranked] == ["{{ text_a }} was {{ mask }}"]
-    assert searched(backbone, state=state).ranked == first.ranked
+    assert searched(backbone, resume_dir=state).ranked == first.ranked
     with torch.no_grad():
         backbone.model.get_input_embeddings().weight.mul_(2)  # the name doesn't tell
     with pytest.raises(SearchError, match=r"belongs to another search \(model_weights differs\)"):
-        searched(backbone, state=state)
+        searched(backbone, resume_dir=state)
 
 
 def test_another_generator_of_the_same_name_is_refused(tiny_backbone, tmp_path):
     backbone, generator = tiny_backbone("bert"), tiny_backbone("roberta")
     search = MaskedSearch(generator=generator, beam=2, before=1, after=0, survivors=2)
-    options = {"verbalizer": {"p": "great", "n": "terrible"}, "eval_set": DEV, "state": tmp_path}
+    options = {"verbalizer": {"p": "great", "n": "terrible"}, "eval_set": DEV, "resume_dir": tmp_path}
     first = searched(backbone, search, **options)
 
     assert searched(backbone, search, **options).ranked == first.ranked
@@ -152,7 +152,7 @@ def test_another_generator_of_the_same_name_is_refused(tiny_backbone, tmp_path):
 def test_a_generator_that_is_named_counts_by_its_weights_too(tiny_backbone, saved_model, tmp_path, named):
     folder = saved_model("roberta")
     search = MaskedSearch(generator=named(folder), beam=2, before=1, after=0, survivors=2)
-    options = {"verbalizer": {"p": "great", "n": "terrible"}, "eval_set": DEV, "state": tmp_path / "state"}
+    options = {"verbalizer": {"p": "great", "n": "terrible"}, "eval_set": DEV, "resume_dir": tmp_path / "state"}
     first = searched(tiny_backbone("bert"), search, **options)
 
     assert searched(tiny_backbone("bert"), search, **options).ranked == first.ranked
@@ -171,9 +171,9 @@ def test_more_iterations_of_autoprompt_go_on_where_fewer_ended(tiny_backbone, tm
     backbone, done, step = tiny_backbone("bert"), [], RunningSearch.step
     monkeypatch.setattr(RunningSearch, "step", lambda *arguments: done.append(1) or step(*arguments))
     settings = {"candidates": 2, "examples": 4}
-    searched(backbone, "autoprompt", settings={**settings, "iterations": 3}, state=tmp_path)
+    searched(backbone, "autoprompt", settings={**settings, "iterations": 3}, resume_dir=tmp_path)
 
-    more = searched(backbone, "autoprompt", settings={**settings, "iterations": 5}, state=tmp_path)
+    more = searched(backbone, "autoprompt", settings={**settings, "iterations": 5}, resume_dir=tmp_path)
 
     assert len(done) == 5
     assert more.ranked == searched(backbone, "autoprompt", settings={**settings, "iterations": 5}).ranked
@@ -288,7 +288,7 @@ def test_one_template_that_an_odd_row_breaks_does_not_end_the_search(tiny_backbo
         (None, {"max_length": "12"}, SearchError, "max_length='12' must be a whole number or None"),
         (None, {"max_length": 0}, SearchError, "max_length=0 must be at least 1"),
         (None, {"settings": ["beam"]}, SearchError, r"settings=\['beam'\] must be names and values or None"),
-        (None, {"state": 5}, SearchError, "state=5 must be a text or a path or None"),
+        (None, {"resume_dir": 5}, SearchError, "resume_dir=5 must be a text or a path or None"),
         (None, {"ranking": "small"}, SearchError, "ranking='small' must be a Ranking"),
         (Listed(()), {}, SearchError, "no template was found; give the engine more"),
         (Listed(("{{ nothing }}",)), {}, SearchError, "none of 1 templates fits all examples: .* needs field"),
@@ -315,7 +315,7 @@ def test_a_state_that_cannot_be_written_is_told_before_the_engine_runs(tiny_back
     ASKED.clear()
 
     with pytest.raises(DataError, match="can't write to"):
-        searched(tiny_backbone("bert"), eval_set=DEV, state=tmp_path / "file")
+        searched(tiny_backbone("bert"), eval_set=DEV, resume_dir=tmp_path / "file")
 
     assert not ASKED
 

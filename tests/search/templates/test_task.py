@@ -19,7 +19,7 @@ class Counting(TemplateSearch):
 
     BUDGETS: ClassVar = {"small": {"beam": 2}, "large": {"beam": 50, "steps": 70}}
 
-    def search(self, task, *, state=None):
+    def search(self, task, *, resume_dir=None):
         return []
 
 
