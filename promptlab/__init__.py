@@ -1,12 +1,11 @@
 """Prompt learning: few labeled texts and one pre-trained language model make a classifier.
 
-Public names are loaded on first use, so that ``import promptlab`` is quick.
+Public names are loaded on first use, so that ``import promptlab`` is quick. Type checkers read ``__init__.pyi``.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 from promptlab.core.registry import TEMPLATE_SEARCHES, TEMPLATES, TUNINGS, VERBALIZERS
 
@@ -14,8 +13,8 @@ __version__ = "0.1.0"
 
 _ROLES = ("Backbone", "Head", "Template", "Tuning", "Verbalizer")
 _ERRORS = (
-    "BackboneError", "DataError", "JobError", "PromptlabError", "PromptlabWarning", "SavedModelError", "SearchError",
-    "TemplateError", "TuningError", "UnknownNameError", "VerbalizerError",
+    "BackboneError", "DataError", "JobError", "PluginError", "PromptlabError", "PromptlabWarning", "SavedModelError",
+    "SearchError", "TemplateError", "TuningError", "UnknownNameError", "VerbalizerError",
 )  # fmt: skip
 _PUBLIC = {
     **TEMPLATES.modules,  # every part that can be chosen by name
@@ -57,7 +56,7 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'promptlab' has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -138,6 +138,8 @@ def test_the_wheel_holds_what_the_commands_read(tmp_path):
 
     (wheel,) = builders.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
 
-    files = {name.removeprefix("promptlab/library_files/") for name in zipfile.ZipFile(wheel).namelist()}
+    names = zipfile.ZipFile(wheel).namelist()
+    files = {name.removeprefix("promptlab/library_files/") for name in names}
+    assert {"promptlab/py.typed", "promptlab/__init__.pyi"} <= set(names)
     assert {f"data/{source}" for source in DEMO_DATA.values()} <= files
     assert {"data/sst2/fewshot/k16-seed13.json", "templates/sst2.yaml", "verbalizers/sst2.yaml"} <= files
