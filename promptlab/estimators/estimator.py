@@ -35,6 +35,11 @@ class TrainedEstimator(BaseEstimator):
             (``training.settings.default_steps``).
         epochs: instead of ``max_steps``: how often every prompt is seen. A template with several demonstration sets
             makes as many prompts of each example.
+        batch_size: prompts that are read at a time.
+        gradient_accumulation_steps: batches of an update.
+        warmup_ratio: share of the updates over which the rate rises.
+        weight_decay: of weights that are matrices, times the rate, at each update.
+        max_grad_norm: to which longer gradients are cut.
         max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
         eval_every: updates between dev evaluations; None is a tenth of the steps.
         patience: dev evaluations without improvement before training stops early.
@@ -43,6 +48,7 @@ class TrainedEstimator(BaseEstimator):
         gradient_checkpointing: save memory in training: activations are computed again instead of kept.
         precision: ``"no"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
+        seed: of weights, batches, dropout and demonstrations: equal seeds give equal classifiers.
         resume_dir: a folder from which an interrupted ``fit`` goes on. Every run has a folder of its own in it,
             named by all that its result depends on, so that ``cross_val_score`` and ``GridSearchCV`` may share one.
     """

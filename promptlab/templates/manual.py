@@ -16,6 +16,9 @@ class ManualTemplate(Template):
     """A Jinja pattern with at least one mask, such as ``{{ text_a }} It was {{ mask }}.`` for sentiment.
 
     Source: PET, arXiv:2001.07676, section 3 (there called a pattern).
+
+    Args:
+        source: the pattern.
     """
 
     source: str

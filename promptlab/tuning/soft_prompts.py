@@ -49,6 +49,10 @@ class SoftPromptTemplate(Template):
     """Another template with soft tokens before it.
 
     Source: Prompt Tuning, arXiv:2104.08691, section 2.
+
+    Args:
+        template: the other one.
+        prompt: the soft tokens.
     """
 
     template: Template

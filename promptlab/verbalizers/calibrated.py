@@ -26,6 +26,9 @@ class CalibratedVerbalizer(Verbalizer):
 
     Training itself isn't calibrated, nor are the dev scores that choose the weights. Wrappers may wrap one another:
     each takes the prior out of what the one inside it leaves.
+
+    Args:
+        verbalizer: the one that is wrapped.
     """
 
     verbalizer: Verbalizer

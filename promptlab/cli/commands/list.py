@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from promptlab.cli.options import json_option, print_json
+from promptlab.cli.options import json_option, print_json, print_table
 from promptlab.core import registry
 
 ESCAPES = {ord("\\"): r"\\", ord("\n"): r"\n", ord("\r"): r"\r", ord("\t"): r"\t"}
@@ -21,27 +21,52 @@ REGISTRIES = {
     "families": registry.BACKBONES,
 }
 KINDS = ("tasks", "templates", "verbalizers", "models", "samples", *REGISTRIES)
+WITH_SETTINGS = [kind for kind in REGISTRIES if kind != "families"]
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name", required=False)
 @click.option("--task", help="Only templates or verbalizers of one task.")
 @json_option
-def command(kind: str, task: str | None, as_json: bool) -> None:
-    """List what can be chosen by name."""
+def command(kind: str, name: str | None, task: str | None, as_json: bool) -> None:
+    """List what can be chosen by name, or the settings of the one called NAME, with their defaults."""
     if task is not None and kind not in ("templates", "verbalizers"):
         raise click.UsageError("--task goes with templates and verbalizers.")
+    if name is not None and kind not in WITH_SETTINGS:
+        raise click.UsageError(f"{kind} have no settings to show; a NAME goes with {', '.join(WITH_SETTINGS)}.")
+    if name is not None:
+        _print_settings(kind, name, as_json=as_json)
+        return
     names = _describe(kind, task)
     if as_json:
         print_json(names)
         return
-    for name, text in names.items():
-        click.echo(f"{name}\t{one_line(text)}" if text else name)
+    for one, text in names.items():
+        click.echo(f"{one}\t{one_line(text)}" if text else one)
 
 
 def one_line(text: str) -> str:
     """A text whose line breaks and tabs are written as \\n and \\t, as in a string of Python or JSON."""
     return text.translate(ESCAPES)
+
+
+def _print_settings(kind: str, name: str, *, as_json: bool) -> None:
+    from promptlab.core.part_help import help_of
+
+    found = help_of(REGISTRIES[kind], name)
+    if as_json:
+        print_json(found.to_json())
+        return
+    for line in (f"{found.name}: {found.description}", f"{found.location}"):
+        click.echo(line)
+    if found.source:
+        click.echo(f"source: {found.source}")
+    rows = [(setting.name, setting.shown_default, setting.meaning) for setting in found.settings]
+    if rows:
+        print_table("settings", ("name", "default", "meaning"), rows, n_text=3)
+    else:
+        click.echo("no settings")
 
 
 def _describe(kind: str, task: str | None) -> Mapping[str, str]:
