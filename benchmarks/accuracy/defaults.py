@@ -14,28 +14,23 @@ results/defaults.md.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
+import functools
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.fewshot import TASKS
-from benchmarks.common.runs import MODEL, RESULTS, SEEDS, accuracy
-from promptlab import Adapter, HeadClassifier, LoRA, PromptClassifier, PTuning, load_sample
-from promptlab.core.files import atomic_file
+from benchmarks.common.data import SHIPPED, SOFT_TEMPLATES, accuracy, sample
+from benchmarks.common.models import MODEL, loaded
+from benchmarks.common.options import one_of, some_of, values_of
+from benchmarks.common.runs import Benchmark, Job
+from benchmarks.common.setup import SEEDS, Setup
+from benchmarks.common.tables import Page, Runs, listed, mean, table, under
+from promptlab import Adapter, HeadClassifier, LoRA, PromptClassifier, PTuning
 from promptlab.library.tasks import template_names, verbalizer_names
 
-PATH = RESULTS / "defaults.json"
 ESTIMATORS: Mapping[str, Callable[..., Any]] = {
-    "prompt": lambda task, **settings: PromptClassifier(task, task, MODEL, **settings),
-    "head": lambda task, **settings: HeadClassifier(MODEL, **settings),
-}
-SOFT = {  # P-Tuning needs soft tokens in the template
-    "sst2": "{{ soft(3) }} {{ text_a }} {{ soft(2) }} All in all, it was {{ mask }}.",
-    "trec": "{{ soft(3) }} {{ mask }}: {{ soft(2) }} {{ text_a }}",
-    "ag_news": "{{ soft(3) }} {{ mask }}: {{ soft(2) }} {{ text_a }}",
+    "prompt": lambda task, **settings: PromptClassifier(task, task, loaded(MODEL), **settings),
+    "head": lambda task, **settings: HeadClassifier(loaded(MODEL), **settings),
 }
 TUNINGS: Mapping[str, tuple[Any, tuple[float, ...]]] = {  # method and rates, at the width of the model
     "top-layers": ("top-layers", (4e-5, 1.2e-4, 4e-4)),
@@ -52,97 +47,100 @@ TUNINGS: Mapping[str, tuple[Any, tuple[float, ...]]] = {  # method and rates, at
 }
 
 
-def words(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], float]]]:
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    return {"words": words, "rates": rates, "tunings": tunings}[options.what](options)
+
+
+def words(options: argparse.Namespace) -> Iterator[Job]:
     for task in options.tasks:
         for template in template_names(task):
             for verbalizer in verbalizer_names(task):
-                classifier = PromptClassifier(template, verbalizer, MODEL, tuning="none")
-                yield (
-                    f"words/{template}/{verbalizer}",
-                    lambda c=classifier, t=task: accuracy(c, load_sample(t).pool),
-                )
+                key = f"words/{template}/{verbalizer}"
+                yield key, functools.partial(score, options.setup, task, template, verbalizer)
 
 
-def rates(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], float]]]:
+def rates(options: argparse.Namespace) -> Iterator[Job]:
     for split in options.splits:
         for task in options.tasks:
             for kind in options.estimators:
                 for steps in options.steps:
                     for rate in options.rates:
                         key = f"rates/{task}/{kind}/{rate:g}/{steps}/{split}"
-                        yield key, lambda a=(task, kind, rate, steps, split): train(*a)
+                        yield key, functools.partial(train, options.setup, task, kind, rate, steps, split)
 
 
-def tunings(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], float]]]:
+def tunings(options: argparse.Namespace) -> Iterator[Job]:
     for split in options.splits:
         for task in options.tasks:
             for method in options.methods:
                 for rate in TUNINGS[method][1]:
                     key = f"rates/{task}/{method}/{rate:g}/default/{split}"
-                    yield key, lambda a=(task, method, rate, split): tune(*a)
+                    yield key, functools.partial(tune, options.setup, task, method, rate, split)
 
 
-def train(task: str, kind: str, rate: float, steps: int, split: int) -> float:
-    classifier = ESTIMATORS[kind](task, learning_rate=rate, head_learning_rate=1e-3, max_steps=steps)
-    return held_out_accuracy(classifier, task, split)
+def score(setup: Setup, task: str, template: str, verbalizer: str) -> float:
+    """Return the zero-shot accuracy on all rows of the pool."""
+    classifier = PromptClassifier(template, verbalizer, loaded(MODEL), **setup.settings(tuning="none"))
+    return accuracy(classifier, setup.some(sample(task).pool))
 
 
-def tune(task: str, method: str, rate: float, split: int) -> float:
-    template = SOFT[task] if method.startswith("p-tuning-f") else task
-    rates = {"learning_rate": rate, "head_learning_rate": rate}
-    classifier = PromptClassifier(template, task, MODEL, TUNINGS[method][0], **rates)
-    return held_out_accuracy(classifier, task, split)
+def train(setup: Setup, task: str, kind: str, rate: float, steps: int, split: int) -> float:
+    settings = setup.settings(tuning="full", learning_rate=rate, head_learning_rate=1e-3, max_steps=steps)
+    return held_out_accuracy(setup, ESTIMATORS[kind](task, **settings), task, split)
 
 
-def held_out_accuracy(classifier: Any, task: str, split: int) -> float:
-    """Train on a split; accuracy on the rows of the pool that aren't in it."""
-    sample = load_sample(task)
-    fit, dev = sample.few_shot(split)
-    used = {*sample.splits[split].train, *sample.splits[split].dev}
-    rest = [example for row, example in enumerate(sample.pool) if row not in used]
-    return accuracy(classifier.fit(fit, eval_set=(dev, None)), rest)
+def tune(setup: Setup, task: str, method: str, rate: float, split: int) -> float:
+    template = SOFT_TEMPLATES[task] if method.startswith("p-tuning-f") else task
+    settings = setup.settings(tuning=TUNINGS[method][0], learning_rate=rate, head_learning_rate=rate)
+    return held_out_accuracy(setup, PromptClassifier(template, task, loaded(MODEL), **settings), task, split)
 
 
-def tables(results: Mapping[str, float]) -> str:
-    words = {key.removeprefix("words/"): value for key, value in results.items() if key.startswith("words/")}
-    lines = ["# How the defaults were chosen", "", "Zero-shot accuracy in % on all rows of the training pool:", ""]
-    lines += ["| template | verbalizer | accuracy |", "|---|---|---|"]
-    for key, value in words.items():
-        parts = key.split("/")
-        lines.append(f"| {'/'.join(parts[:2])} | {'/'.join(parts[2:])} | {100 * value:.1f} |")
-    lines += ["", "After training, on the pool's rows outside the split (weights selected on its dev half):", ""]
-    lines += ["| task | classifier | learning rate | updates | mean | splits |", "|---|---|---|---|---|---|"]
-    settings = dict.fromkeys(key.rsplit("/", 1)[0] for key in results if key.startswith("rates/"))
-    for setting in settings:
-        _, task, kind, rate, steps = setting.split("/")
-        values = [100 * value for key, value in results.items() if key.rsplit("/", 1)[0] == setting]
-        each = ", ".join(f"{value:.1f}" for value in values)
-        lines.append(f"| {task} | {kind} | {rate} | {steps} | {statistics.mean(values):.1f} | {each} |")
-    return "\n".join(lines) + "\n"
+def held_out_accuracy(setup: Setup, classifier: Any, task: str, split: int) -> float:
+    """Train on a split; return the accuracy on the rows of the pool that aren't in it."""
+    own = sample(task)
+    fit, dev = own.few_shot(split)
+    used = {*own.splits[split].train, *own.splits[split].dev}
+    rest = [example for row, example in enumerate(own.pool) if row not in used]
+    return accuracy(classifier.fit(fit, eval_set=(dev, None)), setup.some(rest))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["words", "rates", "tunings"])
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--splits", nargs="+", type=int, default=[13, 21], choices=SEEDS)
-    parser.add_argument("--estimators", nargs="+", default=list(ESTIMATORS), choices=list(ESTIMATORS))
-    parser.add_argument("--methods", nargs="+", default=list(TUNINGS), choices=list(TUNINGS))
-    parser.add_argument("--rates", nargs="+", type=float, default=[4e-5, 1e-4, 2.5e-4])
-    parser.add_argument("--steps", nargs="+", type=int, default=[100, 250])
-    parser.add_argument("--output", type=Path, default=PATH)
-    options = parser.parse_args()
-    results = json.loads(options.output.read_text())["accuracy"] if options.output.exists() else {}
-    for key, run in {"words": words, "rates": rates, "tunings": tunings}[options.what](options):
-        if key not in results:
-            results[key] = run()
-            print(key, round(100 * results[key], 1), flush=True)
-            with atomic_file(options.output) as path:
-                about = {"model": MODEL, "date": str(datetime.date.today())}
-                path.write_text(json.dumps({"about": about, "accuracy": results}, indent=1) + "\n")
-            with atomic_file(options.output.with_suffix(".md")) as path:
-                path.write_text(tables(results))
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    parts = [
+        "Zero-shot accuracy in % on all rows of the training pool:",
+        words_table(under(runs, "words")),
+        "After training, on the pool's rows outside the split (weights selected on its dev half):",
+        rates_table(under(runs, "rates")),
+    ]
+    return Page(parts, f"Model {MODEL}, 16 training and 16 dev examples a class.")
 
+
+def words_table(runs: Runs) -> str:
+    names = {key: key.split("/") for key in runs}
+    rows = [["/".join(names[key][:2]), "/".join(names[key][2:]), mean([100 * run])] for key, run in runs.items()]
+    return table(["template", "verbalizer", "accuracy"], rows)
+
+
+def rates_table(runs: Runs) -> str:
+    rows = []
+    for setting in dict.fromkeys(key.rsplit("/", 1)[0] for key in runs):
+        values = [100 * run for run in under(runs, setting).values()]
+        each = listed(f"{value:.1f}" for value in values)
+        rows.append([*setting.split("/"), f"{statistics.mean(values):.1f}", each])
+    return table(["task", "classifier", "learning rate", "updates", "mean", "splits"], rows)
+
+
+BENCHMARK = Benchmark(
+    name="defaults",
+    title="How the defaults were chosen",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[
+        one_of("what", ("words", "rates", "tunings")), some_of("tasks", SHIPPED), some_of("splits", SEEDS, [13, 21]),
+        some_of("estimators", ESTIMATORS), some_of("methods", TUNINGS),
+        values_of("rates", 4e-5, 1e-4, 2.5e-4), values_of("steps", 100, 250),
+    ],
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

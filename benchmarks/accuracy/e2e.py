@@ -12,60 +12,48 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gzip
-import json
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.runs import keep, parser, sweep
+from benchmarks.common.data import json_lines
+from benchmarks.common.models import GENERATOR, loaded
+from benchmarks.common.options import FOLDER, some_of, value_of
+from benchmarks.common.runs import Benchmark, Job
+from benchmarks.common.setup import Setup
+from benchmarks.common.tables import NONE, Page, Runs, table
+from benchmarks.common.timing import timed
 from promptlab import LoRA, PrefixTuning, PromptGenerator, PromptTuning
 from promptlab.estimators.generator import bleu
 
-MODEL = "smollm2"
 TEMPLATE = "{{ text_a }}\nDescription: {{ mask }}"
 UNTRAINED = "untrained"
-METHODS: Mapping[str, tuple[Any, dict[str, Any]]] = {
-    UNTRAINED: (LoRA(rank=1), {"max_steps": 1, "learning_rate": 0.0}),  # an update that stays zero
-    "prefix-tuning": (PrefixTuning(length=5), {}),
-    "LoRA": (LoRA(), {}),
-    "prompt tuning": (PromptTuning(length=20), {}),
+METHODS: Mapping[str, dict[str, Any]] = {
+    UNTRAINED: {"tuning": LoRA(rank=1), "max_steps": 1, "learning_rate": 0.0},  # an update that stays zero
+    "prefix-tuning": {"tuning": PrefixTuning(length=5)},
+    "LoRA": {"tuning": LoRA()},
+    "prompt tuning": {"tuning": PromptTuning(length=20)},
 }
 N_TEST = 100
 N_DEV = 60
 SAMPLES = 4
 
 
-def read(path: Path) -> dict[str, list[str]]:
-    """Property list → its texts."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    found: dict[str, list[str]] = {}
-    with opener(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            found.setdefault(row["text_a"], []).append(row["target"])
-    return found
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    loaded(GENERATOR)  # once, before the processes part
+    for method in options.methods:
+        yield method, functools.partial(run, options.setup, method, options.pairs, options.epochs, options.seed)
 
 
-def first_of_each(texts: Mapping[str, list[str]], n: int) -> tuple[list[str], list[str]]:
-    some = list(texts.items())[:n]
-    return [properties for properties, _ in some], [own[0] for _, own in some]
-
-
-def run(folder: Path, method: str, options: argparse.Namespace) -> dict[str, Any]:
-    tuning, settings = METHODS[method]
-    chosen = {"epochs": options.epochs, **settings}
-    if "max_steps" in chosen:
-        chosen["epochs"] = None
-    generator = PromptGenerator(TEMPLATE, MODEL, tuning, max_new_tokens=80, num_beams=5, seed=options.seed, **chosen)
-    start = time.perf_counter()
-    generator.fit(
-        *first_of_each(read(folder / "train.jsonl.gz"), options.pairs),
-        eval_set=first_of_each(read(folder / "dev.jsonl"), N_DEV),
-    )
-    seconds = time.perf_counter() - start
-    test = dict(list(read(folder / "test.jsonl.gz").items())[:N_TEST])
+def run(setup: Setup, method: str, pairs: int, epochs: int, seed: int) -> dict[str, Any]:
+    training = {"epochs": epochs, **METHODS[method]}
+    if "max_steps" in training:
+        training["epochs"] = None
+    settings = setup.settings(max_new_tokens=80, num_beams=5, seed=seed, **training)
+    generator = PromptGenerator(TEMPLATE, loaded(GENERATOR), **settings)
+    train, dev = first_of_each(setup, "train.jsonl.gz", pairs), first_of_each(setup, "dev.jsonl", N_DEV)
+    _, seconds = timed(lambda: generator.fit(*train, eval_set=dev))
+    test = dict(setup.some(list(read(setup.data("test.jsonl.gz")).items())[:N_TEST]))
     written = generator.generate(list(test))
     return {
         "bleu": bleu(written, list(test.values())),
@@ -76,37 +64,57 @@ def run(folder: Path, method: str, options: argparse.Namespace) -> dict[str, Any
     }
 
 
-def write(results: Mapping[str, Any], options: argparse.Namespace) -> None:
-    lines = ["| method | trained weights | loss, first to last tenth | BLEU |", "|---|---|---|---|"]
-    for method, row in results.items():
-        losses = [entry["loss"] for entry in row["history"]]
-        change = "–" if method == UNTRAINED else f"{losses[0]:.2f} → {losses[-1]:.2f}"
-        weights = 0 if method == UNTRAINED else row["trained_weights"]
-        lines.append(f"| {method} | {weights:,} | {change} | {row['bleu']:.1f} |")
-    samples = [
-        f"- `{properties}`\n" + "\n".join(f"  - {method}: {row['samples'][i][1]}" for method, row in results.items())
-        for i, (properties, _) in enumerate(next(iter(results.values()))["samples"])
-    ]
+@functools.cache
+def read(path: Path) -> dict[str, list[str]]:
+    """Return the texts of each property list."""
+    found: dict[str, list[str]] = {}
+    for row in json_lines(path):
+        found.setdefault(row["text_a"], []).append(row["target"])
+    return found
+
+
+def first_of_each(setup: Setup, name: str, n: int) -> tuple[list[str], list[str]]:
+    """Return the first property lists of a file, and a text of each."""
+    some = setup.some(list(read(setup.data(name)).items())[:n])
+    return [properties for properties, _ in some], [own[0] for _, own in some]
+
+
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    heads = ["method", "trained weights", "loss, first to last tenth", "BLEU"]
     note = (
-        f"E2E, {options.pairs} training pairs, {options.epochs} epochs of batches of 8, one seed; BLEU (sacrebleu) on "
-        f"{N_TEST} property lists of the test set against all their texts, 5 beams; weights selected on {N_DEV} dev "
-        f"pairs; model {MODEL} (SmolLM2-135M-Instruct, 4 bits, read as float32)."
+        f"E2E, {about['pairs']} training pairs, {about['epochs']} epochs of batches of 8, one seed; BLEU (sacrebleu) "
+        f"on {N_TEST} property lists of the test set against all their texts, 5 beams; weights selected on {N_DEV} dev "
+        f"pairs; model {about['model']} (SmolLM2-135M-Instruct, 4 bits, read as float32)."
     )
-    settings = {"pairs": options.pairs, "epochs": options.epochs, "seed": options.seed}
-    parts = ["\n".join(lines), "\n".join(samples)]
-    keep("e2e", "Data to text", results, parts, note, packages=["sacrebleu"], model=MODEL, **settings)
+    return Page([table(heads, [row(method, run) for method, run in runs.items()]), samples(runs)], note)
 
 
-def main() -> None:
-    options_of = parser(__doc__, folder=True)
-    options_of.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    options_of.add_argument("--pairs", type=int, default=300)
-    options_of.add_argument("--epochs", type=int, default=5)
-    options_of.add_argument("--seed", type=int, default=0)
-    options = options_of.parse_args()
-    jobs = [(method, functools.partial(run, options.folder, method, options)) for method in options.methods]
-    sweep("e2e", jobs, functools.partial(write, options=options), processes=options.processes)
+def row(method: str, run: Mapping[str, Any]) -> Sequence[str]:
+    losses = [entry["loss"] for entry in run["history"]]
+    learnt = (f"{run['trained_weights']:,}", f"{losses[0]:.2f} → {losses[-1]:.2f}")
+    return [method, *(("0", NONE) if method == UNTRAINED else learnt), f"{run['bleu']:.1f}"]
 
+
+def samples(runs: Runs) -> str:
+    """Return what each method writes for the first property lists."""
+    lists = [properties for properties, _ in next(iter(runs.values()))["samples"]]
+    written = [[f"  - {method}: {run['samples'][i][1]}" for method, run in runs.items()] for i in range(len(lists))]
+    return "\n".join("\n".join([f"- `{properties}`", *texts]) for properties, texts in zip(lists, written))
+
+
+BENCHMARK = Benchmark(
+    name="e2e",
+    title="Data to text",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[
+        FOLDER, some_of("methods", METHODS), value_of("pairs", 300), value_of("epochs", 5), value_of("seed", 0),
+    ],
+    recorded=["pairs", "epochs", "seed"],
+    about={"model": GENERATOR},
+    packages=["sacrebleu"],
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

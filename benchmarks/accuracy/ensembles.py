@@ -11,29 +11,31 @@ what is equal among them. Finished runs are kept in results/ensembles.json; the 
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common.runs import MODEL, RESULTS, SEEDS, keep, mean, parser, placed, sweep
+from benchmarks.common.data import NAMES, path_of, test_path
+from benchmarks.common.models import MODEL, loaded
+from benchmarks.common.options import DEVICE, FOLDER, SOME_SEEDS, some_of
+from benchmarks.common.runs import Benchmark, Job
+from benchmarks.common.setup import SEEDS, Setup
+from benchmarks.common.tables import Page, Runs, counted, known_rows, listed, table, under
+from benchmarks.common.timing import timed
 from promptlab import IPET, PET, PVP, HeadClassifier, PVPEnsemble, read_examples
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled
 from promptlab.ensembles.merging import Stacking, accuracies, merged, votes
 
-CACHE = RESULTS / "ensembles"  # members that several groups of methods share
 SIZES = (10, 50, 100)
-UNLABELLED = 5000
+UNLABELED = 5000
 TEST = 1000  # rows at most
-FILES = {"ag_news": ("train.tsv.gz", "test.tsv.gz"), "sst-2": ("train.tsv", "dev.tsv")}
-NAMES = {"ag_news": "AG News", "sst-2": "SST-2"}
 PAIRS = {
     "ag_news": ("ag_news/pet", [f"ag_news/{name}" for name in ("colon", "category", "news")]),
     "sst-2": ("sst2/great-terrible", [f"sst2/{name}" for name in ("it-was", "all-in-all", "just")]),
@@ -49,7 +51,7 @@ ROWS = (
 
 
 def draw(pool: Sequence[Example], size: int, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
-    """Labeled examples, as many others, and unlabeled ones: all different, the labeled ones balanced."""
+    """Return labeled examples, as many others, and unlabeled ones: all different, the labeled ones balanced."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(pool)).tolist()
     names = sorted({str(example.label) for example in pool})
@@ -57,7 +59,7 @@ def draw(pool: Sequence[Example], size: int, seed: int) -> tuple[list[Example], 
     turns = [names[turn % len(names)] for turn in range(size)]
     train, dev = ([waiting[name].pop() for name in turns] for _ in range(2))
     taken = {*train, *dev}
-    rest = [row for row in order if row not in taken][:UNLABELLED]
+    rest = [row for row in order if row not in taken][:UNLABELED]
     labeled = ([pool[row] for row in rows] for rows in (train, dev))
     return *labeled, [Example(pool[row].fields) for row in rest]
 
@@ -75,40 +77,52 @@ class Draw:
     dev: Sequence[Example]
     unlabeled: Sequence[Example]
     test: Sequence[Example]
+    setup: Setup
     common: Mapping[str, Any]
 
     @classmethod
-    def of(cls, task: str, size: int, seed: int, folder: Path, device: str) -> Draw:
-        pool, test = (read_examples(folder / task / name) for name in FILES[task])
+    def of(cls, setup: Setup, task: str, size: int, seed: int) -> Draw:
+        folder = setup.data(task)
+        train, dev, unlabeled = draw(read_examples(path_of(folder, "train")), size, seed)
+        test = setup.some(read_examples(test_path(folder))[:TEST])
         verbalizer, templates = PAIRS[task]
         pairs = [PVP(template, verbalizer, template.split("/")[1]) for template in templates]
-        place = {"seed": seed, "max_length": MAX_LENGTH, **placed(device)}
-        common = {"repetitions": 1, **MEMBER, **place, "resume_dir": CACHE / f"{task}-{size}-{seed}"}
-        return cls(pairs, *draw(pool, size, seed), test[:TEST], common)
+        cache = setup.results / "ensembles" / f"{task}-{size}-{seed}"  # members that several groups of methods share
+        common = {"repetitions": 1, **MEMBER, "seed": seed, "max_length": MAX_LENGTH, "resume_dir": cache}
+        return cls(pairs, train, dev, setup.some(unlabeled), test, setup, common)
 
     def head(self, **settings: Any) -> HeadClassifier:
-        names = ("seed", "max_length", "device", "precision")
-        return HeadClassifier(MODEL, **{name: self.common[name] for name in names}, **settings)
+        own = {name: self.common[name] for name in ("seed", "max_length")}
+        return HeadClassifier(loaded(MODEL), **self.setup.settings(**own, **settings))
+
+    def members(self, method: Callable[..., Any], **more: Any) -> Any:
+        """Return an ensemble of the pairs, or a method that trains one."""
+        return method(self.pairs, loaded(MODEL), **self.setup.settings(**self.common), **more)
 
 
-def run(task: str, size: int, seed: int, what: str, folder: Path, device: str) -> dict[str, Any]:
-    """Test accuracies of the methods of a group on one draw, and the group's seconds."""
-    drawn = Draw.of(task, size, seed, folder, device)
-    start = time.perf_counter()
-    found = GROUPS[what](drawn)
-    return {"accuracies": found, "seconds": time.perf_counter() - start, "device": device}
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    for seed in options.seeds:
+        for task in options.tasks:
+            for size in options.sizes:
+                for group in options.groups:
+                    key = f"{task}/{size}/{seed}/{group}"
+                    yield key, functools.partial(run, options.setup, task, size, seed, group)
+
+
+def run(setup: Setup, task: str, size: int, seed: int, group: str) -> dict[str, Any]:
+    """Return the test accuracies of the methods of a group on one draw, and the group's seconds."""
+    drawn = Draw.of(setup, task, size, seed)
+    found, seconds = timed(lambda: GROUPS[group](drawn))
+    return {"accuracies": found, "seconds": seconds, "device": setup.device}
 
 
 def ensembles(drawn: Draw) -> dict[str, float]:
-    """Members and ensembles of them, all from the same scores, and a head alone."""
-    ensemble = PVPEnsemble(drawn.pairs, MODEL, weighting="untrained-accuracy", **drawn.common).fit(drawn.train)
-    scores, on_dev = (np.log(np.maximum(ensemble.member_proba(rows), 1e-30)) for rows in (drawn.test, drawn.dev))
-    right, on_dev_right = (
-        Labeled.of(rows, None).targets(list(ensemble.classes_)).numpy() for rows in (drawn.test, drawn.dev)
-    )
+    """Return the accuracies of members and of ensembles of them, all from the same scores, and of a head alone."""
+    ensemble = drawn.members(PVPEnsemble, weighting="untrained-accuracy").fit(drawn.train)
+    (scores, right), dev = (scores_and_targets(ensemble, rows) for rows in (drawn.test, drawn.dev))
     members = accuracies(scores, right)
     alike, weights = np.ones(len(members)), np.array(list(ensemble.weights_.values()))
-    stacking = Stacking.fitted(on_dev, on_dev_right, seed=drawn.common["seed"])
+    stacking = Stacking.fitted(*dev, seed=drawn.common["seed"])
     ways = {
         "ensemble, uniform": merged(scores, alike),
         "ensemble, weighted": merged(scores, weights),
@@ -124,14 +138,20 @@ def ensembles(drawn: Draw) -> dict[str, float]:
     }
 
 
+def scores_and_targets(ensemble: PVPEnsemble, rows: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+    """Return each member's log-probabilities of the rows, and their classes."""
+    scores = np.log(np.maximum(ensemble.member_proba(rows), 1e-30))
+    return scores, Labeled.of(rows, None).targets(list(ensemble.classes_)).numpy()
+
+
 def distilled(method: Callable[..., Any], name: str, drawn: Draw) -> dict[str, float]:
-    """A student that learns from members' labels of unlabeled texts."""
-    taught = method(drawn.pairs, MODEL, student=drawn.head(**STUDENT), **drawn.common)
+    """Return the accuracy of a student that learns from members' labels of unlabeled texts."""
+    taught = drawn.members(method, student=drawn.head(**STUDENT))
     return {name: taught.fit(drawn.train, unlabeled=drawn.unlabeled).score(drawn.test)}
 
 
 def alone(drawn: Draw) -> dict[str, float]:
-    """A student that learns from what the first prompt alone says of unlabeled texts."""
+    """Return that of a student that learns from what the first prompt alone says of unlabeled texts."""
     return distilled(PLAIN, "one prompt's labels", dataclasses.replace(drawn, pairs=drawn.pairs[:1]))
 
 
@@ -145,33 +165,14 @@ GROUPS: Mapping[str, Callable[[Draw], dict[str, float]]] = {
 }
 
 
-def table(results: Mapping[str, Any]) -> str:
-    """Mean and standard deviation over the seeds, a row for each method."""
-    columns = [(task, size) for task in FILES for size in SIZES if any(_of(key, task, size) for key in results)]
-    draws = [{key.split("/")[2] for key in results if _of(key, *column)} for column in columns]
-    heads = [f"{NAMES[task]}, {size} (draws: {len(some)})" for (task, size), some in zip(columns, draws)]
-    lines = ["| method | " + " | ".join(heads) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    for name in ROWS:
-        cells = []
-        for (task, size), some in zip(columns, draws):
-            rows = [row["accuracies"] for key, row in results.items() if _of(key, task, size)]
-            found = [100 * row[name] for row in rows if name in row]
-            cells.append(mean(found) + (f" [{len(found)}]" if 0 < len(found) < len(some) else ""))
-        if any(cell != mean([]) for cell in cells):
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _of(key: str, task: str, size: int) -> bool:
-    return key.startswith(f"{task}/{size}/")
-
-
-def write(results: Mapping[str, Any]) -> None:
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    columns = {(task, size): own for task in PAIRS for size in SIZES if (own := under(runs, f"{task}/{size}"))}
+    heads = [f"{NAMES[task]}, {size} (draws: {n_draws(own)})" for (task, size), own in columns.items()]
+    rows = known_rows([name, *(cell(own, name) for own in columns.values())] for name in ROWS)
     note = (
-        f"Test accuracy in %, mean (standard deviation) over those of the draws {', '.join(map(str, SEEDS))} that have "
+        f"Test accuracy in %, mean (standard deviation) over those of the draws {listed(SEEDS)} that have "
         "run, in this order (of one draw there is no deviation; [n]: n draws only); columns "
-        f"say how many labeled texts there are in all; up to {UNLABELLED:,} unlabeled ones; model {MODEL}; three "
+        f"say how many labeled texts there are in all; up to {UNLABELED:,} unlabeled ones; model {MODEL}; three "
         f"patterns, one verbalizer and one seed each, {MEMBER['max_steps']} updates of {MEMBER['batch_size']}; "
         f"students {STUDENT['max_steps']} of {STUDENT['batch_size']}; heads alone as many as HeadClassifier takes; "
         f"iPET {GENERATIONS} generation after the first; at most {TEST:,} test rows. Nothing is selected on dev, but "
@@ -179,29 +180,28 @@ def write(results: Mapping[str, Any]) -> None:
         "“One prompt's labels”: the student learns from the first pattern alone. “Masked words” adds PET's auxiliary "
         "loss."
     )
-    keep("ensembles", "Ensembles, PET and iPET", results, [table(results)], note, packages=["scikit-learn"])
+    return Page([table(["method", *heads], rows)], note)
 
 
-def main() -> None:
-    options_of = parser(__doc__, folder=True)
-    options_of.add_argument("--device", default="cpu")
-    options_of.add_argument("--tasks", nargs="+", default=list(FILES), choices=list(FILES))
-    options_of.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), choices=SIZES)
-    options_of.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
-    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
-    options = options_of.parse_args()
-    jobs = [
-        (
-            f"{task}/{size}/{seed}/{group}",
-            functools.partial(run, task, size, seed, group, options.folder, options.device),
-        )
-        for seed in options.seeds
-        for task in options.tasks
-        for size in options.sizes
-        for group in options.groups
-    ]
-    print(table(sweep("ensembles", jobs, write, processes=options.processes)))
+def n_draws(runs: Runs) -> int:
+    return len({key.split("/")[0] for key in runs})
 
+
+def cell(runs: Runs, name: str) -> str:
+    """Return the accuracy of a method, and on how many draws it ran if not on all."""
+    found = [100 * run["accuracies"][name] for run in runs.values() if name in run["accuracies"]]
+    return counted(found, n_draws(runs))
+
+
+BENCHMARK = Benchmark(
+    name="ensembles",
+    title="Ensembles, PET and iPET",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[FOLDER, DEVICE, some_of("tasks", PAIRS), some_of("sizes", SIZES), some_of("groups", GROUPS), SOME_SEEDS],
+    packages=["scikit-learn"],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

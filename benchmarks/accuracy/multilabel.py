@@ -12,25 +12,30 @@ table is written to results/multilabel.md.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import make_pipeline
 from torch import Tensor
 
-from benchmarks.common.runs import MODEL, SEEDS, keep, mean, parser, sweep
-from promptlab import LinearVerbalizer, MultiLabelClassifier, SoftVerbalizer, WeightedVerbalizer, load_backbone
+from benchmarks.common.data import sample
+from benchmarks.common.models import MODEL, loaded, word_counts
+from benchmarks.common.options import SOME_SEEDS, some_of
+from benchmarks.common.runs import Benchmark, Job
+from benchmarks.common.setup import SEEDS, Setup
+from benchmarks.common.tables import Page, Runs, listed, over_seeds, percent, table
+from benchmarks.common.timing import timed
+from promptlab import LinearVerbalizer, MultiLabelClassifier, SoftVerbalizer, WeightedVerbalizer
 from promptlab.core.types import Example
 from promptlab.data.multi_label import MultiLabeled
-from promptlab.data.samples import load_sample
 from promptlab.library.tasks import verbalizer_entry
 from promptlab.models.multi_label_model import MultiLabelModel
 from promptlab.templates.plain import InputTemplate
@@ -41,6 +46,7 @@ TOPICS = ["Business", "Sci/Tech", "Sports", "World"]
 N_WORDS, N_TRAIN, N_TEST = 12, 64, 200
 TEMPLATE, STEPS = "ag_news/news", 60  # steps of fine-tuning; the default would be 200
 THRESHOLDS = {"0.5": HALF, "global": "global", "per class": "per-class"}
+AVERAGES = ("micro", "macro")
 
 
 class LessMean(IndependentHead):
@@ -59,27 +65,42 @@ class LessVocabulary(IndependentHead):
         return self.inner.class_scores(answer) - log_sum + self.bias
 
 
-class WithHead(MultiLabelClassifier):
-    """A classifier with another head than its own."""
+@dataclass(frozen=True)
+class Prompted:
+    """A method with a prompt.
 
-    @classmethod
-    def of(cls, head: type[IndependentHead], *parts: Any, **settings: Any) -> WithHead:
-        class Model(MultiLabelModel):
-            def __init__(self, template: Any, verbalizer: Any, backbone: Any, inner: Any, soft: Any) -> None:
-                super().__init__(template, verbalizer, backbone, inner, soft)
-                self.head = head(inner, len(verbalizer.classes))
+    Args:
+        head: another than the classifier's own.
+    """
 
-        classifier = cls(*parts, **settings)
-        classifier.model_class = Model
-        return classifier
+    verbalizer: Any
+    settings: Mapping[str, Any]
+    head: type[IndependentHead] | None = None
+    template: Any = TEMPLATE
+
+    def classifier(self, setup: Setup, seed: int) -> MultiLabelClassifier:
+        settings = setup.settings(seed=seed, **self.settings)
+        classifier = MultiLabelClassifier(self.template, self.verbalizer, loaded(MODEL), **settings)
+        return classifier if self.head is None else with_head(classifier, self.head)
+
+
+def with_head(classifier: MultiLabelClassifier, head: type[IndependentHead]) -> MultiLabelClassifier:
+    """Give a classifier another head than its own."""
+
+    class Model(MultiLabelModel):
+        def __init__(self, template: Any, verbalizer: Any, backbone: Any, inner: Any, soft: Any) -> None:
+            super().__init__(template, verbalizer, backbone, inner, soft)
+            self.head = head(inner, len(verbalizer.classes))
+
+    classifier.model_class = Model
+    return classifier
 
 
 class TfidfBaseline:
     """Words and pairs of words, weighted by TF-IDF, into a logistic regression for each topic."""
 
     def __init__(self) -> None:
-        features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        self.pipeline = make_pipeline(features, OneVsRestClassifier(LogisticRegression(C=10)))
+        self.pipeline = word_counts(OneVsRestClassifier(LogisticRegression(C=10)))
 
     def fit(self, train: Sequence[Example], eval_set: Any = None) -> TfidfBaseline:
         self.pipeline.fit([e.fields["text_a"] for e in train], truth(train))
@@ -89,44 +110,33 @@ class TfidfBaseline:
         return self.pipeline.predict_proba([e.fields["text_a"] for e in examples])
 
 
-@functools.cache
-def backbone() -> Any:
-    return load_backbone(MODEL)
+class WithoutPrompt:
+    """The method without a prompt."""
+
+    def classifier(self, setup: Setup, seed: int) -> TfidfBaseline:
+        return TfidfBaseline()
 
 
-def methods(seed: int) -> Mapping[str, Callable[[], Any]]:
-    """Name → a new classifier."""
-    words = dict(verbalizer_entry("ag_news/wide").label_words)
-    settings: dict[str, Any] = {"seed": seed, "device": "cpu"}
-    tuned = {**settings, "max_steps": STEPS, "eval_every": STEPS // 3}
-    few = {**settings, "eval_every": 125}
-    soft, weighted, linear = SoftVerbalizer(words), WeightedVerbalizer(words), LinearVerbalizer(tuple(TOPICS))
-    return {
-        "TF-IDF + logistic regressions": TfidfBaseline,
-        "label words, nothing trained": lambda: MultiLabelClassifier(TEMPLATE, words, backbone(), "none", **settings),
-        "label words, less the classes' mean": lambda: WithHead.of(
-            LessMean, TEMPLATE, words, backbone(), "none", **settings
-        ),
-        "label words, less the vocabulary's log-sum": lambda: WithHead.of(
-            LessVocabulary, TEMPLATE, words, backbone(), "none", **settings
-        ),
-        "weighted label words, model frozen": lambda: MultiLabelClassifier(
-            TEMPLATE, weighted, backbone(), "frozen", **few
-        ),
-        "soft verbalizer, model frozen": lambda: MultiLabelClassifier(TEMPLATE, soft, backbone(), "frozen", **few),
-        "soft verbalizer, less the classes' mean": lambda: WithHead.of(
-            LessMean, TEMPLATE, soft, backbone(), "frozen", **few
-        ),
-        "soft verbalizer, less the vocabulary's log-sum": lambda: WithHead.of(
-            LessVocabulary, TEMPLATE, soft, backbone(), "frozen", **few
-        ),
-        "linear probe": lambda: MultiLabelClassifier(InputTemplate(), linear, backbone(), "frozen", **few),
-        "label words, fine-tuned": lambda: MultiLabelClassifier(TEMPLATE, words, backbone(), "full", **tuned),
-    }
+WORDS = dict(verbalizer_entry("ag_news/wide").label_words)
+SOFT = SoftVerbalizer(WORDS)
+NONE, FROZEN = {"tuning": "none"}, {"tuning": "frozen", "eval_every": 125}
+TUNED = {"tuning": "full", "max_steps": STEPS, "eval_every": STEPS // 3}
+METHODS: Mapping[str, Prompted | WithoutPrompt] = {
+    "TF-IDF + logistic regressions": WithoutPrompt(),
+    "label words, nothing trained": Prompted(WORDS, NONE),
+    "label words, less the classes' mean": Prompted(WORDS, NONE, LessMean),
+    "label words, less the vocabulary's log-sum": Prompted(WORDS, NONE, LessVocabulary),
+    "weighted label words, model frozen": Prompted(WeightedVerbalizer(WORDS), FROZEN),
+    "soft verbalizer, model frozen": Prompted(SOFT, FROZEN),
+    "soft verbalizer, less the classes' mean": Prompted(SOFT, FROZEN, LessMean),
+    "soft verbalizer, less the vocabulary's log-sum": Prompted(SOFT, FROZEN, LessVocabulary),
+    "linear probe": Prompted(LinearVerbalizer(tuple(TOPICS)), FROZEN, template=InputTemplate()),
+    "label words, fine-tuned": Prompted(WORDS, TUNED),
+}
 
 
 def texts(news: Sequence[Example], fill: Sequence[Example], n: int, seed: int) -> list[Example]:
-    """Texts of 0 to 3 topics, as many of each number."""
+    """Return texts of 0 to 3 topics, as many of each number."""
     rng = random.Random(seed)
     by_topic = {topic: [e.fields["text_a"] for e in news if e.label == topic] for topic in TOPICS}
     rows = []
@@ -141,63 +151,64 @@ def texts(news: Sequence[Example], fill: Sequence[Example], n: int, seed: int) -
 
 
 def truth(examples: Sequence[Example]) -> np.ndarray:
-    """1 where a topic holds, else 0."""
+    """Return 1 where a topic holds, else 0."""
     return MultiLabeled.read(examples, None, TOPICS).targets(TOPICS).numpy().astype(int)
 
 
-def run(method: str, seed: int) -> dict[str, Any]:
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    for seed in options.seeds:
+        for method in options.methods:
+            yield f"{method}/{seed}", functools.partial(run, options.setup, method, seed)
+
+
+def run(setup: Setup, method: str, seed: int) -> dict[str, Any]:
     """Train on one split, choose weights and thresholds on its dev half, score on the test texts."""
-    news, fill = load_sample("ag_news"), load_sample("sst2")
-    (news_train, news_dev), (fill_train, fill_dev) = news.few_shot(seed), fill.few_shot(seed)
-    train, dev = texts(news_train, fill_train, N_TRAIN, seed), texts(news_dev, fill_dev, N_TRAIN, seed)
-    test = texts(news.test, fill.test, N_TEST, 0)
-    start = time.process_time()
-    classifier = methods(seed)[method]().fit(train, eval_set=(dev, None))
-    seconds = time.process_time() - start
-    probabilities, on_dev = classifier.predict_proba(test), classifier.predict_proba(dev)
-    scores: dict[str, Any] = {"train_cpu_seconds": seconds}
+    news, fill = sample("ag_news"), sample("sst2")
+    pairs = zip(news.few_shot(seed), fill.few_shot(seed), strict=True)
+    train, dev = (setup.some(texts(*pair, N_TRAIN, seed)) for pair in pairs)
+    test = setup.some(texts(news.test, fill.test, N_TEST, 0))
+    classifier, seconds = timed(
+        lambda: METHODS[method].classifier(setup, seed).fit(train, eval_set=(dev, None)), time.process_time
+    )
+    found = f1_scores(classifier.predict_proba(test), test, classifier.predict_proba(dev), dev)
+    return {"train_cpu_seconds": seconds, **found}
+
+
+def f1_scores(
+    probabilities: np.ndarray, test: Sequence[Example], on_dev: np.ndarray, dev: Sequence[Example]
+) -> dict[str, float]:
+    """Return micro- and macro-F1 on test with each threshold that is chosen on dev."""
+    scores = {}
     for name, threshold in THRESHOLDS.items():
         said = (probabilities >= choose_thresholds(threshold, on_dev, truth(dev))).astype(int)
-        for average in ("micro", "macro"):
+        for average in AVERAGES:
             scores[f"{average}/{name}"] = float(f1_score(truth(test), said, average=average, zero_division=0))
     return scores
 
 
-def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Mean and standard deviation over the seeds, a row for each method."""
-    columns = [f"{average}/{name}" for name in THRESHOLDS for average in ("micro", "macro")]
-    titles = [f"{average}-F1, threshold {name}" for name in THRESHOLDS for average in ("micro", "macro")]
-    lines = ["| method | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
-    for method in methods(0):
-        runs = [results[key] for seed in SEEDS if (key := f"{method}/{seed}") in results]
-        cells = [mean([100 * one[column] for one in runs]) for column in columns]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def write(results: Mapping[str, Mapping[str, Any]]) -> None:
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    columns = {f"{average}-F1, threshold {name}": f"{average}/{name}" for name in THRESHOLDS for average in AVERAGES}
+    rows = [[method, *(percent(over_seeds(runs, method), what) for what in columns.values())] for method in METHODS]
     note = (
-        f"In %, mean (standard deviation) over the seeds {', '.join(map(str, SEEDS))}; {N_TRAIN} training and "
+        f"In %, mean (standard deviation) over the seeds {listed(SEEDS)}; {N_TRAIN} training and "
         f"{N_TRAIN} dev texts, {N_TEST} test texts; model {MODEL}. The texts are made: the first {N_WORDS} "
         "words of 0 to 3 AG News articles of different topics, in random order, with an SST-2 sentence where there are "
         f"fewer than 2; the labels are the topics. Fine-tuning has {STEPS} steps. Weights and thresholds are chosen on "
         "dev, but for 0.5."
     )
-    keep("multilabel", "Several topics a text", results, [table(results)], note, packages=["scikit-learn"], seeds=SEEDS)
+    return Page([table(["method", *columns], rows)], note)
 
 
-def main() -> None:
-    options_of = parser(__doc__)
-    options_of.add_argument("--methods", nargs="+", default=list(methods(0)), choices=list(methods(0)))
-    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
-    options = options_of.parse_args()
-    jobs = [
-        (f"{method}/{seed}", functools.partial(run, method, seed))
-        for seed in options.seeds
-        for method in options.methods
-    ]
-    print(table(sweep("multilabel", jobs, write, processes=options.processes)))
-
+BENCHMARK = Benchmark(
+    name="multilabel",
+    title="Several topics a text",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[some_of("methods", METHODS), SOME_SEEDS],
+    about={"seeds": SEEDS},
+    packages=["scikit-learn"],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -9,84 +9,80 @@ results/ner.md.
 
 from __future__ import annotations
 
+import argparse
 import functools
-import json
-import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.accuracy.tuning import loaded
-from benchmarks.common.runs import GPU, MODEL, SEEDS, keep, mean, parser, placed, sweep
+from benchmarks.common.data import json_lines
+from benchmarks.common.models import MODEL, loaded
+from benchmarks.common.options import DEVICE, FOLDER, some_of, values_of
+from benchmarks.common.runs import Benchmark, Job
+from benchmarks.common.setup import GPU, SEEDS, Setup
+from benchmarks.common.tables import Page, Runs, listed, percent, table, under
+from benchmarks.common.timing import timed
 from promptlab import LoRA, PTuningV2, TokenClassifier
 
-METHODS: Mapping[str, Any] = {
-    "linear probe": ("frozen", {}),
-    "full fine-tuning": ("full", {}),
-    "P-Tuning v2": (PTuningV2(length=16), {"learning_rate": 1e-2}),
-    "LoRA, all linear": (LoRA(rank=8, targets="all-linear"), {}),
+METHODS: Mapping[str, dict[str, Any]] = {
+    "linear probe": {"tuning": "frozen"},
+    "full fine-tuning": {"tuning": "full"},
+    "P-Tuning v2": {"tuning": PTuningV2(length=16), "learning_rate": 1e-2},
+    "LoRA, all linear": {"tuning": LoRA(rank=8, targets="all-linear")},
 }
 
 
-def read(path: Path) -> tuple[list[list[str]], list[list[str]]]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [row["tokens"] for row in rows], [row["tags"] for row in rows]
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    loaded(MODEL)  # once, before the processes part
+    for seed in options.seeds:
+        for epochs in options.epochs:
+            for method in options.methods:
+                yield f"{method}/{epochs}/{seed}", functools.partial(run, options.setup, method, epochs, seed)
 
 
-def run(folder: Path, method: str, seed: int, epochs: int, device: str) -> dict[str, Any]:
-    tuning, settings = METHODS[method]
-    words, tags = read(folder / "train.jsonl")
-    settings = {"epochs": epochs, "batch_size": 16, "max_length": 128, "seed": seed, **placed(device), **settings}
-    start = time.perf_counter()
-    tagger = TokenClassifier(loaded(MODEL), tuning, **settings)
-    tagger.fit(words, tags, eval_set=read(folder / "dev.jsonl"))
-    seconds = time.perf_counter() - start
+def run(setup: Setup, method: str, epochs: int, seed: int) -> dict[str, Any]:
+    settings = {"epochs": epochs, "batch_size": 16, "max_length": 128, "seed": seed, **METHODS[method]}
+    tagger = TokenClassifier(loaded(MODEL), **setup.settings(**settings))
+    _, seconds = timed(lambda: tagger.fit(*sentences(setup, "train"), eval_set=sentences(setup, "dev")))
     return {
-        "f1": tagger.score(*read(folder / "test.jsonl")),
+        "f1": tagger.score(*sentences(setup, "test")),
         "trained_weights": tagger.trainable_parameters(),
         "train_seconds": seconds,
         "history": tagger.history_,
     }
 
 
-def write(results: Mapping[str, Any]) -> None:
-    every = sorted({int(key.split("/")[1]) for key in results})
-    heads = [f"entity F1, {epochs} epochs" for epochs in every]
-    lines = ["| method | trained weights | " + " | ".join(heads) + " |", "|---" * (len(every) + 2) + "|"]
+def sentences(setup: Setup, part: str) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the words of each sentence, and their tags."""
+    rows = setup.some(list(json_lines(setup.data(f"{part}.jsonl"))))
+    return [row["tokens"] for row in rows], [row["tags"] for row in rows]
+
+
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    every = sorted({int(key.split("/")[1]) for key in runs})
+    rows = []
     for method in METHODS:
-        rows = {epochs: _scores(results, f"{method}/{epochs}/") for epochs in every}
-        weights = [row["trained_weights"] for key, row in results.items() if key.startswith(f"{method}/")]
-        if weights:
-            lines.append(f"| {method} | {weights[0]:,} | " + " | ".join(map(mean, rows.values())) + " |")
-    seeds = [str(seed) for seed in SEEDS if any(key.endswith(f"/{seed}") for key in results)]
+        if own := under(runs, method):
+            weights = next(iter(own.values()))["trained_weights"]
+            scores = [percent(under(runs, f"{method}/{epochs}").values(), "f1") for epochs in every]
+            rows.append([method, f"{weights:,}", *scores])
+    seeds = [seed for seed in SEEDS if any(key.endswith(f"/{seed}") for key in runs)]
     note = (
         f"WNUT-17, 3,394 training sentences, batches of 16; test F1 in % of whole entities, mean (standard deviation) "
-        f"over the seeds {', '.join(seeds)}, or the first of them alone where there is none; weights selected on dev; "
+        f"over the seeds {listed(seeds)}, or the first of them alone where there is none; weights selected on dev; "
         f"model {MODEL}, float32; 15 epochs on {GPU}."
     )
-    keep("ner", "Named entities", results, ["\n".join(lines)], note)
+    heads = ["method", "trained weights", *(f"entity F1, {epochs} epochs" for epochs in every)]
+    return Page([table(heads, rows)], note)
 
 
-def _scores(results: Mapping[str, Any], place: str) -> list[float]:
-    return [100 * row["f1"] for key, row in results.items() if key.startswith(place)]
-
-
-def main() -> None:
-    options_of = parser(__doc__, folder=True)
-    options_of.add_argument("--device", default="cpu")
-    options_of.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    options_of.add_argument("--seeds", nargs="+", type=int, default=[13, 21], choices=SEEDS)
-    options_of.add_argument("--epochs", nargs="+", type=int, default=[3])
-    options = options_of.parse_args()
-    loaded(MODEL)  # once, before the processes part
-    jobs = [
-        (f"{method}/{epochs}/{seed}", functools.partial(run, options.folder, method, seed, epochs, options.device))
-        for seed in options.seeds
-        for epochs in options.epochs
-        for method in options.methods
-    ]
-    sweep("ner", jobs, write, processes=options.processes)
-
+BENCHMARK = Benchmark(
+    name="ner",
+    title="Named entities",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[FOLDER, DEVICE, some_of("methods", METHODS), some_of("seeds", SEEDS, [13, 21]), values_of("epochs", 3)],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -14,24 +14,30 @@ Finished runs are kept in results/templates.json; the tables go to results/templ
 
 from __future__ import annotations
 
+import argparse
 import functools
-import time
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.tuning import data, loaded
-from benchmarks.common.runs import GPU, MODEL, RESULTS, SEEDS, accuracy, keep, mean, parser, placed, stored, sweep
+from benchmarks.common.data import NAMES, accuracy, split_of
+from benchmarks.common.models import GENERATOR, MODEL, loaded
+from benchmarks.common.options import DEVICE, FOLDER, SOME_SEEDS, one_of, some_of, value_of
+from benchmarks.common.runs import Benchmark, Job
+from benchmarks.common.setup import GPU, SEEDS, Setup
+from benchmarks.common.tables import Page, Runs, known_rows, listed, over_seeds, percent, table, under
+from benchmarks.common.timing import timed
 from promptlab import PromptClassifier
 from promptlab.core.registry import TEMPLATE_SEARCHES
+from promptlab.core.types import Example
 from promptlab.evaluation.cross_validation import cross_validated
 from promptlab.library.tasks import template_entry, verbalizer_entry
 from promptlab.search.templates.ranking import Contest, Ranking, rank_templates
 from promptlab.search.templates.task import FoundTemplate, SearchTask
 from promptlab.search.words.search import search_words
 
-TASKS = {"sst2": "SST-2", "ag_news": "AG News", "rte": "RTE"}
+TASKS = ("sst2", "ag_news", "rte")
 ONE_WORD, ONE_WORD_POOL = "library, great / terrible", "autoprompt (pool), great / terrible"
 POOL_WORDS = "library, label words from the pool"
 ON_POOL = (ONE_WORD_POOL, POOL_WORDS)
@@ -52,96 +58,124 @@ ENGINES: Mapping[str, tuple[str, dict[str, Any]]] = {  # name in the registry, s
     "heuristic": ("heuristic", {}),
     "autoprompt": ("autoprompt", {}),
     "masked-lm (minilm)": ("masked-lm", {"beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8}),
-    "lm (smollm2)": ("lm", {"generator": "smollm2"}),
+    "lm (smollm2)": ("lm", {"generator": GENERATOR}),
     ONE_WORD: ("", {}),
     ONE_WORD_POOL: ("autoprompt", TRIGGERS),
     POOL_WORDS: ("", {}),
 }
 MAX_LENGTH = 128
-STATES = RESULTS / "templates"  # from which an interrupted search goes on
+N_RANKED = 50  # templates at most among which dev chooses
 
 
-def task_of(task: str, engine: str, seed: int, folder: Path, device: str) -> tuple[SearchTask, Any]:
-    """What is searched for, and the test rows."""
-    train, dev, test = data("sst2-all" if engine in ON_POOL else task, seed, folder)
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    loaded(MODEL)  # once, for all processes
+    call, source = STEPS[options.what]
+    known = under(BENCHMARK.stored(options.setup.results), source or "")
+    for seed, task, engine in itertools.product(options.seeds, options.tasks, options.engines):
+        place = f"{task}/{engine}/{seed}"
+        given = known.get(place) if source else options.budget
+        if given and runs_on(options.what, task, engine, seed):
+            yield f"{options.what}/{place}", functools.partial(call, options.setup, task, engine, seed, given)
+
+
+def runs_on(what: str, task: str, engine: str, seed: int) -> bool:
+    """Tell whether there is such a run."""
+    if engine in ON_SST2 and (task != "sst2" or what not in ("find", "zero-shot")):
+        return False
+    if engine == POOL_WORDS and seed != SEEDS[0]:
+        return False
+    return engine in SEARCHES or what != "choice"
+
+
+def task_of(setup: Setup, task: str, engine: str, seed: int) -> tuple[SearchTask, Sequence[Example]]:
+    """Return what is searched for, and the test rows."""
+    train, dev, test = split_of("sst2-all" if engine in ON_POOL else task, seed, setup)
     words = dict(verbalizer_entry("sst2/great-terrible" if engine in (ONE_WORD, ONE_WORD_POOL) else task).label_words)
-    return SearchTask(train, dev, words, loaded(MODEL).to(device), seed, MAX_LENGTH), test
+    return SearchTask(train, dev, words, loaded(MODEL).to(setup.device), seed, MAX_LENGTH), test
 
 
-def find(task: str, engine: str, seed: int, folder: Path, device: str, budget: str) -> dict[str, Any]:
-    start = time.perf_counter()
-    what, _ = task_of(task, engine, seed, folder, device)
+def find(setup: Setup, task: str, engine: str, seed: int, budget: str) -> dict[str, Any]:
+    what, _ = task_of(setup, task, engine, seed)
+    (found, words), seconds = timed(lambda: searched(setup, task, engine, what, budget))
+    return {"found": found, "words": words, "seconds": seconds, "device": setup.device}
+
+
+def searched(setup: Setup, task: str, engine: str, what: SearchTask, budget: str) -> tuple[list[Any], Any]:
+    """Return templates with their scores, and the label words."""
     kind, settings = ENGINES[engine]
     if engine == POOL_WORDS:
-        what = replace(what, label_words=words_of_pool(folder, device))
-    if kind:
-        search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **settings)
-        state = STATES / f"{task}-{list(ENGINES).index(engine)}-{seed}"
-        found = [[one.template, one.score] for one in search.search(what, resume_dir=state)]
-    else:
-        found = [[template_entry(task).template, 0.0]]
-    seconds = time.perf_counter() - start
-    return {"found": found, "words": what.label_words, "seconds": seconds, "device": device}
+        what = replace(what, label_words=words_of_pool(setup))
+    if not kind:
+        return [[template_entry(task).template, 0.0]], what.label_words
+    search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **settings)
+    state = setup.results / "templates" / f"{task}-{list(ENGINES).index(engine)}-{what.seed}"
+    return [[one.template, one.score] for one in search.search(what, resume_dir=state)], what.label_words
 
 
 @functools.cache
-def words_of_pool(folder: Path, device: str) -> dict[str, tuple[str, ...]]:
-    """AutoPrompt's label words for the library's template, as many a class as are best on dev.
+def words_of_pool(setup: Setup) -> dict[str, tuple[str, ...]]:
+    """Return AutoPrompt's label words for the library's template, as many a class as are best on dev.
 
     Neither the pool nor the classifier that finds them depends on a seed, so that this is one search.
     """
-    what, _ = task_of("sst2", POOL_WORDS, SEEDS[0], folder, device)
-    template, place = template_entry("sst2").template, {"device": device, "seed": SEEDS[0]}
+    what, _ = task_of(setup, "sst2", POOL_WORDS, SEEDS[0])
+    template, place = template_entry("sst2").template, {"device": setup.device, "seed": SEEDS[0]}
     settings: dict[str, Any] = {"engine": "autoprompt", "max_length": MAX_LENGTH, **place}
     found = [search_words(template, what.train, model=what.backbone, words=n, **settings)[0] for n in WORDS]
-    return max((dict(one.label_words) for one in found), key=lambda words: frozen(template, words, what, what.dev))
+    return max(
+        (dict(one.label_words) for one in found), key=lambda words: frozen(setup, template, words, what, what.dev)
+    )
 
 
-def frozen(template: str, words: Mapping[str, Any], what: SearchTask, rows: Any) -> float:
-    """Accuracy of the model as it is."""
-    settings: dict[str, Any] = {"max_length": MAX_LENGTH, "seed": what.seed, **placed(what.backbone.model.device.type)}
-    return accuracy(PromptClassifier(template, words, what.backbone, "none", **settings), rows)
+def frozen(setup: Setup, template: str, words: Mapping[str, Any], what: SearchTask, rows: Sequence[Example]) -> float:
+    """Return the accuracy of the model as it is."""
+    settings = setup.settings(tuning="none", max_length=MAX_LENGTH, seed=what.seed)
+    return accuracy(PromptClassifier(template, words, what.backbone, **settings), rows)
 
 
-def zero_shot(task: str, engine: str, seed: int, folder: Path, device: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    """The template that is best on dev with the untrained model, on test."""
-    what, test = task_of(task, engine, seed, folder, device)
+def candidates(engine: str, what: SearchTask, run: Mapping[str, Any]) -> list[FoundTemplate]:
+    return [FoundTemplate(text, engine, value, what.label_words) for text, value in run["found"][:N_RANKED]]
+
+
+def zero_shot(setup: Setup, task: str, engine: str, seed: int, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Score the template that is best on dev with the untrained model, on test."""
+    what, test = task_of(setup, task, engine, seed)
     what = replace(what, label_words=run.get("words", what.label_words))
-    found = [FoundTemplate(text, engine, value, what.label_words) for text, value in run["found"][:50]]
-    template = rank_templates(found, what, Ranking(rounds=()))[0].found.template
-    return {"accuracy": frozen(template, what.label_words, what, test), "template": template, "device": device}
+    template = rank_templates(candidates(engine, what, run), what, Ranking(rounds=()))[0].found.template
+    right = frozen(setup, template, what.label_words, what, test)
+    return {"accuracy": right, "template": template, "device": setup.device}
 
 
-def fine_tuned(task: str, engine: str, seed: int, folder: Path, device: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    """The template that was chosen so, the model fine-tuned with it, on test."""
-    what, test = task_of(task, engine, seed, folder, device)
-    settings: dict[str, Any] = {"max_length": MAX_LENGTH, "seed": seed, **placed(device)}
-    classifier = PromptClassifier(run["template"], what.label_words, what.backbone, "full", **settings)
+def fine_tuned(setup: Setup, task: str, engine: str, seed: int, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Score the template that was chosen so, the model fine-tuned with it, on test."""
+    what, test = task_of(setup, task, engine, seed)
+    settings = setup.settings(tuning="full", max_length=MAX_LENGTH, seed=seed)
+    classifier = PromptClassifier(run["template"], what.label_words, what.backbone, **settings)
     classifier.fit(what.train, eval_set=(what.dev, None))
-    return {"accuracy": accuracy(classifier, test), "template": run["template"], "device": device}
+    return {"accuracy": accuracy(classifier, test), "template": run["template"], "device": setup.device}
 
 
-def choice(task: str, engine: str, seed: int, folder: Path, device: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    """The best template on dev with the untrained model: accuracy there, the estimate for new text, that on test."""
-    what, test = task_of(task, engine, seed, folder, device)
-    found = [FoundTemplate(text, engine, value, what.label_words) for text, value in run["found"][:50]]
-    contest = Contest(what, Ranking(rounds=()))
+def choice(setup: Setup, task: str, engine: str, seed: int, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the best template on dev reaches: there, by the estimate for new text, and on test."""
+    what, test = task_of(setup, task, engine, seed)
+    found, contest = candidates(engine, what, run), Contest(what, Ranking(rounds=()))
     best = contest.ranked(found)[0]
     (estimate, *_) = cross_validated(
         contest.labels, lambda rows: [contest.right(contest.ranked(found, rows)[0])], folds=4, repeats=10, seed=seed
     )
-    reached = stored("templates").get(f"zero-shot/{task}/{engine}/{seed}", {})
+    reached = BENCHMARK.stored(setup.results).get(f"zero-shot/{task}/{engine}/{seed}", {})
     known = reached.get("template") == best.found.template
     return {
         "dev": best.result.accuracy,
         "estimate": estimate.accuracy,
-        "test": reached["accuracy"] if known else frozen(best.found.template, what.label_words, what, test),
+        "test": reached["accuracy"] if known else frozen(setup, best.found.template, what.label_words, what, test),
         "candidates": len(found),
-        "device": device,
+        "device": setup.device,
     }
 
 
-SCORES: Mapping[str, tuple[Callable[..., dict[str, Any]], str]] = {  # what goes on from which runs
+STEPS: Mapping[str, tuple[Callable[..., dict[str, Any]], str | None]] = {  # what goes on from which runs
+    "find": (find, None),
     "zero-shot": (zero_shot, "find"),
     "fine-tuned": (fine_tuned, "zero-shot"),
     "choice": (choice, "find"),
@@ -150,34 +184,11 @@ COLUMNS = ("zero-shot", "fine-tuned")  # of the first table
 CHOICE = ("dev", "estimate", "test")  # of the second
 
 
-def write(results: Mapping[str, Any]) -> None:
-    heads = [f"{name}, {kind}" for name in TASKS.values() for kind in COLUMNS]
-    lines = ["| templates | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for engine in ENGINES:
-        places = [f"{kind}/{task}/{engine}" for task in TASKS for kind in COLUMNS]
-        rows = [[results[key] for seed in SEEDS if (key := f"{place}/{seed}") in results] for place in places]
-        if any(rows):
-            cells = [mean([100 * row["accuracy"] for row in some]) for some in rows]
-            lines.append(f"| {engine} | " + " | ".join(cells) + " |")
-    measured = [task for task in TASKS if any(key.startswith(f"choice/{task}/") for key in results)]
-    heads = [f"{TASKS[task]}, {what}" for task in measured for what in CHOICE]
-    choices = ["| zero-shot, chosen by dev | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    for engine in SEARCHES:
-        runs = [
-            [results[key] for seed in SEEDS if (key := f"choice/{task}/{engine}/{seed}") in results]
-            for task in measured
-        ]
-        cells = [mean([100 * run[what] for run in some]) for some in runs for what in CHOICE]
-        choices.append(f"| {engine} | " + " | ".join(cells) + " |")
-    samples = [
-        f"- {TASKS[task]}, {engine}: `{results[key]['template']}`"
-        for task in TASKS
-        for engine in ENGINES
-        if (key := f"zero-shot/{task}/{engine}/{SEEDS[0]}") in results
-    ]
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    parts = [reached_table(runs), choice_table(runs), "\n".join(["Split 13:", "", *samples(runs)])]
     note = (
         f"Test accuracy in % (872, 1,000 and 277 rows), mean (standard deviation) over those of the splits "
-        f"{', '.join(map(str, SEEDS))} that have run; 16 training and 16 dev examples a class, which also choose the "
+        f"{listed(SEEDS)} that have run; 16 training and 16 dev examples a class, which also choose the "
         f"template, zero-shot; label words are the library's, five a class on SST-2; model {MODEL}, float32. Pool: "
         "6,420 training and 500 dev sentences, from which AutoPrompt finds label words for the library's template, "
         "or triggers in place of its words; the model is frozen; the words are one search, which no split changes. "
@@ -187,45 +198,47 @@ def write(results: Mapping[str, Any]) -> None:
         "masked-lm has a beam of 3 and gaps of 3 and 1 tokens. "
         f"What heuristic found for the splits 13, 21 and, of SST-2, 42 it found on {GPU}."
     )
-    tables = ["\n".join(lines), "\n".join(choices), "\n".join(["Split 13:", "", *samples])]
-    keep("templates", "Template search", results, tables, note)
+    return Page(parts, note)
 
 
-def main() -> None:
-    options_of = parser(__doc__, folder=True)
-    options_of.add_argument("what", choices=["find", *SCORES])
-    options_of.add_argument("--device", default="cpu")
-    options_of.add_argument("--budget", default="medium")
-    options_of.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    options_of.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
-    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
-    options = options_of.parse_args()
-    loaded(MODEL)  # once, for all processes
-    runs = [
-        (task, engine, seed)
-        for seed in options.seeds
-        for task in options.tasks
-        for engine in options.engines
-        if engine not in ON_SST2 or (task == "sst2" and options.what in ("find", "zero-shot"))
-        if engine != POOL_WORDS or seed == SEEDS[0]
-        if engine in SEARCHES or options.what != "choice"
+def reached_table(runs: Runs) -> str:
+    """Return what the templates reach on test."""
+    columns = {f"{NAMES[task]}, {kind}": f"{kind}/{task}" for task in TASKS for kind in COLUMNS}
+    rows = [
+        [engine, *(percent(over_seeds(runs, f"{place}/{engine}")) for place in columns.values())] for engine in ENGINES
     ]
-    place = (options.folder, options.device)
-    if options.what == "find":
-        jobs = [
-            (f"find/{task}/{engine}/{seed}", functools.partial(find, task, engine, seed, *place, options.budget))
-            for task, engine, seed in runs
-        ]
-    else:
-        call, source = SCORES[options.what]
-        known = stored("templates")
-        jobs = [
-            (f"{options.what}/{task}/{engine}/{seed}", functools.partial(call, task, engine, seed, *place, row))
-            for task, engine, seed in runs
-            if (row := known.get(f"{source}/{task}/{engine}/{seed}"))
-        ]
-    sweep("templates", jobs, write, processes=options.processes)
+    return table(["templates", *columns], known_rows(rows))
 
+
+def choice_table(runs: Runs) -> str:
+    """Return what dev, the estimate and test say of the template that dev chose."""
+    tasks = [task for task in TASKS if under(runs, f"choice/{task}")]
+    columns = [(task, what) for task in tasks for what in CHOICE]
+    rows = [
+        [engine, *(percent(over_seeds(runs, f"choice/{task}/{engine}"), what) for task, what in columns)]
+        for engine in SEARCHES
+    ]
+    return table(["zero-shot, chosen by dev", *(f"{NAMES[task]}, {what}" for task, what in columns)], rows)
+
+
+def samples(runs: Runs) -> list[str]:
+    """Return the templates of the first split."""
+    places = [(task, engine) for task in TASKS for engine in ENGINES]
+    known = [(*place, runs.get(f"zero-shot/{'/'.join(place)}/{SEEDS[0]}")) for place in places]
+    return [f"- {NAMES[task]}, {engine}: `{run['template']}`" for task, engine, run in known if run]
+
+
+BENCHMARK = Benchmark(
+    name="templates",
+    title="Template search",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[
+        FOLDER, one_of("what", STEPS), DEVICE, value_of("budget", "medium"), some_of("tasks", TASKS),
+        some_of("engines", ENGINES), SOME_SEEDS,
+    ],
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

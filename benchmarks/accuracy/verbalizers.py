@@ -17,12 +17,18 @@ import argparse
 import functools
 import json
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.common.runs import GPU, MODEL, SEEDS, Job, accuracy, keep, mean, parser, placed, sweep
+import torch
+
+from benchmarks.common.data import accuracy, rows_of, sample
+from benchmarks.common.models import MODEL, loaded
+from benchmarks.common.options import DEVICE, FOLDER, SOME_SEEDS, one_of, some_of, values_of
+from benchmarks.common.runs import Benchmark, Job
+from benchmarks.common.setup import GPU, SEEDS, Setup
+from benchmarks.common.tables import NONE, Page, Runs, counted, known_rows, listed, over_seeds, table, under
+from benchmarks.common.timing import timed
 from promptlab import (
     ManualVerbalizer,
     PromptClassifier,
@@ -31,15 +37,18 @@ from promptlab import (
     SupportCalibration,
     WeightedVerbalizer,
     k_shot,
-    load_backbone,
     nearest_words,
-    read_examples,
     read_word_lists,
     refine_words,
     search_words,
 )
 from promptlab.core.types import Example
+from promptlab.data.labeled import Labeled
+from promptlab.library.resolve import resolve_template
 from promptlab.library.tasks import verbalizer_entry
+from promptlab.models.prompt_model import PromptModel
+from promptlab.training.fitting import EncodedSet, HeadModel
+from promptlab.tuning.frozen import Frozen
 
 MAX_LENGTH = 128
 N_TEST, N_SUPPORT = 1000, 200
@@ -52,53 +61,47 @@ TASKS: Mapping[str, tuple[str, str, float, str | None]] = {
 }
 
 
-@functools.cache
-def backbone() -> Any:
-    return load_backbone(MODEL)
+Words = dict[str, tuple[str, ...]]
 
 
-@functools.cache
-def read(folder: Path, task: str, part: str) -> list[Example]:
-    path = next(p for p in (folder / task / f"{part}.tsv", folder / task / f"{part}.tsv.gz") if p.exists())
-    return read_examples(path)
+def test_rows(setup: Setup, task: str) -> Sequence[Example]:
+    rows = rows_of(setup.data(task), "test")
+    return setup.some(rows if len(rows) <= N_TEST else random.Random(0).sample(rows, N_TEST))
 
 
-def test_rows(folder: Path, task: str) -> list[Example]:
-    rows = read(folder, task, "test")
-    return rows if len(rows) <= N_TEST else random.Random(0).sample(rows, N_TEST)
+def support(setup: Setup, task: str) -> list[Mapping[str, Any]]:
+    """Return texts of the training pool without their labels."""
+    rows = random.Random(1).sample(rows_of(setup.data(task), "train"), N_SUPPORT)
+    return [example.fields for example in setup.some(rows)]
 
 
-def support(folder: Path, task: str) -> list[Mapping[str, Any]]:
-    return [example.fields for example in random.Random(1).sample(read(folder, task, "train"), N_SUPPORT)]
-
-
-def manual_words(task: str) -> dict[str, tuple[str, ...]]:
+def manual_words(task: str) -> Words:
     return dict(verbalizer_entry(TASKS[task][1]).label_words)
 
 
 @functools.cache
-def many_words(folder: Path, task: str) -> dict[str, tuple[str, ...]]:
-    """KPT's lists, a class's first manual word as its name; or words near the manual ones."""
+def many_words(setup: Setup, task: str) -> Words:
+    """Return KPT's lists, a class's first manual word as its name; or words near the manual ones."""
     lists, manual = TASKS[task][3], manual_words(task)
     if lists is None:
-        return nearest_words(manual, backbone(), n=50)
-    order = json.loads((folder / "kpt" / "label_order.json").read_text())[lists]
-    words = read_word_lists(folder / "kpt" / lists / "knowledgeable_verbalizer.txt", order)
+        return nearest_words(manual, loaded(MODEL), n=50)
+    order = json.loads(setup.data("kpt", "label_order.json").read_text(encoding="utf-8"))[lists]
+    words = read_word_lists(setup.data("kpt", lists, "knowledgeable_verbalizer.txt"), order)
     return {name: tuple(dict.fromkeys([manual[name][0], *words[name]])) for name in manual}
 
 
 @functools.cache
-def refined(folder: Path, task: str, device: str, frequency: bool, relevance: bool) -> dict[str, tuple[str, ...]]:
+def refined(setup: Setup, task: str, frequency: bool = True, relevance: bool = True) -> Words:
     template, _, rare, _ = TASKS[task]
     result = refine_words(
-        many_words(folder, task),
+        many_words(setup, task),
         template,
-        support(folder, task),
-        backbone(),
+        support(setup, task),
+        loaded(MODEL),
         frequency=rare if frequency else 0.0,
         relevance=relevance,
         max_length=MAX_LENGTH,
-        device=device,
+        device=setup.device,
     )
     return dict(result.label_words)
 
@@ -112,56 +115,64 @@ ZERO_SHOT: Mapping[str, tuple[bool, bool] | None] = {  # which refinements KPT's
 }
 
 
+KINDS = ("plain", "calibrated")
+
+
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    loaded(MODEL)  # once, before the processes part
+    return {"zero-shot": zero_shot, "few-shot": few_shot, "time": timing}[options.what](options)
+
+
 def zero_shot(options: argparse.Namespace) -> Iterator[Job]:
     for task in options.tasks:
         for name in ZERO_SHOT:
-            for calibrated in (False, True):
-                key = f"zero-shot/{task}/{name}/{'calibrated' if calibrated else 'plain'}"
-                yield key, functools.partial(zero_shot_run, options.folder, task, options.device, name, calibrated)
+            for kind in KINDS:
+                key = f"zero-shot/{task}/{name}/{kind}"
+                yield key, functools.partial(zero_shot_run, options.setup, task, name, kind)
 
 
-def zero_shot_run(folder: Path, task: str, device: str, name: str, calibrated: bool) -> dict[str, float]:
+def zero_shot_run(setup: Setup, task: str, name: str, kind: str) -> dict[str, float]:
     steps = ZERO_SHOT[name]
-    words = manual_words(task) if steps is None else refined(folder, task, device, *steps)
+    words = manual_words(task) if steps is None else refined(setup, task, *steps)
     verbalizer: Any = ManualVerbalizer(words)
-    if calibrated:
-        verbalizer = SupportCalibration(verbalizer, support(folder, task))
-    settings: dict[str, Any] = {"max_length": MAX_LENGTH, **placed(device)}
-    classifier = PromptClassifier(TASKS[task][0], verbalizer, backbone(), "none", **settings)
-    return {"accuracy": accuracy(classifier, test_rows(folder, task))}
+    if kind == "calibrated":
+        verbalizer = SupportCalibration(verbalizer, support(setup, task))
+    settings = setup.settings(tuning="none", max_length=MAX_LENGTH)
+    classifier = PromptClassifier(TASKS[task][0], verbalizer, loaded(MODEL), **settings)
+    return {"accuracy": accuracy(classifier, test_rows(setup, task))}
 
 
-def searched(folder: Path, task: str, device: str, train: list[Example]) -> dict[str, tuple[str, ...]]:
-    settings: dict[str, Any] = {"engine": "petal", "max_length": MAX_LENGTH, "device": device}
-    return dict(search_words(TASKS[task][0], train, model=backbone(), **settings)[0].label_words)
+def searched(setup: Setup, task: str, train: Sequence[Example]) -> Words:
+    settings: dict[str, Any] = {"engine": "petal", "max_length": MAX_LENGTH, "device": setup.device}
+    return dict(search_words(TASKS[task][0], train, model=loaded(MODEL), **settings)[0].label_words)
 
 
-def manual(folder: Path, task: str, device: str, train: list[Example]) -> dict[str, tuple[str, ...]]:
+def manual(setup: Setup, task: str, train: Sequence[Example]) -> Words:
     return manual_words(task)
 
 
-def weighted(folder: Path, task: str, device: str, train: list[Example]) -> WeightedVerbalizer:
-    return WeightedVerbalizer(refined(folder, task, device, True, True))
+def weighted(setup: Setup, task: str, train: Sequence[Example]) -> WeightedVerbalizer:
+    return WeightedVerbalizer(refined(setup, task))
 
 
-def prototypes(folder: Path, task: str, device: str, train: list[Example]) -> PrototypicalVerbalizer:
+def prototypes(setup: Setup, task: str, train: Sequence[Example]) -> PrototypicalVerbalizer:
     return PrototypicalVerbalizer(names=sorted(manual_words(task)))
 
 
-def prototypes_and_manual(folder: Path, task: str, device: str, train: list[Example]) -> PrototypicalVerbalizer:
+def prototypes_and_manual(setup: Setup, task: str, train: Sequence[Example]) -> PrototypicalVerbalizer:
     return PrototypicalVerbalizer(ManualVerbalizer(manual_words(task)))
 
 
-def prototypes_and_kpt(folder: Path, task: str, device: str, train: list[Example]) -> PrototypicalVerbalizer:
-    words = ManualVerbalizer(refined(folder, task, device, True, True))
-    return PrototypicalVerbalizer(SupportCalibration(words, support(folder, task)))
+def prototypes_and_kpt(setup: Setup, task: str, train: Sequence[Example]) -> PrototypicalVerbalizer:
+    words = ManualVerbalizer(refined(setup, task))
+    return PrototypicalVerbalizer(SupportCalibration(words, support(setup, task)))
 
 
-def soft(folder: Path, task: str, device: str, train: list[Example]) -> SoftVerbalizer:
+def soft(setup: Setup, task: str, train: Sequence[Example]) -> SoftVerbalizer:
     return SoftVerbalizer(manual_words(task))
 
 
-FEW_SHOT: Mapping[str, tuple[str, Callable[[Path, str, str, list[Example]], Any]]] = {
+FEW_SHOT: Mapping[str, tuple[str, Callable[[Setup, str, Sequence[Example]], Any]]] = {
     "manual": ("full", manual),
     "KPT": ("full", weighted),
     "soft": ("full", soft),
@@ -190,120 +201,119 @@ def few_shot(options: argparse.Namespace) -> Iterator[Job]:
         for task in options.tasks:
             for k in options.shots:
                 for name in options.methods:
-                    if name.startswith("searched") and k < 2:  # a search needs two examples of a class
-                        continue
-                    key = f"few-shot/{task}/{k}/{name}/{seed}"
-                    yield key, functools.partial(few_shot_run, options.folder, task, options.device, k, name, seed)
+                    if not name.startswith("searched") or k >= 2:  # a search needs two examples of a class
+                        key = f"few-shot/{task}/{k}/{name}/{seed}"
+                        yield key, functools.partial(few_shot_run, options.setup, task, k, name, seed)
 
 
-def few_shot_run(folder: Path, task: str, device: str, k: int, name: str, seed: int) -> dict[str, Any]:
-    pool = read(folder, task, "train")
+def few_shot_run(setup: Setup, task: str, k: int, name: str, seed: int) -> dict[str, Any]:
+    pool = rows_of(setup.data(task), "train")
     rows = k_shot([example.label for example in pool], k=k, seed=seed)
     train, dev = ([pool[row] for row in part] for part in rows)
     tuning, verbalizer = FEW_SHOT[name]
-    words = verbalizer(folder, task, device, train)
-    settings: dict[str, Any] = {"seed": seed, "max_length": MAX_LENGTH, **placed(device)}
-    start = time.perf_counter()
-    classifier = PromptClassifier(TASKS[task][0], words, backbone(), tuning, **settings).fit(
-        train, eval_set=(dev, None)
-    )
-    seconds = time.perf_counter() - start
-    result = {"accuracy": accuracy(classifier, test_rows(folder, task)), "train_seconds": seconds, "device": device}
+    words = verbalizer(setup, task, train)
+    settings = setup.settings(tuning=tuning, seed=seed, max_length=MAX_LENGTH)
+    classifier = PromptClassifier(TASKS[task][0], words, loaded(MODEL), **settings)
+    _, seconds = timed(lambda: classifier.fit(train, eval_set=(dev, None)))
+    result = {
+        "accuracy": accuracy(classifier, test_rows(setup, task)),
+        "train_seconds": seconds,
+        "device": setup.device,
+    }
     if isinstance(words, WeightedVerbalizer):
         result["largest_weight"] = classifier.model_.head.weight.abs().max().item()
     return result
 
 
 def timing(options: argparse.Namespace) -> Iterator[Job]:
-    yield "time/cached", functools.partial(timed_fit, cached=True)
-    yield "time/uncached", functools.partial(timed_fit, cached=False)
+    """Yield ProtoVerb's fit on SST-2, 32 sentences: from states that are kept, or reading the model every time."""
+    yield "time/cached", functools.partial(timed_fit, fit_cached, options.setup)
+    yield "time/uncached", functools.partial(timed_fit, fit_uncached, options.setup)
 
 
-def timed_fit(*, cached: bool) -> dict[str, float]:
-    """Seconds of ProtoVerb's fit on SST-2, 32 sentences: from states that are kept, or reading the model every time."""
-    from promptlab import load_sample
-    from promptlab.data.labeled import Labeled
-    from promptlab.library.resolve import resolve_template
-    from promptlab.models.prompt_model import PromptModel
-    from promptlab.training.fitting import EncodedSet, HeadModel
-    from promptlab.tuning.frozen import Frozen
-
-    train, _ = load_sample("sst2").few_shot(13)
+def timed_fit(fit: Callable[..., None], setup: Setup) -> dict[str, float]:
+    train, _ = sample("sst2").few_shot(13)
     verbalizer = PrototypicalVerbalizer(names=("negative", "positive"))
-    start = time.perf_counter()
-    if cached:
-        PromptClassifier("sst2", verbalizer, backbone(), "frozen", device="cpu").fit(train)
-        return {"seconds": time.perf_counter() - start}
-    import torch
+    return {"seconds": timed(lambda: fit(setup, verbalizer, train))[1]}
 
-    model = PromptModel.build(resolve_template("sst2"), verbalizer, backbone().copy(), Frozen()).eval()
+
+def fit_cached(setup: Setup, verbalizer: PrototypicalVerbalizer, train: Sequence[Example]) -> None:
+    settings = setup.settings(tuning="frozen")
+    PromptClassifier("sst2", verbalizer, loaded(MODEL), **settings).fit(train)
+
+
+def fit_uncached(setup: Setup, verbalizer: PrototypicalVerbalizer, train: Sequence[Example]) -> None:
+    model = PromptModel.build(resolve_template("sst2"), verbalizer, loaded(MODEL).copy(), Frozen()).eval()
     data = EncodedSet.of(Labeled.of(train, None), model, None)
     optimizer = torch.optim.AdamW(model.head.parameters(), lr=verbalizer.learning_rate, weight_decay=0.0)
-    for _ in range(verbalizer.max_steps):
+    for _ in range(setup.settings(max_steps=verbalizer.max_steps)["max_steps"]):
         answers = model.read(model.backbone.collate(data.rows))
         HeadModel(model.head, answers, data.targets)(torch.arange(len(train))).backward()
         optimizer.step()
         optimizer.zero_grad()
-    return {"seconds": time.perf_counter() - start}
 
 
-def tables(results: Mapping[str, Any]) -> list[str]:
-    parts = []
-    zero = [task for task in TASKS if any(key.startswith(f"zero-shot/{task}/") for key in results)]
-    if zero:
-        columns = [f"{task}{', calibrated' * calibrated}" for task in zero for calibrated in (False, True)]
-        lines = ["| zero-shot | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-        for name in ZERO_SHOT:
-            keys = [f"zero-shot/{task}/{name}/{kind}" for task in zero for kind in ("plain", "calibrated")]
-            cells = [f"{100 * results[key]['accuracy']:.1f}" if key in results else "–" for key in keys]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines))
-    few = dict.fromkeys(tuple(key.split("/")[1:3]) for key in results if key.startswith("few-shot/"))
-    if few:
-        order = sorted(few, key=lambda pair: (list(TASKS).index(pair[0]), int(pair[1])))
-        lines = ["| few-shot | " + " | ".join(f"{task}, k = {k}" for task, k in order) + " |"]
-        lines.append("|---" * (len(order) + 1) + "|")
-        for name in (*FEW_SHOT, *EARLIER):
-            cells = []
-            for task, k in order:
-                keys = [f"few-shot/{task}/{k}/{name}/{seed}" for seed in SEEDS]
-                values = [100 * results[key]["accuracy"] for key in keys if key in results]
-                cells.append(mean(values) + f" [{len(values)}]" * (0 < len(values) < len(SEEDS)))
-            if any(cell != mean([]) for cell in cells):
-                lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines))
-    if "time/cached" in results and "time/uncached" in results:
-        ratio = results["time/uncached"]["seconds"] / results["time/cached"]["seconds"]
-        parts.append(
-            f"ProtoVerb's fit on kept mask states is {ratio:.1f} times as fast as with a pass for each update."
-        )
-    return parts
-
-
-def write(results: Mapping[str, Any]) -> None:
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
     note = (
         f"Test accuracy in %, on {N_TEST:,} test rows drawn once (TREC: all 500); few-shot: mean (standard deviation) "
-        f"over the seeds {', '.join(map(str, SEEDS))}, or the first n of them [n], k training and k dev examples a "
+        f"over the seeds {listed(SEEDS)}, or the first n of them [n], k training and k dev examples a "
         f"class. Model {MODEL}, float32, texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} "
         f"unlabeled texts. On {GPU}; on one core of a CPU: zero-shot with KPT's words, and of few-shot “KPT”, "
         "“KPT, model frozen” and “ProtoVerb + manual, model frozen”."
     )
-    keep("verbalizers", "Verbalizers", results, tables(results), note)
+    return Page([*zero_shot_tables(runs), *few_shot_tables(runs), *gain_of_cache(runs)], note)
 
 
-def main() -> None:
-    options_of = parser(__doc__, folder=True)
-    options_of.add_argument("what", choices=["zero-shot", "few-shot", "time"])
-    options_of.add_argument("--device", default="cpu")
-    options_of.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    options_of.add_argument("--shots", nargs="+", type=int, default=[1, 4, 16])
-    options_of.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
-    options_of.add_argument("--methods", nargs="+", default=list(FEW_SHOT), choices=list(FEW_SHOT))
-    options = options_of.parse_args()
-    backbone()  # once, before the processes part
-    jobs = {"zero-shot": zero_shot, "few-shot": few_shot, "time": timing}[options.what](options)
-    sweep("verbalizers", jobs, write, processes=options.processes)
+def zero_shot_tables(runs: Runs) -> list[str]:
+    columns = {
+        f"{task}{', calibrated' * (kind == 'calibrated')}": (task, kind)
+        for task in TASKS
+        for kind in KINDS
+        if under(runs, f"zero-shot/{task}")
+    }
+    rows = [
+        [name, *(cell_of(runs.get(f"zero-shot/{task}/{name}/{kind}")) for task, kind in columns.values())]
+        for name in ZERO_SHOT
+    ]
+    return [table(["zero-shot", *columns], rows)] if columns else []
 
+
+def cell_of(run: Mapping[str, float] | None) -> str:
+    return NONE if run is None else f"{100 * run['accuracy']:.1f}"
+
+
+def few_shot_tables(runs: Runs) -> list[str]:
+    columns = [
+        (task, k) for task in TASKS for k in sorted({int(key.split("/")[0]) for key in under(runs, f"few-shot/{task}")})
+    ]
+    rows = [[name, *(few_shot_cell(runs, task, k, name) for task, k in columns)] for name in (*FEW_SHOT, *EARLIER)]
+    heads = [f"{task}, k = {k}" for task, k in columns]
+    return [table(["few-shot", *heads], known_rows(rows))] if columns else []
+
+
+def few_shot_cell(runs: Runs, task: str, k: int, name: str) -> str:
+    own = over_seeds(runs, f"few-shot/{task}/{k}/{name}")
+    return counted([100 * run["accuracy"] for run in own], len(SEEDS))
+
+
+def gain_of_cache(runs: Runs) -> list[str]:
+    if not {"time/cached", "time/uncached"} <= set(runs):
+        return []
+    gain = runs["time/uncached"]["seconds"] / runs["time/cached"]["seconds"]
+    return [f"ProtoVerb's fit on kept mask states is {gain:.1f} times as fast as with a pass for each update."]
+
+
+BENCHMARK = Benchmark(
+    name="verbalizers",
+    title="Verbalizers",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[
+        FOLDER, one_of("what", ("zero-shot", "few-shot", "time")), DEVICE, some_of("tasks", TASKS),
+        values_of("shots", 1, 4, 16), SOME_SEEDS, some_of("methods", FEW_SHOT),
+    ],
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

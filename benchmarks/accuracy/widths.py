@@ -16,9 +16,9 @@ width 128, one minute at 2048.
 
 from __future__ import annotations
 
+import argparse
 import functools
 import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +27,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from benchmarks.common.runs import Job, keep, mean, parser, sweep
+from benchmarks.common.options import some_of, values_of
+from benchmarks.common.runs import Benchmark, Job
+from benchmarks.common.setup import Setup
+from benchmarks.common.tables import NONE, Page, Runs, listed, percent, table, under
+from benchmarks.common.timing import timed
 from promptlab import PromptClassifier
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.core.seeding import seeded
@@ -73,7 +77,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def random_backbone(width: int) -> MaskedBackbone:
-    """BERT of one layer whose matrices have entries of about 1 / √width, as trained ones have at every width."""
+    """Return BERT of one layer whose matrices have entries of about 1 / √width, as trained ones have at every width."""
     config = BertConfig(
         vocab_size=len(SPECIAL) + len(ANSWERS) + len(WORDS), hidden_size=width, num_hidden_layers=1,
         num_attention_heads=width // 64, intermediate_size=4 * width, max_position_embeddings=32,
@@ -84,7 +88,7 @@ def random_backbone(width: int) -> MaskedBackbone:
 
 @torch.inference_mode()
 def states(classifier: Any, backbone: Any, texts: Sequence[str]) -> Tensor:
-    """Of a backbone at the mask of each text, (texts, width)."""
+    """Return those of a backbone at the mask of each text, (texts, width)."""
     rows = classifier.model_.encode(as_examples(list(texts)))
     parts = [backbone.collate(rows[start : start + 64]) for start in range(0, len(rows), 64)]
     return torch.cat([backbone.eval().mask_states(part).hidden[:, 0] for part in parts])
@@ -96,7 +100,7 @@ def moved(after: Tensor, before: Tensor) -> float:
 
 @torch.no_grad()
 def weights_moved(backbone: Any, origin: Any, tuning: Any) -> float | None:
-    """Mean over the matrices that changed once what was added is merged into them; None if that can't be."""
+    """Return the mean over the matrices that changed once what was added is merged into them; None if that can't be."""
     merged = backbone.copy()
     tuning.merge(merged)
     if merged.added_weights():
@@ -106,20 +110,24 @@ def weights_moved(backbone: Any, origin: Any, tuning: Any) -> float | None:
     return statistics.mean(shares) if shares else None
 
 
-def run(width: int, method: str, rate: float, seed: int) -> dict[str, Any]:
-    with seeded(seed):
-        origin = random_backbone(width)
-        texts = [" ".join(WORDS[i] for i in torch.randint(len(WORDS), (LENGTH,))) for _ in range(N_TRAIN + N_TEST)]
-        direction = torch.randn(width)
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    for seed in options.seeds:
+        for width in options.widths:
+            for method in options.methods:
+                for rate in (old_rate(method, width), *GRID[method]):
+                    key = f"{method}/{width}/{rate:.2g}/{seed}"
+                    yield key, functools.partial(run, options.setup, width, method, rate, seed)
+
+
+def run(setup: Setup, width: int, method: str, rate: float, seed: int) -> dict[str, Any]:
+    origin, texts, direction = drawn(width, seed)
     untrained = PromptClassifier(TEMPLATE, ANSWERS, origin, "none").fit(texts[:2], list(ANSWERS))
     before = states(untrained, origin, texts)
     scores = before @ direction
     labels = ["positive" if score > scores.median() else "negative" for score in scores]
-    settings = {"learning_rate": rate, "max_steps": STEPS, "batch_size": BATCH, "seed": seed, "device": "cpu"}
-    classifier = PromptClassifier(TEMPLATE, ANSWERS, origin, method, **settings)
-    start = time.perf_counter()
-    classifier.fit(texts[:N_TRAIN], labels[:N_TRAIN])
-    seconds = time.perf_counter() - start
+    settings = setup.settings(tuning=method, learning_rate=rate, max_steps=STEPS, batch_size=BATCH, seed=seed)
+    classifier = PromptClassifier(TEMPLATE, ANSWERS, origin, **settings)
+    _, seconds = timed(lambda: classifier.fit(texts[:N_TRAIN], labels[:N_TRAIN]))
     tuned = classifier.model_.backbone
     right = [p == label for p, label in zip(classifier.predict(texts[N_TRAIN:]), labels[N_TRAIN:], strict=True)]
     return {
@@ -130,60 +138,58 @@ def run(width: int, method: str, rate: float, seed: int) -> dict[str, Any]:
     }
 
 
+def drawn(width: int, seed: int) -> tuple[MaskedBackbone, list[str], Tensor]:
+    """Return a random model, texts, and the direction that divides them into classes."""
+    with seeded(seed):
+        origin = random_backbone(width)
+        texts = [" ".join(WORDS[i] for i in torch.randint(len(WORDS), (LENGTH,))) for _ in range(N_TRAIN + N_TEST)]
+        return origin, texts, torch.randn(width)
+
+
 def old_rate(method: str, width: int) -> float:
     return OLD[method] * (768 / width) ** 2
 
 
-def jobs(options: Any) -> Iterator[Job]:
-    for seed in options.seeds:
-        for width in options.widths:
-            for method in options.methods:
-                for rate in (old_rate(method, width), *GRID[method]):
-                    yield f"{method}/{width}/{rate:.2g}/{seed}", functools.partial(run, width, method, rate, seed)
-
-
-def cell(results: Mapping[str, Any], method: str, width: int, rate: float) -> str:
-    """Accuracy, and how far states and matrices moved."""
-    rows = [row for key, row in results.items() if key.rsplit("/", 1)[0] == f"{method}/{width}/{rate:.2g}"]
-    if not rows:
-        return "–"
-    shares = [statistics.mean(row["states_moved"] for row in rows)]
-    if rows[0]["weights_moved"] is not None:
-        shares.append(statistics.mean(row["weights_moved"] for row in rows))
-    return f"{mean([100 * row['accuracy'] for row in rows])}; " + ", ".join(f"{100 * share:.2g} %" for share in shares)
-
-
-def table(results: Mapping[str, Any], method: str) -> str:
-    lines = [f"| {method} | old rule | " + " | ".join(f"{rate:g}" for rate in GRID[method]) + " |"]
-    lines.append("|---" * (len(GRID[method]) + 2) + "|")
-    for width in WIDTHS:
-        old = old_rate(method, width)
-        cells = [f"{old:.2g}: {cell(results, method, width, old)}"]
-        cells += [cell(results, method, width, rate) for rate in GRID[method]]
-        lines.append(f"| {width} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def write(results: Mapping[str, Any]) -> None:
-    seeds = sorted({int(key.rsplit("/", 1)[1]) for key in results})
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    seeds = sorted({int(key.rsplit("/", 1)[1]) for key in runs})
     note = (
         "Rows are widths, columns learning rates; of the old rule the rate stands first. Cells: accuracy in % on 256 "
         "texts, mean (standard deviation) over those of the seeds "
-        f"{', '.join(map(str, seeds))} that have run; then by how much of their size the states at the mask moved, and "
+        f"{listed(seeds)} that have run; then by how much of their size the states at the mask moved, and "
         "the matrices that changed, where updates can be merged. Random BERT of one layer, 60 updates of 8 texts."
     )
-    tables = [table(results, method) for method in GRID if any(key.startswith(f"{method}/") for key in results)]
-    keep("widths", "Learning rates at several widths", results, tables, note, packages=["peft"], model="random")
+    return Page([method_table(method, own) for method in GRID if (own := under(runs, method))], note)
 
 
-def main() -> None:
-    options_of = parser(__doc__)
-    options_of.add_argument("--widths", nargs="+", type=int, default=list(WIDTHS), choices=WIDTHS)
-    options_of.add_argument("--methods", nargs="+", default=list(GRID), choices=list(GRID))
-    options_of.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    options = options_of.parse_args()
-    sweep("widths", jobs(options), write, processes=options.processes)
+def method_table(method: str, runs: Runs) -> str:
+    rows = []
+    for width in WIDTHS:
+        old = old_rate(method, width)
+        cells = [cell(runs, width, rate) for rate in GRID[method]]
+        rows.append([str(width), f"{old:.2g}: {cell(runs, width, old)}", *cells])
+    return table([method, "old rule", *(f"{rate:g}" for rate in GRID[method])], rows)
 
+
+def cell(runs: Runs, width: int, rate: float) -> str:
+    """Return the accuracy, and how far states and matrices moved."""
+    own = list(under(runs, f"{width}/{rate:.2g}").values())
+    if not own:
+        return NONE
+    merged = own[0]["weights_moved"] is not None
+    shares = [statistics.mean(run[what] for run in own) for what in ("states_moved", "weights_moved")[: 1 + merged]]
+    return f"{percent(own)}; {listed(f'{100 * share:.2g} %' for share in shares)}"
+
+
+BENCHMARK = Benchmark(
+    name="widths",
+    title="Learning rates at several widths",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[some_of("widths", WIDTHS), some_of("methods", GRID), values_of("seeds", 0, 1)],
+    about={"model": "random"},
+    packages=["peft"],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

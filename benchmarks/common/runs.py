@@ -1,4 +1,4 @@
-"""What the benchmarks share: do the runs that are missing, several at once if asked, and keep each as it ends."""
+"""A benchmark: do the runs that are missing, several at once if asked, keep each as it ends, and write their tables."""
 
 from __future__ import annotations
 
@@ -6,74 +6,124 @@ import argparse
 import datetime
 import json
 import multiprocessing
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.common.models import MODEL
+from benchmarks.common.options import Option, parse
+from benchmarks.common.tables import Page, Runs
 from promptlab.core.files import atomic_file
-from promptlab.core.types import Example
 
-RESULTS = Path(__file__).parents[1] / "results"
-SEEDS = (13, 21, 42, 87, 100)
-MODEL = "minilm"
-GPU = "one NVIDIA H100, torch 2.11.0+cu130"  # on which runs whose device is "cuda" were done
-Job = tuple[str, Callable[[], Any]]  # key and what to call; picklable if several processes work
+Job = tuple[str, Callable[[], Any]]  # key of a run and what to call; picklable if several processes work
 
 
-def parser(doc: str | None, *, folder: bool = False) -> argparse.ArgumentParser:
-    """With the options that every sweep has."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if folder:
-        made.add_argument("folder", type=Path)
-    made.add_argument("--processes", type=int, default=1, help="runs at once, each on one thread")
-    return made
-
-
-def placed(device: str) -> dict[str, Any]:
-    """Settings that make runs on every device comparable."""
-    return {"device": device, "precision": "no"}
-
-
-def stored(name: str) -> dict[str, Any]:
-    """The finished runs."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text())["runs"] if path.exists() else {}
-
-
-def sweep(
-    name: str,
-    jobs: Iterable[Job],
-    write: Callable[[dict[str, Any]], None],
-    *,
-    processes: int = 1,
-    fresh: bool = False,
-) -> dict[str, Any]:
-    """Do the jobs that have no result yet, writing after each.
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Runs of which each is done once and kept, so that a benchmark goes on where it stopped.
 
     Args:
-        processes: how many at once; what the parent has loaded on a CPU, they share.
-        fresh: give every job a process of its own.
+        name: of the files of its results.
+        title: of its page.
+        doc: what the script says of itself.
+        stages: each gives jobs for the options; it begins when the jobs of the one before it have ended.
+        page: what is written of the runs, from them and from what is recorded about them.
+        options: besides those that every benchmark has.
+        recorded: options that stand beside the runs.
+        about: what else stands there.
+        packages: whose versions do so, besides the usual ones.
+        own_process: whether every run has a process to itself.
     """
-    results = stored(name)
-    todo = [(key, call) for key, call in jobs if key not in results]
-    for key, result in _done(todo, processes, fresh):
-        results[key] = result
-        print(key, {k: v for k, v in result.items() if k != "history"}, flush=True)
-        write(results)
-    write(results)
-    return results
+
+    name: str
+    title: str
+    doc: str | None
+    stages: Sequence[Callable[[argparse.Namespace], Iterable[Job]]]
+    page: Callable[[Runs, Mapping[str, Any]], Page]
+    options: Sequence[Option] = ()
+    recorded: Sequence[str] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+    packages: Sequence[str] = ()
+    own_process: bool = False
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Do what a command line asks for, and print the page.
+
+        Args:
+            arguments: None: those of the process.
+        """
+        options = parse(self.doc, self.options, arguments)
+        folder = options.setup.results
+        for jobs in self.stages:
+            for key, run in _done(self.missing(jobs(options), folder), options.processes, self.own_process):
+                print(key, _brief(run), flush=True)
+                self.keep(folder, {**self.stored(folder), key: run}, self.about_now(options))
+        print(self.write(folder) if self.stored(folder) else "nothing has run yet")
+
+    def missing(self, jobs: Iterable[Job], folder: Path) -> list[Job]:
+        """Return the jobs that have no result yet."""
+        runs = self.stored(folder)
+        return [(key, call) for key, call in jobs if key not in runs]
+
+    def stored(self, folder: Path) -> Runs:
+        """Return the finished runs."""
+        return self.document(folder)["runs"]
+
+    def document(self, folder: Path) -> dict[str, Any]:
+        """Return the finished runs, and what is recorded about them."""
+        path = folder / f"{self.name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"about": {}, "runs": {}}
+
+    def about_now(self, options: argparse.Namespace) -> dict[str, Any]:
+        """Return what is recorded about runs that end now: settings, date, versions."""
+        given = {name: getattr(options, name) for name in self.recorded}
+        versions = {package: version(package) for package in ("promptlab", "torch", "transformers", *self.packages)}
+        return {
+            "model": MODEL, **self.about, **given, "date": str(datetime.date.today()), "versions": versions,
+        }  # fmt: skip
+
+    def keep(self, folder: Path, runs: Runs, about: Mapping[str, Any]) -> None:
+        """Write the runs, and the page of them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / f"{self.name}.json") as path:
+            path.write_text(json.dumps({"about": about, "runs": runs}, indent=1) + "\n", encoding="utf-8")
+        self.write(folder)
+
+    def write(self, folder: Path) -> str:
+        """Write the page of the finished runs, and return it."""
+        text = self.text(self.document(folder))
+        with atomic_file(folder / f"{self.name}.md") as path:
+            path.write_text(text, encoding="utf-8")
+        return text
+
+    def text(self, document: Mapping[str, Any]) -> str:
+        """Return the page of runs and what is recorded about them."""
+        runs, about = document["runs"], document["about"]
+        return self.page(runs, about).text(self.title, about)
 
 
-def _done(todo: Sequence[Job], processes: int, fresh: bool) -> Iterator[tuple[str, Any]]:
-    if processes == 1 and not fresh:
-        yield from ((key, call()) for key, call in todo)
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Benchmark):
+    """Figures of one machine, which are measured anew whenever they are asked for."""
+
+    def missing(self, jobs: Iterable[Job], folder: Path) -> list[Job]:
+        return list(jobs)
+
+    def about_now(self, options: argparse.Namespace) -> dict[str, Any]:
+        about = super().about_now(options)
+        return {"model": about.pop("model"), "threads": torch.get_num_threads(), **about}
+
+
+def _done(todo: Sequence[Job], processes: int, own: bool) -> Iterator[tuple[str, Any]]:
+    if processes == 1 and not own:
+        yield from map(_call, todo)
         return
-    context = multiprocessing.get_context("fork")
-    with context.Pool(processes, torch.set_num_threads, (1,), maxtasksperchild=1 if fresh else None) as pool:
+    context = multiprocessing.get_context("fork")  # what the parent has loaded on a CPU, all share
+    with context.Pool(processes, torch.set_num_threads, (1,), maxtasksperchild=1 if own else None) as pool:
         yield from pool.imap_unordered(_call, todo)
 
 
@@ -82,37 +132,5 @@ def _call(job: Job) -> tuple[str, Any]:
     return key, call()
 
 
-def keep(
-    name: str,
-    title: str,
-    runs: Mapping[str, Any],
-    parts: Sequence[str],
-    note: str,
-    *,
-    packages: Sequence[str] = (),
-    **about: Any,
-) -> None:
-    """Write the runs as JSON and their tables as Markdown, with the date and the versions of what they ran on."""
-    date = str(datetime.date.today())
-    versions = {package: version(package) for package in ("promptlab", "torch", "transformers", *packages)}
-    about = {"model": MODEL, **about, "date": date, "versions": versions}
-    RESULTS.mkdir(exist_ok=True)
-    with atomic_file(RESULTS / f"{name}.json") as path:
-        path.write_text(json.dumps({"about": about, "runs": runs}, indent=1) + "\n")
-    note = f"{note} {date}, " + ", ".join(f"{package} {number}" for package, number in versions.items()) + "."
-    with atomic_file(RESULTS / f"{name}.md") as path:
-        path.write_text("\n\n".join([f"# {title}", *parts, note]) + "\n")
-
-
-def mean(values: list[float], *, digits: int = 1) -> str:
-    """Mean and, of several values, the standard deviation, as the tables print them."""
-    if not values:
-        return "–"
-    spread = f" ({statistics.stdev(values):.{digits}f})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
-
-
-def accuracy(classifier: Any, examples: Sequence[Example]) -> float:
-    """Share of examples classified right."""
-    predicted = classifier.predict(examples)
-    return sum(p == e.label for p, e in zip(predicted, examples, strict=True)) / len(examples)
+def _brief(run: Any) -> Any:
+    return {name: value for name, value in run.items() if name != "history"} if isinstance(run, dict) else run
