@@ -6,4 +6,17 @@ as a module::
 
     python benchmarks/accuracy/fewshot.py --seeds 13
     python -m benchmarks.accuracy.fewshot --seeds 13
+
+``--quick`` takes few rows and updates and writes to ``results/quick/``, to see that a script runs before hours are
+spent; ``--results FOLDER`` writes elsewhere. A script says what it measures by a ``BENCHMARK``.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SCRIPTS = sorted(
+    f"benchmarks.{kind}.{path.stem}"
+    for kind in ("accuracy", "speed")
+    for path in Path(__file__).parent.glob(f"{kind}/*.py")
+)

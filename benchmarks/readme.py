@@ -1,4 +1,4 @@
-"""Put the tables of results/*.md into the README and docs/measured.md: ``python benchmarks/readme.py``.
+"""Write results/*.md from the runs, and their tables into the README and docs: ``python benchmarks/readme.py``.
 
 A block of a page between ``<!-- results: tuning 1 note -->`` and ``<!-- end -->`` holds the named parts of a file:
 its first table, its second …, and the note on model, data, seeds, date and versions that ends it.
@@ -6,6 +6,7 @@ its first table, its second …, and the note on model, data, seeds, date and ve
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def filled(page: str) -> str:
     return BLOCK.sub(lambda m: f"{m[1]}\n{parts(m[2], m[3].split())}\n\n{m[4]}", page)
 
 
+def write_results() -> None:
+    """Write the page of every benchmark from its runs as they are kept."""
+    from benchmarks import SCRIPTS
+
+    for script in SCRIPTS:
+        importlib.import_module(script).BENCHMARK.write(RESULTS)
+
+
 if __name__ == "__main__":
+    write_results()
     for path in PAGES:
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")

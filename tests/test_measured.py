@@ -126,7 +126,7 @@ def test_full_fine_tuning_profits_from_a_rate_that_stops_falling():
 
 def test_loras_rate_is_even_on_minilm_with_the_one_before():
     """On rows of the pools; differences of single splits are up to 5 points."""
-    accuracy = json.loads((ROOT / "benchmarks" / "results" / "defaults.json").read_text(encoding="utf-8"))["accuracy"]
+    accuracy = runs_of("defaults")
     gains = {task: _gain(accuracy, task) for task in TASKS}
 
     assert abs(statistics.mean(gains.values())) < 0.5

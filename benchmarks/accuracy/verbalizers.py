@@ -248,7 +248,7 @@ def fit_uncached(setup: Setup, verbalizer: PrototypicalVerbalizer, train: Sequen
     optimizer = torch.optim.AdamW(model.head.parameters(), lr=verbalizer.learning_rate, weight_decay=0.0)
     for _ in range(setup.settings(max_steps=verbalizer.max_steps)["max_steps"]):
         answers = model.read(model.backbone.collate(data.rows))
-        HeadModel(model.head, answers, data.targets)(torch.arange(len(train))).backward()
+        HeadModel(model.head, answers, data.targets, None)(torch.arange(len(train))).backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -115,7 +115,7 @@ class Measurement(Benchmark):
 
     def about_now(self, options: argparse.Namespace) -> dict[str, Any]:
         about = super().about_now(options)
-        return {"model": about.pop("model"), "threads": torch.get_num_threads(), **about}
+        return {"model": about.pop("model"), "threads": 1 if self.own_process else torch.get_num_threads(), **about}
 
 
 def _done(todo: Sequence[Job], processes: int, own: bool) -> Iterator[tuple[str, Any]]:

@@ -12,28 +12,29 @@ the medians over the rounds; the results go to benchmarks/results/autoprompt_spe
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import statistics
+import functools
 import time
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from promptlab import load_backbone, load_sample
-from promptlab.core.files import atomic_file
+from benchmarks.common.data import sample
+from benchmarks.common.models import MODEL, fresh
+from benchmarks.common.options import value_of
+from benchmarks.common.runs import Job, Measurement
+from benchmarks.common.setup import Setup
+from benchmarks.common.tables import Page, Runs, table
+from benchmarks.common.timing import medians, ratio, timed
 from promptlab.search.gradient_based.autoprompt import AutoPromptSearch, RunningSearch
 from promptlab.search.templates.task import SearchTask
 
-RESULTS = Path(__file__).parents[1] / "results"
 WORDS = {"negative": ("terrible",), "positive": ("great",)}
 START = "acting guys sounds"  # found after 8 steps from mask tokens
 BATCH = 32
+Step = Callable[[list[int], np.random.Generator], list[int]]
 
 
 class PlainLoop:
@@ -91,7 +92,7 @@ class PlainLoop:
         return inputs, batch.mask_index[:, 0], places, self.rows.targets[list(rows)]
 
 
-def engine_step(problem: RunningSearch) -> Callable[[list[int], np.random.Generator], list[int]]:
+def engine_step(problem: RunningSearch) -> Step:
     def step(trigger: list[int], rng: np.random.Generator) -> list[int]:
         progress = {"iteration": 0, "trigger": trigger, "taken": []}
         trigger = problem.step(progress, rng)["trigger"]
@@ -100,56 +101,59 @@ def engine_step(problem: RunningSearch) -> Callable[[list[int], np.random.Genera
     return step
 
 
-def measure(model: str, examples: int, steps: int, rounds: int) -> dict[str, Any]:
-    train = load_sample("sst2").pool
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    settings = (options.examples, options.steps, options.rounds)
+    yield "step", functools.partial(measure, options.setup, options.model, *settings)
+
+
+def measure(setup: Setup, model: str, examples: int, steps: int, rounds: int) -> dict[str, Any]:
+    """Return processor seconds of a step in each round, and the ratio of their medians."""
+    train = setup.some(sample("sst2").pool)
     settings = AutoPromptSearch(examples=examples, start=START)
-    problem = RunningSearch(settings, SearchTask(train, train[:1], WORDS, load_backbone(model)))
-    loop = PlainLoop(problem, load_backbone(model).model)
-    contestants = {"plain loop": loop.step, "promptlab": engine_step(problem)}
+    problem = RunningSearch(settings, SearchTask(train, train[:1], WORDS, fresh(model)))
+    contestants = {"plain loop": PlainLoop(problem, fresh(model).model).step, "promptlab": engine_step(problem)}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for seed in range(rounds):
-        triggers = dict.fromkeys(contestants, problem.start)
-        spent = dict.fromkeys(contestants, 0.0)
-        for number in range(steps):
-            for name, step in contestants.items():
-                start = time.process_time()
-                triggers[name] = step(triggers[name], np.random.default_rng([seed, number]))
-                spent[name] += time.process_time() - start
-            if triggers["plain loop"] != triggers["promptlab"]:
-                raise SystemExit(f"seed {seed}, step {number}: {triggers} differ")
-        for name, figure in spent.items():
-            seconds[name].append(figure / steps)
-        print(f"seed {seed}: {problem.text.write(triggers['promptlab'])!r}", {k: v[-1] for k, v in seconds.items()})
-    medians = {name: statistics.median(figures) for name, figures in seconds.items()}
-    return {"seconds": seconds, "ratio": medians["plain loop"] / medians["promptlab"]}
+        for name, spent in search(contestants, problem, seed, steps).items():
+            seconds[name].append(spent / steps)
+        print(f"seed {seed}:", {name: values[-1] for name, values in seconds.items()}, flush=True)
+    return {"seconds": seconds, "ratio": ratio(seconds, "plain loop", "promptlab")}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="minilm")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--examples", type=int, default=64)
-    options = parser.parse_args()
-    run = measure(options.model, options.examples, options.steps, options.rounds)
-    about = {**vars(options), "threads": torch.get_num_threads(), "date": str(datetime.date.today())}
-    about["versions"] = {name: version(name) for name in ("promptlab", "torch", "transformers", "tokenizers")}
-    with atomic_file(RESULTS / "autoprompt_speed.json") as path:
-        path.write_text(json.dumps({"about": about, **run}, indent=1) + "\n")
-    medians = {name: statistics.median(figures) for name, figures in run["seconds"].items()}
-    lines = ["# AutoPrompt: promptlab against a plain loop", "", "| | CPU seconds a step |", "|---|---|"]
-    lines += [f"| {name} | {figure:.2f} |" for name, figure in medians.items()]
-    lines += [f"| ratio | {run['ratio']:.1f} (at least 5) |", ""]
-    lines.append(
-        f"SST-2, model {options.model}, 10 candidates, {options.examples} examples for the gradient and for the "
-        f"scores, medians of {options.rounds} rounds of {options.steps} steps, which took the same tokens. "
-        f"{about['threads']} thread(s), {about['date']}, torch {about['versions']['torch']}, "
-        f"transformers {about['versions']['transformers']}."
+def search(contestants: Mapping[str, Step], problem: RunningSearch, seed: int, steps: int) -> dict[str, float]:
+    """Return the seconds of so many steps of each, which must take the same tokens."""
+    triggers, spent = dict.fromkeys(contestants, problem.start), dict.fromkeys(contestants, 0.0)
+    for number in range(steps):
+        for name, step in contestants.items():
+            draw = np.random.default_rng([seed, number])
+            triggers[name], seconds = timed(functools.partial(step, triggers[name], draw), time.process_time)
+            spent[name] += seconds
+        if triggers["plain loop"] != triggers["promptlab"]:
+            raise SystemExit(f"seed {seed}, step {number}: {triggers} differ")
+    return spent
+
+
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    run = runs["step"]
+    rows = [[name, f"{seconds:.2f}"] for name, seconds in medians(run["seconds"]).items()]
+    note = (
+        f"SST-2, model {about['model']}, 10 candidates, {about['examples']} examples for the gradient and for the "
+        f"scores, medians of {about['rounds']} rounds of {about['steps']} steps, which took the same tokens. "
+        f"{about['threads']} thread(s),"
     )
-    with atomic_file(RESULTS / "autoprompt_speed.md") as path:
-        path.write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    return Page([table(["", "CPU seconds a step"], [*rows, ["ratio", f"{run['ratio']:.1f} (at least 5)"]])], note)
 
+
+BENCHMARK = Measurement(
+    name="autoprompt_speed",
+    title="AutoPrompt: promptlab against a plain loop",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[value_of("model", MODEL), value_of("rounds", 3), value_of("steps", 2), value_of("examples", 64)],
+    recorded=["model", "rounds", "steps", "examples"],
+    packages=["tokenizers"],
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

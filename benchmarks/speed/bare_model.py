@@ -12,16 +12,10 @@ benchmarks/results/speed.json and speed.md.
 from __future__ import annotations
 
 import argparse
-import datetime
 import functools
-import json
-import multiprocessing
 import re
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +23,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from promptlab import Example, ManualTemplate, ManualVerbalizer, PromptClassifier, load_backbone, load_sample
-from promptlab.core.files import atomic_file
+from benchmarks.common.data import sample
+from benchmarks.common.models import MODEL, fresh
+from benchmarks.common.options import Option, value_of
+from benchmarks.common.runs import Job, Measurement
+from benchmarks.common.setup import Setup
+from benchmarks.common.tables import NONE, Page, Runs, table
+from benchmarks.common.timing import in_turn, ratio
+from promptlab import Example, ManualTemplate, ManualVerbalizer, PromptClassifier
 from promptlab.core.types import Batch, Encoded
 from promptlab.models.inference import BATCH, in_batches
 from promptlab.training.batching import LengthBatches
 
-RESULTS = Path(__file__).parents[1] / "results"
-MODEL = "minilm"
 TASKS = {"sst2": "SST-2 dev (872 rows)", "ag_news": "AG News test (500 rows)"}
 ROWS = {"sst2": 872, "ag_news": 500}
 STEPS, TRAIN_BATCH, RATE = 20, 16, 1e-5
+PROMPT = "{{ text_a }} All in all, it was {{ mask }}."
 SENTIMENT = [  # eight verbalizers with a word a class, to be read from one answer
     ("terrible", "great"), ("bad", "good"), ("awful", "wonderful"), ("boring", "exciting"),
     ("poor", "excellent"), ("horrible", "beautiful"), ("worst", "best"), ("stupid", "smart"),
@@ -50,7 +49,7 @@ class BareModel:
     """minilm as transformers makes it, run by hand."""
 
     def __init__(self, classifier: PromptClassifier) -> None:
-        self.backbone = load_backbone(MODEL)
+        self.backbone = fresh(MODEL)
         self.bert: Any = self.backbone.model
         self.ids = classifier.ready().head.ids  # (classes, words)
         self.valid = classifier.ready().head.valid
@@ -92,55 +91,40 @@ class BareModel:
         return losses
 
 
-def in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every contestant in every round, after one round that doesn't count."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(rounds + 1):
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            run()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def ratio(seconds: Mapping[str, list[float]], of: str, to: str) -> float:
-    return statistics.median(seconds[of]) / statistics.median(seconds[to])
-
-
-def predict(task: str, rounds: int) -> dict[str, Any]:
-    """Throughput of ``predict_proba`` over that of the loop, and seconds of its stages."""
-    test = load_sample(task).test[: ROWS[task]]
-    texts = [example.fields["text_a"] for example in test]
-    classifier = PromptClassifier(task, task, MODEL, device="cpu")
-    model = classifier.ready()
-    bare = BareModel(classifier)
-    rows = model.encode(test)
-    encoded = sorted(rows, key=lambda row: len(row.input_ids))
-    chunks = [encoded[i : i + BATCH] for i in range(0, len(encoded), BATCH)]
-    batches = [model.backbone.collate(chunk) for chunk in chunks]
-    contest: dict[str, Callable[[], object]] = {
-        "promptlab": lambda: classifier.predict_proba(texts),
-        "loop": lambda: bare.predict(batches),
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    setup, rounds = options.setup, options.rounds
+    every: dict[str, Callable[[], Any]] = {
+        **{f"predict {task}": functools.partial(predict, setup, task, rounds) for task in TASKS},
+        **{f"fit {task}": functools.partial(fit, setup, task, rounds) for task in TASKS},
+        **{f"memory {task}": functools.partial(memory, setup, task) for task in TASKS},
+        "encoding": functools.partial(encoding, options.texts, rounds),
+        "verbalizers": functools.partial(several_verbalizers, setup, rounds),
     }
+    for name in options.jobs or every:
+        yield name, every[name]
+
+
+def classifier_of(task: str) -> PromptClassifier:
+    return PromptClassifier(task, task, fresh(MODEL), device="cpu")
+
+
+def test_rows(setup: Setup, task: str) -> Sequence[Example]:
+    return setup.some(sample(task).test[: ROWS[task]])
+
+
+def predict(setup: Setup, task: str, rounds: int) -> dict[str, Any]:
+    """Return the throughput of ``predict_proba`` over that of the loop, and seconds of its stages."""
+    classifier, test = classifier_of(task), test_rows(setup, task)
+    texts = [example.fields["text_a"] for example in test]
+    bare = BareModel(classifier)
+    encoded = sorted(classifier.ready().encode(test), key=lambda row: len(row.input_ids))
+    chunks = [encoded[i : i + BATCH] for i in range(0, len(encoded), BATCH)]
+    batches = [bare.backbone.collate(chunk) for chunk in chunks]
+    contest = {"promptlab": lambda: classifier.predict_proba(texts), "loop": lambda: bare.predict(batches)}
     with torch.inference_mode():
-        seconds = in_turn(contest, rounds)
-        stages: dict[str, Callable[[], object]] = {
-            "whole": lambda: classifier.predict_proba(texts),
-            "render": lambda: [model.template.variants(example) for example in test],
-            "render and tokenize": lambda: model.encode(test),
-            "pad": lambda: [model.backbone.collate(chunk) for chunk in chunks],
-            "transformer": lambda: [model.backbone.hidden_states(batch) for batch in batches],
-            "all of the model": lambda: [model.read(batch) for batch in batches],
-            "model and verbalizer": lambda: [model.log_probs(batch) for batch in batches],
-        }
-        by_stage = in_turn(stages, 1)
-    order = sorted(range(len(test)), key=lambda row: len(rows[row].input_ids))
-    ours = classifier.predict_proba(texts)[order]
-    columns = [list(model.verbalizer.classes).index(str(name)) for name in classifier.classes_]
-    apart = float(abs(ours - bare.predict(batches).exp().numpy()[:, columns]).max())
-    if apart > 1e-4:
-        raise RuntimeError(f"the loop predicts something else: probabilities are up to {apart:.5f} away")
+        seconds = in_turn(contest, rounds, warm_up=1)
+        by_stage = in_turn(stages(classifier, test, chunks, batches), 1, warm_up=1)
+    check_alike(classifier, test, bare.predict(batches))
     return {
         "seconds": seconds,
         "stages": by_stage,
@@ -149,15 +133,44 @@ def predict(task: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def fit(task: str, rounds: int) -> dict[str, Any]:
-    """Speed of ``fit`` (all weights, no dev set) over that of the loop."""
-    pool = load_sample(task).test[: STEPS * TRAIN_BATCH]
-    backbone = load_backbone(MODEL)
-    bare = BareModel(PromptClassifier(task, task, MODEL, device="cpu"))
+def stages(
+    classifier: PromptClassifier, test: Sequence[Example], chunks: Sequence[Any], batches: Sequence[Batch]
+) -> dict[str, Callable[[], Any]]:
+    """Return each stage of a prediction, to be measured by itself."""
+    model, texts = classifier.ready(), [example.fields["text_a"] for example in test]
+    return {
+        "whole": lambda: classifier.predict_proba(texts),
+        "render": lambda: [model.template.variants(example) for example in test],
+        "render and tokenize": lambda: model.encode(test),
+        "pad": lambda: [model.backbone.collate(chunk) for chunk in chunks],
+        "transformer": lambda: [model.backbone.hidden_states(batch) for batch in batches],
+        "all of the model": lambda: [model.read(batch) for batch in batches],
+        "model and verbalizer": lambda: [model.log_probs(batch) for batch in batches],
+    }
+
+
+def check_alike(classifier: PromptClassifier, test: Sequence[Example], log_probs: Tensor) -> None:
+    """Refuse a loop that predicts something else.
+
+    Args:
+        log_probs: the loop's, of the rows in the order of their lengths, shape (rows, classes).
+    """
+    model = classifier.ready()
+    rows = model.encode(test)
+    order = sorted(range(len(test)), key=lambda row: len(rows[row].input_ids))
+    columns = [list(model.verbalizer.classes).index(str(name)) for name in classifier.classes_]
+    apart = float(abs(classifier.predict_proba(test)[order] - log_probs.exp().numpy()[:, columns]).max())
+    if apart > 1e-4:
+        raise RuntimeError(f"the loop predicts something else: probabilities are up to {apart:.5f} away")
+
+
+def fit(setup: Setup, task: str, rounds: int) -> dict[str, Any]:
+    """Return the speed of ``fit`` (all weights, no dev set) over that of the loop."""
+    settings = setup.settings(max_steps=STEPS, batch_size=TRAIN_BATCH, learning_rate=RATE)
+    pool, backbone, steps = sample(task).test[: STEPS * TRAIN_BATCH], fresh(MODEL), settings["max_steps"]
+    bare, classifier = BareModel(classifier_of(task)), PromptClassifier(task, task, backbone, **settings)
     origin = {name: weight.clone() for name, weight in bare.bert.state_dict().items()}
-    settings: dict[str, Any] = {"max_steps": STEPS, "batch_size": TRAIN_BATCH, "learning_rate": RATE, "device": "cpu"}
-    classifier = PromptClassifier(task, task, backbone, eval_every=STEPS, **settings)
-    batches = training_batches(PromptClassifier(task, task, MODEL, device="cpu").ready(), pool)
+    batches = training_batches(classifier_of(task).ready(), pool)[:steps]
     losses: list[float] = []
 
     def loop() -> None:
@@ -165,10 +178,9 @@ def fit(task: str, rounds: int) -> dict[str, Any]:
         torch.manual_seed(0)
         losses[:] = bare.fit(batches, rate=RATE)
 
-    seconds = in_turn({"promptlab": lambda: classifier.fit(pool), "loop": loop}, rounds)
-    told = (
-        PromptClassifier(task, task, backbone, eval_every=1, **settings).fit(pool).history_
-    )  # the loss of every update
+    contest = {"promptlab": lambda: classifier.set_params(eval_every=steps).fit(pool), "loop": loop}
+    seconds = in_turn(contest, rounds, warm_up=1)
+    told = classifier.set_params(eval_every=1).fit(pool).history_  # the loss of every update
     apart = max(abs(row["loss"] - loss) for row, loss in zip(told, losses, strict=True))
     if apart > 1e-3:
         raise RuntimeError(f"the loop trains another model: its losses are up to {apart:.4f} away")
@@ -176,7 +188,7 @@ def fit(task: str, rounds: int) -> dict[str, Any]:
 
 
 def training_batches(model: Any, pool: Sequence[Example]) -> list[Batch]:
-    """The padded batches, with labels, that ``fit`` makes of the examples in its first epoch."""
+    """Return the padded batches, with labels, that ``fit`` makes of the examples in its first epoch."""
     encoded, classes = model.encode(pool), list(model.verbalizer.classes)
     batches = []
     for rows in LengthBatches([len(row.input_ids) for row in encoded], TRAIN_BATCH, 0):
@@ -186,10 +198,10 @@ def training_batches(model: Any, pool: Sequence[Example]) -> list[Batch]:
     return batches
 
 
-def memory(task: str) -> float:
-    """Peak of the process's memory during ``predict`` over what it had with the model loaded, in MiB."""
-    texts = [example.fields["text_a"] for example in load_sample(task).test[: ROWS[task]]]
-    classifier = PromptClassifier(task, task, MODEL, device="cpu")
+def memory(setup: Setup, task: str) -> float:
+    """Return the MiB that the process takes at most during ``predict``, over what it had with the model loaded."""
+    texts = [example.fields["text_a"] for example in test_rows(setup, task)]
+    classifier = classifier_of(task)
     classifier.predict(texts[:1])  # loads the model
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _status("VmRSS")
@@ -198,45 +210,36 @@ def memory(task: str) -> float:
 
 
 def _status(name: str) -> int:
-    """A figure of this process in KiB, as Linux tells it."""
+    """Return a figure of this process in KiB, as Linux tells it."""
     found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
     assert found
     return int(found[1])
 
 
 def encoding(n_texts: int, rounds: int) -> dict[str, Any]:
-    """Rendering and tokenizing many short texts against one ``encode`` for every piece of text of every prompt.
+    """Time rendering and tokenizing many short texts against one ``encode`` for every piece of text of every prompt.
 
     The first contestant has the tokenizer in Python that PET and OpenPrompt used, the second the fast one. Both get the
     ids of masks and of what stands around a text for nothing. The one in Python runs on a tenth of the texts.
     """
-    texts = [example.fields["text_a"] for example in load_sample("sst2").test]
+    texts = [example.fields["text_a"] for example in sample("sst2").test]
     examples = [Example({"text_a": texts[i % len(texts)]}) for i in range(n_texts)]
-    backbone = load_backbone(MODEL)
-    template, fast = ManualTemplate("{{ text_a }} All in all, it was {{ mask }}."), backbone.tokenizer
-    slow = slow_tokenizer(fast)
-    first, mask, last = fast.cls_token_id, fast.mask_token_id, fast.sep_token_id
-
-    def by_piece(tokenizer: Any, some: Sequence[Example]) -> list[list[int]]:
-        encode = functools.partial(tokenizer.encode, add_special_tokens=False)
-        return [
-            [first, *encode(e.fields["text_a"]), *encode(" All in all, it was"), mask, *encode("."), last] for e in some
-        ]
+    backbone, some = fresh(MODEL), examples[: n_texts // 10]
+    template, fast, slow = ManualTemplate(PROMPT), backbone.tokenizer, slow_tokenizer(backbone.tokenizer)
 
     def at_once(some: Sequence[Example]) -> list[Encoded]:
         return backbone.encode([template.render(example) for example in some], soft_ids={})
 
-    some = examples[: n_texts // 10]
     own = [row.input_ids.tolist() for row in at_once(some)]
-    if not own == by_piece(slow, some) == by_piece(fast, some):
+    if not own == by_piece(slow, some, fast) == by_piece(fast, some, fast):
         raise RuntimeError("the tokenizers disagree")
-    contestants: dict[str, Callable[[], object]] = {
+    contest: dict[str, Callable[[], Any]] = {
         "promptlab": lambda: at_once(examples),
         "promptlab, a tenth": lambda: at_once(some),
-        "slow by piece, a tenth": lambda: by_piece(slow, some),
-        "fast by piece": lambda: by_piece(fast, examples),
+        "slow by piece, a tenth": lambda: by_piece(slow, some, fast),
+        "fast by piece": lambda: by_piece(fast, examples, fast),
     }
-    seconds = in_turn(contestants, rounds)
+    seconds = in_turn(contest, rounds, warm_up=1)
     return {
         "seconds": seconds,
         "texts": n_texts,
@@ -245,8 +248,17 @@ def encoding(n_texts: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def by_piece(tokenizer: Any, some: Sequence[Example], special: Any) -> list[list[int]]:
+    """Return the prompts' ids, one call for every piece; ``special`` knows the ids of masks and separators."""
+    encode = functools.partial(tokenizer.encode, add_special_tokens=False)
+    first, mask, last = special.cls_token_id, special.mask_token_id, special.sep_token_id
+    return [
+        [first, *encode(e.fields["text_a"]), *encode(" All in all, it was"), mask, *encode("."), last] for e in some
+    ]
+
+
 def slow_tokenizer(tokenizer: Any) -> Any:
-    """The tokenizer of the same words that is written in Python."""
+    """Return the tokenizer of the same words that is written in Python."""
     from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
     words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -256,11 +268,10 @@ def slow_tokenizer(tokenizer: Any) -> Any:
         return BertTokenizerLegacy(str(path))
 
 
-def several_verbalizers(rounds: int) -> dict[str, Any]:
-    """Cost of reading eight verbalizers from the same answers, over that of one."""
-    test = load_sample("sst2").test
-    model = PromptClassifier("sst2", "sst2", MODEL, device="cpu").ready()
-    encoded = model.encode(test)
+def several_verbalizers(setup: Setup, rounds: int) -> dict[str, Any]:
+    """Return the cost of reading eight verbalizers from the same answers, over that of one."""
+    model = classifier_of("sst2").ready()
+    encoded = model.encode(test_rows(setup, "sst2"))
     verbalizers = [ManualVerbalizer({"negative": [bad], "positive": [good]}) for bad, good in SENTIMENT]
     heads = [verbalizer.build(model.backbone, model.template.slot) for verbalizer in verbalizers]
 
@@ -269,78 +280,60 @@ def several_verbalizers(rounds: int) -> dict[str, Any]:
         with torch.inference_mode():
             return [head(answers) for head in heads[:n]]
 
-    seconds = in_turn({"one": lambda: scored(1), "eight": lambda: scored(len(heads))}, rounds)
+    contest = {"one": lambda: scored(1), "eight": lambda: scored(len(heads))}
+    seconds = in_turn(contest, rounds, warm_up=1)
     return {"seconds": seconds, "cost": ratio(seconds, "eight", "one")}
 
 
-def table(runs: Mapping[str, Any]) -> str:
-    lines = ["| what | figure | target |", "|---|---|---|"]
-    for task, name in TASKS.items():
-        row = runs[f"predict {task}"]
-        lines.append(f"| predict, {name}: throughput over the loop's | {row['throughput']:.2f} | at least 0.88 |")
-    for task, name in TASKS.items():
-        lines.append(f"| fit, {name}: speed over the loop's | {runs[f'fit {task}']['speed']:.2f} | at least 0.88 |")
-    for task, name in TASKS.items():
-        peak = runs[f"memory {task}"]
-        lines.append(f"| predict, {name}: peak memory over the loaded model | {peak:.0f} MiB | at most 160 MiB |")
-    row, what = runs["encoding"], f"render and tokenize {runs['encoding']['texts']:,} short texts"
-    lines.append(f"| {what}: times as fast as one slow encode a piece | {row['than slow']:.1f} | at least 7 |")
-    lines.append(f"| {what}: times as fast as one fast encode a piece | {row['than fast']:.1f} | – |")
-    lines.append(
-        f"| eight verbalizers on one template: cost over one's | {runs['verbalizers']['cost']:.3f} | at most 1.05 |"
-    )
-    stages = [name for name in runs["predict sst2"]["stages"] if name != "whole"]
-    lines += ["", "| stage of predict | " + " | ".join(TASKS.values()) + " |", "|---" * (len(TASKS) + 1) + "|"]
-    for stage in stages:
-        shares = [ratio(runs[f"predict {task}"]["stages"], stage, "whole") for task in TASKS]
-        lines.append(f"| {stage} | " + " | ".join(f"{100 * share:.1f} %" for share in shares) + " |")
-    return "\n".join(lines)
-
-
-def write(runs: Mapping[str, Any], rounds: int) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers", "tokenizers")}
-    threads = torch.get_num_threads()
-    about = {"model": MODEL, "rounds": rounds, "threads": threads, "date": str(datetime.date.today())}
-    with atomic_file(RESULTS / "speed.json") as path:
-        path.write_text(json.dumps({"about": about | {"versions": versions}, "runs": runs}, indent=1) + "\n")
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
     note = (
-        f"Model {MODEL}, {threads} thread(s), medians of {rounds} rounds in which the contestants take turns. The "
-        "loop's rows are rendered, tokenized, sorted by length and padded before its clock starts; both compute hidden "
-        f"states at the mask only. fit: {STEPS} updates of {TRAIN_BATCH} rows, all weights, the same batches, losses "
-        "equal. Stages are shares of the whole of predict, each measured by itself. "
-        f"{about['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
+        f"Model {MODEL}, {about['threads']} thread(s), medians of {about['rounds']} rounds in which the contestants "
+        "take turns. The loop's rows are rendered, tokenized, sorted by length and padded before its clock starts; "
+        f"both compute hidden states at the mask only. fit: {STEPS} updates of {TRAIN_BATCH} rows, all weights, the "
+        "same batches, losses equal. Stages are shares of the whole of predict, each measured by itself."
     )
-    with atomic_file(RESULTS / "speed.md") as path:
-        path.write_text("\n\n".join(["# promptlab against the bare model", table(runs), note]) + "\n")
+    return Page([table(["what", "figure", "target"], figures(runs)), stages_table(runs)], note)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--texts", type=int, default=100_000)
-    parser.add_argument("--jobs", nargs="+", help="Some of them, such as 'fit sst2'; the others' figures are kept.")
-    options = parser.parse_args()
-    jobs: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-        **{f"predict {task}": (predict, (task, options.rounds)) for task in TASKS},
-        **{f"fit {task}": (fit, (task, options.rounds)) for task in TASKS},
-        **{f"memory {task}": (memory, (task,)) for task in TASKS},
-        "encoding": (encoding, (options.texts, options.rounds)),
-        "verbalizers": (several_verbalizers, (options.rounds,)),
-    }
-    path = RESULTS / "speed.json"
-    runs = json.loads(path.read_text())["runs"] if options.jobs and path.exists() else {}
-    for name in options.jobs or jobs:
-        job, arguments = jobs[name]
-        with multiprocessing.get_context("spawn").Pool(1) as pool:  # each in a process of its own
-            runs[name] = pool.apply(job, arguments)
-        print(name, _brief(runs[name]), flush=True)
-    write(runs, options.rounds)
-    print(table(runs))
+def figures(runs: Runs) -> Iterator[list[str]]:
+    """Yield what was measured, and what was aimed at."""
+    for task, name in TASKS.items():
+        throughput = runs[f"predict {task}"]["throughput"]
+        yield [f"predict, {name}: throughput over the loop's", f"{throughput:.2f}", "at least 0.88"]
+    for task, name in TASKS.items():
+        yield [f"fit, {name}: speed over the loop's", f"{runs[f'fit {task}']['speed']:.2f}", "at least 0.88"]
+    for task, name in TASKS.items():
+        peak = f"{runs[f'memory {task}']:.0f} MiB"
+        yield [f"predict, {name}: peak memory over the loaded model", peak, "at most 160 MiB"]
+    row, what = runs["encoding"], f"render and tokenize {runs['encoding']['texts']:,} short texts"
+    yield [f"{what}: times as fast as one slow encode a piece", f"{row['than slow']:.1f}", "at least 7"]
+    yield [f"{what}: times as fast as one fast encode a piece", f"{row['than fast']:.1f}", NONE]
+    cost = runs["verbalizers"]["cost"]
+    yield ["eight verbalizers on one template: cost over one's", f"{cost:.3f}", "at most 1.05"]
 
 
-def _brief(run: Any) -> Any:
-    return {k: v for k, v in run.items() if k not in ("seconds", "stages")} if isinstance(run, dict) else run
+def stages_table(runs: Runs) -> str:
+    seconds = {task: runs[f"predict {task}"]["stages"] for task in TASKS}
+    rows = [
+        [stage, *(f"{100 * ratio(own, stage, 'whole'):.1f} %" for own in seconds.values())]
+        for stage in seconds["sst2"]
+        if stage != "whole"
+    ]
+    return table(["stage of predict", *TASKS.values()], rows)
 
+
+SOME_JOBS: Option = ("--jobs", {"nargs": "+", "help": "some of them, such as 'fit sst2'; the others' figures are kept"})
+BENCHMARK = Measurement(
+    name="speed",
+    title="promptlab against the bare model",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[value_of("rounds", 5), value_of("texts", 100_000), SOME_JOBS],
+    recorded=["rounds"],
+    packages=["tokenizers"],
+    own_process=True,
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -1,82 +1,97 @@
 """In-context learning with the shared prompt prefix against without it: one process, interleaved, equal scores.
 
-promptlab download smollm2
-python benchmarks/speed/prefix_cache.py [--queries 32] [--repeats 3]
+    promptlab download smollm2
+    python benchmarks/speed/prefix_cache.py [--queries 32] [--repeats 3]
+
+The figures are kept in results/prefix_cache.json, the table in results/prefix_cache.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
+import functools
 import statistics
-import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import icl
-from benchmarks.common import runs as sweep
-from promptlab import InContextTemplate, PromptClassifier, load_backbone
-from promptlab.core.files import atomic_file
-from promptlab.data.samples import load_sample
-from promptlab.library.resolve import resolve_template
+from benchmarks.accuracy.icl import PROMPTS, shown
+from benchmarks.common.data import SHIPPED, sample
+from benchmarks.common.models import GENERATOR, loaded
+from benchmarks.common.options import some_of, value_of
+from benchmarks.common.runs import Job, Measurement
+from benchmarks.common.setup import Setup
+from benchmarks.common.tables import Page, Runs, table
+from benchmarks.common.timing import in_turn, ratio
+from promptlab import PromptClassifier
+from promptlab.core.types import Example
+
+SHOTS = 16
 
 
-def measure(task: str, backbone, queries: int, repeats: int) -> dict[str, float]:
-    template, words, instruction = icl.TASKS[task]
-    sample = load_sample(task)
-    train, _ = sample.few_shot(13)
-    shown = InContextTemplate(resolve_template(template), k=16, instruction=instruction)
-    classifier = PromptClassifier(shown, words, backbone, tuning="none").fit(train)
-    test = sample.test[:queries]
-    sharing = classifier.model_.backbone.sharing
-    seconds: dict[str, list[float]] = {"shared": [], "whole": []}
-    scores = {}
-    for _ in range(repeats):
-        for name, context in (("shared", sharing), ("whole", lambda encoded: nullcontext())):
-            classifier.model_.backbone.sharing = context
-            start = time.perf_counter()
-            scores[name] = classifier.predict_proba(test)
-            seconds[name].append(time.perf_counter() - start)
-    ratio = statistics.median(seconds["whole"]) / statistics.median(seconds["shared"])
-    tokens = [len(row.input_ids) for row in classifier.model_.encode(test)]
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    for task in options.tasks:
+        yield task, functools.partial(run, options.setup, task, options.queries, options.repeats)
+
+
+def run(setup: Setup, task: str, queries: int, repeats: int) -> dict[str, float]:
+    train, _ = sample(task).few_shot(13)
+    settings = setup.settings(tuning="none")
+    template, words = shown(task, SHOTS, seed=0), PROMPTS[task][1]
+    classifier = PromptClassifier(template, words, loaded(GENERATOR), **settings).fit(train)
+    test = setup.some(sample(task).test[:queries])
+    scores: dict[str, np.ndarray] = {}
+    contexts = {"shared": classifier.model_.backbone.sharing, "whole": lambda encoded: nullcontext()}
+    contestants = {
+        name: functools.partial(predict, classifier, test, scores, name, contexts[name]) for name in contexts
+    }
+    seconds = in_turn(contestants, repeats)
     return {
-        "ratio": ratio,
+        "ratio": ratio(seconds, "whole", "shared"),
         "largest_difference": float(np.abs(scores["shared"] - scores["whole"]).max()),
-        "mean_prompt_tokens": statistics.mean(tokens),
+        "mean_prompt_tokens": statistics.mean(len(row.input_ids) for row in classifier.model_.encode(test)),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    backbone = load_backbone(icl.MODEL)
-    rows = {task: measure(task, backbone, options.queries, options.repeats) for task in ("sst2", "trec", "ag_news")}
-    about = {"model": icl.MODEL, "demonstrations": 16, "date": str(datetime.date.today()), **vars(options)}
-    about["versions"] = {name: version(name) for name in ("promptlab", "torch", "transformers")}
-    with atomic_file(sweep.RESULTS / "prefix_cache.json") as path:
-        path.write_text(json.dumps({"about": about, "tasks": rows}, indent=1) + "\n")
-    lines = [
-        "| task | tokens of a prompt | whole prompts / shared prefix, time | largest difference of a probability |"
-    ]
-    lines += ["|---|---|---|---|"]
-    for task, row in rows.items():
-        lines.append(
-            f"| {task} | {row['mean_prompt_tokens']:.0f} | {row['ratio']:.1f} | {row['largest_difference']:.1e} |"
-        )
-    note = (
-        f"Model {icl.MODEL}, 16 demonstrations, {options.queries} queries, medians of {options.repeats} interleaved "
-        f"runs in one process on a CPU. {about['date']}."
-    )
-    table = "\n".join(lines)
-    with atomic_file(sweep.RESULTS / "prefix_cache.md") as path:
-        path.write_text(f"# Shared prompt prefix\n\n{table}\n\n{note}\n")
-    print(table)
+def predict(
+    classifier: PromptClassifier,
+    test: Sequence[Example],
+    scores: dict[str, np.ndarray],
+    name: str,
+    context: Callable[[Any], Any],
+) -> None:
+    """Put probabilities among the scores; the context says what the prompts share."""
+    classifier.model_.backbone.sharing = context
+    scores[name] = classifier.predict_proba(test)
 
+
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    heads = [
+        "task", "tokens of a prompt", "whole prompts / shared prefix, time", "largest difference of a probability",
+    ]  # fmt: skip
+    rows = [
+        [task, f"{run['mean_prompt_tokens']:.0f}", f"{run['ratio']:.1f}", f"{run['largest_difference']:.1e}"]
+        for task, run in runs.items()
+    ]
+    note = (
+        f"Model {GENERATOR}, {SHOTS} demonstrations, {about['queries']} queries, medians of {about['repeats']} "
+        "interleaved runs in one process on a CPU."
+    )
+    return Page([table(heads, rows)], note)
+
+
+BENCHMARK = Measurement(
+    name="prefix_cache",
+    title="Shared prompt prefix",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[some_of("tasks", SHIPPED), value_of("queries", 32), value_of("repeats", 3)],
+    recorded=["queries", "repeats"],
+    about={"model": GENERATOR, "demonstrations": SHOTS},
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -11,13 +11,11 @@ trained here for a minute to fill gaps in reviews, so that it ends its gaps. The
 from __future__ import annotations
 
 import argparse
-import datetime
+import functools
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,16 +23,21 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from promptlab import ManualTemplate, load_backbone, load_sample
+from benchmarks.common.data import sample
+from benchmarks.common.models import MODEL, loaded
+from benchmarks.common.options import value_of
+from benchmarks.common.runs import Job, Measurement
+from benchmarks.common.setup import Setup
+from benchmarks.common.tables import Page, Runs, listed, table
+from benchmarks.common.timing import timed
+from promptlab import ManualTemplate
 from promptlab.backbones.seq2seq import T5Backbone
-from promptlab.core.files import atomic_file
 from promptlab.search.generation_based.infill_engines import T5Search
 from promptlab.search.generation_based.infill_reader import Infill, InfillNextTokens
 from promptlab.search.generation_based.joint_beam import CLOSE, State, joint_beam
 from promptlab.search.generation_based.writing import answered, layouts, vocabulary_of
 from promptlab.search.templates.task import SearchTask
 
-RESULTS = Path(__file__).parents[1] / "results"
 WORDS = {"negative": ("terrible",), "positive": ("great",)}
 VOCABULARY, WIDTH, LAYERS = 8000, 256, 4
 STEPS, BATCH = 60, 16
@@ -63,7 +66,7 @@ def tokenizer_for(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def trained_t5(texts: Sequence[str]) -> T5Backbone:
+def trained_t5(texts: Sequence[str], steps: int) -> T5Backbone:
     """A T5 that has learnt for a while which words are missing from reviews."""
     torch.manual_seed(0)
     tokenizer, draw = tokenizer_for(texts), random.Random(0)
@@ -73,7 +76,7 @@ def trained_t5(texts: Sequence[str]) -> T5Backbone:
     )  # fmt: skip
     model = T5ForConditionalGeneration(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    for _ in range(STEPS):
+    for _ in range(steps):
         inputs, targets = zip(*(with_gaps(draw.choice(texts).split(), draw) for _ in range(BATCH)), strict=True)
         batch = tokenizer(list(inputs), padding=True, return_tensors="pt", return_token_type_ids=False)
         wanted = tokenizer(list(targets), padding=True, return_tensors="pt")
@@ -124,69 +127,79 @@ def plain_loop(
     return done
 
 
-def timed(run: Callable[[], list[State]]) -> tuple[list[State], float]:
-    """What it returns, and its seconds on the CPU, which other processes don't lengthen."""
-    start = time.process_time()
-    return run(), time.process_time() - start
+def jobs(options: argparse.Namespace) -> Iterator[Job]:
+    yield "search", functools.partial(run, options.setup, options.beam, options.examples, options.longest)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--beam", type=int, default=50)
-    parser.add_argument("--examples", type=int, default=32)
-    parser.add_argument("--longest", type=int, default=6)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    sample = load_sample("sst2")
-    writer = trained_t5([example.fields["text_a"] for example in sample.pool])
-    train, _ = sample.few_shot(13)
-    task = SearchTask(train[: options.examples], [], WORDS, load_backbone("minilm"))
-    rows, layout, vocabulary = answered(task, options.examples), layouts(task)[0], vocabulary_of(writer, task)
-    template = ManualTemplate(layout.open())
-    prompts = writer.encode([template.render(row.example) for row in rows], soft_ids={})
-    infills = T5Search().infills(writer, rows, prompts)
+def run(setup: Setup, beam: int, examples: int, longest: int) -> dict[str, Any]:
+    """Return seconds of both searches, which must end with the same winners."""
+    steps = setup.settings(max_steps=STEPS)["max_steps"]
+    writer = trained_t5([example.fields["text_a"] for example in setup.some(sample("sst2").pool)], steps)
+    train, _ = sample("sst2").few_shot(13)
+    task = SearchTask(train[:examples], [], WORDS, loaded(MODEL))
+    vocabulary, infills = vocabulary_of(writer, task), infills_of(writer, task, examples)
 
     def allowed(state: State) -> Tensor:
         return vocabulary.allowed(state.gaps[-1], vocabulary.starts)
 
     def ours() -> list[State]:
-        reader = InfillNextTokens(writer.copy(), infills, options.beam)
-        return joint_beam(reader, allowed, n_gaps=2, width=options.beam, longest=options.longest)
+        reader = InfillNextTokens(writer.copy(), infills, beam)
+        return joint_beam(reader, allowed, n_gaps=2, width=beam, longest=longest)
 
     ours()  # warms up
-    fast, seconds = timed(ours)
-    plain, plain_seconds = timed(lambda: plain_loop(writer.model, infills, allowed, options.beam, options.longest))
+    fast, seconds = timed(ours, time.process_time)
+    loop = functools.partial(plain_loop, writer.model, infills, allowed, beam, longest)
+    plain, plain_seconds = timed(loop, time.process_time)
+    return {
+        "winners": len(fast),
+        "seconds": seconds,
+        "plain_seconds": plain_seconds,
+        "ratio": plain_seconds / seconds,
+        "scores_apart": scores_apart(fast, plain),
+        "best": [f"S{vocabulary.text(state.gaps[0])} [MASK]{vocabulary.text(state.gaps[1])}" for state in fast[:3]],
+    }
+
+
+def infills_of(writer: T5Backbone, task: SearchTask, examples: int) -> Sequence[Infill]:
+    """Return the examples with gaps around their label words, the text first."""
+    rows, template = answered(task, examples), ManualTemplate(layouts(task)[0].open())
+    prompts = writer.encode([template.render(row.example) for row in rows], soft_ids={})
+    return T5Search().infills(writer, rows, prompts)
+
+
+def scores_apart(fast: Sequence[State], plain: Sequence[State]) -> float:
+    """Return by how many nats the scores of the same winners differ at most."""
     if [state.tokens for state in fast] != [state.tokens for state in plain]:
         raise RuntimeError(f"the winners differ: {fast} against {plain}")
-    apart = max(abs(one.score - other.score) for one, other in zip(fast, plain, strict=True))
-    report(options, fast, seconds, plain_seconds, apart, vocabulary)
+    return max(abs(one.score - other.score) for one, other in zip(fast, plain, strict=True))
 
 
-def report(
-    options: Any, found: Sequence[State], seconds: float, plain_seconds: float, apart: float, vocabulary: Any
-) -> None:
-    versions = {name: version(name) for name in ("promptlab", "torch", "transformers")}
-    result = {
-        **vars(options), "winners": len(found), "seconds": seconds, "plain_seconds": plain_seconds,
-        "ratio": plain_seconds / seconds, "scores_apart": apart, "date": str(datetime.date.today()),
-        "versions": versions,
-    }  # fmt: skip
-    best = [f"`S{vocabulary.text(state.gaps[0])} [MASK]{vocabulary.text(state.gaps[1])}`" for state in found[:3]]
-    with atomic_file(RESULTS / "t5_templates.json") as path:
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    lines = [
-        "# T5 templates: promptlab's beam search against the plain loop",
-        f"| search | CPU seconds |\n|---|---|\n| plain loop | {plain_seconds:.1f} |\n| promptlab | {seconds:.2f} |",
-        f"{result['ratio']:.0f} times as fast (target: at least 10), the same {len(found)} finished winners in the "
-        f"same order, scores at most {apart:.1e} nats apart. The best: {', '.join(best)}.",
-        f"Beam {options.beam}, {options.examples} reviews of SST-2, {options.longest} steps, the text first. "
+def page(runs: Runs, about: Mapping[str, Any]) -> Page:
+    run = runs["search"]
+    rows = [["plain loop", f"{run['plain_seconds']:.1f}"], ["promptlab", f"{run['seconds']:.2f}"]]
+    found = (
+        f"{run['ratio']:.0f} times as fast (target: at least 10), the same {run['winners']} finished winners in the "
+        f"same order, scores at most {run['scores_apart']:.1e} nats apart. The best: "
+        f"{listed(f'`{best}`' for best in run['best'])}."
+    )
+    note = (
+        f"Beam {about['beam']}, {about['examples']} reviews of SST-2, {about['longest']} steps, the text first. "
         f"A T5 of width {WIDTH} with {LAYERS} + {LAYERS} layers and {VOCABULARY} tokens, trained for {STEPS} steps to "
-        f"fill gaps; one thread. {result['date']}, " + ", ".join(f"{k} {v}" for k, v in versions.items()) + ".",
-    ]
-    with atomic_file(RESULTS / "t5_templates.md") as path:
-        path.write_text("\n\n".join(lines) + "\n")
-    print("\n\n".join(lines))
+        "fill gaps; one thread."
+    )
+    return Page([table(["search", "CPU seconds"], rows), found], note)
 
+
+BENCHMARK = Measurement(
+    name="t5_templates",
+    title="T5 templates: promptlab's beam search against the plain loop",
+    doc=__doc__,
+    stages=[jobs],
+    page=page,
+    options=[value_of("beam", 50), value_of("examples", 32), value_of("longest", 6)],
+    recorded=["beam", "examples", "longest"],
+    own_process=True,
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()
