@@ -27,7 +27,7 @@ _PUBLIC = {
     "PVP": "promptlab.library.pvps",
     "read_pvps": "promptlab.library.pvps",
     "write_pvps": "promptlab.library.pvps",
-    "HeadClassifier": "promptlab.estimators.head_classifier",
+    "HeadClassifier": "promptlab.estimators.classifiers",
     "IPET": "promptlab.distillation.ipet",
     "JointClassifier": "promptlab.estimators.joint_classifier",
     "MultiLabelClassifier": "promptlab.estimators.multi_label_classifier",

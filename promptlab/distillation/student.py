@@ -10,7 +10,7 @@ from sklearn.base import clone
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.errors import TuningError, error_context
 from promptlab.ensembles.members import Member, read_fields
-from promptlab.estimators.head_classifier import HeadClassifier
+from promptlab.estimators.classifiers import HeadClassifier
 from promptlab.jobs.workspace import Workspace
 from promptlab.library.resolve import resolve_tuning
 

@@ -14,15 +14,15 @@ from tqdm.auto import tqdm
 
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labeled, several_classes
+from promptlab.data.labeled import Labeled
 from promptlab.data.readers import as_examples
 from promptlab.ensembles import saving as saved_ensemble
 from promptlab.ensembles.member_jobs import load_member
 from promptlab.ensembles.member_scores import MemberScores
 from promptlab.ensembles.members import PVPMembers
 from promptlab.ensembles.merging import Stacking, accuracies, agreement, merged, votes, weights_of
-from promptlab.estimators.class_scorer import CHUNK
 from promptlab.estimators.classifiers import PromptClassifier
+from promptlab.estimators.text_estimator import CHUNK
 from promptlab.library.known_classes import KnownClasses, read_sets
 
 VOTINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"soft": merged, "hard": votes}
@@ -94,7 +94,7 @@ class PVPEnsemble(PVPMembers):
     ) -> tuple[Labeled, Labeled | None]:
         """The training and the dev examples, whose labels are classes."""
         training, dev = read_sets(X, y, eval_set, known, sample_weight)
-        several_classes(training)
+        training.several_classes()
         if dev is not None and self.weighting == "stacked" and (absent := sorted(set(known.own) - set(dev.labels))):
             raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
         return training, dev
@@ -189,10 +189,6 @@ class PVPEnsemble(PVPMembers):
             model: the base model, or where to look for it; a list with one for each pair if they differ.
         """
         return saved_ensemble.load(cls, folder, model=model, device=device)
-
-    def export_model(self, folder: str | Path) -> None:
-        """Refused: an ensemble isn't one language model."""
-        raise TuningError("an ensemble is several models; call export_model of a member in members_.")
 
     def _merge(self, scores: np.ndarray) -> np.ndarray:
         if self.stacking_ is not None:

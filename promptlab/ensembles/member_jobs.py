@@ -78,7 +78,7 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
             encoded = model.encode(some_rows(workspace, words["chunks"], rows), max_length=classifier.max_length)
             return AuxiliaryMLM(model, encoded, weight=words["weight"], ratio=words["ratio"])
 
-        classifier.learn(train, dev, objective=None if words is None else around)
+        classifier.fit_labeled(train, dev, objective=None if words is None else around)
     classifier.save_pretrained(folder / MODEL)
 
 
@@ -90,7 +90,7 @@ def labeled_set(name: str | None, settings: Mapping[str, Any], workspace: Worksp
 def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
     """The job that measures an untrained member: ``classifier_settings``, the hash of ``train``, ``row_weights``."""
     train = workspace.examples(settings["train"])
-    classifier = classifier_of(settings, workspace).learn(Labeled(train))
+    classifier = classifier_of(settings, workspace).fit_labeled(Labeled(train))
     result = {"accuracy": classifier.score(train, sample_weight=settings["row_weights"])}
     (folder / RESULT).write_text(json.dumps(result))
 

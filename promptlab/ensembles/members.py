@@ -21,9 +21,9 @@ from promptlab.data.labeled import Labeled, reduced, split_unlabeled
 from promptlab.data.labels import LabelType
 from promptlab.ensembles.member_jobs import classifier_settings, load_accuracy, score_untrained, train_member
 from promptlab.ensembles.row_checks import RowCheck
-from promptlab.estimators.class_scorer import SingleLabel
+from promptlab.estimators.class_scorer import ClassScorer
 from promptlab.estimators.classifiers import PromptClassifier
-from promptlab.estimators.estimator import TrainedEstimator
+from promptlab.estimators.estimator import TrainingOptions
 from promptlab.jobs.jobs import Job, check_workers, run
 from promptlab.jobs.workspace import Workspace
 from promptlab.library.known_classes import KnownClasses
@@ -65,7 +65,7 @@ class Member(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class PVPMembers(SingleLabel):
+class PVPMembers(ClassScorer, TrainingOptions):
     """What all estimators of several pattern-verbalizer pairs share.
 
     Args:
@@ -209,7 +209,7 @@ class PVPMembers(SingleLabel):
         Raises:
             PromptlabError: naming the member whose settings can't work.
         """
-        shared = {f.name: getattr(self, f.name) for f in fields(TrainedEstimator) if f.name != "resume_dir"}
+        shared = {f.name: getattr(self, f.name) for f in fields(TrainingOptions) if f.name != "resume_dir"}
         tuning, members = resolve_tuning(self.tuning), []
         for pair, backbone in zip(pairs, backbones):
             parts = pair.template, pair.verbalizer, backbone, tuning
@@ -269,7 +269,7 @@ class PVPMembers(SingleLabel):
 
     def _train_sets(self, workspace: Workspace, members: Sequence[Member], training: Labeled) -> list[TrainSet]:
         """Keep the training set of each member, with the weights of its rows and of their classes."""
-        weighed = training.weighed_by_class(self.class_weight, members[0].classifier.verbalizer.classes)
+        weighed = self.weighed(training, members[0].classifier.verbalizer.classes)
         weights = None if weighed.weights is None else weighed.weights.tolist()
         return [TrainSet(name, weights) for name in own_rows(workspace, members, weighed.examples)]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from promptlab.core.errors import error_context
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.estimators.text_classifier import TextClassifier
+from promptlab.estimators.text_estimator import TextEstimator
 
 
 class RowCheck(NamedTuple):
@@ -19,7 +19,7 @@ class RowCheck(NamedTuple):
     encode: Callable[[Sequence[Example]], Any]
 
     @classmethod
-    def of(cls, who: str, classifier: TextClassifier, classes: Sequence[str], examples: Sequence[Example]) -> Self:
+    def of(cls, who: str, classifier: TextEstimator, classes: Sequence[str], examples: Sequence[Example]) -> Self:
         """An unfitted classifier on a loaded backbone, as it is before any training.
 
         Args:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labeled
+from promptlab.data.labeled import Labeled, TrainingT
 from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples
 from promptlab.data.weights import row_weights
-from promptlab.estimators.estimator import TrainedEstimator
-
-CHUNK = 1024  # rows that prediction holds at once
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ClassScorer(TrainedEstimator):
-    """Probabilities of classes; a subclass says where they come from.
+class ClassScorer(ClassifierMixin):
+    """What an estimator does whose outputs are classes, of which each text has one; it says how they are scored.
 
     ``classes_`` are of the type that the labels had (``label_type_``), ``class_names_`` are their names.
 
@@ -32,9 +29,11 @@ class ClassScorer(TrainedEstimator):
 
     class_weight: Any = None
 
-    def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
-        """Log-probabilities of one example after the other, in nats; they don't become 0 where a class is unlikely."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what the estimator has
+
+        def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]: ...
+
+        def ready(self) -> Any: ...
 
     def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Class probabilities of one example after the other, in constant memory."""
@@ -45,16 +44,15 @@ class ClassScorer(TrainedEstimator):
         rows = list(self.iter_proba(as_examples(X)))
         return np.stack(rows) if rows else np.zeros((0, len(self.classes_)))
 
+    def weighed(self, training: TrainingT, names: Sequence[str]) -> TrainingT:
+        """Return training texts, those of each class with its weight; ``names`` are those of the classes."""
+        return cast(TrainingT, training.weighed_by_class(self.class_weight, names))
+
     def set_classes(self, names: Sequence[str], label_type: LabelType) -> None:
         """Take the classes, named as the labels of a type are."""
         label_type.check(names)
         self.label_type_, self.class_names_ = label_type, label_type.sorted(names)
         self.classes_ = np.array([label_type.value(name) for name in self.class_names_])
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class SingleLabel(ClassifierMixin, ClassScorer):
-    """Each text has one class."""
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each text."""

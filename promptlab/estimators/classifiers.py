@@ -8,20 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import TemplateError
+from promptlab.core.errors import TemplateError, TuningError
 from promptlab.core.interfaces import Template, Tuning, Verbalizer
 from promptlab.core.prompt_files import save_prompt
 from promptlab.core.registry import TUNINGS
 from promptlab.core.seeding import seeded
-from promptlab.estimators.text_classifier import TextClassifier
+from promptlab.estimators.class_scorer import ClassScorer
+from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.known_classes import KnownClasses
-from promptlab.library.resolve import check_head, fresh_backbone, label_type_of, resolve_template, resolve_verbalizer
+from promptlab.library.resolve import (
+    check_head,
+    fresh_backbone,
+    label_type_of,
+    resolve_template,
+    resolve_tuning,
+    resolve_verbalizer,
+)
 from promptlab.models.inference import calibrate
 from promptlab.models.prompt_model import PromptModel
+from promptlab.templates.plain import InputTemplate
+from promptlab.verbalizers.linear import LinearVerbalizer
 
 
 @dataclass(eq=False, repr=False)
-class PromptClassifier(TextClassifier):
+class PromptClassifier(ClassScorer, TextEstimator):
     """Classification with a template and a verbalizer; zero-shot before ``fit``.
 
     Source: PET, arXiv:2001.07676, section 3.1; LM-BFF, arXiv:2012.15723, section 4.
@@ -33,7 +43,7 @@ class PromptClassifier(TextClassifier):
         tuning: ``"full"``, ``"frozen"``, ``"top-layers"``, ``"none"``, or a ``Tuning``.
         origin: where template and verbalizer come from, such as ``PVP.origin``; it is saved with the classifier.
 
-    The other settings are those of ``TextClassifier``.
+    The other settings are those of ``TrainingOptions`` and ``ClassScorer``.
     """
 
     template: Any = None
@@ -96,11 +106,45 @@ class PromptClassifier(TextClassifier):
             with seeded(self.seed):
                 verbalizer = self.make_verbalizer(None)
                 check_head(verbalizer, "none")
-                template = self.make_template().bind((), verbalizer)
-                model = PromptModel.build(
-                    template, verbalizer, fresh_backbone(self.model, self.device), self.model_tuning()
-                )
+                model = self.build(verbalizer, (), fresh_backbone(self.model, self.device), self.model_tuning())
                 calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
             self._untrained = kept = (parts, model)
             self.set_classes(verbalizer.classes, label_type_of(self.verbalizer))
         return kept[1]
+
+
+@dataclass(eq=False, repr=False)
+class HeadClassifier(ClassScorer, TextEstimator):
+    """An ordinary classification head on the pooled hidden states: fine-tuning baseline and linear probe.
+
+    ``tuning="frozen"`` is the linear probe; the features of each text are then computed once.
+
+    Args:
+        model: as for ``PromptClassifier``.
+        tuning: likewise.
+        fields: names of the fields that make up the input, in order; None is ``text_a`` alone, and of a student of
+            ``PET`` all fields that the members read.
+        pooling: ``"mean"`` of the hidden states, the ``"first"`` or the ``"last"`` one.
+        dropout: of the pooled features.
+
+    The other settings are those of ``TrainingOptions`` and ``ClassScorer``.
+    """
+
+    model: Any = None
+    tuning: Any = "full"
+    fields: Sequence[str] | None = None
+    pooling: str = "mean"
+    dropout: float = 0.1
+
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
+        if resolve_tuning(self.tuning).defaults.max_steps == 0:
+            raise TuningError(
+                "tuning='none' trains nothing, not even the head; choose 'frozen', which trains that alone."
+            )
+
+    def make_template(self) -> Template:
+        return InputTemplate() if self.fields is None else InputTemplate(tuple(self.fields))
+
+    def make_verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
+        return LinearVerbalizer(tuple(names or ()), self.pooling, self.dropout)

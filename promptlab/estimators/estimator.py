@@ -25,8 +25,8 @@ USUAL_WIDTH = 768  # of a model that isn't loaded yet
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TrainedEstimator(BaseEstimator):
-    """The settings of training that all estimators share.
+class TrainingOptions(BaseEstimator):
+    """The settings of training that all estimators share, of one model or of several.
 
     Args:
         learning_rate: of the model's weights; None takes the tuning method's own.
@@ -100,57 +100,16 @@ class TrainedEstimator(BaseEstimator):
             setattr(self, name, changed_part(name, part, settings))
         return self
 
-    def model_tuning(self) -> Tuning:
-        """The tuning that the model has: that of the settings, or ``none`` where none was trained."""
-        return resolve_tuning(self.tuning)
-
     def _named_tuning(self) -> Any:
         """The tuning, made if a known name was given."""
         tuning = getattr(self, "tuning", None)
         return resolve_tuning(tuning) if isinstance(tuning, str) and tuning in TUNINGS.names else tuning
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Save what was trained, the settings and a model card; see ``promptlab.estimators.saving``."""
-        saving.save(self, folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
-        """Load a saved classifier from a folder or a hub id; ``model`` overrides where its base model is looked for."""
-        return saving.load(cls, folder, model=model, device=device)
-
-    def export_model(self, folder: str | Path) -> None:
-        """Write the tuned language model, updates merged into its weights, as an ordinary Hugging Face folder.
-
-        The head isn't part of it; a prompt classifier with label words has none and needs just the folder as ``model``.
-
-        Raises:
-            TuningError: if the method adds something that no weight of the model can hold.
-            DataError: if the folder can't be written.
-        """
-        saving.export_model(self, folder)
-
-    def trainable_parameters(self) -> int:
-        """Number of weights that training moved."""
-        return sum(weight.numel() for _, weight in self.ready().trained_parameters())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
-
-    def saved_parts(self) -> dict[str, Any]:
-        """What a subclass needs to come back from disk, as plain JSON, beside settings, tuning and base model."""
-        raise NotImplementedError
-
-    @classmethod
-    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, Any]:
-        """An estimator and its model, as yet without the trained weights."""
-        raise NotImplementedError
-
-    def take_model(self, model: Any, saved: dict[str, Any]) -> None:
-        """Become fitted with a model whose weights are in place."""
-        raise NotImplementedError
 
     def checkpoints(self, *depends_on: Any) -> Checkpoints | None:
         """Where the states of this training are kept, if anywhere.
@@ -194,18 +153,6 @@ class TrainedEstimator(BaseEstimator):
         unused = [f"{name}={value!r}" for name, value in given.items() if value is not None]
         if unused:
             warn(f"tuning 'none' trains nothing, so that {', '.join(unused)} has no use.")
-
-    def ready(self) -> Any:
-        """Return the fitted model, or what else predicts.
-
-        Raises:
-            NotFittedError: if there is none.
-            TuningError: if a setting was changed to one that can't work.
-        """
-        self._check_values()
-        if not hasattr(self, "model_"):
-            raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
-        return self.model_
 
     def training_settings(
         self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1
@@ -263,3 +210,64 @@ class TrainedEstimator(BaseEstimator):
 
     def _updates_per_epoch(self, n_prompts: int) -> int:
         return updates_per_epoch(n_prompts, self.batch_size, self.gradient_accumulation_steps)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TrainedEstimator(TrainingOptions):
+    """An estimator of one model, which is trained, saved and loaded.
+
+    A subclass says what it needs to come back from disk: ``saved_parts``, ``restored`` and ``take_model``.
+    """
+
+    def ready(self) -> Any:
+        """Return the fitted model, or what else predicts.
+
+        Raises:
+            NotFittedError: if there is none.
+            TuningError: if a setting was changed to one that can't work.
+        """
+        self._check_values()
+        if not hasattr(self, "model_"):
+            raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
+        return self.model_
+
+    def model_tuning(self) -> Tuning:
+        """The tuning that the model has: that of the settings, or ``none`` where none was trained."""
+        return resolve_tuning(self.tuning)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save what was trained, the settings and a model card; see ``promptlab.estimators.saving``."""
+        saving.save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
+        """Load a saved classifier from a folder or a hub id; ``model`` overrides where its base model is looked for."""
+        return saving.load(cls, folder, model=model, device=device)
+
+    def export_model(self, folder: str | Path) -> None:
+        """Write the tuned language model, updates merged into its weights, as an ordinary Hugging Face folder.
+
+        The head isn't part of it; a prompt classifier with label words has none and needs just the folder as ``model``.
+
+        Raises:
+            TuningError: if the method adds something that no weight of the model can hold.
+            DataError: if the folder can't be written.
+        """
+        saving.export_model(self, folder)
+
+    def trainable_parameters(self) -> int:
+        """Number of weights that training moved."""
+        return sum(weight.numel() for _, weight in self.ready().trained_parameters())
+
+    def saved_parts(self) -> dict[str, Any]:
+        """What a subclass needs to come back from disk, as plain JSON, beside settings, tuning and base model."""
+        raise NotImplementedError
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, Any]:
+        """An estimator and its model, as yet without the trained weights."""
+        raise NotImplementedError
+
+    def take_model(self, model: Any, saved: dict[str, Any]) -> None:
+        """Become fitted with a model whose weights are in place."""
+        raise NotImplementedError

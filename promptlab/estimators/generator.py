@@ -26,7 +26,8 @@ from promptlab.models.inference import BATCH, run_by_length
 from promptlab.models.input_warnings import notice
 from promptlab.models.soft_tokens import to_be_filled
 from promptlab.training.dev_score import DevScore
-from promptlab.training.fitting import train_model
+from promptlab.training.loop import train
+from promptlab.training.run import TrainingRun
 
 REDUCTIONS = ("token", "sequence")
 
@@ -177,7 +178,7 @@ class PromptGenerator(TrainedEstimator):
             right = torch.cat(hits).float()
             return DevScore(right.mean().item(), torch.cat(losses).mean().item(), len(right))
 
-        return train_model(
+        run = TrainingRun(
             model,
             range(len(pairs)),
             collate,
@@ -186,6 +187,7 @@ class PromptGenerator(TrainedEstimator):
             evaluate=None if dev is None else evaluate,
             checkpoint=self.checkpoints(tuning, held_out),
         )
+        return train(run.on_device())
 
     def _pairs(self, model: GeneratorModel, examples: Sequence[Example]) -> list[PromptAndTarget]:
         backbone, limit = model.backbone, self.max_new_tokens

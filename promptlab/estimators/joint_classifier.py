@@ -17,18 +17,18 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, short_repr
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labeled, several_classes
+from promptlab.data.labeled import Labeled
 from promptlab.data.readers import as_examples
-from promptlab.estimators.estimator import TrainedEstimator
-from promptlab.estimators.text_classifier import TextClassifier
-from promptlab.library.known_classes import read_sets
+from promptlab.estimators.estimator import TrainingOptions
+from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.resolve import resolve_tuning
 from promptlab.models.inference import average_variants, run_by_length
 from promptlab.models.input_warnings import notice
 from promptlab.models.joint_model import JointModel, MemberRow
 from promptlab.models.prompt_model import PromptModel
 from promptlab.training.fitting import EncodedSet
-from promptlab.training.joint import train_jointly
+from promptlab.training.joint import joint_run
+from promptlab.training.loop import train
 
 OWN_SETTINGS = ("seed",)  # in which classifiers that are trained together may differ
 
@@ -50,14 +50,14 @@ class JointClassifier:
     """
 
     def __init__(
-        self, classifiers: Mapping[str, TextClassifier], model: Any = None, *, share_encoder: bool = False
+        self, classifiers: Mapping[str, TextEstimator], model: Any = None, *, share_encoder: bool = False
     ) -> None:
         if not classifiers:
             raise TuningError("there are no classifiers; give at least one.")
         if not isinstance(classifiers, Mapping):
             raise TuningError(f"classifiers are {short_repr(classifiers)}; give a mapping from names to classifiers.")
         for name, other in classifiers.items():
-            if not isinstance(other, TextClassifier):
+            if not isinstance(other, TextEstimator) or not other.shares_batches:
                 kind = f"classifier {name!r} is a {type(other).__name__}"
                 raise TuningError(f"{kind}, which can't share a batch; give PromptClassifiers or HeadClassifiers.")
         self.classifiers, self.model, self.share_encoder = dict(classifiers), model, share_encoder
@@ -83,12 +83,12 @@ class JointClassifier:
         Args:
             X: the texts of each classifier; the smaller sets are gone through more often.
             y: their labels, or None if the examples carry them.
-            sample_weight: the weights of the texts of each classifier, or of some of them; see ``TextClassifier.fit``.
+            sample_weight: the weights of the texts of each classifier, or of some; see ``PromptClassifier.fit``.
             eval_set: dev texts and labels, both by name; the weights are chosen by the mean accuracy.
 
         Raises:
             TuningError: if the classifiers' settings differ.
-            PromptlabError: as ``TextClassifier.fit`` does.
+            PromptlabError: as ``PromptClassifier.fit`` does.
         """
         settings = self._common_settings()
         for classifier in self.classifiers.values():
@@ -111,7 +111,7 @@ class JointClassifier:
         model = JointModel(self.origin, members)
         tuning, count = resolve_tuning(settings.tuning), max(len(own.rows) for own in sets)
         with seeded(settings.seed):
-            history = train_jointly(
+            run = joint_run(
                 model,
                 sets,
                 held_out,
@@ -119,6 +119,7 @@ class JointClassifier:
                 checkpoint=settings.checkpoints(tuning, self.share_encoder, held_out),
                 separate=() if self.share_encoder else members,
             )
+            history = train(run)
         for (name, classifier), member in zip(fitted.items(), members):
             classifier.become(member, label_type=data[name].label_type, history=history)
         self.classifiers_, self.model_ = fitted, model.eval()
@@ -211,10 +212,8 @@ class JointClassifier:
         data, dev = {}, {}
         for name, classifier in self.classifiers.items():
             own = None if eval_set is None else self._pair(eval_set[0], eval_set[1], name)
-            known, row_weights = classifier.known_classes(), weights.get(name)
-            training, held_out = read_sets(*self._pair(X, y, name), own, known, row_weights)
-            classes = classifier.make_verbalizer(several_classes(training)).classes
-            data[name] = training.weighed_by_class(classifier.class_weight, classes)
+            training, held_out = classifier.read_labels(*self._pair(X, y, name), own, weights.get(name))
+            data[name] = classifier.weighed(training, classifier.make_verbalizer(training.several_classes()).classes)
             if held_out is not None:
                 dev[name] = held_out
         return data, dev or None
@@ -231,13 +230,13 @@ class JointClassifier:
             )
         return parts[name]
 
-    def _common_settings(self) -> TextClassifier:
+    def _common_settings(self) -> TextEstimator:
         """The classifier whose settings all have."""
         first_name, first = next(iter(self.classifiers.items()))
         for name, other in self.classifiers.items():
             if other.model is not None and other.model is not self.model and str(other.model) != self.origin.name:
                 raise TuningError(f"classifier {name!r} has a model of its own; leave it out and pass it here, once.")
-            for key in (*(field.name for field in fields(TrainedEstimator)), "tuning"):
+            for key in (*(field.name for field in fields(TrainingOptions)), "tuning"):
                 mine, theirs = getattr(first, key), getattr(other, key)
                 if key not in OWN_SETTINGS and mine != theirs:
                     raise TuningError(
@@ -246,7 +245,7 @@ class JointClassifier:
                     )
         return first
 
-    def _build(self, classifier: TextClassifier, data: Labeled) -> PromptModel:
+    def _build(self, classifier: TextEstimator, data: Labeled) -> PromptModel:
         verbalizer = classifier.make_verbalizer(sorted(set(data.labels)))
         with seeded(classifier.seed):
             member = classifier.build(verbalizer, data.examples, self.origin.copy())
@@ -257,7 +256,7 @@ class JointClassifier:
             )
         return member
 
-    def _join(self, fitted: Mapping[str, TextClassifier]) -> None:
+    def _join(self, fitted: Mapping[str, TextEstimator]) -> None:
         members = [classifier.ready() for classifier in fitted.values()]
         for name, member in zip(fitted, members):
             if member.backbone.memory is not self.origin.memory:
@@ -294,7 +293,7 @@ class JointClassifier:
         )
 
 
-def _listed(classifier: TextClassifier) -> str:
+def _listed(classifier: TextEstimator) -> str:
     return short_repr(classifier.classes_.tolist())
 
 

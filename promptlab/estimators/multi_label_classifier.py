@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import SavedModelError, TemplateError, short_repr
-from promptlab.core.interfaces import Template, Tuning, Verbalizer
-from promptlab.data.labeled import VERBALIZERS, Labeled, Training, check_fields
+from promptlab.core.interfaces import Template, Verbalizer
+from promptlab.data.labeled import VERBALIZERS, Labeled, Training
 from promptlab.data.labels import check_separator
 from promptlab.data.multi_label import MultiLabeled
 from promptlab.data.weights import row_weights
+from promptlab.estimators.class_scorer import ClassScorer
 from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.resolve import check_head, label_type_of, resolve_template, resolve_verbalizer
 from promptlab.models.inference import in_batches
@@ -30,7 +30,7 @@ from promptlab.verbalizers.independent import IndependentHead
 
 
 @dataclass(eq=False, repr=False)
-class MultiLabelClassifier(ClassifierMixin, TextEstimator):
+class MultiLabelClassifier(ClassScorer, TextEstimator):
     """Classification with a template and a verbalizer where several classes may hold at once.
 
     Each class is decided from its own label words: their score at the mask, with a trained bias, is its log-odds.
@@ -58,18 +58,19 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
     separator: str = "|"
 
     model_class: ClassVar[type[PromptModel]] = MultiLabelModel
+    shares_batches: ClassVar[bool] = False
     dev_scorer: ClassVar[Scorer] = staticmethod(micro_f1)
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train on texts with any number of labels.
 
         Args:
-            X: as for ``TextClassifier.fit``.
-            y: a list of labels for each text, which may be empty, of types as for ``TextClassifier.fit``; or an
+            X: as for ``PromptClassifier.fit``.
+            y: a list of labels for each text, which may be empty, of types as for ``PromptClassifier.fit``; or an
                 indicator matrix (texts, classes) whose columns are the sorted classes, as scikit-learn's
                 ``MultiLabelBinarizer`` makes it, or named after them in a data frame. None takes the ``labels`` that
                 the examples carry. Cross-validation by scikit-learn takes a matrix only.
-            sample_weight: as for ``TextClassifier.fit``.
+            sample_weight: as for ``PromptClassifier.fit``.
             eval_set: dev texts and labels. The latest weights whose micro-F1 on them is within one standard error of
                 the highest are kept; then the thresholds are chosen on them.
 
@@ -78,26 +79,39 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
             UnknownNameError: if a label is none of the verbalizer's.
             PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
         """
-        self.check_settings(eval_set)
-        verbalizer, written = self.make_verbalizer(None), label_type_of(self.verbalizer)
-        check_head(verbalizer, self.tuning)
-        check_separator(self.separator, verbalizer.classes)
-        training = MultiLabeled.read(X, y, written.sorted(verbalizer.classes), written=written, whose=VERBALIZERS)
-        training.label_type.check(verbalizer.classes)
-        names = training.label_type.sorted(verbalizer.classes)
+        return super().fit(X, y, sample_weight, eval_set=eval_set)
+
+    def read_labels(
+        self, X: Any, y: Any, eval_set: Any, sample_weight: Any
+    ) -> tuple[MultiLabeled, MultiLabeled | None]:
+        classes, written = self.make_verbalizer(None).classes, label_type_of(self.verbalizer)
+        training = MultiLabeled.read(X, y, written.sorted(classes), written=written, whose=VERBALIZERS)
+        training.label_type.check(classes)
+        names = training.label_type.sorted(classes)
         training.check_positive(names)
         dev = None
         if eval_set is not None:
-            dev = MultiLabeled.read(*eval_set, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
-        check_fields(self.make_template(), [*training.examples, *(dev.examples if dev else ())])
-        weighed = training.weighed(sample_weight).weighed_by_class(self.class_weight, verbalizer.classes)
-        self._fit(verbalizer, weighed, dev)
-        if dev is not None:
-            probabilities, truth = self.predict_proba(dev.examples), dev.targets(names).numpy()
-            self.thresholds_ = choose_thresholds(self.threshold, probabilities, truth)
+            X, y = eval_set
+            dev = MultiLabeled.read(X, y, names, like=training.label_type, whose=VERBALIZERS, source="eval_set")
+        return training.weighed(sample_weight), dev
+
+    def fit_labeled(
+        self, training: Training, dev: Labeled | None = None, *, objective: Objective | None = None
+    ) -> Self:
+        super().fit_labeled(training, dev, objective=objective)
+        if dev is None:
+            fixed = HALF if isinstance(self.threshold, str) else float(self.threshold)
+            self.thresholds_ = np.full(len(self.class_names_), fixed)
         else:
-            self.thresholds_ = np.full(len(names), HALF if isinstance(self.threshold, str) else float(self.threshold))
+            probabilities, truth = self.predict_proba(dev.examples), dev.targets(self.class_names_).numpy()
+            self.thresholds_ = choose_thresholds(self.threshold, probabilities, truth)
         return self
+
+    def check_settings(self, eval_set: Any) -> None:
+        super().check_settings(eval_set)
+        verbalizer = self.make_verbalizer(None)
+        check_head(verbalizer, self.tuning)
+        check_separator(self.separator, verbalizer.classes)
 
     def predict(self, X: Any) -> np.ndarray:
         """1 where a class holds, else 0: an indicator matrix (texts, classes) in the order of ``classes_``."""
@@ -163,14 +177,11 @@ class MultiLabelClassifier(ClassifierMixin, TextEstimator):
         super()._check_values()
         check_threshold(self.threshold)
 
-    def _train(
-        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labeled | None, objective: Objective | None
-    ) -> list[dict[str, float]]:
-        """Training starts where each class is as likely as it is among the training texts."""
+    def start(self, model: PromptModel, training: Training) -> None:
+        """Let training start where each class is as likely as it is among the training texts."""
         model.to(resolve_device(self.device)).eval()
         rows = model.encode(training.examples, max_length=self.max_length)
         head = model.head
         assert isinstance(head, IndependentHead)
         log_odds = in_batches(model.backbone, rows, lambda batch: head.log_odds(model.read(batch)))
         head.start(log_odds, training.targets(model.verbalizer.classes), training.weights)
-        return super()._train(model, tuning, training, dev, objective)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from promptlab.core.checks import check_seed
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
 from promptlab.data.corpus import LETTERS, Document, choice_examples, pair_examples, sentence_examples
-from promptlab.estimators.class_scorer import SingleLabel
+from promptlab.estimators.class_scorer import ClassScorer
 from promptlab.estimators.classifiers import PromptClassifier
 from promptlab.tuning.prompt_tuning import PromptTuning
 
@@ -47,7 +47,7 @@ def pretrain_prompt(
     n_examples: int = 3000,
     template: Any = None,
     verbalizer: Any = None,
-    labeller: SingleLabel | None = None,
+    labeller: ClassScorer | None = None,
     confidence: float | None = None,
     seed: int = 0,
     **training: Any,

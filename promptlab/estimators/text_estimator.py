@@ -1,4 +1,4 @@
-"""What estimators do that put a template and a verbalizer on a language model: build it, train it, run it."""
+"""What estimators do that put a template and a verbalizer on a language model: build it, train it, run it, save it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,38 @@ import numpy as np
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.interfaces import Template, Tuning, Verbalizer
+from promptlab.core.registry import TEMPLATES, VERBALIZERS
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labeled, Training
+from promptlab.data.labeled import Labeled, Training, TrainingT, check_rows
 from promptlab.data.labels import LabelType
-from promptlab.estimators.class_scorer import CHUNK
-from promptlab.estimators.saved_estimator import SavedTextEstimator
+from promptlab.estimators.estimator import TrainedEstimator
+from promptlab.library.known_classes import KnownClasses, read_sets
 from promptlab.library.resolve import fresh_backbone, resolve_tuning
 from promptlab.models.inference import calibrate, predict_log_probs
 from promptlab.models.input_warnings import Noticed, notice
 from promptlab.models.prompt_model import PromptModel
+from promptlab.models.soft_tokens import to_be_filled
 from promptlab.training.dev_score import dev_score
-from promptlab.training.fitting import EncodedSet, Objective, Scorer, fit_model
+from promptlab.training.fitting import EncodedSet, Objective, Scorer, training_runs, untrained_record
+from promptlab.training.loop import train
+from promptlab.training.run import TrainingRun
+
+CHUNK = 1024  # rows that prediction holds at once
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TextEstimator(SavedTextEstimator):
-    """Classes of texts. A subclass says which template and verbalizer it uses, and what its labels are."""
+class TextEstimator(TrainedEstimator):
+    """A template and a verbalizer on one language model.
 
+    A subclass says which these are (``make_template``, ``make_verbalizer``). Labels are classes, one for each text, and
+    so are outputs, unless it says otherwise: by ``read_labels``, ``model_class``, ``dev_scorer``, ``start`` and
+    ``set_classes``.
+    """
+
+    model_class: ClassVar[type[PromptModel]] = PromptModel
     dev_scorer: ClassVar[Scorer] = staticmethod(dev_score)
+    shares_batches: ClassVar[bool] = True  # whether its rows may stand in one batch with those of others
 
     def make_template(self) -> Template:
         """Return the template, made of what the user passed."""
@@ -39,31 +52,94 @@ class TextEstimator(SavedTextEstimator):
         """Return the verbalizer for the classes seen in training, or (None) for none seen."""
         raise NotImplementedError
 
+    def known_classes(self) -> KnownClasses | None:
+        """Return the classes that labels may mean; None if the training labels decide."""
+        return None
+
     def check_settings(self, eval_set: Any) -> None:
         super().check_settings(eval_set)
         _ = self.make_template().slot  # a template without a mask is told before a model is loaded
 
-    def _fit(
-        self, verbalizer: Verbalizer, training: Training, dev: Labeled | None, *, objective: Objective | None = None
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+        """Train on labeled texts.
+
+        Args:
+            X: texts (field ``text_a``), tuples (``text_a``, ``text_b``, …), dicts, a DataFrame or a Dataset.
+            y: labels: texts, whole numbers (also as floats), or True and False, all of one type, which ``classes_``
+                have, too. Whole numbers from 0 to n - 1, none of which is the name of a class, count the sorted names
+                of n classes; those of a data set's ``ClassLabel`` mean the names that it gives them. None takes the
+                labels that the examples carry.
+            sample_weight: how much each text counts, a number from 0; None: alike. An update's loss is the weighted
+                mean over its texts, so that a text of weight 2 counts like two, and one of weight 0 is left out.
+            eval_set: dev texts and labels. The latest weights whose accuracy on them is within one standard error
+                of the highest are kept.
+
+        Raises:
+            DataError: if labels are missing, of different types, or all the same.
+            UnknownNameError: if a label is unknown to the verbalizer.
+            PromptlabError: if template, verbalizer, model, tuning or settings don't fit one another.
+        """
+        self.check_settings(eval_set)
+        return self.fit_labeled(*self.read_labels(X, y, eval_set, sample_weight))
+
+    def read_labels(self, X: Any, y: Any, eval_set: Any, sample_weight: Any) -> tuple[Labeled, Labeled | None]:
+        """Return the training and the dev texts with what their labels mean; arguments and errors as for ``fit``."""
+        return read_sets(X, y, eval_set, self.known_classes(), sample_weight)
+
+    def fit_labeled(
+        self, training: Training, dev: Labeled | None = None, *, objective: Objective | None = None
     ) -> Self:
-        """Build and train a model, and become fitted with it."""
-        tuning = resolve_tuning(self.tuning)
+        """Build a model, train it on texts whose labels are read, and become fitted with it.
+
+        Args:
+            training: with a label or a distribution over the classes for each example.
+            objective: what is minimised, if not the head's loss.
+
+        Raises:
+            PromptlabError: as ``fit`` does.
+        """
+        verbalizer = self.make_verbalizer(training.several_classes())
+        check_rows(self.make_template(), verbalizer, training, dev)  # before the model is loaded
+        training = self.weighed(training, verbalizer.classes)
+        history: list[dict[str, float]] = []
         with seeded(self.seed):
             model = self.build(verbalizer, training.examples, fresh_backbone(self.model, self.device))
-            history = self._train(model, tuning, training, dev, objective)
+            self.start(model, training)
+            held_out = None if dev is None else EncodedSet.of(dev, model, self.max_length, type(self).dev_scorer)
+            if resolve_tuning(self.tuning).defaults.max_steps == 0:
+                self._check_untrained()
+                model.encode(training.examples[:1], max_length=self.max_length)  # what doesn't fit is told now
+                history = untrained_record(model, held_out, self.device)
+            else:
+                for run in self._runs(model, training, held_out, objective):
+                    history += train(run)
         return self.become(model, label_type=training.label_type, history=history)
 
-    def build(self, verbalizer: Verbalizer, examples: Sequence[Example], backbone: Any) -> PromptModel:
+    def weighed(self, training: TrainingT, names: Sequence[str]) -> TrainingT:
+        """Return the training texts, weighed by the classes, if the outputs are such."""
+        return training
+
+    def start(self, model: PromptModel, training: Training) -> None:
+        """Prepare an untrained model by what it is going to be trained on."""
+
+    def set_classes(self, names: Sequence[str], label_type: LabelType) -> None:
+        """Take the names of what the verbalizer scores."""
+        self.class_names_ = tuple(names)
+
+    def build(
+        self, verbalizer: Verbalizer, examples: Sequence[Example], backbone: Any, tuning: Any = None
+    ) -> PromptModel:
         """The model before any training; what is random in it comes from torch's generator.
 
         Args:
             examples: labeled ones, which templates with demonstrations show.
             backbone: that may be changed.
+            tuning: another than the settings'.
 
         Raises:
             PromptlabError: if the parts don't fit one another.
         """
-        tuning = resolve_tuning(self.tuning)
+        tuning = resolve_tuning(tuning or self.tuning)
         template = tuning.edit(self.make_template().bind(examples, verbalizer))
         return self.model_class.build(template, verbalizer, backbone, tuning)
 
@@ -82,6 +158,7 @@ class TextEstimator(SavedTextEstimator):
         return self
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
+        """Yield log-probabilities of one example after the other, in nats; they don't become 0 where one is small."""
         model = self.ready()
         model.to(resolve_device(self.device)).eval()
         order = [list(model.verbalizer.classes).index(name) for name in self.class_names_]
@@ -92,23 +169,36 @@ class TextEstimator(SavedTextEstimator):
             yield from predict_log_probs(model, rows).numpy()[:, order]
         noticed.tell(model.backbone, self.max_length)
 
-    def _train(
-        self, model: PromptModel, tuning: Tuning, training: Training, dev: Labeled | None, objective: Objective | None
-    ) -> list[dict[str, float]]:
-        held_out = None if dev is None else EncodedSet.of(dev, model, self.max_length, type(self).dev_scorer)
-        if tuning.defaults.max_steps == 0:  # zero-shot
-            model.encode(training.examples[:1], max_length=self.max_length)  # what doesn't fit is told now
-            return self._score_untrained(model, held_out)
-        learnt = EncodedSet.of(training, model, self.max_length)
-        notice(learnt.rows, model.backbone, self.max_length, n_variants=learnt.n_variants)
-        n, width, n_variants = len(training.examples), model.backbone.hidden_size, learnt.n_variants
-        settings = self.training_settings(tuning, n, width, n_variants=n_variants)
-        checkpoint = self.checkpoints(tuning, held_out)
-        return fit_model(model, learnt, held_out, settings, checkpoint=checkpoint, objective=objective)
+    def saved_parts(self) -> dict[str, Any]:
+        model = self.ready()
+        return {
+            "template": TEMPLATES.to_dict(model.template),
+            "verbalizer": VERBALIZERS.to_dict(model.verbalizer),
+            "classes": list(model.verbalizer.classes),
+            **self.label_type_.saved(),
+        }
 
-    def _score_untrained(self, model: PromptModel, dev: EncodedSet | None) -> list[dict[str, float]]:
-        self._check_untrained()
-        if dev is None:
-            return []
-        score = dev.score(predict_log_probs(model.to(resolve_device(self.device)).eval(), dev.rows))
-        return [{"step": 0, **score.record()}]
+    @classmethod
+    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, PromptModel]:
+        template, verbalizer = TEMPLATES.from_dict(saved["template"]), VERBALIZERS.from_dict(saved["verbalizer"])
+        slots = to_be_filled(template.soft_slots)
+        model = cls.model_class.build(template, verbalizer, backbone, tuning, slots=slots)
+        parts = {"template": template, "verbalizer": verbalizer}
+        given: dict[str, Any] = {name: part for name, part in parts.items() if name in cls.__dataclass_fields__}
+        return cls(**saved["parameters"], **given), model
+
+    def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
+        calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
+        self.model_ = model.eval()
+        self.set_classes(model.verbalizer.classes, LabelType.from_saved(saved))
+
+    def _runs(
+        self, model: PromptModel, training: Training, dev: EncodedSet | None, objective: Objective | None
+    ) -> Iterator[TrainingRun]:
+        """What trains the model; what is odd about the texts is told."""
+        tuning, encoded = resolve_tuning(self.tuning), EncodedSet.of(training, model, self.max_length)
+        notice(encoded.rows, model.backbone, self.max_length, n_variants=encoded.n_variants)
+        n, width, n_variants = len(training.examples), model.backbone.hidden_size, encoded.n_variants
+        settings = self.training_settings(tuning, n, width, n_variants=n_variants)
+        checkpoint = self.checkpoints(tuning, dev)
+        return training_runs(model, encoded, dev, settings, checkpoint=checkpoint, objective=objective)

@@ -23,7 +23,8 @@ from promptlab.models.inference import run_by_length
 from promptlab.models.input_warnings import notice
 from promptlab.models.tagger_model import TaggerModel, Window
 from promptlab.training.dev_score import DevScore
-from promptlab.training.fitting import train_model
+from promptlab.training.loop import train
+from promptlab.training.run import TrainingRun
 
 
 @dataclass(eq=False, repr=False)
@@ -144,7 +145,7 @@ class TokenClassifier(TrainedEstimator):
             value, n, name = scheme.score(dev[1], _named(log_probs, tags))
             return DevScore(value, _mean_loss(log_probs, dev[1], number), max(1, n), name)
 
-        return train_model(
+        run = TrainingRun(
             model,
             rows,
             model.collate,
@@ -153,6 +154,7 @@ class TokenClassifier(TrainedEstimator):
             evaluate=None if dev is None else evaluate,
             checkpoint=self.checkpoints(tuning, scheme, tags, self.max_length, dev),
         )
+        return train(run.on_device())
 
     def _word_weights(self, y: Any, tags: Sequence[str], sentences: Sequence[float] | None) -> list[list[float]] | None:
         """The weight of every word in the loss, from that of its sentence and of its tag; None if all are alike."""

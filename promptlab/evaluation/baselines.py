@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from promptlab.data.samples import Sample, load_sample
-from promptlab.estimators.classifiers import PromptClassifier
-from promptlab.estimators.head_classifier import HeadClassifier
+from promptlab.estimators.classifiers import HeadClassifier, PromptClassifier
 
 TASK = "sst2"
 

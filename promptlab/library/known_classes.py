@@ -43,7 +43,7 @@ def read_sets(
     """The training and the dev examples of one classifier; what is wrong with a label is told before any other work.
 
     Args:
-        X, y, eval_set, sample_weight: as for ``TextClassifier.fit``.
+        X, y, eval_set, sample_weight: as for ``PromptClassifier.fit``.
         known: the classes that labels may mean; None if the training labels decide.
 
     Raises:

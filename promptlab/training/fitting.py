@@ -1,13 +1,13 @@
-"""Training a prompt model on labeled examples, whole or only its head."""
+"""What it takes to train a prompt model on labeled examples, whole or only its head."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.types import Batch, Encoded
@@ -17,7 +17,7 @@ from promptlab.models.prompt_model import PromptModel
 from promptlab.models.trainable_model import TrainableModel
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.dev_score import DevScore, dev_score
-from promptlab.training.loop import train
+from promptlab.training.run import TrainingRun
 from promptlab.training.settings import TrainingSettings
 
 Objective = Callable[[PromptModel], TrainableModel]  # makes a model around the model, with another loss
@@ -61,40 +61,7 @@ class EncodedSet(NamedTuple):
         return cls(rows, targets, model.template.n_variants, scorer, max_length, data.weights)
 
 
-def train_model(
-    model: TrainableModel,
-    rows: Sequence[Any],
-    collate: Callable[[list[Any]], Any],
-    lengths: Sequence[int],
-    settings: TrainingSettings,
-    *,
-    evaluate: Callable[[], DevScore] | None,
-    checkpoint: Checkpoints | None,
-    separate: Sequence[nn.Module] = (),
-) -> list[dict[str, float]]:
-    """Train what is trainable of a model, on the device of the settings; see ``training.train``.
-
-    Raises:
-        TuningError: if nothing is trainable, or activations can't be computed again.
-    """
-    model.check_trainable()
-    device = resolve_device(settings.device)
-    model.to(device)
-    if settings.gradient_checkpointing:
-        model.recompute_activations()
-    return train(
-        model,
-        rows,
-        lambda some: collate(some).to(device),
-        lengths,
-        replace(settings, device=str(device)),
-        evaluate=evaluate,
-        checkpoint=checkpoint,
-        separate=separate,
-    )
-
-
-def fit_model(
+def training_runs(
     model: PromptModel,
     training: EncodedSet,
     dev: EncodedSet | None,
@@ -102,11 +69,11 @@ def fit_model(
     *,
     checkpoint: Checkpoints | None = None,
     objective: Objective | None = None,
-) -> list[dict[str, float]]:
-    """Train what is trainable and leave the best weights by dev score; returns the record of ``train``.
+) -> Iterator[TrainingRun]:
+    """Yield the runs that train what is trainable of a model; each is trained before the next one is asked for.
 
     If only the head is trained, with its own loss, the frozen model's answers are computed once. A head with a training
-    of its own gets it after the language model's.
+    of its own gets it after the language model's. What is left has the best weights by dev score.
 
     Args:
         checkpoint: knows of the dev set and of what the weights don't tell of the tuning.
@@ -116,28 +83,36 @@ def fit_model(
         TuningError: if nothing is trainable.
     """
     model.template.check_training()
-    head = model.head
-    if head.post_training is None:
-        if objective is None and model.trains_head_only():
-            return _fit_head(model, training, dev, settings, checkpoint)
-        return _fit_whole(model, training, dev, settings, checkpoint, objective)
-    history = []
-    if not model.trains_head_only():
-        model.head = head.first_head
-        history = _fit_whole(model, training, dev, settings, checkpoint, objective)
-        model.head = head
-    own = replace(settings, batch_size=len(training.rows), gradient_accumulation_steps=1, **head.post_training)
-    return history + _fit_head(model, training, dev, own, None)
+    head, is_frozen = model.head, model.trains_head_only()
+    if head.post_training is None and is_frozen and objective is None:
+        yield from _head_runs(model, training, dev, settings, checkpoint)
+    elif head.post_training is None:
+        yield _whole_run(model, training, dev, settings, checkpoint, objective)
+    else:
+        if not is_frozen:
+            model.head = head.first_head
+            yield _whole_run(model, training, dev, settings, checkpoint, objective)
+            model.head = head
+        own = replace(settings, batch_size=len(training.rows), gradient_accumulation_steps=1, **head.post_training)
+        yield from _head_runs(model, training, dev, own, None)
 
 
-def _fit_whole(
+def untrained_record(model: PromptModel, dev: EncodedSet | None, device: Any) -> list[dict[str, float]]:
+    """Return the record of a model of which nothing is trained: its score on dev, if there is a dev set."""
+    if dev is None:
+        return []
+    score = dev.score(predict_log_probs(model.to(resolve_device(device)).eval(), dev.rows))
+    return [{"step": 0, **score.record()}]
+
+
+def _whole_run(
     model: PromptModel,
     training: EncodedSet,
     dev: EncodedSet | None,
     settings: TrainingSettings,
     checkpoint: Checkpoints | None,
     objective: Objective | None,
-) -> list[dict[str, float]]:
+) -> TrainingRun:
     learner = model if objective is None else objective(model)
     row_targets, row_weights = training.row_targets, training.row_weights
 
@@ -153,7 +128,7 @@ def _fit_whole(
 
     lengths = [len(row.input_ids) for row in training.rows]
     scorer = None if dev is None else evaluate
-    return train_model(learner, range(len(lengths)), collate, lengths, settings, evaluate=scorer, checkpoint=checkpoint)
+    return TrainingRun(learner, range(len(lengths)), collate, lengths, settings, scorer, checkpoint).on_device()
 
 
 class HeadModel(TrainableModel):
@@ -179,13 +154,14 @@ class HeadModel(TrainableModel):
         return super().loss_weights(rows) if self.weights is None else self.weights[rows].sum()
 
 
-def _fit_head(
+def _head_runs(
     model: PromptModel,
     training: EncodedSet,
     dev: EncodedSet | None,
     settings: TrainingSettings,
     checkpoint: Checkpoints | None,
-) -> list[dict[str, float]]:
+) -> Iterator[TrainingRun]:
+    """The one run of the head alone, after which it is settled."""
     model.check_trainable()  # before anything is computed
     device = resolve_device(settings.device)
     model.to(device).eval()
@@ -208,9 +184,6 @@ def _fit_head(
     count = len(training.rows)
     scorer = None if dev is None else evaluate
     checkpoint = checkpoint and checkpoint.also(model, training)
-    history = train_model(
-        head, range(count), torch.tensor, [1] * count, settings, evaluate=scorer, checkpoint=checkpoint
-    )
+    yield TrainingRun(head, range(count), torch.tensor, [1] * count, settings, scorer, checkpoint).on_device()
     if dev is None:
         settle()
-    return history

@@ -11,11 +11,12 @@ from promptlab.models.inference import predict_log_probs
 from promptlab.models.joint_model import JointModel, MemberRow
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.dev_score import DevScore, dev_score
-from promptlab.training.fitting import EncodedSet, train_model
+from promptlab.training.fitting import EncodedSet
+from promptlab.training.run import TrainingRun
 from promptlab.training.settings import TrainingSettings
 
 
-def train_jointly(
+def joint_run(
     model: JointModel,
     sets: Sequence[EncodedSet],
     dev: Sequence[EncodedSet] | None,
@@ -23,15 +24,14 @@ def train_jointly(
     *,
     checkpoint: Checkpoints | None,
     separate: Sequence[nn.Module] = (),
-) -> list[dict[str, float]]:
-    """Train with batches of which each holds as many rows of every model; shorter sets begin anew.
+) -> TrainingRun:
+    """Return a run with batches of which each holds as many rows of every model; shorter sets begin anew.
+
+    Its dev scores are means over the models.
 
     Args:
         sets: of each model, in the order of ``model.members``; ``dev`` likewise.
-        checkpoint: see ``training.fitting.train_model``, as for ``separate``.
-
-    Returns:
-        The record of training; its dev scores are means over the models.
+        checkpoint: see ``TrainingRun``, as for ``separate``.
     """
     rows = [_rows(number, data) for number, data in enumerate(sets)]
     count = max(map(len, rows))
@@ -39,16 +39,9 @@ def train_jointly(
     def collate(numbers: list[int]) -> Any:
         return model.collate([own[number % len(own)] for own in rows for number in numbers])
 
-    return train_model(
-        model,
-        range(count),
-        collate,
-        [max(len(own[number % len(own)].encoded.input_ids) for own in rows) for number in range(count)],
-        settings,
-        evaluate=None if dev is None else lambda: _mean_score(model, dev),
-        checkpoint=checkpoint,
-        separate=separate,
-    )
+    lengths = [max(len(own[number % len(own)].encoded.input_ids) for own in rows) for number in range(count)]
+    evaluate = None if dev is None else lambda: _mean_score(model, dev)
+    return TrainingRun(model, range(count), collate, lengths, settings, evaluate, checkpoint, separate).on_device()
 
 
 def _rows(number: int, data: EncodedSet) -> list[MemberRow]:

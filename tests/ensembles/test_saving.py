@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from sklearn.base import clone
 
 from promptlab import PVP, PromptClassifier, PVPEnsemble, write_pvps
+from promptlab.cli.main import main
 from promptlab.core.errors import DataError, SavedModelError, TuningError
+from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.estimators.saving import load_any
 from promptlab.tuning.prompt_tuning import PromptTuning
 
@@ -125,6 +128,16 @@ def test_what_is_saved_are_the_pairs_that_were_fitted(make_ensemble, saved_model
     assert np.array_equal(load_any(tmp_path / "out", device="cpu").predict(TEXTS), ensemble.predict(TEXTS))
 
 
-def test_an_ensemble_is_no_model_to_export(make_ensemble, tmp_path):
-    with pytest.raises(TuningError, match="several models"):
-        make_ensemble().export_model(tmp_path / "x")
+def test_an_ensemble_is_no_model_to_export_which_the_command_says_naming_one_that_is(make_ensemble, tmp_path):
+    make_ensemble().fit(TEXTS, LABELS).save_pretrained(tmp_path / "many")
+
+    result = CliRunner().invoke(main, ["export", str(tmp_path / "many"), "-o", str(tmp_path / "out")])
+
+    assert not hasattr(PVPEnsemble, "export_model")
+    assert result.exit_code == 2
+    assert f"is several models; export one, such as {tmp_path}/many/member-0." in " ".join(result.output.split())
+
+
+def test_what_training_is_kept_of_one_model_no_ensemble_inherits():
+    assert TrainedEstimator not in PVPEnsemble.__mro__
+    assert not {"saved_parts", "restored", "take_model", "model_tuning"} & set(dir(PVPEnsemble))

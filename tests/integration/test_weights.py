@@ -79,7 +79,7 @@ def distilled(model, rows, weights, **settings):
     kept = None if weights is None else torch.tensor(weights, dtype=torch.float)
     soft = SoftLabeled([Example({"text_a": text}) for text in of(rows, TEXTS)], list(WORDS), log_probs, weights=kept)
     classifier = PromptClassifier(SOURCE, WORDS, model, **settings)
-    return classifier.learn(soft, objective=lambda inner: Distillation(inner, temperature=2.0))
+    return classifier.fit_labeled(soft, objective=lambda inner: Distillation(inner, temperature=2.0))
 
 
 def with_masked_words(model, rows, weights, **settings):
@@ -88,7 +88,7 @@ def with_masked_words(model, rows, weights, **settings):
     def around(inner):
         return AuxiliaryMLM(inner, inner.encode([Example({"text_a": TEXTS[0]})]), weight=1e-9)
 
-    return PromptClassifier(SOURCE, WORDS, model, **settings).learn(data, objective=around)
+    return PromptClassifier(SOURCE, WORDS, model, **settings).fit_labeled(data, objective=around)
 
 
 def joint(model, rows, weights, **settings):
@@ -251,7 +251,7 @@ def test_every_prompt_of_an_example_has_its_weight(bert):
     template = DemonstrationTemplate(ManualTemplate(SOURCE), sets=3)
     data = Labeled([Example({"text_a": text}, label) for text, label in zip(TEXTS, LABELS)]).weighed(WEIGHTS)
     classifier = PromptClassifier(template, WORDS, bert, max_steps=1, device="cpu")
-    model = classifier.learn(data).model_
+    model = classifier.fit_labeled(data).model_
 
     rows = EncodedSet.of(data, model, None)
 

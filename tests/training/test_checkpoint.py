@@ -120,7 +120,7 @@ def test_what_is_minimised_is_part_of_a_run(bert, tmp_path):
     log_probs = torch.tensor([[0.2, 0.8], [0.7, 0.3]] * 8).log()
     teacher = SoftLabeled([Example({"text_a": text}) for text in NOISE], ["-", "+"], log_probs)
     for temperature in (2.0, 4.0, 2.0):
-        prompt(bert, resume_dir=tmp_path).learn(teacher, objective=partial(Distillation, temperature=temperature))
+        prompt(bert, resume_dir=tmp_path).fit_labeled(teacher, objective=partial(Distillation, temperature=temperature))
 
     assert len(states(tmp_path)) == 2
 

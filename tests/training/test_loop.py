@@ -14,6 +14,7 @@ from promptlab.training.checkpoint import Checkpoint, Checkpoints
 from promptlab.training.dev_score import DevScore
 from promptlab.training.loop import train
 from promptlab.training.optimizers import make_optimizer
+from promptlab.training.run import TrainingRun
 from promptlab.training.settings import TrainingSettings
 
 
@@ -64,7 +65,9 @@ def settings(**changes):
 def fit(model, evaluate=None, checkpoint=None, **changes):
     kept = checkpoint and Checkpoints(checkpoint)
     with seeded(0):
-        return train(model, range(9), collate, [1] * 9, settings(**changes), evaluate=evaluate, checkpoint=kept)
+        return train(
+            TrainingRun(model, range(9), collate, [1] * 9, settings(**changes), evaluate=evaluate, checkpoint=kept)
+        )
 
 
 def test_training_lowers_the_loss():
@@ -77,7 +80,13 @@ def test_rows_are_shuffled_by_the_seed():
     def order(seed):
         seen = []
         train(
-            Line(), range(9), lambda rows: seen.append(rows) or collate(rows), [1] * 9, settings(seed=seed, max_steps=3)
+            TrainingRun(
+                Line(),
+                range(9),
+                lambda rows: seen.append(rows) or collate(rows),
+                [1] * 9,
+                settings(seed=seed, max_steps=3),
+            )
         )
         return seen[:3]
 
@@ -369,7 +378,7 @@ def changed(what):
     elif what == "what it depends on beside":
         depends_on = ("tuning", [0, 2])
     with seeded(1 if what == "the random state" else 0):
-        train(model, rows, read, [1] * len(rows), plan, checkpoint=Checkpoints(changed.folder, depends_on))
+        train(TrainingRun(model, rows, read, [1] * len(rows), plan, checkpoint=Checkpoints(changed.folder, depends_on)))
 
 
 CHANGES = (
@@ -440,7 +449,9 @@ def test_an_update_is_the_weighted_mean_over_all_of_its_batches(monkeypatch, bat
     n = -(-5 // batch_size)
     once = settings(max_steps=1, batch_size=batch_size, gradient_accumulation_steps=n, max_grad_norm=1e9)
 
-    (record,) = train(model, range(5), lambda rows: torch.tensor([values[row] for row in rows]), [1] * 5, once)
+    (record,) = train(
+        TrainingRun(model, range(5), lambda rows: torch.tensor([values[row] for row in rows]), [1] * 5, once)
+    )
 
     # sums over 0, 1, 2, 3, 5: of squares 39, of cubes 161, of fourth powers 723; 3 and 5 pull b
     a, b = 2 * (1 - 161 / 39), ((-1 - 6) * 2 + (-1 - 10) * 2) / 2
@@ -458,7 +469,7 @@ def test_an_epoch_shows_every_row_once_however_many_batches_make_an_update(accum
         return collate(rows)
 
     plan = settings(batch_size=2, gradient_accumulation_steps=accumulation, max_steps=3 * per_epoch)
-    train(Line(), range(9), noting, [1] * 9, plan)
+    train(TrainingRun(Line(), range(9), noting, [1] * 9, plan))
 
     for epoch in range(3):
         assert sorted(row for rows in seen[5 * epoch : 5 * (epoch + 1)] for row in rows) == list(range(9))
@@ -477,7 +488,7 @@ def test_parts_that_share_no_weight_are_clipped_each_by_itself():
     model, limit = Slope(), 2**0.5 * 1e-8  # of a part with two gradients of 1, which become 1e-8, AdamW's epsilon
 
     once = settings(max_steps=1, warmup_ratio=0.0, weight_decay=0.0, max_grad_norm=limit)
-    train(model, range(9), collate, [1] * 9, once, separate=(model.backbone, model.head))
+    train(TrainingRun(model, range(9), collate, [1] * 9, once, separate=(model.backbone, model.head)))
 
     assert [weight.item() for weight in model.parameters()] == pytest.approx([1 + 0.05 * 0.5] * 4, abs=1e-5)
 

@@ -89,7 +89,7 @@ def test_a_classifier_learns_distributions_in_the_order_of_its_classes(tiny_back
         device="cpu",
     )
 
-    classifier.learn(soft, objective=lambda model: Distillation(model, temperature=1.0))
+    classifier.fit_labeled(soft, objective=lambda model: Distillation(model, temperature=1.0))
 
     assert soft.targets(["negative", "positive"])[0].exp().tolist() == pytest.approx([0.1, 0.9])
     found = classifier.predict_proba(EXAMPLES)[:, 1]
@@ -190,7 +190,7 @@ def test_masked_words_leave_the_models_own_weights_free_to_move_and_frozen_ones_
         seen["before"] = {name: weight.detach().clone() for name, weight in model.named_parameters()}
         return AuxiliaryMLM(model, model.encode(EXAMPLES), weight=0.5)
 
-    classifier.learn(data, objective=around)
+    classifier.fit_labeled(data, objective=around)
 
     trained = {name for name, _ in classifier.model_.trained_parameters()}
     for name, weight in classifier.model_.named_parameters():

@@ -4,7 +4,7 @@ import pytest
 
 from promptlab.core.errors import TuningError, UnknownNameError
 from promptlab.core.registry import TUNINGS
-from promptlab.estimators.head_classifier import HeadClassifier
+from promptlab.estimators.classifiers import HeadClassifier
 from promptlab.training.settings import TrainingSettings, default_steps, rate_factor
 
 

@@ -44,7 +44,7 @@ def distilled(model, **settings):
     teacher = torch.tensor([[0.9], [0.8], [0.1], [0.25], [0.5]])
     soft = SoftLabeled([Example({"text_a": t}) for t in TEXTS], list(WORDS), torch.cat([teacher, 1 - teacher], 1).log())
     classifier = PromptClassifier(SOURCE, WORDS, model, **settings)
-    return classifier.learn(soft, objective=lambda inner: Distillation(inner, temperature=2.0))
+    return classifier.fit_labeled(soft, objective=lambda inner: Distillation(inner, temperature=2.0))
 
 
 def joint(model, **settings):

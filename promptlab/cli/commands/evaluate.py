@@ -55,7 +55,7 @@ def command(
 ) -> None:
     """Score the classifier saved in MODEL on the labeled rows of FILE, read as they come."""
     from promptlab.data.readers import iter_examples
-    from promptlab.estimators.class_scorer import SingleLabel
+    from promptlab.estimators.class_scorer import ClassScorer
     from promptlab.estimators.multi_label_classifier import MultiLabelClassifier
     from promptlab.estimators.saving import load_any
     from promptlab.evaluation.metrics import evaluate, evaluate_labels
@@ -70,7 +70,7 @@ def command(
         report = evaluate_labels(
             classifier, iter_examples(file, columns=fields, label=label, separator=between, **dialect)
         )
-    elif isinstance(classifier, SingleLabel):
+    elif isinstance(classifier, ClassScorer):
         check_no_separator(separator, model_folder)
         report = evaluate(classifier, iter_examples(file, columns=fields, label=label, **dialect))
     else:

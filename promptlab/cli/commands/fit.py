@@ -144,8 +144,7 @@ def command(
     from promptlab.cli.arguments import make_tuning
     from promptlab.core.files import check_savable
     from promptlab.data.readers import read_examples
-    from promptlab.estimators.classifiers import PromptClassifier
-    from promptlab.estimators.head_classifier import HeadClassifier
+    from promptlab.estimators.classifiers import HeadClassifier, PromptClassifier
     from promptlab.library.pvps import PVP, find_pvp
     from promptlab.library.resolve import resolve_verbalizer
 

@@ -57,7 +57,7 @@ def command(
     Rows are read and written as they come.
     """
     from promptlab.data.readers import iter_examples
-    from promptlab.estimators.class_scorer import SingleLabel
+    from promptlab.estimators.class_scorer import ClassScorer
     from promptlab.estimators.generator import PromptGenerator
     from promptlab.estimators.multi_label_classifier import MultiLabelClassifier
     from promptlab.estimators.saving import load_any
@@ -78,7 +78,7 @@ def command(
                 f"{model_folder} writes texts, which have no probabilities of classes; drop --proba."
             )
         rows = _texts(classifier, examples)
-    elif isinstance(classifier, SingleLabel):
+    elif isinstance(classifier, ClassScorer):
         check_no_separator(separator, model_folder)
         rows = _rows(classifier, examples, proba)
     else:
