@@ -27,9 +27,9 @@ from promptlab.data.sampling import k_shot as k_shot
 from promptlab.distillation.ipet import IPET as IPET
 from promptlab.distillation.pet import PET as PET
 from promptlab.ensembles.ensemble import PVPEnsemble as PVPEnsemble
+from promptlab.estimators.classifiers import HeadClassifier as HeadClassifier
 from promptlab.estimators.classifiers import PromptClassifier as PromptClassifier
 from promptlab.estimators.generator import PromptGenerator as PromptGenerator
-from promptlab.estimators.head_classifier import HeadClassifier as HeadClassifier
 from promptlab.estimators.joint_classifier import JointClassifier as JointClassifier
 from promptlab.estimators.multi_label_classifier import MultiLabelClassifier as MultiLabelClassifier
 from promptlab.estimators.prompt_pretraining import pretrain_prompt as pretrain_prompt
