@@ -28,7 +28,7 @@ def make_tuning(name: str, arguments: Mapping[str, str]) -> Tuning:
             hint = f"; did you mean {close[0]!r}?" if close else "."
             raise TuningError(f"tuning {name!r} has no setting {key!r}{hint} Known: {', '.join(known) or 'none'}.")
         values[key] = value_of(text)
-    return method(**values)
+    return TUNINGS.make(name, **values)
 
 
 def value_of(text: str) -> object:

@@ -134,7 +134,7 @@ def check_trains(tuning: str, **settings: Any) -> None:
     from promptlab.core.registry import TUNINGS
 
     unused = [name for name in ("max_steps", "epochs", "learning_rate") if settings.get(name) is not None]
-    if unused and TUNINGS.get(tuning)().defaults.max_steps == 0:
+    if unused and TUNINGS.make(tuning).defaults.max_steps == 0:
         option = f"--{unused[0].replace('_', '-')}"
         raise click.UsageError(f"--tuning {tuning} trains nothing, so that {option} has no use; leave it out.")
 

@@ -9,33 +9,40 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sized
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeGuard
 
 from promptlab.core.errors import PromptlabError, PromptlabWarning, short_repr
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def is_number(value: Any) -> bool:
+
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a number, NumPy's included; True, False and NaN aren't."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value  # NaN isn't itself
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number, as ``is_number``."""
     return is_number(value) and isinstance(value, numbers.Integral)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _each(is_item: Callable[[Any], bool], value: Any) -> bool:
+def _each(is_item: Callable[[object], bool], value: object) -> bool:
     if isinstance(value, (str, Mapping)) or not (isinstance(value, Iterable) and isinstance(value, Sized)):
         return False
     return all(map(is_item, value))
 
 
+def _is_named(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, value))
+
+
 # what an annotation may say → how a person says it, and whether a value fits; NumPy's numbers count as numbers
-TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+TYPES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "int": ("a whole number", is_whole),
     "float": ("a number", is_number),
     "bool": ("True or False", lambda value: type(value).__name__ in ("bool", "bool_")),
@@ -43,12 +50,15 @@ TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "Path": ("a path", lambda value: isinstance(value, Path)),
     "Sequence[str]": ("a list of texts", partial(_each, _is_text)),
     "Sequence[int]": ("a list of whole numbers", partial(_each, is_whole)),
-    "Mapping[str, Any]": ("names and values", lambda value: isinstance(value, Mapping) and all(map(_is_text, value))),
+    "Mapping[str, object]": (
+        "names and values",
+        lambda value: isinstance(value, Mapping) and all(map(_is_text, value)),
+    ),
     "None": ("None", lambda value: value is None),
 }
 
 
-def check_types(settings: Any, error: type[PromptlabError]) -> None:
+def check_types(settings: DataclassInstance, error: type[PromptlabError]) -> None:
     """Refuse a dataclass whose values aren't of the types that it says; types that ``TYPES`` doesn't know pass.
 
     Raises:
@@ -58,7 +68,7 @@ def check_types(settings: Any, error: type[PromptlabError]) -> None:
         _check_type(type(settings).__name__, field.name, getattr(settings, field.name), str(field.type), error)
 
 
-def check_arguments(function: Callable[..., Any], given: Mapping[str, Any], error: type[PromptlabError]) -> None:
+def check_arguments(function: Callable[..., object], given: Mapping[str, object], error: type[PromptlabError]) -> None:
     """Refuse arguments that aren't of the types that a function's signature says, as ``check_types`` does.
 
     Args:
@@ -72,7 +82,7 @@ def check_arguments(function: Callable[..., Any], given: Mapping[str, Any], erro
             _check_type(function.__name__, name, given[name], str(kind), error)
 
 
-def _check_type(owner: str, name: str, value: Any, annotation: str, error: type[PromptlabError]) -> None:
+def _check_type(owner: str, name: str, value: object, annotation: str, error: type[PromptlabError]) -> None:
     kinds = annotation.split(" | ")
     if set(kinds) <= set(TYPES) and not any(TYPES[kind][1](value) for kind in kinds):
         expected = " or ".join(TYPES[kind][0] for kind in kinds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 class PromptlabError(Exception):
@@ -60,7 +59,7 @@ class UnknownNameError(PromptlabError):
     """
 
     def __init__(
-        self, kind: str, name: Any, known: Iterable[str], *, where: str = "", whose: str = "", more: str = ""
+        self, kind: str, name: object, known: Iterable[str], *, where: str = "", whose: str = "", more: str = ""
     ) -> None:
         names = sorted(known)
         close = [other for other in names if f"{other}.0" == name] or difflib.get_close_matches(str(name), names, n=1)
@@ -76,7 +75,7 @@ class PromptlabWarning(UserWarning):
     """What the user should know though the work goes on. The command line prints it as one line."""
 
 
-def short_repr(value: Any) -> str:
+def short_repr(value: object) -> str:
     """A value as one line of a message, cut if it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 
-class Fields(dict[str, Any]):
+class Fields(dict[str, object]):
     """The fields of an example, and where they are from, which messages say. Equal to a plain dict of them.
 
     Args:
@@ -20,7 +19,7 @@ class Fields(dict[str, Any]):
 
     def __init__(
         self,
-        values: Any = (),
+        values: Mapping[str, object] | Iterable[tuple[str, object]] = (),
         row: str | None = None,
         *,
         empty: Mapping[str, str] | None = None,

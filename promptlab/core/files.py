@@ -205,7 +205,7 @@ def library_folder(kind: str) -> Path:
     return installed if installed.is_dir() else package.parent / kind
 
 
-def to_json(value: Any, **layout: Any) -> str:
+def to_json(value: object, **layout: Any) -> str:
     """A value as JSON.
 
     Args:
@@ -220,7 +220,7 @@ def to_json(value: Any, **layout: Any) -> str:
         raise SavedModelError(f"JSON can't hold a setting: {error}; give names, texts and numbers.") from None
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: object) -> object:
     """What JSON doesn't know: numbers of NumPy, and values that are used as text anyway."""
     if hasattr(value, "item"):
         return value.item()

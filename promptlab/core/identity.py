@@ -12,9 +12,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Required, TypeAlias, TypedDict
 
 import numpy as np
 import torch
@@ -24,8 +24,12 @@ from promptlab import __version__
 from promptlab.core.interfaces import Backbone
 from promptlab.core.types import Example
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+Hashed: TypeAlias = "bytes | memoryview"
 FORMAT = 1  # of everything that is kept under a hash; another one is never found
-VERSION: Mapping[str, Any] = {"promptlab": __version__, "format": FORMAT}
+VERSION: Mapping[str, object] = {"promptlab": __version__, "format": FORMAT}
 ELSEWHERE = ("_name_or_path", "transformers_version")  # settings of a model that say where it comes from
 UNREAD = {  # settings that change nothing of what promptlab reads
     "architectures", "dtype", "torch_dtype", "id2label", "label2id", "num_labels", "problem_type", "return_dict",
@@ -34,7 +38,16 @@ UNREAD = {  # settings that change nothing of what promptlab reads
 LIBRARIES = ("torch", "transformers", "peft")  # the numbers in their modules count, the rest tells where they came from
 
 
-def digest(*values: Any) -> str:
+class BaseDescription(TypedDict, total=False):
+    """What is saved beside weights that were trained on a backbone, so that another one is noticed."""
+
+    name: str
+    revision: Required[str]
+    config: dict[str, object]  # version 0.1 wrote neither this
+    tokenizer: str  # nor this
+
+
+def digest(*values: object) -> str:
     """The hash of values of any kind: plain ones, tensors, arrays, containers, dataclasses, modules, functions.
 
     A module counts by its class, its settings, its weights and which of them are trained; a dataclass by its class and
@@ -49,7 +62,7 @@ def examples_digest(examples: Iterable[Example]) -> str:
     return hashlib.sha256(json.dumps(rows, default=str, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(backbone: Any) -> str:
+def fingerprint(backbone: Backbone) -> str:
     """The hash of a backbone: its weights, but for those of a head that is random, its configuration, its tokenizer.
 
     A revision says where these come from, not that nobody has changed them since.
@@ -58,13 +71,13 @@ def fingerprint(backbone: Any) -> str:
     return digest(config_settings(network.config), tokenizer_rules(backbone.tokenizer), network.state_dict())
 
 
-def config_settings(config: Any) -> dict[str, Any]:
+def config_settings(config: PreTrainedConfig) -> dict[str, object]:
     """The settings of a model of the transformers library as plain JSON, but for those that say where it comes from."""
-    plain: dict[str, Any] = json.loads(json.dumps(config.to_dict(), default=str))
+    plain: dict[str, object] = json.loads(json.dumps(config.to_dict(), default=str))
     return {name: value for name, value in plain.items() if name not in ELSEWHERE}
 
 
-def tokenizer_rules(tokenizer: Any) -> str:
+def tokenizer_rules(tokenizer: PreTrainedTokenizerBase) -> str:
     """What decides which ids a text has, as JSON; how the last call cut and padded doesn't.
 
     What is absent counts like what is off, so that a newer version of the tokenizers library says the same.
@@ -78,8 +91,8 @@ def tokenizer_rules(tokenizer: Any) -> str:
     return json.dumps(_present(rules | {"special": special}), sort_keys=True)
 
 
-def described_base(backbone: Any) -> dict[str, Any]:
-    """What is saved beside weights that were trained on a backbone, as plain JSON, so that another one is noticed."""
+def described_base(backbone: Backbone) -> BaseDescription:
+    """What is saved beside weights that were trained on a backbone."""
     config = config_settings(backbone.model.config)
     return {
         "name": backbone.name,
@@ -89,7 +102,7 @@ def described_base(backbone: Any) -> dict[str, Any]:
     }
 
 
-def base_difference(saved: Mapping[str, Any], backbone: Any) -> str:
+def base_difference(saved: BaseDescription, backbone: Backbone) -> str:
     """How a backbone differs from the one of which ``described_base`` said this; empty if it doesn't.
 
     Settings that only one of both has don't count: versions of the transformers library differ in them.
@@ -101,7 +114,7 @@ def base_difference(saved: Mapping[str, Any], backbone: Any) -> str:
     former = backbone.revision.partition("+")[0]
     if revision != backbone.revision and ("tokenizer" in saved or revision != former):
         return f"revision {revision or 'unknown'}, but {backbone.name} is revision {backbone.revision or 'unknown'}"
-    for name, value in dict(saved.get("config", {})).items():
+    for name, value in saved.get("config", {}).items():
         if here["config"].get(name, value) != value:
             return f"with {name}={value!r}, but {backbone.name} has {here['config'][name]!r}"
     if saved.get("tokenizer", here["tokenizer"]) != here["tokenizer"]:
@@ -109,7 +122,7 @@ def base_difference(saved: Mapping[str, Any], backbone: Any) -> str:
     return ""
 
 
-def _present(value: Any) -> Any:
+def _present(value: object) -> object:
     """JSON without what is None or False."""
     if isinstance(value, dict):
         return {name: _present(part) for name, part in value.items() if part is not None and part is not False}
@@ -121,16 +134,16 @@ class _Digest:
 
     def __init__(self) -> None:
         self.modules: dict[int, int] = {}  # id → number of those that were met
-        self.weights: dict[tuple[Any, ...], bytes] = {}  # place in memory → hash
+        self.weights: dict[tuple[object, ...], bytes] = {}  # place in memory → hash
 
-    def of(self, value: Any) -> bytes:
+    def of(self, value: object) -> bytes:
         name, parts = self._taken_apart(value)
         found = hashlib.sha256(f"{len(name)} {name}".encode())
         for part in parts:
             found.update(part)
         return found.digest()
 
-    def _taken_apart(self, value: Any) -> tuple[str, Iterable[bytes | memoryview]]:
+    def _taken_apart(self, value: object) -> tuple[str, Iterable[Hashed]]:
         """What kind of value it is, and the hashes of its parts."""
         if isinstance(value, np.generic):
             return self._taken_apart(value.item())
@@ -138,9 +151,8 @@ class _Digest:
             return f"{_location(type(value))}.{value.name}", ()
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return f"{type(value).__name__} {value!s}", ()
-        for kind, take_apart in self._kinds().items():
-            if isinstance(value, kind):
-                return take_apart(value)
+        if (found := self._contents(value)) is not None:
+            return found
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return _location(type(value)), [self.of(fields)]
@@ -149,21 +161,28 @@ class _Digest:
         own = type(value).__repr__ is not object.__repr__
         return f"{_location(type(value))} {_without_addresses(value) if own else ''}", ()
 
-    def _kinds(self) -> Mapping[Any, Callable[[Any], tuple[str, Iterable[Any]]]]:
-        return {
-            Tensor: _bytes_of,
-            np.ndarray: self._array,
-            nn.Module: self._module,
-            Mapping: lambda value: ("mapping", [self.of(part) for pair in value.items() for part in pair]),
-            Set: lambda value: ("set", sorted(map(self.of, value))),
-            (Sequence, Iterator): lambda value: (
-                _location(type(value)) if hasattr(value, "_fields") else "sequence", map(self.of, value)
-            ),
-            os.PathLike: lambda value: (f"path {os.fspath(value)}", ()),
-            functools.partial: lambda value: ("partial", map(self.of, (value.func, value.args, value.keywords))),
-        }  # fmt: skip
+    def _contents(self, value: object) -> tuple[str, Iterable[Hashed]] | None:
+        """The same of what holds others or numbers, None for other values."""
+        match value:
+            case Tensor():
+                return _bytes_of(value)
+            case np.ndarray():
+                return self._array(value)
+            case nn.Module():
+                return self._module(value)
+            case Mapping():
+                return "mapping", [self.of(part) for pair in value.items() for part in pair]
+            case Set():
+                return "set", sorted(map(self.of, value))
+            case Sequence() | Iterator():
+                return _location(type(value)) if hasattr(value, "_fields") else "sequence", map(self.of, value)
+            case os.PathLike():
+                return f"path {os.fspath(value)}", ()
+            case functools.partial():
+                return "partial", map(self.of, (value.func, value.args, value.keywords))
+        return None
 
-    def _array(self, value: np.ndarray) -> tuple[str, Iterable[Any]]:
+    def _array(self, value: np.ndarray) -> tuple[str, Iterable[Hashed]]:
         if value.dtype.hasobject:
             return f"array {value.shape}", map(self.of, value.ravel().tolist())
         return f"array {value.dtype} {value.shape}", [np.ascontiguousarray(value).reshape(-1).view(np.uint8).data]
@@ -189,7 +208,7 @@ class _Digest:
         return self.weights[place]
 
 
-def _settings(module: nn.Module) -> dict[str, Any]:
+def _settings(module: nn.Module) -> dict[str, object]:
     """What a module is set to, beside weights and modules; a name with an underscore isn't a setting."""
     given = {name: value for name, value in vars(module).items() if not name.startswith("_") and name != "training"}
     if isinstance(module, Backbone):
@@ -201,7 +220,7 @@ def _settings(module: nn.Module) -> dict[str, Any]:
     return given
 
 
-def _is_numbers(value: Any) -> bool:
+def _is_numbers(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(map(_is_numbers, value.values()))
     if isinstance(value, (list, tuple)):
@@ -209,14 +228,14 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, (bool, int, float))
 
 
-def _bytes_of(tensor: Tensor) -> tuple[str, Iterable[Any]]:
+def _bytes_of(tensor: Tensor) -> tuple[str, Iterable[Hashed]]:
     plain = tensor.detach().cpu().reshape(-1).contiguous()
     return f"tensor {tensor.dtype} {tuple(tensor.shape)}", [plain.view(torch.uint8).numpy().data]
 
 
-def _location(part: Any) -> str:
+def _location(part: object) -> str:
     return f"{getattr(part, '__module__', '')}:{getattr(part, '__qualname__', type(part).__name__)}"
 
 
-def _without_addresses(value: Any) -> str:
+def _without_addresses(value: object) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from promptlab.core.errors import TemplateError, TuningError, VerbalizerError
 from promptlab.core.means import weighted_mean
 from promptlab.core.part import Part
-from promptlab.core.training_defaults import TrainingDefaults
+from promptlab.core.training_defaults import PostTraining, TrainingDefaults
 from promptlab.core.tunable_backbone import Module, Tunable
 from promptlab.core.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
 
@@ -136,7 +136,7 @@ class Head(ABC, Generic[Outputs], Module):
     reads_mask_states = False  # whether the outputs are mask states, which several heads may share
     answer_length = 1  # tokens that the longest answer has
     learning_rate: float | None = None  # of this head's own weights when a model is trained with it, if not the usual
-    post_training: Mapping[str, Any] | None = None  # settings of a training on the finished language model's outputs
+    post_training: PostTraining | None = None  # settings of a training on the finished language model's outputs
 
     @abstractmethod
     def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:

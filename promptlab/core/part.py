@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, cast
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from promptlab.core.checks import check_types
 from promptlab.core.errors import PromptlabError, TuningError, UnknownNameError, short_repr
 
 
+@dataclass(frozen=True)
 class Part(ABC):
     """A frozen dataclass of settings, whose types are checked when it is made.
 
@@ -23,13 +25,13 @@ class Part(ABC):
         check_types(self, self.error_class)
 
     @classmethod
-    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+    def from_saved(cls, values: Mapping[str, object]) -> Self:
         """The part that its saved settings describe; one whose settings changed reads those of earlier versions."""
         return cls(**values)
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, object]:
         """The settings by name; if ``deep`` those of wrapped parts, too, such as ``verbalizer__aggregate``."""
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))}
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         wrapped = {name: part for name, part in own.items() if deep and isinstance(part, Part)}
         return own | {
             f"{name}__{setting}": value
@@ -37,7 +39,7 @@ class Part(ABC):
             for setting, value in part.get_params().items()
         }
 
-    def set_params(self, **settings: Any) -> Self:
+    def set_params(self, **settings: object) -> Self:
         """A copy with other settings, named as ``get_params`` names them; the part itself stays as it is.
 
         Raises:
@@ -50,16 +52,16 @@ class Part(ABC):
             if name not in known:
                 raise UnknownNameError(f"setting of {type(self).__name__}", name, known)
         parts = {name: changed_part(name, (known | own)[name], given) for name, given in wrapped.items()}
-        return cast(Self, dataclasses.replace(cast(Any, self), **own | parts))
+        return dataclasses.replace(self, **own | parts)
 
     def __sklearn_clone__(self) -> Self:
         return self
 
 
-def by_owner(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def by_owner(settings: Mapping[str, object]) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
     """Settings of one's own, and those of one's parts, by their names: ``tuning__rank`` is ``rank`` of ``tuning``."""
-    own: dict[str, Any] = {}
-    of_parts: dict[str, dict[str, Any]] = {}
+    own: dict[str, object] = {}
+    of_parts: dict[str, dict[str, object]] = {}
     for key, value in settings.items():
         name, mark, setting = key.partition("__")
         if mark:
@@ -69,7 +71,7 @@ def by_owner(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dic
     return own, of_parts
 
 
-def changed_part(name: str, part: Any, settings: Mapping[str, Any]) -> Any:
+def changed_part(name: str, part: object, settings: Mapping[str, object]) -> object:
     """A part with other settings; an estimator is changed itself.
 
     Raises:

@@ -6,11 +6,14 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from promptlab.core.registry import Registry
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 REQUIRED = inspect.Parameter.empty  # stands where a setting has no default
 
@@ -28,7 +31,7 @@ class Setting:
 
     name: str
     type: str
-    default: Any
+    default: object
     meaning: str
 
     @property
@@ -36,7 +39,7 @@ class Setting:
         """The default as Python prints it."""
         return "to be given" if self.default is REQUIRED else repr(self.default)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the setting as plain JSON; a default that JSON doesn't know as the text that Python prints."""
         given = {} if self.default is REQUIRED else {"default": _json_value(self.default)}
         return {"name": self.name, "type": self.type, **given, "meaning": self.meaning}
@@ -60,12 +63,12 @@ class PartHelp:
     source: str
     settings: Sequence[Setting]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return all of it as plain JSON."""
         return vars(self) | {"settings": [setting.to_json() for setting in self.settings]}
 
 
-def help_of(registry: Registry, name: str) -> PartHelp:
+def help_of(registry: Registry[Callable[..., object]], name: str) -> PartHelp:
     """Say what a registered part is and what it can be set to; what its entry leaves open, its docstring says.
 
     Raises:
@@ -76,7 +79,7 @@ def help_of(registry: Registry, name: str) -> PartHelp:
     return PartHelp(name, entry.location, description, entry.source or source_of(part), settings_of(part))
 
 
-def settings_of(part: Any) -> list[Setting]:
+def settings_of(part: Callable[..., object]) -> list[Setting]:
     """List the settings of a dataclass, or of a function beside its first argument, in their order.
 
     What a class doesn't say of an inherited setting, the class says that it is from.
@@ -96,13 +99,13 @@ def documented(docstring: str) -> dict[str, str]:
     return {name: " ".join(said.replace("``", "").split()) for name, said in rows}
 
 
-def source_of(part: Any) -> str:
+def source_of(part: Callable[..., object]) -> str:
     """Return what the docstring says behind ``Source:``, in one line; empty if it doesn't."""
     said = re.search(r"\bSource: (.*?)(?=\n\n|\Z)", inspect.getdoc(part) or "", flags=re.DOTALL)
     return " ".join(said[1].replace("``", "").split()).rstrip(".") if said else ""
 
 
-def _fields(part: Any) -> Iterator[tuple[str, str, Any]]:
+def _fields(part: type[DataclassInstance]) -> Iterator[tuple[str, str, object]]:
     for field in sorted(dataclasses.fields(part), key=lambda field: bool(field.kw_only)):  # as they are passed
         if field.init:
             made = field.default_factory
@@ -110,12 +113,12 @@ def _fields(part: Any) -> Iterator[tuple[str, str, Any]]:
             yield field.name, str(field.type), default if made is dataclasses.MISSING else made()
 
 
-def _parameters(part: Any) -> Iterator[tuple[str, str, Any]]:
+def _parameters(part: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
     for parameter in list(inspect.signature(part).parameters.values())[1:]:
         yield parameter.name, str(parameter.annotation), parameter.default
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(value: object) -> object:
     try:
         return json.loads(json.dumps(value))
     except TypeError:

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 Outer = Literal["start", "space", "field", "special"]
+
+
+class Piece(Protocol):
+    """What places have to know of a segment."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def n(self) -> int: ...
 
 
 class Place(NamedTuple):
@@ -48,7 +61,7 @@ class AnswerSlot(NamedTuple):
         """The slot as the mask of that number has it, from 0."""
         return self.with_places(self.places[number], *self.places[number + 1 :]) if self.places else self
 
-    def put_after(self, segment: Any) -> AnswerSlot:
+    def put_after(self, segment: Piece) -> AnswerSlot:
         """The slot of a prompt before which a segment is put."""
         places = tuple(_put_after(place, segment) for place in self.places or (self.place,))
         return self.with_places(*places) if self.n_masks else self
@@ -66,7 +79,7 @@ class AnswerSlot(NamedTuple):
         return self._replace(at_start=at_start, spaced=spaced, places=places)
 
 
-def slot_of(segments: Sequence[Any]) -> AnswerSlot:
+def slot_of(segments: Sequence[Piece]) -> AnswerSlot:
     """The slot of a prompt of these segments."""
     kept = [segment for segment in segments if segment.text or segment.kind != "text"]
     masks = [i for i, segment in enumerate(kept) if segment.kind == "mask"]
@@ -78,7 +91,7 @@ def slot_of(segments: Sequence[Any]) -> AnswerSlot:
     return slot.with_places(*places) if places else slot
 
 
-def _put_after(place: Place, segment: Any) -> Place:
+def _put_after(place: Place, segment: Piece) -> Place:
     if place.outer != "start":
         return place
     outer, before = _left([segment])
@@ -91,7 +104,7 @@ def _manner(place: Place) -> tuple[str, bool]:
     return ("text" if last else place.outer, last.isalnum() and last < "\u2e80")  # no word goes on after an ideograph
 
 
-def _left(segments: Sequence[Any]) -> tuple[Outer, str]:
+def _left(segments: Sequence[Piece]) -> tuple[Outer, str]:
     """What a word after these segments stands after: ``outer`` and ``before`` of its place."""
     text = ""
     for segment in reversed(segments):
@@ -106,7 +119,7 @@ def _left(segments: Sequence[Any]) -> tuple[Outer, str]:
     return "start", text
 
 
-def _right(segments: Sequence[Any]) -> str:
+def _right(segments: Sequence[Piece]) -> str:
     """The text that touches a word before these segments."""
     text = ""
     for segment in segments:

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from promptlab.core.errors import TemplateError
 from promptlab.core.files import atomic_file, sha256
-from promptlab.core.identity import base_difference, described_base
+from promptlab.core.identity import BaseDescription, base_difference, described_base
 from promptlab.core.interfaces import Backbone
 from promptlab.core.types import SoftSlot
 
@@ -69,7 +68,7 @@ def saved_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone) -> Tens
     return rows.to(embedding)
 
 
-def _read_prompt(place: str) -> tuple[Tensor, dict[str, Any]]:
+def _read_prompt(place: str) -> tuple[Tensor, BaseDescription | None]:
     """The rows (soft tokens, width) of a saved prompt, and what its file says of the model that it is for."""
     try:
         with safe_open(Path(place), framework="pt") as file:
@@ -88,8 +87,11 @@ def _read_prompt(place: str) -> tuple[Tensor, dict[str, Any]]:
     return rows, trained_on
 
 
-def _base(about: Mapping[str, str]) -> dict[str, Any]:
+def _base(about: Mapping[str, str]) -> BaseDescription | None:
     """What a file says of the model that its prompt is for; version 0.1 wrote its name and revision."""
     if "revision" in about:
-        return {"name": about.get("model"), "revision": about["revision"]}
-    return dict(json.loads(about["base"])) if "base" in about else {}
+        return {"name": about.get("model", ""), "revision": about["revision"]}
+    if "base" not in about:
+        return None
+    base: BaseDescription = json.loads(about["base"])
+    return base

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from promptlab.core import shipped_parts
 from promptlab.core.entries import Entry
 from promptlab.core.errors import PluginError, SavedModelError, UnknownNameError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-class Registry:
-    """The parts of a kind by name: those that promptlab comes with, and those that are registered.
+    from promptlab.core.interfaces import Template, Tuning, Verbalizer
+    from promptlab.core.part import Part
+
+Named_co = TypeVar("Named_co", covariant=True)  # what the names of a registry stand for: classes or functions
+Role_co = TypeVar("Role_co", bound="Part", covariant=True)
+
+
+class Registry(Generic[Named_co]):
+    """The classes or functions of a kind by name: those that promptlab comes with, and those that are registered.
 
     Args:
         kind: what the names stand for, used in messages.
@@ -61,7 +70,7 @@ class Registry:
         """What the shipped names stand for → the module that it is in."""
         return {entry.attribute: entry.module for entry in self.shipped.values()}
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> Named_co:
         """Import what ``name`` stands for.
 
         Raises:
@@ -69,17 +78,33 @@ class Registry:
         """
         if name not in self.entries:
             raise UnknownNameError(self.kind, name, self.entries)
-        return self.entries[name].load()
+        found: Named_co = self.entries[name].load()
+        return found
 
-    def knows(self, part: Any) -> bool:
+    def knows(self, part: object) -> bool:
         """Whether the class of a part is in the table."""
         return self.name_of(part) is not None
 
-    def name_of(self, part: Any) -> str | None:
+    def name_of(self, part: object) -> str | None:
         """The name by which a part's class is known, if there is one."""
         return next((name for name, entry in self.entries.items() if entry.location == _location(part)), None)
 
-    def to_dict(self, part: Any) -> dict[str, Any]:
+
+class PartRegistry(Registry[type[Role_co]]):
+    """A registry of parts that play one role, whose settings can be saved."""
+
+    def make(self, name: str, *values: object, **settings: object) -> Role_co:
+        """Make the part of that name.
+
+        Raises:
+            UnknownNameError: if the name isn't in the table.
+            TypeError: if it has no such setting.
+            PromptlabError: if a value doesn't fit.
+        """
+        made: Callable[..., Role_co] = self.get(name)
+        return made(*values, **settings)
+
+    def to_dict(self, part: DataclassInstance) -> dict[str, object]:
         """A part's settings as plain JSON, its registered name under ``kind``."""
         name = self.name_of(part)
         if name is None:
@@ -90,7 +115,7 @@ class Registry:
         values = {field.name: _setting_json(getattr(part, field.name)) for field in dataclasses.fields(part)}
         return {"kind": name, **values}
 
-    def from_dict(self, settings: Mapping[str, Any]) -> Any:
+    def from_dict(self, settings: Mapping[str, object]) -> Role_co:
         """Make the part that ``to_dict`` described.
 
         Raises:
@@ -104,24 +129,27 @@ class Registry:
             raise SavedModelError(f"settings of {self.kind} {settings!r} don't fit {part.__name__}: {error}.") from None
 
 
-TEMPLATES = Registry("template kind", "TEMPLATES", shipped_parts.TEMPLATES)
-FILTERS = Registry("template filter", "FILTERS", shipped_parts.FILTERS)
-VERBALIZERS = Registry("verbalizer kind", "VERBALIZERS", shipped_parts.VERBALIZERS)
-TUNINGS = Registry("tuning", "TUNINGS", shipped_parts.TUNINGS)
-BACKBONES = Registry("model family", "BACKBONES", shipped_parts.BACKBONES)
-ESTIMATORS = Registry("estimator", "ESTIMATORS", shipped_parts.ESTIMATORS)
-WORD_SEARCHES = Registry("label-word search", "WORD_SEARCHES", shipped_parts.WORD_SEARCHES)
-TEMPLATE_SEARCHES = Registry("template search", "TEMPLATE_SEARCHES", shipped_parts.TEMPLATE_SEARCHES)
+TEMPLATES: PartRegistry[Template] = PartRegistry("template kind", "TEMPLATES", shipped_parts.TEMPLATES)
+FILTERS: Registry[Callable[[str], str]] = Registry("template filter", "FILTERS", shipped_parts.FILTERS)
+VERBALIZERS: PartRegistry[Verbalizer] = PartRegistry("verbalizer kind", "VERBALIZERS", shipped_parts.VERBALIZERS)
+TUNINGS: PartRegistry[Tuning] = PartRegistry("tuning", "TUNINGS", shipped_parts.TUNINGS)
+BACKBONES: Registry[Any] = Registry("model family", "BACKBONES", shipped_parts.BACKBONES)
+ESTIMATORS: Registry[Any] = Registry("estimator", "ESTIMATORS", shipped_parts.ESTIMATORS)
+WORD_SEARCHES: Registry[Any] = Registry("label-word search", "WORD_SEARCHES", shipped_parts.WORD_SEARCHES)
+TEMPLATE_SEARCHES: Registry[Any] = Registry("template search", "TEMPLATE_SEARCHES", shipped_parts.TEMPLATE_SEARCHES)
 
 MADE_BY_JOBS = (TEMPLATES, FILTERS, VERBALIZERS, TUNINGS, BACKBONES, ESTIMATORS)
-NESTED = {"$template": TEMPLATES, "$verbalizer": VERBALIZERS}  # parts that other parts wrap, in saved settings
+NESTED: Mapping[str, PartRegistry[Part]] = {
+    "$template": TEMPLATES,
+    "$verbalizer": VERBALIZERS,
+}  # parts that other parts wrap, in saved settings
 
 
-def _location(part: Any) -> str:
+def _location(part: object) -> str:
     return f"{type(part).__module__}:{type(part).__qualname__}"
 
 
-def _setting_json(value: Any) -> Any:
+def _setting_json(value: object) -> object:
     """A setting as plain JSON; a wrapped part under a key that says which registry knows it."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return [_setting_json(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -131,7 +159,7 @@ def _setting_json(value: Any) -> Any:
     return dataclasses.asdict(value)
 
 
-def _restored(value: Any) -> Any:
+def _restored(value: object) -> object:
     if isinstance(value, list):
         return [_restored(item) for item in value]
     if isinstance(value, dict) and len(value) == 1 and (key := next(iter(value))) in NESTED:

@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
+
+
+class PostTraining(TypedDict):
+    """How a head is trained on a finished language model's outputs, all examples in each update.
+
+    What is said of these settings in ``promptlab.training.settings.TrainingSettings`` holds.
+    """
+
+    head_learning_rate: float
+    max_steps: int
+    eval_every: int
+    weight_decay: float
+    warmup_ratio: float
+    schedule: str
+    patience: int | None
 
 
 @dataclass(frozen=True)

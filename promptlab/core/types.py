@@ -11,6 +11,7 @@ from promptlab.core.places import slot_of
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
 SegmentKind = Literal["text", "field", "mask", "sep", "soft", "trigger"]
@@ -23,7 +24,7 @@ class Example:
     Where several classes may hold at once, ``labels`` names all that do; it is empty if none does.
     """
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     label: str | None = None
     labels: tuple[str, ...] | None = None
 
@@ -123,7 +124,7 @@ class Batch:
         None  # of rows in the loss, (batch,), or of each row's classes, (batch, classes); None: alike
     )
 
-    def to(self, device: Any) -> Batch:
+    def to(self, device: str | torch.device) -> Batch:
         """The same batch with every tensor on ``device``."""
         moved: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         moved |= {name: tensor.to(device) for name, tensor in moved.items() if tensor is not None}

@@ -81,7 +81,7 @@ class PromptClassifier(ClassScorer, TextEstimator):
         return KnownClasses.of(self.verbalizer)
 
     def model_tuning(self) -> Tuning:
-        return TUNINGS.get("none")() if self._is_untrained() else super().model_tuning()
+        return TUNINGS.make("none") if self._is_untrained() else super().model_tuning()
 
     def saved_parts(self) -> dict[str, Any]:
         return super().saved_parts() | ({"untrained": True} if self._is_untrained() else {})

@@ -196,7 +196,7 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
             f"{str(path)!r} was trained on {settings['model']['name']} {difference}; load it with that base model."
         )
     backbone.as_in_0_1 = settings.get("answers") != AS_WRITTEN
-    of_model = TUNINGS.get("none")() if settings.get("untrained") else tuning
+    of_model = TUNINGS.make("none") if settings.get("untrained") else tuning
     estimator, built = cls.restored(settings, backbone, of_model)
     named = str(base) if isinstance(base, (str, Path)) else settings["model"]["name"]
     estimator.set_params(model=named, tuning=tuning, device=device)

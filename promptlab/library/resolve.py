@@ -85,14 +85,14 @@ def _verbalizer_of(label_words: Any, kind: str = "words", source: str = "", **se
     """The verbalizer of an entry, whose ``source`` is for people; settings without a kind are those of ``manual``."""
     kind = "manual" if kind == "words" and settings else kind
     try:
-        return VERBALIZERS.get(kind)(label_words, **settings)
+        return VERBALIZERS.make(kind, label_words, **settings)
     except TypeError as error:
         raise VerbalizerError(f"settings {settings!r} don't fit a verbalizer of kind {kind!r}: {error}.") from None
 
 
 def resolve_tuning(tuning: str | Tuning) -> Tuning:
     """A tuning method, or the one of that name with its defaults."""
-    return tuning if isinstance(tuning, Tuning) else TUNINGS.get(str(tuning))()
+    return tuning if isinstance(tuning, Tuning) else TUNINGS.make(str(tuning))
 
 
 def fresh_backbone(model: Any, device: str) -> Any:

@@ -50,7 +50,7 @@ def test_an_entry_is_told_with_its_source_if_it_has_one():
 
 
 def test_a_registered_part_is_known_by_its_name(monkeypatch):
-    table = registry.Registry("template kind", "TABLE", registry.TEMPLATES.shipped)
+    table = registry.PartRegistry("template kind", "TABLE", registry.TEMPLATES.shipped)
     table.register("mine", f"{__name__}:Own", "my own", "a thought")
 
     assert "mine" in table.names

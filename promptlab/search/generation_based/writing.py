@@ -109,14 +109,14 @@ def answered(task: SearchTask, n: int) -> list[Answered]:
         )
     clean = []
     for example in task.train:
-        texts = {name: example.fields[name].strip() for name in task.fields}
+        texts = {name: str(example.fields[name]).strip() for name in task.fields}
         if all(map(strip_punctuation, texts.values())):
             clean.append(replace(example, fields={**example.fields, **texts}))
     if not clean:
         raise SearchError(f"all {len(task.train)} training examples have an empty text; give some with words.")
 
     def order(example: Example) -> list[str]:
-        return [*(example.fields[name] for name in task.fields), str(example.label)]
+        return [*(str(example.fields[name]) for name in task.fields), str(example.label)]
 
     drawn = drawn_examples(replace(task, train=sorted(clean, key=order)), n)
     return [Answered(example, task.label_words[str(example.label)][0]) for example in sorted(drawn, key=order)]

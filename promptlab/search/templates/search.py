@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -253,7 +253,7 @@ def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> lis
 def _with_model(search: TemplateSearch) -> TemplateSearch:
     """An engine whose generator is loaded, so that it counts by what it is."""
     generator = getattr(search, "generator", None)
-    return search if generator is None else replace(search, generator=load_backbone(generator))  # type: ignore[type-var]
+    return search if generator is None else search.set_params(generator=load_backbone(generator))
 
 
 def _tuples(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

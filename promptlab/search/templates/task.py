@@ -87,7 +87,7 @@ class TemplateSearch(Part):
         """
         if budget not in BUDGET_NAMES:
             raise UnknownNameError("budget", budget, BUDGET_NAMES)
-        known = [setting.name for setting in fields(cls)]  # type: ignore[arg-type]
+        known = [setting.name for setting in fields(cls)]
         for name in settings:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
