@@ -130,7 +130,7 @@ class PartRegistry(Registry[type[Role_co]]):
 
 
 TEMPLATES: PartRegistry[Template] = PartRegistry("template kind", "TEMPLATES", shipped_parts.TEMPLATES)
-FILTERS: Registry[Callable[[str], str]] = Registry("template filter", "FILTERS", shipped_parts.FILTERS)
+FILTERS: Registry[Callable[..., object]] = Registry("template filter", "FILTERS", shipped_parts.FILTERS)
 VERBALIZERS: PartRegistry[Verbalizer] = PartRegistry("verbalizer kind", "VERBALIZERS", shipped_parts.VERBALIZERS)
 TUNINGS: PartRegistry[Tuning] = PartRegistry("tuning", "TUNINGS", shipped_parts.TUNINGS)
 BACKBONES: Registry[Any] = Registry("model family", "BACKBONES", shipped_parts.BACKBONES)

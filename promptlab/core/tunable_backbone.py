@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from torch.nn import Module
+    from torch.nn import Module as Module
     from transformers import PreTrainedModel
 else:
     Module = object  # at run time, whoever plays a role that is a module brings torch's along: roles import no torch

@@ -8,9 +8,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from promptlab.core.checks import check_seed
 from promptlab.core.errors import PromptlabWarning, TemplateError, short_repr
@@ -18,7 +19,7 @@ from promptlab.core.interfaces import Template, Verbalizer
 from promptlab.core.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 from promptlab.templates.manual import ManualTemplate
 
-Embed = Callable[[Sequence[str]], Any]  # texts → vectors, (texts, width)
+Embed = Callable[[Sequence[str]], ArrayLike]  # texts → vectors, (texts, width)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class AnsweredTemplate(Template):
                 filled = True
             yield segment._replace(shortenable=False, demonstration=number)
 
-    def _cut(self, value: Any) -> Any:
+    def _cut(self, value: object) -> object:
         if self.max_words is None or not isinstance(value, str):
             return value
         return " ".join(value.split()[: self.max_words])
@@ -294,10 +295,11 @@ class Similarity:
     def order(self, text: str) -> list[int]:
         """Numbers of the texts, the most similar (by cosine) first."""
         if self.embed is None:
-            scores = (self.vectors @ self.words.transform([text]).T).toarray()[:, 0]
+            scores: np.ndarray = (self.vectors @ self.words.transform([text]).T).toarray()[:, 0]
         else:
             scores = self.vectors @ np.asarray(self.embed([text]), dtype=float)[0]
-        return np.argsort(-scores, kind="stable").tolist()
+        order: list[int] = np.argsort(-scores, kind="stable").tolist()
+        return order
 
 
 def _turns(piles: Sequence[Sequence[Example]]) -> Iterator[list[Example]]:

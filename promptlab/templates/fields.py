@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from promptlab.core.errors import TemplateError
 from promptlab.core.fields import Fields
 
 
-def row_of(fields: Mapping[str, Any]) -> str:
+def row_of(fields: Mapping[str, object]) -> str:
     """The beginning of a message about an example: where it stands, if that is known."""
     return f"{fields.row}: " if isinstance(fields, Fields) and fields.row else ""
 
 
-def missing_field(reads: str, name: str, fields: Mapping[str, Any]) -> TemplateError:
+def missing_field(reads: str, name: str, fields: Mapping[str, object]) -> TemplateError:
     """The error about a field that isn't there.
 
     Args:

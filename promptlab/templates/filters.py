@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from typing import Any
 
 from promptlab.templates.slots import Slot
 
@@ -12,7 +11,7 @@ class Kept(str):
     """Text of a field that must not be shortened."""
 
 
-def keep(value: Any) -> Any:
+def keep(value: object) -> Kept | Slot:
     """The text as one that isn't shortened; slots never are."""
     return value if isinstance(value, Slot) else Kept(value)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, UndefinedError, meta, nodes, pass_context
 from jinja2 import Template as JinjaTemplate
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 from promptlab.core.errors import TemplateError, short_repr
@@ -19,6 +20,7 @@ from promptlab.templates.fields import missing_field, row_of
 from promptlab.templates.filters import Kept, keep
 from promptlab.templates.slots import Slot, soft
 
+P = ParamSpec("P")
 SLOT_NAMES = ("mask", "sep", "soft", "trigger")
 FAILURES = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TemplateRuntimeError, TypeError,
@@ -26,7 +28,7 @@ FAILURES = (
 )  # fmt: skip
 
 
-class Pieces(list[Any]):
+class Pieces(list["str | Segment | Pieces"]):
     """What a macro or a ``{% set %}`` block made: text and segments, never to be printed as one text."""
 
     def __str__(self) -> str:
@@ -36,10 +38,10 @@ class Pieces(list[Any]):
 class AnyValue(str):
     """Stands for a field whose value isn't known yet: text that can also be counted with, compared and looked into."""
 
-    def _same(self, *other: Any) -> AnyValue:
+    def _same(self, *other: object) -> AnyValue:
         return self
 
-    def _yes(self, other: Any) -> bool:
+    def _yes(self, other: object) -> bool:
         return True
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __rmod__ = _same
@@ -49,7 +51,7 @@ class AnyValue(str):
 
 
 @pass_context  # at run time only: constant expressions must not be folded into the template's own text
-def _to_segment(context: Any, value: Any) -> Any:
+def _to_segment(context: Context, value: object) -> Segment | Pieces:
     if isinstance(value, Slot):
         return value.segment
     if isinstance(value, (Pieces, Segment)):  # a field that holds a list is no Pieces
@@ -59,10 +61,10 @@ def _to_segment(context: Any, value: Any) -> Any:
     return Segment("field", str(value), shortenable=not isinstance(value, Kept))
 
 
-def _keeping(change: Callable[..., Any]) -> Callable[..., Any]:
+def _keeping(change: Callable[Concatenate[object, P], object]) -> Callable[Concatenate[object, P], object]:
     """A filter that gives kept text where it was given kept text, so that no filter has to know of it."""
 
-    def changed(value: Any, *arguments: Any, **options: Any) -> Any:
+    def changed(value: object, /, *arguments: P.args, **options: P.kwargs) -> object:
         result = change(value, *arguments, **options)
         return keep(result) if isinstance(value, Kept) else result
 
@@ -153,7 +155,7 @@ def soft_slots(source: str) -> tuple[SoftSlot, ...]:
     return _compiled(source)[2]
 
 
-def render_segments(source: str, fields: Mapping[str, Any]) -> tuple[Segment, ...]:
+def render_segments(source: str, fields: Mapping[str, object]) -> tuple[Segment, ...]:
     """Fill the template with an example's fields.
 
     Raises:
@@ -178,7 +180,7 @@ def _said(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__
 
 
-def _merge(pieces: Iterable[Any]) -> Iterator[Segment]:
+def _merge(pieces: Iterable[str | Segment | Pieces]) -> Iterator[Segment]:
     """Flatten, turn the template's own text into segments, join neighbours and drop what is empty."""
     text = ""
     for piece in _flatten(pieces):
@@ -193,9 +195,9 @@ def _merge(pieces: Iterable[Any]) -> Iterator[Segment]:
         yield Segment("text", text)
 
 
-def _flatten(pieces: Iterable[Any]) -> Iterator[Any]:
+def _flatten(pieces: Iterable[str | Segment | Pieces]) -> Iterator[str | Segment]:
     for piece in pieces:
-        if isinstance(piece, list):
+        if isinstance(piece, Pieces):
             yield from _flatten(piece)
         else:
             yield piece

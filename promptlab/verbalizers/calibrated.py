@@ -124,7 +124,7 @@ class SupportCalibration(CalibratedVerbalizer):
             looked at.
     """
 
-    support: Sequence[Example | str | Mapping[str, Any]] = ()
+    support: Sequence[Example | str | Mapping[str, object]] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -146,7 +146,7 @@ class SupportCalibration(CalibratedVerbalizer):
         return WordPriorHead(head)
 
 
-def _unlabeled(row: Any) -> Example:
+def _unlabeled(row: object) -> Example:
     if isinstance(row, str):
         return Example({"text_a": row})
     if isinstance(row, Example):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +94,6 @@ class EnsembleHead(MaskHead):
         return F.log_softmax((each + self.weights.log()).logsumexp(dim=-1), dim=-1)  # (batch, classes)
 
     def losses(self, outputs: MaskStates, labels: Tensor) -> Tensor:
-        heads: Any = self.heads
+        heads = (head for head in self.heads if isinstance(head, Head))
         losses = [head.losses(outputs, order[labels]) for head, order in zip(heads, self.orders)]
         return torch.stack(losses, dim=-1) @ self.weights  # (batch,)

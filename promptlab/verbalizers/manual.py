@@ -50,7 +50,7 @@ class LabelWordHead(MaskHead, WordHead[MaskStates]):
 
     def word_scores(self, outputs: MaskStates) -> Tensor:
         logits = outputs.logits(self.ids.flatten())[:, 0]  # (batch, classes * words)
-        return logits.unflatten(-1, self.ids.shape)
+        return logits.view(len(logits), *self.ids.shape)
 
     def combine(self, word_scores: Tensor) -> Tensor:
         return self.aggregate(word_scores, self.valid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +41,7 @@ class PrototypicalVerbalizer(Verbalizer):
         VerbalizerError: if neither or both of verbalizer and names are given, or there are fewer than two classes.
     """
 
-    verbalizer: Any = None
+    verbalizer: Verbalizer | Mapping[str, Sequence[str]] | None = None
     names: Sequence[str] = ()
     size: int = 64
     learning_rate: float = 1e-2
@@ -68,26 +67,25 @@ class PrototypicalVerbalizer(Verbalizer):
 
     @property
     def classes(self) -> Sequence[str]:
-        return self.names if self.verbalizer is None else self.verbalizer.classes
+        return self.names if self.wrapped is None else self.wrapped.classes
 
     @property
-    def answers(self) -> Any:
-        return super().answers if self.verbalizer is None else self.verbalizer.answers
+    def answers(self) -> Mapping[str, str]:
+        return super().answers if self.wrapped is None else self.wrapped.answers
 
     @property
     def wrapped(self) -> Verbalizer | None:
-        verbalizer: Verbalizer | None = self.verbalizer
-        return verbalizer
+        return self.verbalizer if isinstance(self.verbalizer, Verbalizer) else None
 
     @property
     def starts_from_nothing(self) -> bool:
         return True
 
     def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
-        return self if self.verbalizer is None else replace(self, verbalizer=self.verbalizer.suited(backbone, slot))
+        return self if self.wrapped is None else replace(self, verbalizer=self.wrapped.suited(backbone, slot))
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> PrototypicalHead:
-        inner = None if self.verbalizer is None else self.verbalizer.build(backbone, slot)
+        inner = None if self.wrapped is None else self.wrapped.build(backbone, slot)
         check_one_mask(slot, "a prototype reads exactly 1")
         if inner is not None and not inner.reads_mask_states:
             raise VerbalizerError(
@@ -130,7 +128,7 @@ class PrototypicalHead(MaskHead):
 
     def project(self, outputs: MaskStates) -> Tensor:
         """Projected mask states, (batch, size)."""
-        return self.projection(outputs.hidden[:, 0])
+        return F.linear(outputs.hidden[:, 0], self.projection.weight)
 
     def forward(self, outputs: MaskStates) -> Tensor:
         scores = self._scores(outputs)

@@ -52,8 +52,9 @@ def command(
         raise click.UsageError("missing option '--output' / '-o', a folder.")
     from promptlab.core.files import atomic_folder
     from promptlab.data.dialects import Dialect
-    from promptlab.data.readers import iter_examples, iter_rows
+    from promptlab.data.readers import iter_examples
     from promptlab.data.sampling import k_shot
+    from promptlab.data.tables import iter_rows
 
     labels = [example.label for example in iter_examples(file, columns={}, label=label, **dialect)]
     rows = list(iter_rows(file, Dialect(**dialect)))

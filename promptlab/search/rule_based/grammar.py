@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from promptlab.core.errors import SearchError, short_repr
-from promptlab.core.interfaces import Part
+from promptlab.core.part import Part
 
 PLACEHOLDER = re.compile(r"<(\w+)>")
 

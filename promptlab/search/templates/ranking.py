@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from promptlab.core.errors import PromptlabWarning, SearchError
-from promptlab.core.interfaces import Part
+from promptlab.core.part import Part
 from promptlab.core.registry import TUNINGS
 from promptlab.data.labeled import Labeled
 from promptlab.estimators.classifiers import PromptClassifier

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from promptlab.core.errors import SearchError, UnknownNameError, short_repr
-from promptlab.core.interfaces import Part
+from promptlab.core.part import Part
 from promptlab.core.types import Example
 
 BUDGET_NAMES = ("small", "medium", "large")  # two minutes for a small model on 2 cores, a quarter of an hour, hours
