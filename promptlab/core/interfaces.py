@@ -17,8 +17,7 @@ from promptlab.core.errors import TemplateError, TuningError, VerbalizerError
 from promptlab.core.means import weighted_mean
 from promptlab.core.part import Part
 from promptlab.core.training_defaults import PostTraining, TrainingDefaults
-from promptlab.core.tunable_backbone import Module as Module
-from promptlab.core.tunable_backbone import Tunable
+from promptlab.core.tunable_backbone import Module, Tunable
 from promptlab.core.types import AnswerSlot, Batch, Encoded, Example, MaskStates, Prompt, SoftSlot
 
 if TYPE_CHECKING:

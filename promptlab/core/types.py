@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from promptlab.core.places import AnswerSlot as AnswerSlot
 from promptlab.core.places import slot_of
@@ -126,9 +126,8 @@ class Batch:
 
     def to(self, device: str | torch.device) -> Batch:
         """The same batch with every tensor on ``device``."""
-        moved: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved |= {name: tensor.to(device) for name, tensor in moved.items() if tensor is not None}
-        return Batch(**moved)
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None})
 
     def __len__(self) -> int:
         return len(self.input_ids)
