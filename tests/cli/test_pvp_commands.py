@@ -197,7 +197,7 @@ def test_work_that_is_finished_before_a_crash_is_kept_beside_the_output_until_al
     texts = (unlabeled,) if command == "distill" else ()
     arguments = (command, train, *texts, "-o", tmp_path / "out", *TEMPLATES, "--model", base, *QUICK)
     place, kept = tmp_path / "out.unfinished", []
-    real = PromptClassifier.learn
+    real = PromptClassifier.fit_labeled
 
     def learn(self, *given, **settings):
         if self.template.source == TEMPLATES[3]:
@@ -206,7 +206,7 @@ def test_work_that_is_finished_before_a_crash_is_kept_beside_the_output_until_al
         return real(self, *given, **settings)
 
     def started(learn):
-        monkeypatch.setattr(PromptClassifier, "learn", learn)
+        monkeypatch.setattr(PromptClassifier, "fit_labeled", learn)
         return run(*arguments, "--weighting", "uniform")
 
     assert started(learn).exit_code != 0
@@ -262,7 +262,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_is_kept(run, base, train, 
     with monkeypatch.context() as patched:
         patched.setattr("promptlab.estimators.saving.put", full)
         failed = run(*arguments)
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained"))
 
     assert failed.exit_code == 1 and failed.stderr.count("\n") == 1
     assert "no space is left; make room" in failed.stderr
@@ -316,7 +316,7 @@ def test_pairs_come_from_a_file(run, base, train, tmp_path):
 )
 def test_bad_input_is_told_and_writes_nothing(run, table, base, train, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained"))
     files = {
         "train": train,
         "texts": table("texts.tsv", [("a film",)], ("words",)),

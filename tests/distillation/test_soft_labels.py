@@ -45,7 +45,7 @@ def test_columns_that_nobody_reads_may_be_empty(tmp_path):
 
 
 def test_an_unlabeled_row_that_cannot_be_shown_is_told_by_its_number_before_anything_is_trained(make_pet, monkeypatch):
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained"))
     rows = [{"text_a": "x", "title": "t"}, {"text_a": "y", "title": "t"}, {"text_a": "z"}]
     texts = [{"text_a": text, "title": "t"} for text in TEXTS]
     pairs = [*PAIRS, ("{{ title }}: {{ text_a }} {{ mask }}", WORDS)]
@@ -59,7 +59,7 @@ def test_an_unlabeled_row_that_cannot_be_shown_is_told_by_its_number_before_anyt
 
 
 def test_an_unlabeled_text_that_leaves_no_room_is_told_before_anything_is_trained(make_pet, monkeypatch):
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained"))
     pairs = [("{{ text_a | keep }} {{ mask }}", WORDS)]
 
     with pytest.raises(TemplateError, match=r"unlabeled row 2 of unlabeled: member '1': .* of \d+ that fit"):
@@ -114,7 +114,7 @@ def test_parts_of_the_unlabeled_set_make_no_difference(make_pet, tmp_path, monke
 
 
 def test_unlabeled_texts_that_a_template_cannot_show_are_told_before_anything_is_trained(make_pet, monkeypatch):
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained"))
     pairs = [("{{ text_a }} {{ text_b }} {{ mask }}", WORDS)]
 
     with pytest.raises(TemplateError, match=r"unlabeled row 1 of unlabeled: member '1': .*text_b"):

@@ -176,7 +176,7 @@ def test_it_clones_and_is_not_fitted_before_fit(make_ensemble):
 def test_what_cannot_work_is_told_before_anything_is_trained(
     make_ensemble, monkeypatch, pvps, settings, error, message
 ):
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained"))
 
     with pytest.raises(error, match=message):
         make_ensemble(pvps, **settings).fit(TEXTS, LABELS)
@@ -190,7 +190,7 @@ def test_labels_that_no_member_knows_are_told(make_ensemble):
 
 
 def test_stacking_needs_dev_examples_of_every_class_before_anything_is_trained(make_ensemble, monkeypatch):
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained"))
 
     with pytest.raises(DataError, match="no dev example is of class 'negative'"):
         make_ensemble(weighting="stacked").fit(TEXTS, LABELS, eval_set=(TEXTS[:3], LABELS[:3]))

@@ -58,7 +58,7 @@ def test_templates_with_demonstrations_are_checked_with_those_that_they_will_sho
 def test_an_origin_that_cannot_be_saved_is_told_before_anything_is_trained(
     make_ensemble, monkeypatch, origin, error, message
 ):
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained"))
 
     with pytest.raises(error, match=message):
         make_ensemble(pvps=[PVP(*PAIRS[0], "n", origin)]).fit(TEXTS, LABELS)
@@ -172,8 +172,8 @@ def test_a_member_that_starts_from_the_classes_words_is_trained_anew_where_their
 def test_a_pair_that_reads_one_more_field_leaves_the_other_members_as_they_are(make_ensemble, monkeypatch, tmp_path):
     rows = [{"text_a": text, "text_b": "good"} for text in TEXTS]
     make_ensemble(resume_dir=tmp_path / "cache").fit(rows, LABELS, eval_set=(rows, LABELS))
-    learn, calls = PromptClassifier.learn, []
-    monkeypatch.setattr(PromptClassifier, "learn", lambda self, *a, **k: calls.append(1) or learn(self, *a, **k))
+    learn, calls = PromptClassifier.fit_labeled, []
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda self, *a, **k: calls.append(1) or learn(self, *a, **k))
 
     more = [*PAIRS, ("{{ text_a }} {{ text_b }} {{ mask }}", WORDS)]
     make_ensemble(more, resume_dir=tmp_path / "cache").fit(rows, LABELS, eval_set=(rows, LABELS))
@@ -280,7 +280,7 @@ def test_members_without_a_name_are_called_as_their_template_in_the_library_or_b
 
 def test_finished_members_are_not_trained_again(make_ensemble, tmp_path, monkeypatch):
     first = make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS, LABELS)
-    monkeypatch.setattr(PromptClassifier, "learn", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", lambda *_, **__: pytest.fail("trained again"))
 
     again = make_ensemble(resume_dir=tmp_path / "cache", voting="hard").fit(TEXTS, LABELS)
 
@@ -290,7 +290,7 @@ def test_finished_members_are_not_trained_again(make_ensemble, tmp_path, monkeyp
 
 
 def test_a_failing_member_is_named_and_the_finished_ones_are_kept(make_ensemble, tmp_path, monkeypatch):
-    learn, calls = PromptClassifier.learn, []
+    learn, calls = PromptClassifier.fit_labeled, []
 
     def full_at_the_second(self, *data, **more):
         calls.append(self.seed)
@@ -298,7 +298,7 @@ def test_a_failing_member_is_named_and_the_finished_ones_are_kept(make_ensemble,
             raise OSError(28, "No space left on device")
         return learn(self, *data, **more)
 
-    monkeypatch.setattr(PromptClassifier, "learn", full_at_the_second)
+    monkeypatch.setattr(PromptClassifier, "fit_labeled", full_at_the_second)
     ensemble = make_ensemble(resume_dir=tmp_path / "cache", repetitions=2)
 
     with pytest.raises(JobError, match=r"member 1/2 failed: .*no space is left; make room"):
