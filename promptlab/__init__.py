@@ -14,7 +14,8 @@ __version__ = "0.1.0"
 _ROLES = ("Backbone", "Head", "Template", "Tuning", "Verbalizer")
 _ERRORS = (
     "BackboneError", "DataError", "JobError", "PluginError", "PromptlabError", "PromptlabWarning", "SavedModelError",
-    "SearchError", "TemplateError", "TuningError", "UnknownNameError", "VerbalizerError",
+    "SearchError", "TemplateError", "TuningError", "UnknownNameError", "UnsupportedError",
+    "VerbalizerError",
 )  # fmt: skip
 _PUBLIC = {
     **TEMPLATES.modules,  # every part that can be chosen by name

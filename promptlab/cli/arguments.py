@@ -1,15 +1,20 @@
-"""Tuning methods from text, as the command line gives them."""
+"""Values from text, as the command line gives them: settings, pairs, label words, class weights."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
 
 from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Tuning
 from promptlab.core.registry import TUNINGS
+
+EXPECTED_WORDS = 'write words for each class, such as {"negative": ["bad"], "positive": ["good"]}'
 
 
 def make_tuning(name: str, arguments: Mapping[str, str]) -> Tuning:
@@ -37,3 +42,62 @@ def value_of(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def parse_pairs(pairs: Sequence[str], form: str = "FIELD=COLUMN, such as text_a=sentence") -> dict[str, str] | None:
+    """Take pairs apart: ``("text_a=sentence",)`` → ``{"text_a": "sentence"}``; None if there are none.
+
+    Raises:
+        click.BadParameter: if a pair has no ``=``, or two have one name.
+    """
+    wrong = [pair for pair in pairs if "=" not in pair.strip("=")]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} should look like {form}.")
+    names = [pair.split("=", 1)[0] for pair in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise click.BadParameter(f"{twice[0]!r} is given twice; give it once.")
+    return dict(pair.split("=", 1) for pair in pairs) or None
+
+
+def parse_verbalizer(text: str, answers: str = "words") -> Any:
+    """Return label words from JSON or a JSON file; anything else is a name of the task library.
+
+    With ``answers="strings"`` they are scored as whole answers even if each is one token.
+
+    Raises:
+        DataError: if the file can't be read.
+        VerbalizerError: if the JSON is broken or isn't an object.
+    """
+    from promptlab.core.errors import VerbalizerError
+    from promptlab.core.files import read_text
+    from promptlab.data.tables import unique_keys
+    from promptlab.verbalizers.strings import MultiTokenVerbalizer
+
+    if not is_json(text):
+        return text
+    source = read_text(text) if text.endswith(".json") else text
+    try:
+        words = json.loads(source, object_pairs_hook=unique_keys)
+    except ValueError as error:
+        raise VerbalizerError(f"verbalizer {text!r} isn't valid JSON ({error}); {EXPECTED_WORDS}.") from None
+    if not isinstance(words, dict):
+        raise VerbalizerError(f"verbalizer {text!r} is a JSON {type(words).__name__}; {EXPECTED_WORDS}.")
+    return MultiTokenVerbalizer(words) if answers == "strings" else words
+
+
+def is_json(verbalizer: str) -> bool:
+    """Return whether a verbalizer is given as JSON or a JSON file, not by a name."""
+    return verbalizer.endswith(".json") or verbalizer.lstrip().startswith(("{", "[", '"'))
+
+
+def parse_class_weight(text: str) -> object:
+    """Return ``balanced`` as it is, or class → weight from JSON.
+
+    Raises:
+        click.BadParameter: if it is neither.
+    """
+    weights = value_of(text)
+    if weights != "balanced" and not isinstance(weights, dict):
+        raise click.BadParameter(f'{text!r} should be balanced, or JSON such as {{"spam": 2}}.')
+    return weights

@@ -13,7 +13,7 @@ import click
 
 from promptlab import __version__
 from promptlab.cli.wording import in_options
-from promptlab.core.errors import PromptlabError, PromptlabWarning
+from promptlab.core.errors import PromptlabError, PromptlabWarning, UnsupportedError
 
 COMMANDS = {
     "download": "Fetch a model that needs no hub.",
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
                 return super().invoke(ctx)
         except PromptlabError as error:
             click.echo(f"{type(error).__name__}: {self._worded(ctx, str(error))}", err=True)
-            ctx.exit(1)
+            ctx.exit(2 if isinstance(error, UnsupportedError) else 1)
 
     def _worded(self, ctx: click.Context, message: str) -> str:
         """A message of the library, about the options of the command that was called."""

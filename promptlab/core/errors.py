@@ -47,6 +47,10 @@ class PluginError(PromptlabError):
     """A part of another package, or of your own, that can't be used under its name."""
 
 
+class UnsupportedError(PromptlabError):
+    """Something that an estimator can't do. The command line exits with 2, as for any wrong use."""
+
+
 class UnknownNameError(PromptlabError):
     """A name that isn't in its registry or library.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -14,6 +14,7 @@ from promptlab.data.labeled import Labeled, TrainingT
 from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples
 from promptlab.data.weights import row_weights
+from promptlab.estimators.table_rows import label_rows
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -28,6 +29,9 @@ class ClassScorer(ClassifierMixin):
     """
 
     class_weight: Any = None
+
+    task: ClassVar[str] = "one label"
+    table_rows = label_rows
 
     if TYPE_CHECKING:  # what the estimator has
 
@@ -67,7 +71,5 @@ class ClassScorer(ClassifierMixin):
         """
         self.ready()
         data = Labeled.of(X, y, like=self.label_type_)
-        weights = row_weights(sample_weight, len(data.examples))
-        chosen = self.predict_proba(data.examples).argmax(axis=1)
-        hits = np.array(self.class_names_)[chosen] == np.array(data.labels)
-        return float(np.average(hits, weights=weights))
+        hits = np.array(self.class_names_)[self.predict_proba(data.examples).argmax(axis=1)] == np.array(data.labels)
+        return float(np.average(hits, weights=row_weights(sample_weight, len(hits))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,10 +12,11 @@ from sklearn.exceptions import NotFittedError
 
 from promptlab.core.checks import check_seed, check_types, warn
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import DataError, TuningError, short_repr
+from promptlab.core.errors import DataError, TuningError, UnsupportedError, short_repr
 from promptlab.core.interfaces import Tuning
 from promptlab.core.part import by_owner, changed_part
 from promptlab.core.registry import TUNINGS
+from promptlab.core.types import Example
 from promptlab.data.weights import check_class_weight
 from promptlab.estimators import saving
 from promptlab.library.resolve import resolve_tuning
@@ -75,6 +77,7 @@ class TrainingOptions(BaseEstimator):
 
     dev_form: ClassVar[str] = "a pair (X, y), or (X, None) if the examples carry their labels"
     dev_option: ClassVar[str] = "pass eval_set (--dev on the command line)"
+    task: ClassVar[str] = ""  # what is predicted of a row of a table, by which ``evaluation.metrics`` knows its scores
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``, also of a tuning's name."""
@@ -110,6 +113,25 @@ class TrainingOptions(BaseEstimator):
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
+
+    @property
+    def label_separator(self) -> str | None:
+        """What stands between the labels of a row where tables are read and written; None if a row has one."""
+        return None
+
+    def table_rows(
+        self, examples: Iterable[Example], *, proba: bool = False, separator: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Predict examples as they come, as rows of a table: the number of each from 1, and what is said of it.
+
+        Args:
+            proba: whether the probability of every class is added.
+            separator: what stands between several labels; None for a list.
+
+        Raises:
+            UnsupportedError: if predictions are no such rows, or have no such probabilities.
+        """
+        raise UnsupportedError(f"a {type(self).__name__} doesn't predict rows of a table of texts; use it in Python.")
 
     def checkpoints(self, *depends_on: Any) -> Checkpoints | None:
         """Where the states of this training are kept, if anywhere.

@@ -19,6 +19,7 @@ from promptlab.core.types import Encoded, Example
 from promptlab.data.labeled import Labeled, check_fields
 from promptlab.data.readers import as_examples
 from promptlab.estimators.estimator import TrainedEstimator
+from promptlab.estimators.table_rows import text_rows
 from promptlab.library.resolve import fresh_backbone, resolve_template, resolve_tuning
 from promptlab.models.generation_options import checked_options
 from promptlab.models.generator_model import GeneratorModel, PairBatch, PromptAndTarget
@@ -56,6 +57,7 @@ class PromptGenerator(TrainedEstimator):
     num_beams: int = 1
     reduction: str = "token"
 
+    table_rows = text_rows
     dev_form: ClassVar[str] = "a pair (X, y) of inputs and the texts to write"
     dev_option: ClassVar[str] = "pass eval_set"
 

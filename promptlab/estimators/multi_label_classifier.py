@@ -17,6 +17,7 @@ from promptlab.data.labels import check_separator
 from promptlab.data.multi_label import MultiLabeled
 from promptlab.data.weights import row_weights
 from promptlab.estimators.class_scorer import ClassScorer
+from promptlab.estimators.table_rows import label_set_rows
 from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.resolve import check_head, label_type_of, resolve_template, resolve_verbalizer
 from promptlab.models.inference import in_batches
@@ -57,6 +58,8 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
     threshold: Any = "global"
     separator: str = "|"
 
+    task: ClassVar[str] = "several labels"
+    table_rows = label_set_rows
     model_class: ClassVar[type[PromptModel]] = MultiLabelModel
     shares_batches: ClassVar[bool] = False
     dev_scorer: ClassVar[Scorer] = staticmethod(micro_f1)
@@ -128,6 +131,10 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
     def decide_names(self, probabilities: np.ndarray) -> list[str]:
         """The names of the classes that hold, as ``decide`` finds them."""
         return [name for name, holds in zip(self.class_names_, probabilities >= self.thresholds_) if holds]
+
+    @property
+    def label_separator(self) -> str | None:
+        return self.separator
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of texts whose classes are all right, as scikit-learn scores several labels.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from promptlab.core.errors import UnknownNameError
+from promptlab.core.errors import UnknownNameError, UnsupportedError
 from promptlab.core.types import Example
 
 
@@ -74,6 +74,28 @@ def evaluate_labels(classifier: Any, examples: Iterable[Example]) -> dict[str, A
         "subset_accuracy": float(accuracy_score(right, said)),
         "classes": classes,
     }
+
+
+class Report(NamedTuple):
+    """How predictions are scored: the function that scores a classifier on examples, and its main score."""
+
+    make: Callable[[Any, Iterable[Example]], dict[str, Any]]
+    main: str
+
+
+REPORTS = {"one label": Report(evaluate, "accuracy"), "several labels": Report(evaluate_labels, "micro_f1")}  # by task
+
+
+def report_for(estimator: Any) -> Report:
+    """Return how an estimator is scored on rows of a table.
+
+    Raises:
+        UnsupportedError: if it isn't.
+    """
+    if estimator.task not in REPORTS:
+        kind = type(estimator).__name__
+        raise UnsupportedError(f"a {kind} isn't scored on rows of a table; use its score in Python.")
+    return REPORTS[estimator.task]
 
 
 def _by_class(names: Sequence[str], scores: Sequence[Any]) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from promptlab import PromptClassifier
+from promptlab import PVP, PromptClassifier, write_pvps
 from promptlab.data.readers import read_examples
 from promptlab.estimators.saving import load_any
 
@@ -137,3 +137,16 @@ def test_a_class_that_holds_the_separator_is_never_written(run, base, table, tmp
     assert json.loads(run("evaluate", tmp_path / "out", path, "--json").stdout)["classes"]["a|b"]["support"] == 2
     refused = run("predict", tmp_path / "out", path, "--separator", "|")
     assert refused.exit_code == 1 and refused.stdout == "" and "choose another separator" in refused.stderr
+
+
+def test_the_pair_of_several_labels_may_come_from_a_file(run, base, train_file, tmp_path):
+    pairs = tmp_path / "pvps.yaml"
+    write_pvps(pairs, [PVP("{{ text_a }} {{ mask }}", json.loads(WORDS), "plain")])
+
+    result = run(
+        "fit", train_file, "-o", tmp_path / "out", *SEVERAL, "--pvp", pairs, "--model", base, "--max-steps", 1,
+        "--json",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert load_any(tmp_path / "out").make_template().source == "{{ text_a }} {{ mask }}"

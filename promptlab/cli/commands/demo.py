@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
 import click
 
-from promptlab.cli.options import json_option, print_json, print_table, quiet_libraries
+from promptlab.cli.groups import OptionGroup, group_command, option
+from promptlab.cli.option_groups.reports import ReportOptions
+from promptlab.cli.printing import print_json, print_table, quiet_libraries
 
 
-@click.command("demo")
-@click.option("--model", default="minilm", show_default=True, help="Model package, hub id or folder.")
-@click.option("--split", type=click.Choice(["13", "21", "42", "87", "100"]), default="13", show_default=True)
-@json_option
-def command(model: str, split: str, as_json: bool) -> None:
+@dataclass(frozen=True)
+class DemoOptions(OptionGroup):
+    """Which model learns from which draw."""
+
+    title: ClassVar[str] = "Demo"
+
+    model: str = option(default="minilm", help="Model package, hub id or folder.")
+    split: Literal["13", "21", "42", "87", "100"] = option(default="13")
+
+
+@group_command("demo")
+def command(demo: DemoOptions, report: ReportOptions) -> None:
     """Classify film reviews from 16 examples a class: zero-shot, linear probe, head and prompt fine-tuning."""
-    from promptlab.data.samples import load_sample
-    from promptlab.evaluation.baselines import TASK, run_demo
+    from promptlab.evaluation.baselines import run_demo
 
     quiet_libraries()
     rows = []
-    for row in run_demo(model, split=int(split)):
+    for row in run_demo(demo.model, split=int(demo.split)):
         click.echo(f"{row.method}: {100 * row.accuracy:.1f} %", err=True)
         rows.append(row)
+    answers = _answers(rows[-1].classifier)
+    if report.as_json:
+        names = ("method", "accuracy", "seconds", "trained_weights")
+        print_json({"results": [{name: getattr(r, name) for name in names} for r in rows], "predictions": answers})
+    else:
+        _print(rows, answers, demo.model)
+
+
+def _answers(classifier: Any) -> list[dict[str, Any]]:
+    """Return five texts with the probabilities of their classes."""
+    from promptlab.data.samples import load_sample
+    from promptlab.evaluation.baselines import TASK
+
     examples = load_sample(TASK).test[:5]
-    probabilities = rows[-1].classifier.predict_proba(examples)
-    classes = rows[-1].classifier.class_names_
-    answers = [
-        {
-            "text": e.fields["text_a"],
-            "truth": e.label,
-            **{c: round(float(p), 3) for c, p in zip(classes, row, strict=True)},
-        }
-        for e, row in zip(examples, probabilities, strict=True)
+    return [
+        {"text": e.fields["text_a"], "truth": e.label}
+        | {name: round(float(p), 3) for name, p in zip(classifier.class_names_, row, strict=True)}
+        for e, row in zip(examples, classifier.predict_proba(examples), strict=True)
     ]
-    if as_json:
-        results = [
-            {"method": r.method, "accuracy": r.accuracy, "seconds": r.seconds, "trained_weights": r.trained_weights}
-            for r in rows
-        ]
-        print_json({"results": results, "predictions": answers})
-        return
+
+
+def _print(rows: Sequence[Any], answers: Sequence[dict[str, Any]], model: str) -> None:
     table = [[r.method, f"{100 * r.accuracy:.1f} %", f"{r.seconds:.1f}", f"{r.trained_weights:,}"] for r in rows]
     print_table(
         f"SST-2, 16 examples a class, {model}, 872 dev sentences",
         ["method", "accuracy", "seconds", "trained weights"],
         table,
     )
+    classes = rows[-1].classifier.class_names_
     print_table(
         "five predictions of the last one",
         ["text", "truth", *(f"p({name})" for name in classes)],

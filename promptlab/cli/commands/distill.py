@@ -2,86 +2,93 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-import click
+from promptlab.cli.groups import OptionGroup, argument, group_command, option, settings_of
+from promptlab.cli.library_defaults import default_of
+from promptlab.cli.option_groups.data import LabeledDataOptions
+from promptlab.cli.option_groups.models import RunOptions
+from promptlab.cli.option_groups.pairs import MEMBERS, MemberOptions, PairFiles, PairModels, PairOptions
+from promptlab.cli.option_groups.reports import ReportOptions
+from promptlab.cli.option_groups.training import TuningOptions
+from promptlab.cli.pair_training import MemberSets, kept_work, print_scores, trained
+from promptlab.cli.printing import quiet_libraries
+from promptlab.cli.rules import Rule
 
-from promptlab.cli.options import FILE, parse_pairs, quiet_libraries
-from promptlab.cli.pair_options import (
-    check_sets,
-    kept_work,
-    pairs_of,
-    print_scores,
-    pvp_options,
-    read_sets,
-    settings_of,
-    trained,
-)
+PET = "promptlab.distillation.pet:PET"
+IPET = "promptlab.distillation.ipet:IPET"
 
 
-@click.command("distill")
-@click.argument("labeled", type=FILE)
-@click.argument("unlabeled", type=FILE)
-@click.option("--method", type=click.Choice(["pet", "ipet"]), default="pet", show_default=True)
-@click.option(
-    "--weighting", type=click.Choice(["uniform", "untrained-accuracy"]), default="untrained-accuracy", show_default=True
-)
-@click.option("--temperature", type=float, default=2.0, show_default=True, help="Of the soft labels.")
-@click.option("--mlm-weight", type=float, default=1e-4, show_default=True, help="Of the loss on masked words; 0: none.")
-@click.option("--generations", type=int, help="For ipet. [default: until about 1,000 examples]")
-@click.option("--growth-factor", type=float, help="For ipet. [default: 5]")
-@click.option("--teacher-share", type=float, help="For ipet. [default: 0.25]")
-@click.option("--student-steps", type=int, help="Updates of the student. [default: by the number of rows]")
-@pvp_options
+@dataclass(frozen=True)
+class DistillFiles(PairFiles):
+    """What is read, and where the student is saved."""
+
+    labeled: Path = argument()
+    unlabeled: Path = argument()
+
+
+@dataclass(frozen=True)
+class DistillOptions(OptionGroup):
+    """How the student learns from the members, and these from one another."""
+
+    title: ClassVar[str] = "Distillation"
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            when=("generations", "growth_factor", "teacher_share"),
+            needs=("method=ipet",),
+            message="--generations, --growth-factor and --teacher-share go with --method ipet.",
+        ),
+    )
+
+    method: Literal["pet", "ipet"] = option(default="pet")
+    weighting: Literal["uniform", "untrained-accuracy"] = option(default=default_of(MEMBERS, "weighting"))
+    temperature: float = option(default=default_of(PET, "temperature"), help="Of the soft labels.")
+    mlm_weight: float = option(default=default_of(PET, "mlm_weight"), help="Of the loss on masked words; 0: none.")
+    generations: int | None = option(help="For ipet. [default: until about 1,000 examples]")
+    growth_factor: float | None = option(help=f"For ipet. [default: {default_of(IPET, 'growth_factor'):g}]")
+    teacher_share: float | None = option(help=f"For ipet. [default: {default_of(IPET, 'teacher_share'):g}]")
+    student_steps: int | None = option(help="Updates of the student. [default: by the number of rows]")
+
+    def estimator(self, pairs: Any, **settings: Any) -> Any:
+        """Make the estimator of the method."""
+        from promptlab.distillation.ipet import IPET
+        from promptlab.distillation.pet import PET
+
+        own = {name: value for name, value in self.settings().items() if value is not None}
+        method = {"pet": PET, "ipet": IPET}[own.pop("method")]
+        return method(pairs, **own, **settings)
+
+
+@group_command("distill")
 def command(
-    labeled: Path,
-    unlabeled: Path,
-    method: str,
-    generations: int | None,
-    growth_factor: float | None,
-    teacher_share: float | None,
-    student_steps: int | None,
-    output: Path,
-    pvps: Path | None,
-    templates: tuple[str, ...],
-    verbalizers: tuple[str, ...],
-    dev: Path | None,
-    test: Path | None,
-    resume_dir: Path | None,
-    columns: tuple[str, ...],
-    label: str,
-    dialect: Mapping[str, str],
-    as_json: bool,
-    **settings: Any,
+    files: DistillFiles,
+    pairs: PairOptions,
+    how: DistillOptions,
+    members: MemberOptions,
+    models: PairModels,
+    training: TuningOptions,
+    run: RunOptions,
+    data: LabeledDataOptions,
+    report: ReportOptions,
 ) -> None:
-    """Let prompts trained on LABELLED label the rows of UNLABELLED, and save a classifier that learns from these.
+    """Let prompts trained on LABELED label the rows of UNLABELED, and save a classifier that learns from these.
 
-    UNLABELLED is read as it comes and may be larger than memory. Rows of LABELLED whose label is -1 are unlabeled,
+    UNLABELED is read as it comes and may be larger than memory. Rows of LABELED whose label is -1 are unlabeled,
     too; if all are, the prompts label without any training. Accuracies are those on --test, or on --dev.
     """
-    pairs = pairs_of(pvps, templates, verbalizers)
-    given = {"generations": generations, "growth_factor": growth_factor, "teacher_share": teacher_share}
-    more: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if method == "pet" and more:
-        raise click.UsageError("--generations, --growth-factor and --teacher-share go with --method ipet.")
     from promptlab.core.files import check_savable
-    from promptlab.data.readers import iter_examples
-    from promptlab.distillation.ipet import IPET
-    from promptlab.distillation.pet import PET
 
     quiet_libraries()
-    check_savable(output, marker_file="promptlab.json")
-    fields = parse_pairs(columns)
-    sets = read_sets([labeled, dev, test], fields, label, dialect)
-    rows = iter_examples(unlabeled, columns=fields, label=None, **dialect)
+    check_savable(files.output, marker_file="promptlab.json")
+    sets = MemberSets(*data.read_sets(files.labeled, files.dev, files.test))
+    rows = data.iter_unlabeled(files.unlabeled)
     first = next(rows)
-    check_sets(pairs, [*sets, [first]])
-    with kept_work(resume_dir, output) as folder:
-        values = settings_of(**settings) | {"resume_dir": folder, "student_steps": student_steps}
-        pet: PET = PET(pairs, **values) if method == "pet" else IPET(pairs, **values, **more)
-        scores = trained(pet, sets, output, unlabeled=itertools.chain([first], rows))
-    n_rows = len(sets[1 if test is None else 2] or ())
-    print_scores(pet, output, dev, test, scores, n_rows, as_json=as_json)
+    pairs.check_rows([*sets, [first]])
+    with kept_work(files.resume_dir, files.output) as folder:
+        settings = settings_of(members, models, training, run)
+        pet = how.estimator(pairs.pairs(), resume_dir=folder, **settings)
+        accuracies = trained(pet, sets, files.output, unlabeled=chain([first], rows))
+    print_scores(pet, files, sets, accuracies, as_json=report.as_json)

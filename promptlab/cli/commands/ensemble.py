@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Literal
 
-import click
-
-from promptlab.cli.options import FILE, parse_pairs, quiet_libraries
-from promptlab.cli.pair_options import (
-    check_sets,
-    kept_work,
-    pairs_of,
-    print_scores,
-    pvp_options,
-    read_sets,
-    settings_of,
-    trained,
-)
+from promptlab.cli.groups import OptionGroup, argument, group_command, option, settings_of
+from promptlab.cli.library_defaults import default_of
+from promptlab.cli.option_groups.data import LabeledDataOptions
+from promptlab.cli.option_groups.models import RunOptions
+from promptlab.cli.option_groups.pairs import MEMBERS, MemberOptions, PairFiles, PairModels, PairOptions
+from promptlab.cli.option_groups.reports import ReportOptions
+from promptlab.cli.option_groups.training import TuningOptions
+from promptlab.cli.pair_training import MemberSets, kept_work, print_scores, trained
+from promptlab.cli.printing import quiet_libraries
 
 
-@click.command("ensemble")
-@click.argument("train", type=FILE)
-@click.option(
-    "--weighting",
-    type=click.Choice(["uniform", "untrained-accuracy", "trained-accuracy", "stacked"]),
-    default="untrained-accuracy",
-    show_default=True,
-    help="All alike, by accuracy before training (PET), by accuracy on --dev, or a regression learnt on --dev.",
-)
-@click.option("--voting", type=click.Choice(["soft", "hard"]), default="soft", show_default=True)
-@pvp_options
+@dataclass(frozen=True)
+class EnsembleFiles(PairFiles):
+    """What is read, and where the ensemble is saved."""
+
+    train: Path = argument()
+
+
+@dataclass(frozen=True)
+class VoteOptions(OptionGroup):
+    """How the members decide together."""
+
+    title: ClassVar[str] = "Vote"
+
+    weighting: Literal["uniform", "untrained-accuracy", "trained-accuracy", "stacked"] = option(
+        default=default_of(MEMBERS, "weighting"),
+        help="All alike, by accuracy before training (PET), by accuracy on --dev, or a regression learnt on --dev.",
+    )
+    voting: Literal["soft", "hard"] = option(default=default_of("promptlab.ensembles.ensemble:PVPEnsemble", "voting"))
+
+
+@group_command("ensemble")
 def command(
-    train: Path,
-    output: Path,
-    pvps: Path | None,
-    templates: tuple[str, ...],
-    verbalizers: tuple[str, ...],
-    dev: Path | None,
-    test: Path | None,
-    resume_dir: Path | None,
-    columns: tuple[str, ...],
-    label: str,
-    dialect: Mapping[str, str],
-    as_json: bool,
-    **settings: Any,
+    files: EnsembleFiles,
+    pairs: PairOptions,
+    vote: VoteOptions,
+    members: MemberOptions,
+    models: PairModels,
+    training: TuningOptions,
+    run: RunOptions,
+    data: LabeledDataOptions,
+    report: ReportOptions,
 ) -> None:
     """Train several prompts on the labeled rows of TRAIN and save them as one classifier."""
-    pairs = pairs_of(pvps, templates, verbalizers)
     from promptlab.core.files import check_savable
     from promptlab.ensembles.ensemble import PVPEnsemble
 
     quiet_libraries()
-    check_savable(output, marker_file="promptlab.json")
-    sets = read_sets([train, dev, test], parse_pairs(columns), label, dialect)
-    check_sets(pairs, sets)
-    with kept_work(resume_dir, output) as folder:
-        ensemble = PVPEnsemble(pairs, resume_dir=folder, **settings_of(**settings))
-        rows = trained(ensemble, sets, output)
-    n_rows = len(sets[1 if test is None else 2] or ())
-    print_scores(ensemble, output, dev, test, rows, n_rows, as_json=as_json)
+    check_savable(files.output, marker_file="promptlab.json")
+    sets = MemberSets(*data.read_sets(files.train, files.dev, files.test))
+    pairs.check_rows(sets)
+    with kept_work(files.resume_dir, files.output) as folder:
+        settings = settings_of(vote, members, models, training, run)
+        ensemble = PVPEnsemble(pairs.pairs(), resume_dir=folder, **settings)
+        accuracies = trained(ensemble, sets, files.output)
+    print_scores(ensemble, files, sets, accuracies, as_json=report.as_json)

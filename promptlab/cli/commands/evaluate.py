@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from promptlab.cli.options import (
-    FILE,
-    base_option,
-    check_no_separator,
-    chosen_separator,
-    columns_option,
-    dialect_options,
-    json_option,
-    label_option,
-    parse_pairs,
-    print_json,
-    print_table,
-    quiet_libraries,
-    readable,
-    separator_option,
-)
+from promptlab.cli.groups import OptionGroup, argument, group_command
+from promptlab.cli.option_groups.data import LabeledDataOptions
+from promptlab.cli.option_groups.models import DeviceOptions, SavedModel, SeparatorOptions
+from promptlab.cli.option_groups.reports import ReportOptions
+from promptlab.cli.printing import print_json, print_table, quiet_libraries
 
 SCORES = {  # of one label a row, or of several
     "accuracy": "accuracy",
@@ -32,56 +23,45 @@ SCORES = {  # of one label a row, or of several
 }
 
 
-@click.command("evaluate")
-@click.argument("model_folder", metavar="MODEL")
-@click.argument("file", type=FILE)
-@base_option
-@click.option("--device", default="auto", show_default=True)
-@columns_option
-@label_option
-@separator_option
-@dialect_options
-@json_option
+@dataclass(frozen=True)
+class EvaluateFiles(OptionGroup):
+    """What is read."""
+
+    file: Path = argument()
+
+
+@group_command("evaluate")
 def command(
-    model_folder: str,
-    file: Path,
-    base: str | None,
-    device: str,
-    columns: tuple[str, ...],
-    label: str,
-    separator: str | None,
-    dialect: Mapping[str, str],
-    as_json: bool,
+    saved: SavedModel,
+    files: EvaluateFiles,
+    device: DeviceOptions,
+    data: LabeledDataOptions,
+    labels: SeparatorOptions,
+    report: ReportOptions,
 ) -> None:
     """Score the classifier saved in MODEL on the labeled rows of FILE, read as they come."""
-    from promptlab.data.readers import iter_examples
-    from promptlab.estimators.class_scorer import ClassScorer
-    from promptlab.estimators.multi_label_classifier import MultiLabelClassifier
-    from promptlab.estimators.saving import load_any
-    from promptlab.evaluation.metrics import evaluate, evaluate_labels
+    from promptlab.core.errors import error_context
+    from promptlab.evaluation.metrics import report_for
 
     quiet_libraries()
-    fields = parse_pairs(columns)
-    rows = iter_examples(file, columns=fields, label=label, separator=separator or "|", **dialect)
-    readable(model_folder, rows)
-    classifier = load_any(model_folder, model=base, device=device)
-    if isinstance(classifier, MultiLabelClassifier):
-        between = chosen_separator(classifier, separator)
-        report = evaluate_labels(
-            classifier, iter_examples(file, columns=fields, label=label, separator=between, **dialect)
-        )
-    elif isinstance(classifier, ClassScorer):
-        check_no_separator(separator, model_folder)
-        report = evaluate(classifier, iter_examples(file, columns=fields, label=label, **dialect))
+    saved.check_first(data.iter_labeled(files.file, separator=labels.separator or "|"))
+    classifier = saved.load(device.device)
+    with error_context(saved.model_folder):
+        scored = report_for(classifier)
+    separator = labels.between_labels(classifier, saved.model_folder)
+    found = scored.make(classifier, data.iter_labeled(files.file, separator=separator))
+    if report.as_json:
+        print_json(found)
     else:
-        raise click.UsageError(f"{model_folder} holds a {type(classifier).__name__}; only text classifiers are scored.")
-    if as_json:
-        print_json(report)
-        return
+        _print(found, str(files.file))
+
+
+def _print(report: Mapping[str, Any], title: str) -> None:
+    """Print the scores of each class, and those of all rows."""
     table = [
         [name, f"{v['precision']:.3f}", f"{v['recall']:.3f}", f"{v['f1']:.3f}", v["support"]]
         for name, v in report["classes"].items()
     ]
-    print_table(str(file), ["class", "precision", "recall", "F1", "rows"], table)
+    print_table(title, ["class", "precision", "recall", "F1", "rows"], table)
     scores = [f"{shown} {report[name]:.4f}" for name, shown in SCORES.items() if name in report]
     click.echo("  ".join([*scores, f"rows {report['rows']}"]))

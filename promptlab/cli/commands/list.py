@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import click
 
-from promptlab.cli.options import json_option, print_json, print_table
+from promptlab.cli.groups import OptionGroup, argument, group_command, option
+from promptlab.cli.option_groups.reports import ReportOptions
+from promptlab.cli.printing import print_json, print_table
+from promptlab.cli.rules import Rule
 from promptlab.core import registry
 
 ESCAPES = {ord("\\"): r"\\", ord("\n"): r"\n", ord("\r"): r"\r", ord("\t"): r"\t"}
@@ -24,22 +29,36 @@ KINDS = ("tasks", "templates", "verbalizers", "models", "samples", *REGISTRIES)
 WITH_SETTINGS = [kind for kind in REGISTRIES if kind != "families"]
 
 
-@click.command("list")
-@click.argument("kind", type=click.Choice(KINDS))
-@click.argument("name", required=False)
-@click.option("--task", help="Only templates or verbalizers of one task.")
-@json_option
-def command(kind: str, name: str | None, task: str | None, as_json: bool) -> None:
+@dataclass(frozen=True)
+class ListOptions(OptionGroup):
+    """What is listed."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            when=("task",),
+            needs=("kind=templates", "kind=verbalizers"),
+            message="--task goes with templates and verbalizers.",
+        ),
+        Rule(
+            when=("name",),
+            needs=tuple(f"kind={kind}" for kind in WITH_SETTINGS),
+            message=f"{{kind}} have no settings to show; a NAME goes with {', '.join(WITH_SETTINGS)}.",
+        ),
+    )
+
+    kind: str = argument(type=click.Choice(KINDS))
+    name: str | None = argument(required=False)
+    task: str | None = option(help="Only templates or verbalizers of one task.")
+
+
+@group_command("list")
+def command(what: ListOptions, report: ReportOptions) -> None:
     """List what can be chosen by name, or the settings of the one called NAME, with their defaults."""
-    if task is not None and kind not in ("templates", "verbalizers"):
-        raise click.UsageError("--task goes with templates and verbalizers.")
-    if name is not None and kind not in WITH_SETTINGS:
-        raise click.UsageError(f"{kind} have no settings to show; a NAME goes with {', '.join(WITH_SETTINGS)}.")
-    if name is not None:
-        _print_settings(kind, name, as_json=as_json)
+    if what.name is not None:
+        _print_settings(what.kind, what.name, as_json=report.as_json)
         return
-    names = _describe(kind, task)
-    if as_json:
+    names = _describe(what.kind, what.task)
+    if report.as_json:
         print_json(names)
         return
     for one, text in names.items():

@@ -3,123 +3,136 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from promptlab.cli.options import (
-    FILE,
-    columns_option,
-    dialect_options,
-    json_option,
-    label_option,
-    parse_pairs,
-    print_json,
-    print_table,
-    quiet_libraries,
-)
+from promptlab.cli.arguments import parse_pairs, parse_verbalizer, value_of
+from promptlab.cli.groups import FOLDER, OptionGroup, argument, flag, group_command, option, repeated, settings_of
+from promptlab.cli.library_defaults import default_of
+from promptlab.cli.option_groups.data import LabeledDataOptions
+from promptlab.cli.option_groups.models import ModelOptions, RunOptions
+from promptlab.cli.option_groups.reports import ReportOptions
+from promptlab.cli.printing import print_json, print_table, quiet_libraries
 from promptlab.core.registry import TEMPLATE_SEARCHES
 
 if TYPE_CHECKING:
     from promptlab.search.templates.search import Leaderboard
 
+SEARCH = "promptlab.search.templates.search:search_templates"
 LONGEST = 70  # signs of a template in the table
 
 
-@click.command("search-template")
-@click.argument("train", type=FILE)
-@click.option(
-    "--engine",
-    default="heuristic",
-    show_default=True,
-    help=f"What finds templates: {', '.join(TEMPLATE_SEARCHES.names)}.",
-)
-@click.option("--verbalizer", required=True, help="Label words of one token: JSON, a JSON file or a name.")
-@click.option("--dev", type=FILE, help="Labeled file to choose by. [default: half of each class of TRAIN]")
-@click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
-@click.option("--generator", help="Model that writes the templates, for engines that take one.")
-@click.option("--engine-arg", "engine_args", multiple=True, metavar="NAME=VALUE", help="Setting of the engine.")
-@click.option("--budget", default="small", show_default=True, help="small (of dev 64 rows), medium or large.")
-@click.option("--zero-shot", is_flag=True, help="Rank by the untrained model; nothing is fine-tuned.")
-@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Templates to write and print.")
-@click.option("--diversity", type=float, default=0.0, show_default=True, help="Above 0: choose different ones, too.")
-@click.option("--label-words", type=click.IntRange(min=1), metavar="N", help="Also search N for each of the best.")
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="YAML for fit --pvp.")
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="HTML page.")
-@click.option("--resume-dir", type=click.Path(path_type=Path), help="Folder from which an interrupted search goes on.")
-@click.option(
-    "--max-length", type=click.IntRange(min=1), help="Tokens of the prompt. [default: 64 for small, the model's limit]"
-)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@columns_option
-@label_option
-@dialect_options
-@json_option
+@dataclass(frozen=True)
+class SearchFiles(OptionGroup):
+    """What is read, and where the best is written."""
+
+    title: ClassVar[str] = "Files"
+
+    train: Path = argument()
+    dev: Path | None = option(help="Labeled file to choose by. [default: half of each class of TRAIN]")
+    output: Path | None = option("-o", "--output", help="YAML for fit --pvp.")
+    report: Path | None = option(help="HTML page.")
+    resume_dir: Path | None = option(type=FOLDER, help="Folder from which an interrupted search goes on.")
+
+    def check(self) -> None:
+        """Refuse files that can't be written, or that are another's, before any work.
+
+        Raises:
+            DataError: if one can't be written.
+            click.UsageError: if one is named twice.
+        """
+        from promptlab.core.files import check_writable
+
+        files = [path.resolve() for path in (self.train, self.dev, self.output, self.report) if path is not None]
+        for path in filter(None, (self.output, self.report)):
+            if files.count(path.resolve()) > 1:
+                raise click.UsageError(f"{path} is named twice; give --output and --report files of their own.")
+            check_writable(path)
+
+
+@dataclass(frozen=True)
+class SearchOptions(OptionGroup):
+    """What is searched, and how the best are chosen."""
+
+    title: ClassVar[str] = "Search"
+
+    engine: str = option(default="heuristic", help=f"What finds templates: {', '.join(TEMPLATE_SEARCHES.names)}.")
+    engine_args: tuple[str, ...] = repeated("--engine-arg", metavar="NAME=VALUE", help="Setting of the engine.")
+    generator: str | None = option(help="Model that writes the templates, for engines that take one.")
+    verbalizer: str = option(required=True, help="Label words of one token: JSON, a JSON file or a name.")
+    label_words: int | None = option(
+        type=click.IntRange(min=1), metavar="N", help="Also search N for each of the best."
+    )
+    budget: str = option(default=default_of(SEARCH, "budget"), help="small (of dev 64 rows), medium or large.")
+    zero_shot: bool = flag(help="Rank by the untrained model; nothing is fine-tuned.")
+    top: int = option(
+        default=default_of(SEARCH, "top"), type=click.IntRange(min=1), help="Templates to write and print."
+    )
+    diversity: float = option(default=default_of(SEARCH, "diversity"), help="Above 0: choose different ones, too.")
+
+    def settings(self) -> dict[str, Any]:
+        from promptlab.search.templates.ranking import Ranking
+
+        given = parse_pairs(self.engine_args, "NAME=VALUE, such as candidates=100") or {}
+        of_engine = {name: value_of(text) for name, text in given.items()}
+        if self.generator is not None:
+            of_engine["generator"] = self.generator
+        return {
+            "verbalizer": parse_verbalizer(self.verbalizer),
+            "searched_words": self.label_words or 0,
+            "budget": self.budget,
+            "ranking": Ranking(rounds=()) if self.zero_shot else None,
+            "top": self.top,
+            "diversity": self.diversity,
+            "settings": of_engine,
+        }
+
+
+@dataclass(frozen=True)
+class SearchedModel(ModelOptions):
+    """Which model the templates are for."""
+
+    max_length: int | None = option(
+        type=click.IntRange(min=1), help="Tokens of the prompt. [default: 64 for small, the model's limit]"
+    )
+
+
+@group_command("search-template")
 def command(
-    train: Path,
-    engine: str,
-    verbalizer: str,
-    dev: Path | None,
-    generator: str | None,
-    engine_args: tuple[str, ...],
-    budget: str,
-    zero_shot: bool,
-    label_words: int | None,
-    output: Path | None,
-    report: Path | None,
-    columns: tuple[str, ...],
-    label: str,
-    dialect: Mapping[str, str],
-    as_json: bool,
-    **options: Any,
+    files: SearchFiles,
+    search: SearchOptions,
+    model: SearchedModel,
+    run: RunOptions,
+    data: LabeledDataOptions,
+    report: ReportOptions,
 ) -> None:
     """Search templates for the labeled rows of TRAIN and print the best, with their accuracy on dev."""
-    from promptlab.cli.arguments import value_of
-    from promptlab.cli.commands.fit import parse_verbalizer
-    from promptlab.core.files import check_writable
-    from promptlab.data.readers import read_examples
     from promptlab.library.pvps import write_pvps
-    from promptlab.search.templates.ranking import Ranking
     from promptlab.search.templates.report import write_report
     from promptlab.search.templates.search import search_templates
 
     quiet_libraries()
-    files = [path.resolve() for path in (train, dev, output, report) if path is not None]
-    for path in filter(None, (output, report)):
-        if files.count(path.resolve()) > 1:
-            raise click.UsageError(f"{path} is named twice; give --output and --report files of their own.")
-        check_writable(path)
-    given = parse_pairs(engine_args, "NAME=VALUE, such as candidates=100") or {}
-    settings = {name: value_of(text) for name, text in given.items()}
-    if generator is not None:
-        settings["generator"] = generator
-    fields = parse_pairs(columns)
-    held_out = None if dev is None else (read_examples(dev, columns=fields, label=label, **dialect), None)
-    board = search_templates(
-        engine,
-        read_examples(train, columns=fields, label=label, **dialect),
-        verbalizer=parse_verbalizer(verbalizer),
-        eval_set=held_out,
-        budget=budget,
-        ranking=Ranking(rounds=()) if zero_shot else None,
-        searched_words=label_words or 0,
-        settings=settings,
-        **options,
-    )
-    for note in _notes(board, train):
+    files.check()
+    settings = settings_of(search, model, run)
+    train, dev = data.read_sets(files.train, files.dev)
+    held_out = None if dev is None else (dev, None)
+    board = search_templates(search.engine, train, eval_set=held_out, resume_dir=files.resume_dir, **settings)
+    for note in _notes(board, files.train):
         click.echo(note, err=True)
-    if output is not None:
-        write_pvps(output, board.pvps())
-    if report is not None:
-        write_report(report, board)
-    if as_json:
+    if files.output is not None:
+        write_pvps(files.output, board.pvps())
+    if files.report is not None:
+        write_report(files.report, board)
+    if report.as_json:
         print_json(
             [{"name": p.name, "template": p.template, "label_words": p.verbalizer, **p.origin} for p in board.pvps()]
         )
-        return
-    print_table(_title(board), *_table(board, with_words=bool(label_words)), n_text=3 if label_words else 2)
+    else:
+        with_words = search.label_words is not None
+        print_table(_title(board), *_table(board, with_words=with_words), n_text=3 if with_words else 2)
 
 
 def _title(board: Leaderboard) -> str:

@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import click
 
-from promptlab.cli.options import json_option, parse_pairs, print_json, print_table, quiet_libraries
+from promptlab.cli.arguments import parse_pairs, parse_verbalizer
+from promptlab.cli.groups import OptionGroup, argument, group_command, option, repeated
+from promptlab.cli.library_defaults import default_of
+from promptlab.cli.option_groups.models import ModelOptions
+from promptlab.cli.option_groups.reports import ReportOptions
+from promptlab.cli.printing import print_json, print_table, quiet_libraries
 
 
-@click.command("show")
-@click.argument("template")
-@click.option("--text", "texts", multiple=True, required=True, help="text_a; given again: text_b, …")
-@click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", help="A field of another name.")
-@click.option("--verbalizer", help="JSON or a name: also show the classes, and which words drive the decision.")
-@click.option("--model", help="Model package, hub id or folder. [default: minilm, if installed]")
-@click.option("--max-length", type=int, help="Tokens of the prompt. [default: the model's limit]")
-@click.option(
-    "--top", "top_k", type=click.IntRange(min=1), default=10, show_default=True, help="Words to show at each mask."
-)
-@json_option
-def command(
-    template: str,
-    texts: tuple[str, ...],
-    fields: tuple[str, ...],
-    verbalizer: str | None,
-    model: str | None,
-    max_length: int | None,
-    top_k: int,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True)
+class ShowOptions(OptionGroup):
+    """What is shown."""
+
+    title: ClassVar[str] = "Prompt"
+
+    template: str = argument()
+    texts: tuple[str, ...] = repeated("--text", required=True, help="text_a; given again: text_b, …")
+    fields: tuple[str, ...] = repeated("--field", metavar="NAME=VALUE", help="A field of another name.")
+    verbalizer: str | None = option(help="JSON or a name: also show the classes, and which words drive the decision.")
+    top_k: int = option(
+        "--top",
+        default=default_of("promptlab.evaluation.inspection:inspect_prompt", "top_k"),
+        type=click.IntRange(min=1),
+        help="Words to show at each mask.",
+    )
+
+    def example(self) -> Any:
+        """Return an example of the texts and fields."""
+        from promptlab.core.types import Example
+        from promptlab.data.readers import as_examples
+
+        named = parse_pairs(self.fields, "NAME=VALUE, such as topic=film") or {}
+        return Example({**as_examples([tuple(self.texts)])[0].fields, **named})
+
+
+@group_command("show")
+def command(prompt: ShowOptions, model: ModelOptions, report: ReportOptions) -> None:
     """Show the segments, tokens and truncation of a prompt, and the model's likeliest words at each mask.
 
     TEMPLATE is Jinja source or a name such as sst2/it-was.
     """
-    from promptlab.core.types import Example
-    from promptlab.data.readers import as_examples
-    from promptlab.evaluation.inspection import inspect_prompt
+    from promptlab.core.registry import ESTIMATORS
+    from promptlab.evaluation.inspection import explain, inspect_prompt
 
     quiet_libraries()
-    named = parse_pairs(fields, "NAME=VALUE, such as topic=film") or {}
-    example = Example({**as_examples([tuple(texts)])[0].fields, **named})
-    report = inspect_prompt(template, example, model=model, max_length=max_length, top_k=top_k)
-    if verbalizer is not None:
-        from promptlab.cli.commands.fit import parse_verbalizer
-        from promptlab.estimators.classifiers import PromptClassifier
-        from promptlab.evaluation.inspection import explain
-
-        classifier = PromptClassifier(template, parse_verbalizer(verbalizer), model, max_length=max_length)
-        report["classes"] = explain(classifier, [example], top_k=top_k)[0]
-    if as_json:
-        print_json(report)
+    example, settings = prompt.example(), model.settings()
+    shown = inspect_prompt(prompt.template, example, top_k=prompt.top_k, **settings)
+    if prompt.verbalizer is not None:
+        words = parse_verbalizer(prompt.verbalizer)
+        classifier = ESTIMATORS.get("PromptClassifier")(prompt.template, words, **settings)
+        shown["classes"] = explain(classifier, [example], top_k=prompt.top_k)[0]
+    if report.as_json:
+        print_json(shown)
     else:
-        _print(report)
+        _print(shown)
 
 
 def _print(report: dict[str, Any]) -> None:
