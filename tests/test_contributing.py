@@ -15,7 +15,7 @@ from promptlab.core.entries import Entry
 from promptlab.core.registry import FILTERS, TEMPLATE_SEARCHES, TUNINGS, VERBALIZERS
 from promptlab.core.types import Segment
 from promptlab.search.templates.ranking import Ranking
-from promptlab.templates import rendering
+from promptlab.templates.rendering import render_segments
 
 CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 REGISTRIES = {"verbalizers": VERBALIZERS, "tuning": TUNINGS, "templates": FILTERS, "search": TEMPLATE_SEARCHES}
@@ -64,10 +64,8 @@ def test_a_classifier_of_the_examples_comes_back_from_disk(base, tmp_path, parts
     assert (back.predict_proba(TEXTS) == expected).all()
 
 
-def test_the_examples_filter_changes_a_field_and_keeps_it_kept(monkeypatch):
-    monkeypatch.setattr(rendering, "_ENVIRONMENT", rendering.SegmentEnvironment())
-
-    segments = rendering.render_segments("{{ text_a | keep | first_sentence }}", {"text_a": "It is 3.50. Yes."})
+def test_the_examples_filter_changes_a_field_and_keeps_it_kept():
+    segments = render_segments("{{ text_a | keep | first_sentence }}", {"text_a": "It is 3.50. Yes."})
 
     assert segments == (Segment("field", "It is 3.50.", shortenable=False),)
 

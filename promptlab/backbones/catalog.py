@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,15 @@ from promptlab.backbones.well_known import WELL_KNOWN
 from promptlab.core.errors import BackboneError, UnknownNameError, short_repr
 from promptlab.core.files import sha256
 from promptlab.core.interfaces import Backbone
-from promptlab.core.registry import BACKBONES
+from promptlab.core.registry import BACKBONES, MODELS
 
-ENTRY_POINTS = "promptlab.models"
 DEFAULT = "minilm"
 PICKLED = ("pytorch_model*.bin", "pytorch_model*.bin.index.json", "adapter_model.bin")  # only read, by transformers
 
 
-def packages() -> Mapping[str, EntryPoint]:
-    """Installed model packages by name; each entry point is a function that returns a Hugging Face folder."""
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-
-
 def is_own_name(name: str) -> bool:
     """Whether a name is that of a package or of a model to download, and no folder or hub id."""
-    return name in packages() or name in DOWNLOADS
+    return name in MODELS.names or name in DOWNLOADS
 
 
 def default_model() -> str:
@@ -40,7 +33,7 @@ def default_model() -> str:
     Raises:
         BackboneError: if no such package is installed.
     """
-    if DEFAULT not in packages():
+    if DEFAULT not in MODELS.names:
         raise BackboneError(
             f"no model was named and the package promptlab-{DEFAULT} isn't installed; install it, or pass model= "
             "(--model) with a hub id or a folder."
@@ -55,9 +48,8 @@ def locate(name: str) -> str:
         BackboneError: if it is a model to download first, or looks like a folder that isn't there or holds no model.
         UnknownNameError: if it is neither a package, a folder, a hub id nor a well-known name.
     """
-    installed = packages()
-    if name in installed:
-        return str(installed[name].load()())
+    if name in MODELS.names:
+        return str(MODELS.get(name)())
     if name in DOWNLOADS:
         folder = downloaded(name)
         if folder is None:
@@ -74,7 +66,7 @@ def locate(name: str) -> str:
         return name if _is_cached(name) else WELL_KNOWN[name]
     if "/" not in name:
         example = WELL_KNOWN[next(iter(difflib.get_close_matches(name, WELL_KNOWN, n=1)), "bert-base-uncased")]
-        known = [*installed, *DOWNLOADS]
+        known = [*MODELS.names, *DOWNLOADS]
         raise UnknownNameError("model", name, known, more=f"A hub id has a slash, such as {example}.")
     return name
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from promptlab import __version__
 from promptlab.core.interfaces import Backbone
+from promptlab.core.plugins import package_of
 from promptlab.core.types import Example
 
 if TYPE_CHECKING:
@@ -234,7 +235,9 @@ def _bytes_of(tensor: Tensor) -> tuple[str, Iterable[Hashed]]:
 
 
 def _location(part: object) -> str:
-    return f"{getattr(part, '__module__', '')}:{getattr(part, '__qualname__', type(part).__name__)}"
+    """Where something is, and of which package, if one brings parts: another version may do something else."""
+    module = str(getattr(part, "__module__", ""))
+    return f"{module}:{getattr(part, '__qualname__', type(part).__name__)}{package_of(module)}"
 
 
 def _without_addresses(value: object) -> str:

@@ -52,6 +52,7 @@ class PartHelp:
     Args:
         name: by which it is chosen.
         location: ``"module:attribute"``.
+        package: that brings it, with its version; empty for none.
         description: what it is, in one line.
         source: the paper that it follows, if there is one.
         settings: in their order.
@@ -59,6 +60,7 @@ class PartHelp:
 
     name: str
     location: str
+    package: str
     description: str
     source: str
     settings: Sequence[Setting]
@@ -74,9 +76,12 @@ def help_of(registry: Registry[Callable[..., object]], name: str) -> PartHelp:
     Raises:
         UnknownNameError: if there is no such name.
     """
-    part, entry = registry.get(name), registry.entries[name]
-    description = entry.description or (inspect.getdoc(part) or "").partition("\n")[0]
-    return PartHelp(name, entry.location, description, entry.source or source_of(part), settings_of(part))
+    part, entry = registry.get(name), registry.entry(name)
+    summary = (inspect.getdoc(part) or "").partition("\n")[0]
+    said = [summary, entry.description] if entry.package else [entry.description, summary]  # a package is more than it
+    description = next(filter(None, said), "")
+    source = entry.source or source_of(part)
+    return PartHelp(name, entry.location, entry.package, description, source, settings_of(part))
 
 
 def settings_of(part: Callable[..., object]) -> list[Setting]:

@@ -14,7 +14,7 @@ import torch
 from promptlab.core.errors import DataError, SavedModelError
 from promptlab.core.identity import VERSION
 from promptlab.core.prompt_files import start_files
-from promptlab.core.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS
+from promptlab.core.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS, saved_as_brought
 from promptlab.data.labeled import Labeled
 from promptlab.data.labels import LabelType
 from promptlab.estimators.classifiers import PromptClassifier
@@ -36,6 +36,7 @@ def classifier_settings(classifier: Any, workspace: Workspace) -> dict[str, Any]
     settings: dict[str, Any] = {
         **VERSION,
         "estimator": type(classifier).__name__,
+        **saved_as_brought(ESTIMATORS.brought(type(classifier).__name__)),
         "parameters": parameters_of(classifier),
         "tuning": TUNINGS.to_dict(tuning),
         "files": start_files(tuning.edit(classifier.make_template()).soft_slots),

@@ -17,7 +17,7 @@ from promptlab.core.errors import SavedModelError, TuningError, short_repr
 from promptlab.core.files import atomic_folder, to_json
 from promptlab.core.identity import base_difference, described_base
 from promptlab.core.interfaces import Backbone
-from promptlab.core.registry import ESTIMATORS, TUNINGS
+from promptlab.core.registry import ESTIMATORS, TUNINGS, check_brought, saved_as_brought
 from promptlab.data.weights import weights_by_name
 from promptlab.estimators.model_card import card
 from promptlab.library.resolve import fresh_backbone, resolve_tuning
@@ -66,6 +66,7 @@ def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
         "schema": SCHEMA,
         "promptlab": __version__,
         "estimator": type(estimator).__name__,
+        **saved_as_brought(ESTIMATORS.brought(type(estimator).__name__)),
         "parameters": parameters_of(estimator),
         "tuning": TUNINGS.to_dict(resolve_tuning(estimator.tuning)),
         "model": described_base(backbone) | ({"folder": backbone.folder} if backbone.folder else {}),
@@ -221,7 +222,7 @@ def read_settings(path: Path) -> SavedSettings:
     """The settings of a saved classifier.
 
     Raises:
-        SavedModelError: if they are missing, damaged or of a newer schema.
+        SavedModelError: if they are missing, damaged, of a newer schema, or of parts whose package isn't installed.
     """
     file = path / SETTINGS
     try:
@@ -236,6 +237,7 @@ def read_settings(path: Path) -> SavedSettings:
             f"{str(file)!r} has schema {schema!r}, this promptlab {__version__} reads {SCHEMA}; update promptlab."
         )
     _check_shapes(settings, file)
+    check_brought(settings)
     for (name, earlier), value in RENAMED_VALUES.items():
         if settings.get("parameters", {}).get(name) == earlier:
             settings["parameters"][name] = value

@@ -8,7 +8,7 @@ from functools import cached_property
 from promptlab.core.errors import TemplateError
 from promptlab.core.interfaces import Template
 from promptlab.core.types import AnswerSlot, Example, Prompt, SoftSlot
-from promptlab.templates.rendering import AnyValue, field_names, render_segments, soft_slots
+from promptlab.templates.rendering import AnyValue, field_names, filter_names, render_segments, soft_slots
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class ManualTemplate(Template):
     """
 
     source: str
+
+    filters = property(lambda self: filter_names(self.source))  # it is saved which packages bring them
 
     def render(self, example: Example) -> Prompt:
         prompt = Prompt(render_segments(self.source, example.fields))

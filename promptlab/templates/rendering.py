@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, UndefinedError, meta, nodes, pass_context
 from jinja2 import Template as JinjaTemplate
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
+from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
-from promptlab.core.errors import TemplateError, short_repr
+from promptlab.core.errors import PluginError, TemplateError, short_repr
 from promptlab.core.registry import FILTERS
 from promptlab.core.types import Segment, SoftSlot
 from promptlab.templates.fields import missing_field, row_of
@@ -79,7 +80,6 @@ class SegmentEnvironment(SandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, finalize=_to_segment)
-        self.filters |= {name: _keeping(FILTERS.get(name)) for name in FILTERS.names}
         self.slots = {
             "mask": Slot(Segment("mask")),
             "sep": Slot(Segment("sep")),
@@ -87,17 +87,40 @@ class SegmentEnvironment(SandboxedEnvironment):
             "soft": soft,
         }
 
+    def take_up(self, filters: Iterable[str]) -> None:
+        """Import those filters that the registry knows.
+
+        Raises:
+            PluginError: if one can't be used, or would take the place of one of Jinja's own.
+        """
+        for name in sorted(set(FILTERS.names) & set(filters)):
+            if name in JINJA_FILTERS:
+                owner = FILTERS.entry(name).owner
+                raise PluginError(f"template filter {name!r} is given by Jinja and by {owner}; remove the latter.")
+            self.filters[name] = _keeping(FILTERS.get(name))
+
 
 _ENVIRONMENT = SegmentEnvironment()
 
 
+class Compiled(NamedTuple):
+    """A template's source, read."""
+
+    template: JinjaTemplate
+    fields: tuple[str, ...]
+    soft_slots: tuple[SoftSlot, ...]
+    filters: tuple[str, ...]
+
+
 @lru_cache(maxsize=4096)
-def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSlot, ...]]:
+def _compiled(source: str) -> Compiled:
     try:
         tree = _ENVIRONMENT.parse(source)
         for output in tree.find_all(nodes.Output):
             output.nodes = [_as_text(_kept_to_the_end(node)) for node in output.nodes]
         slots = tuple(_name_soft_slots(tree, source))
+        filters = {node.name for node in tree.find_all(nodes.Filter)}
+        _ENVIRONMENT.take_up(filters)
         names = meta.find_undeclared_variables(tree) - set(SLOT_NAMES) - set(_ENVIRONMENT.globals)
         compiled = JinjaTemplate.from_code(_ENVIRONMENT, _ENVIRONMENT.compile(tree), _ENVIRONMENT.make_globals(None))
     except TemplateSyntaxError as error:
@@ -110,7 +133,7 @@ def _compiled(source: str) -> tuple[JinjaTemplate, tuple[str, ...], tuple[SoftSl
         raise TemplateError(
             f"template {short_repr(source)} can't be translated: {said}; write it more simply."
         ) from None
-    return compiled, tuple(sorted(names)), slots
+    return Compiled(compiled, tuple(sorted(names)), slots, tuple(sorted(filters)))
 
 
 def _as_text(node: nodes.Expr) -> nodes.Expr:
@@ -147,12 +170,17 @@ def _name_soft_slots(tree: nodes.Template, source: str) -> Iterator[SoftSlot]:
 
 def field_names(source: str) -> tuple[str, ...]:
     """Fields of an example that the template reads, sorted."""
-    return _compiled(source)[1]
+    return _compiled(source).fields
+
+
+def filter_names(source: str) -> tuple[str, ...]:
+    """Filters that the template uses, Jinja's own among them, sorted."""
+    return _compiled(source).filters
 
 
 def soft_slots(source: str) -> tuple[SoftSlot, ...]:
     """Soft tokens that the template declares, in order of appearance."""
-    return _compiled(source)[2]
+    return _compiled(source).soft_slots
 
 
 def render_segments(source: str, fields: Mapping[str, object]) -> tuple[Segment, ...]:
@@ -161,7 +189,7 @@ def render_segments(source: str, fields: Mapping[str, object]) -> tuple[Segment,
     Raises:
         TemplateError: if the source isn't valid, reads a field that isn't there or does something unsafe.
     """
-    compiled, names, _ = _compiled(source)
+    compiled, names = _compiled(source)[:2]
     missing = [name for name in names if name not in fields]
     try:
         context = compiled.new_context({**fields, **_ENVIRONMENT.slots})

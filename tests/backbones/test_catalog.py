@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BertJapaneseTokenizer, BloomConfig, BloomForCausalLM
 
 from promptlab.backbones import catalog
-from promptlab.backbones.catalog import load_backbone, locate, packages
+from promptlab.backbones.catalog import load_backbone, locate
 from promptlab.core.errors import BackboneError, UnknownNameError
+from promptlab.core.registry import MODELS
 from promptlab.core.types import Example
 from promptlab.templates.manual import ManualTemplate
 
@@ -107,8 +108,9 @@ def test_a_folder_without_weights_is_named(saved):
 
 def announce(monkeypatch, **folders):
     """Model packages of these names, each with a function that returns its folder."""
-    entries = {name: SimpleNamespace(load=lambda folder=folder: lambda: folder) for name, folder in folders.items()}
-    monkeypatch.setattr(catalog, "packages", lambda: entries)
+    monkeypatch.setattr(
+        catalog, "MODELS", SimpleNamespace(names=sorted(folders), get=lambda name: lambda: folders[name])
+    )
 
 
 def test_the_name_of_an_installed_package_stands_for_its_folder(saved, monkeypatch):
@@ -155,7 +157,7 @@ def test_both_head_layouts_of_deberta_are_told_apart(tiny_backbone, tmp_path, fa
 
 @pytest.mark.minilm
 def test_the_model_package_announces_itself():
-    assert "minilm" in packages()
+    assert "minilm" in MODELS.names
 
 
 def test_a_folder_without_a_language_model_head_is_told_from_one_with_it(tiny_backbone, tmp_path):

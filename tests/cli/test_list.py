@@ -78,7 +78,7 @@ def test_settings_are_listed_as_json(run, kind, name, setting):
     rows = [{key: value for key, value in row.items() if key != "meaning"} for row in found.pop("settings")]
     assert setting in rows
     assert found == {
-        "name": name, "location": REGISTRIES[kind].entries[name].location,
+        "name": name, "package": "", "location": REGISTRIES[kind].entries[name].location,
         "description": REGISTRIES[kind].entries[name].description, "source": REGISTRIES[kind].entries[name].source,
     }  # fmt: skip
 

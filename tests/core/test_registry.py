@@ -60,7 +60,7 @@ def test_a_registered_part_is_known_by_its_name(monkeypatch):
 
 
 def test_names_that_promptlab_has_cannot_be_registered():
-    with pytest.raises(PluginError, match="template kind 'manual' is promptlab's own; register 'a:B' under another"):
+    with pytest.raises(PluginError, match="template kind 'manual' is given by promptlab; register 'a:B' under another"):
         registry.TEMPLATES.register("manual", "a:B")
 
 

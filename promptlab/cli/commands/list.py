@@ -77,8 +77,8 @@ def _print_settings(kind: str, name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json())
         return
-    for line in (f"{found.name}: {found.description}", f"{found.location}"):
-        click.echo(line)
+    click.echo(f"{found.name}: {found.description}")
+    click.echo(f"{found.location} (package {found.package})" if found.package else found.location)
     if found.source:
         click.echo(f"source: {found.source}")
     rows = [(setting.name, setting.shown_default, setting.meaning) for setting in found.settings]
@@ -110,12 +110,10 @@ def _samples() -> Mapping[str, str]:
 
 
 def _models() -> Mapping[str, str]:
-    from promptlab.backbones.catalog import packages
     from promptlab.backbones.download import DOWNLOADS, downloaded
 
-    found = {name: f"package {entry.dist.name if entry.dist else '?'}" for name, entry in packages().items()}
     fetched = {name: "" if downloaded(name) else f" (promptlab download {name})" for name in DOWNLOADS}
-    return found | {name: DOWNLOADS[name].about + note for name, note in fetched.items()}
+    return registry.MODELS.descriptions | {name: DOWNLOADS[name].about + note for name, note in fetched.items()}
 
 
 def _words(name: str) -> str:
