@@ -61,7 +61,7 @@ def kept_work(resume_dir: Path | None, output: Path) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        if is_new and not (folder / "running").exists():
+        if is_new and not (folder / "jobs").exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)

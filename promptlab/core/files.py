@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -157,7 +159,8 @@ def _kind(path: Path) -> str:
 def _temporary_folder(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        writer = f"{socket.gethostname()}-{os.getpid()}"
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{writer}.", dir=target.parent))
     except OSError as error:
         raise DataError(f"can't write to {str(target)!r}: {error.strerror or error}; choose another place.") from None
     try:
@@ -168,6 +171,21 @@ def _temporary_folder(target: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def leftovers(target: Path) -> list[Path]:
+    """Return the temporary folders beside a target, of those who write it and of those who were killed at it."""
+    return list(target.parent.glob(f".{glob.escape(target.name)}.*-*.*"))
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what processes of this machine that are no more have left of a target, half-written."""
+    import psutil
+
+    for folder in leftovers(target):
+        host, _, pid = folder.name.removeprefix(f".{target.name}.").rpartition(".")[0].rpartition("-")
+        if host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open_to_others(folder: Path) -> None:

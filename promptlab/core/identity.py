@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from promptlab import __version__
 from promptlab.core.interfaces import Backbone
 from promptlab.core.plugins import package_of
 from promptlab.core.types import Example
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 Hashed: TypeAlias = "bytes | memoryview"
-FORMAT = 1  # of everything that is kept under a hash; another one is never found
-VERSION: Mapping[str, object] = {"promptlab": __version__, "format": FORMAT}
 ELSEWHERE = ("_name_or_path", "transformers_version")  # settings of a model that say where it comes from
 UNREAD = {  # settings that change nothing of what promptlab reads
     "architectures", "dtype", "torch_dtype", "id2label", "label2id", "num_labels", "problem_type", "return_dict",

@@ -14,13 +14,14 @@ from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
 from promptlab.core.errors import DataError, TuningError
+from promptlab.core.finished_work import reading
 from promptlab.core.registry import ESTIMATORS
 from promptlab.core.types import Example
 from promptlab.data.labeled import VERBALIZERS, Labeled, reduced, split_unlabeled
 from promptlab.distillation.soft_labels import DistillationRun, load_scores, merge_scores, student_job
 from promptlab.distillation.student import unfitted_student
 from promptlab.distillation.unlabeled import stream
-from promptlab.ensembles.member_jobs import MODEL, intact, score_rows
+from promptlab.ensembles.member_jobs import MODEL, score_rows
 from promptlab.ensembles.members import Member, PatternVerbalizerPair, PVPMembers, TrainSet, read_fields
 from promptlab.ensembles.merging import accuracies, merged, weights_of
 from promptlab.ensembles.row_checks import RowCheck
@@ -291,7 +292,7 @@ class PET(PVPMembers):
         keys = [label.key for label in labels]
         job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)
         (folder,) = self._run([job], lesson.workspace, lesson.done)
-        with intact(folder):
+        with reading(folder):
             self.student_ = type(student).from_pretrained(folder / MODEL, model=student.model, device=self.device)
         self.set_classes(self.student_.class_names_, self.student_.label_type_)
         self.teachers_ = teachers

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from promptlab.core.finished_work import reading
 from promptlab.data.labeled import Labeled, SoftLabeled, reduced
 from promptlab.data.labels import LabelType
-from promptlab.ensembles.member_jobs import MODEL, SCORES, classifier_of, classifier_settings, intact, labeled_set
+from promptlab.ensembles.member_jobs import MODEL, SCORES, classifier_of, classifier_settings, labeled_set
 from promptlab.ensembles.members import Member
 from promptlab.ensembles.merging import merged
 from promptlab.estimators.classifiers import HeadClassifier
@@ -50,7 +51,7 @@ def load_scores(folders: Iterable[Path]) -> np.ndarray:
     """
     rows = []
     for folder in folders:
-        with intact(folder):
+        with reading(folder):
             rows.append(np.load(folder / SCORES, allow_pickle=False))
     return np.concatenate(rows)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from promptlab.core.errors import DataError, SavedModelError
-from promptlab.core.identity import VERSION
+from promptlab.core.finished_work import reading
 from promptlab.core.prompt_files import start_files
 from promptlab.core.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS, saved_as_brought
 from promptlab.data.labeled import Labeled
@@ -34,7 +32,6 @@ def classifier_settings(classifier: Any, workspace: Workspace) -> dict[str, Any]
     """
     tuning = resolve_tuning(classifier.tuning)
     settings: dict[str, Any] = {
-        **VERSION,
         "estimator": type(classifier).__name__,
         **saved_as_brought(ESTIMATORS.brought(type(classifier).__name__)),
         "parameters": parameters_of(classifier),
@@ -117,7 +114,7 @@ def load_member(folder: Path, model: Mapping[str, str], workspace: Workspace) ->
         DataError: if what was kept of it is damaged.
     """
     backbone = workspace.backbone(model)
-    with intact(folder):
+    with reading(folder):
         return PromptClassifier.from_pretrained(folder / MODEL, model=backbone, device=workspace.device)
 
 
@@ -127,19 +124,5 @@ def load_accuracy(folder: Path) -> float:
     Raises:
         DataError: if it is damaged.
     """
-    with intact(folder):
+    with reading(folder):
         return float(json.loads((folder / RESULT).read_text())["accuracy"])
-
-
-@contextmanager
-def intact(folder: Path) -> Iterator[None]:
-    """Read a job's result; whatever is wrong with it, the remedy is the same.
-
-    Raises:
-        DataError: if it is damaged.
-    """
-    try:
-        yield
-    except (SavedModelError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        said = str(error).rstrip(".")
-        raise DataError(f"result {str(folder)!r} is damaged ({said}); delete it and run again.") from None

@@ -51,7 +51,7 @@ class TrainingOptions(BaseEstimator):
         precision: ``"no"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         seed: of weights, batches, dropout and demonstrations: equal seeds give equal classifiers.
-        resume_dir: a folder from which an interrupted ``fit`` goes on. Every run has a folder of its own in it,
+        resume_dir: a folder from which an interrupted ``fit`` goes on. Every run has a file of its own in it,
             named by all that its result depends on, so that ``cross_val_score`` and ``GridSearchCV`` may share one.
     """
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
-import shutil
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from promptlab.core.errors import JobError, PromptlabError, UnknownNameError
-from promptlab.core.files import atomic_file, atomic_folder, to_json
+from promptlab.core.files import to_json
+from promptlab.core.finished_work import work_key
 from promptlab.jobs.workspace import Workspace
 
 MARK = "job.json"
@@ -45,11 +44,10 @@ class Job:
         """
         return cls(name, f"{function.__module__}:{function.__name__}", json.loads(to_json(settings)))
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The hash of task and settings, in their order, which can matter: soft tokens may start from the classes'."""
-        text = json.dumps([self.task, self.settings])
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return work_key(self.task, json.dumps(self.settings))
 
 
 def check_workers(executor: str, workers: int | None) -> None:
@@ -70,7 +68,7 @@ def check_workers(executor: str, workers: int | None) -> None:
 
 
 def is_finished(job: Job, workspace: Workspace) -> bool:
-    return (workspace.result(job.key) / MARK).is_file()
+    return workspace.entry(job.key).exists
 
 
 def run(
@@ -113,13 +111,9 @@ def work(job: Job, workspace: Workspace) -> None:
     """
     if is_finished(job, workspace):
         return
-    marker = workspace.folder / "running" / job.key
     try:
-        _clear(marker, workspace.result(job.key))
-        with atomic_file(marker) as file:
-            file.write_text(f"{socket.gethostname()} {os.getpid()}")
         module, function = job.task.split(":")
-        with atomic_folder(workspace.result(job.key), marker_file=MARK) as folder:
+        with workspace.entry(job.key).filling(MARK) as folder:
             getattr(importlib.import_module(module), function)(job.settings, folder, workspace)
             text = json.dumps({"name": job.name, "task": job.task, "settings": job.settings})
             (folder / MARK).write_text(text, encoding="utf-8")
@@ -127,21 +121,6 @@ def work(job: Job, workspace: Workspace) -> None:
         kind = "" if isinstance(error, PromptlabError) else f"{type(error).__name__}: "
         reason = " ".join(str(error).split()).rstrip(".")
         raise JobError(f"{job.name} failed: {kind}{reason}. {workspace.resume_hint}") from error
-    finally:
-        marker.unlink(missing_ok=True)
-
-
-def _clear(marker: Path, result: Path) -> None:
-    """Remove what a process of this machine that is no more has left half-written."""
-    import psutil
-
-    try:
-        host, pid = marker.read_text().split()
-    except (OSError, ValueError):
-        return
-    if host == socket.gethostname() and not psutil.pid_exists(int(pid)):
-        for folder in result.parent.glob(f".{result.name}.*"):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _serial(jobs: Sequence[Job], workspace: Workspace, workers: int) -> Iterator[None]:
@@ -210,11 +189,7 @@ def _work_on_ray(job: Job, workspace: Workspace, threads: int) -> None:
 
 
 def _died(jobs: Sequence[Job], workspace: Workspace, reason: str) -> JobError:
-    at_work = [
-        job.name
-        for job in jobs
-        if (workspace.folder / "running" / job.key).exists() and not is_finished(job, workspace)
-    ]
+    at_work = [job.name for job in jobs if workspace.entry(job.key).is_begun]
     names = " or ".join(at_work) or "one of " + ", ".join(j.name for j in jobs if not is_finished(j, workspace))
     return JobError(
         f"a worker process died ({reason}) at work on {names}; often memory ran out: use fewer workers. "

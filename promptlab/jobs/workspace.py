@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from promptlab.core.errors import BackboneError, DataError, UnknownNameError, short_repr
-from promptlab.core.files import atomic_file
+from promptlab.core.finished_work import Entry, FinishedWork, reading
 from promptlab.core.identity import fingerprint
 from promptlab.core.interfaces import Backbone
 from promptlab.core.registry import MADE_BY_JOBS
@@ -40,12 +40,15 @@ class Workspace:
         temporary: whether the folder goes when the work ends, well or not.
         device: where jobs run their models.
         models: backbones that are loaded already.
+
+    Raises:
+        DataError: as ``FinishedWork`` does.
     """
 
     def __init__(
         self, folder: str | Path, *, device: str = "auto", models: Iterable[Any] = (), temporary: bool = False
     ) -> None:
-        self.folder, self.device, self.temporary = Path(folder).expanduser().resolve(), device, temporary
+        self.work, self.device, self.temporary = FinishedWork(folder), device, temporary
         self._identities: dict[int, tuple[str, Any]] = {}  # id → identity, and the model, lest another takes its id
         self._models = {(model.name, self.identity(model)): model for model in models}
 
@@ -63,7 +66,7 @@ class Workspace:
         """What somebody whose work stopped can do."""
         if self.temporary:
             return "Nothing is kept; set resume_dir to keep what is finished."
-        return f"What is finished is kept in {str(self.folder)!r}; run again to go on."
+        return f"What is finished is kept in {str(self.work.folder)!r}; run again to go on."
 
     def identity(self, model: Backbone) -> str:
         """The hash of a backbone, which stays as it is as long as the workspace is used."""
@@ -82,10 +85,10 @@ class Workspace:
         """
         lines = "".join(f"{_line(example, number)}\n" for number, example in enumerate(examples, start=first))
         name = hashlib.sha256(lines.encode()).hexdigest()[:32]
-        path = self._data(name)
+        entry = self._data(name)
         try:
-            if not path.exists():
-                with atomic_file(path) as file:
+            if not entry.exists:
+                with entry.writing() as file:
                     file.write_text(lines, encoding="utf-8")
         except (DataError, OSError) as error:
             raise DataError(f"can't keep data: {str(error).rstrip('.')}. {self.resume_hint}") from None
@@ -105,16 +108,18 @@ class Workspace:
         Raises:
             DataError: if it is gone or damaged.
         """
-        path = self._data(name)
-        try:
+        path = self._data(name).path
+        with reading(path):
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
             return [Example(row["fields"], row["label"]) for row in rows]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"data {str(path)!r} can't be read ({error}); delete this file and run again.") from None
+
+    def entry(self, key: str) -> Entry:
+        """The place of a job's result."""
+        return self.work.entry("jobs", key)
 
     def result(self, key: str) -> Path:
         """The folder of a job's result."""
-        return self.folder / "results" / key
+        return self.entry(key).path
 
     def discard_result(self, key: str) -> None:
         """Remove a result that this run needs no more, unless the folder stays, where it may serve another run."""
@@ -150,8 +155,8 @@ class Workspace:
         """The backbone, or the one of the same name and weights that is here already."""
         return self._models.setdefault((backbone.name, self.identity(backbone)), backbone)
 
-    def _data(self, name: str) -> Path:
-        return self.folder / "data" / f"{name}.jsonl"
+    def _data(self, name: str) -> Entry:
+        return self.work.entry("data", f"{name}.jsonl")
 
 
 def some_rows(workspace: Workspace, chunks: Sequence[str], rows: Iterable[int]) -> list[Example]:

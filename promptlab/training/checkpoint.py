@@ -9,29 +9,24 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from promptlab.core.errors import SavedModelError
-from promptlab.core.files import atomic_file, check_folder
-from promptlab.core.identity import VERSION, digest
+from promptlab.core.finished_work import Entry, FinishedWork, reading, work_key
 from promptlab.core.seeding import random_states, set_random_states
 from promptlab.training.dev_score import DevScore
 from promptlab.training.optimizers import trained_weights
 
-STATE = "state.safetensors"
-FORMER = "state.json"  # stood beside it in the folder itself, in version 0.1
-
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """A folder in which every training run has a folder of its own, named by the hash of what its result depends on.
+    """Finished work in which every training run has a file, named by the hash of what its result depends on.
 
     So runs on other data, with other settings or of another model never meet, those of a cross-validation neither.
 
     Args:
-        folder: for all runs; what else it holds is left alone.
+        folder: for all runs, and for other finished work.
         depends_on: what a result depends on, beside the model, its batches and the settings of the training.
     """
 
@@ -42,20 +37,14 @@ class Checkpoints:
         """For a run that depends on more."""
         return type(self)(self.folder, (*self.depends_on, *more))
 
-    def place(self, *seen: Any) -> Path:
-        """The file of the run that has seen this and depends on the rest; nothing of the model may have moved yet.
+    def entry(self, *seen: Any) -> Entry:
+        """The place of the run that has seen this and depends on the rest; nothing of the model may have moved yet.
 
         Raises:
-            SavedModelError: if the folder holds the state of a run of version 0.1, which didn't say what it belongs to.
-            DataError: if it is no folder, or can't be written.
+            DataError: as ``FinishedWork`` does.
         """
-        folder = check_folder(self.folder)
-        if (folder / FORMER).is_file() and (folder / STATE).is_file():
-            raise SavedModelError(
-                f"checkpoint {str(self.folder)!r} was written by promptlab 0.1, which didn't keep what it belongs to; "
-                f"delete {FORMER} and {STATE} in it to start anew, or choose another folder."
-            )
-        return folder / digest(VERSION, random_states(), self.depends_on, seen) / STATE
+        work = FinishedWork(self.folder)
+        return work.entry("runs", f"{work_key(random_states(), self.depends_on, seen)}.safetensors")
 
 
 class Checkpoint:
@@ -68,13 +57,13 @@ class Checkpoint:
         model: of which the trained weights are kept.
         optimizer: of them.
         scaler: of the loss, where half precision needs one.
-        path: of the copy; None keeps none.
+        entry: the place of the copy; None keeps none.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, scaler: Any = None, path: Path | None
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, scaler: Any = None, entry: Entry | None
     ) -> None:
-        self.weights, self.optimizer, self.scaler, self.path = trained_weights(model), optimizer, scaler, path
+        self.weights, self.optimizer, self.scaler, self.entry = trained_weights(model), optimizer, scaler, entry
         self.best: dict[str, Tensor] = {}
         self.highest: DevScore | None = None
         self.stale = 0
@@ -99,7 +88,7 @@ class Checkpoint:
                     weight.copy_(self.best[name])
 
     def save(self, step: int) -> None:
-        if self.path is None:
+        if self.entry is None:
             return
         tensors = {f"weight.{name}": weight.detach().cpu().clone() for name, weight in self.weights.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
@@ -113,27 +102,23 @@ class Checkpoint:
             "random": random_states(),
             "scaler": self.scaler and self.scaler.state_dict(),
         }
-        with atomic_file(self.path) as file:  # one file: two processes may do the same run
-            about = {"run": self.path.parent.name, "progress": json.dumps(progress, default=float)}
+        with self.entry.writing() as file:  # one file: two processes may do the same run
+            about = {"run": self.entry.path.stem, "progress": json.dumps(progress, default=float)}
             save_file({name: value.contiguous() for name, value in tensors.items()}, file, metadata=about)
 
     def load(self) -> int:
         """Take up the state on disk, if there is one; return the number of finished steps."""
-        if self.path is None or not self.path.exists():
+        if self.entry is None or not self.entry.exists:
             return 0
-        try:
-            with safe_open(self.path, framework="pt") as file:
+        with reading(self.entry.path):
+            with safe_open(self.entry.path, framework="pt") as file:
                 about = file.metadata()
                 progress = json.loads(about["progress"])
                 tensors = {name: file.get_tensor(name) for name in set(file.keys())}
-            if about["run"] != self.path.parent.name:
+            if about["run"] != self.entry.path.stem:
                 raise ValueError(f"it was written for the run {about['run']!r}")
             self._take_up(progress, tensors)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise SavedModelError(
-                f"checkpoint {str(self.path)!r} can't be read ({error}); delete it to start anew."
-            ) from None
-        return int(progress["step"])
+            return int(progress["step"])
 
     @torch.no_grad()
     def _take_up(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -29,13 +29,13 @@ def train(run: TrainingRun) -> list[dict[str, float]]:
     """
     model, settings = run.model, run.settings
     accelerator = make_accelerator(settings)
-    place = run.checkpoint_place(accelerator.num_processes)  # found before anything is changed
+    entry = run.checkpoint_entry(accelerator.num_processes)  # found before anything is changed
     batches = LengthBatches(run.lengths, settings.batch_size, settings.seed)
     loader = accelerator.prepare(run.loader(batches))
     optimizer = make_optimizer(model, settings)
     network, fast_optimizer = accelerator.prepare(model, optimizer)
     accelerator.sync_gradients = True  # each step of the optimizer is an update
-    state = Checkpoint(model, optimizer, scaler=accelerator.scaler, path=place)
+    state = Checkpoint(model, optimizer, scaler=accelerator.scaler, entry=entry)
     step = state.load()
     bar = tqdm(total=settings.max_steps, initial=step, desc="training", unit="step", leave=False, disable=None)
     losses: list[Tensor] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from promptlab.core.devices import resolve_device
+from promptlab.core.finished_work import Entry
 from promptlab.models.trainable_model import TrainableModel
 from promptlab.training.batching import LengthBatches
 from promptlab.training.checkpoint import Checkpoints
@@ -67,12 +67,12 @@ class TrainingRun:
             generator=torch.Generator(),
         )
 
-    def checkpoint_place(self, n_processes: int) -> Path | None:
-        """Return the file of the run's state, if one is kept; nothing of the model may have moved yet."""
+    def checkpoint_entry(self, n_processes: int) -> Entry | None:
+        """Return the place of the run's state, if one is kept; nothing of the model may have moved yet."""
         if self.checkpoint is None:
             return None
         kind = replace(self.settings, device=torch.device(self.settings.device).type), n_processes
-        return self.checkpoint.place(self.model, self._contents(), kind)
+        return self.checkpoint.entry(self.model, self._contents(), kind)
 
     def dev_score(self, network: nn.Module) -> DevScore | None:
         """Score the model, if there is something to score it by, and leave it in training mode."""

@@ -210,7 +210,7 @@ def test_work_that_is_finished_before_a_crash_is_kept_beside_the_output_until_al
         return run(*arguments, "--weighting", "uniform")
 
     assert started(learn).exit_code != 0
-    assert len(list(place.glob("results/*/model"))) == 1
+    assert len(list(place.glob("jobs/*/model"))) == 1
 
     finished = started(lambda self, *given, **more: kept.append(self.template.source) or real(self, *given, **more))
     assert finished.exit_code == 0, finished.output

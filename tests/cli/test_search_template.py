@@ -49,7 +49,7 @@ def test_what_is_found_is_printed_written_and_taken_by_fit(search, run, base, tr
     )
     assert "half of each class of" in result.stderr
     assert ElementTree.parse(files["report.html"]).getroot().tag == "html"
-    assert sorted(path.name for path in files["state"].iterdir()) == ["engine", "found.json", "ranking.json"]
+    assert sorted(path.name for path in files["state"].iterdir()) == ["finished-work.json", "searches"]
 
     second = f"{files['best.yaml']}#heuristic-2"
     fitted = run("fit", train_file, "-o", tmp_path / "m", "--model", base, "--max-steps", 1, "--pvp", second)
@@ -127,16 +127,8 @@ def test_searched_label_words_are_told_apart_in_json_and_in_the_table(search, ba
 
 
 def test_more_iterations_go_on_in_the_folder_of_fewer(search, base, train_file, tmp_path):
-    few = (
-        "--engine",
-        "autoprompt",
-        "--engine-arg",
-        "candidates=2",
-        "--zero-shot",
-        "--json",
-        "--resume-dir",
-        tmp_path / "s",
-    )
+    kept = ("--resume-dir", tmp_path / "s")
+    few = ("--engine", "autoprompt", "--engine-arg", "candidates=2", "--zero-shot", "--json", *kept)
 
     results = [search(train_file, base, *few, "--engine-arg", f"iterations={n}") for n in (3, 4)]
 

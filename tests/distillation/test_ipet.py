@@ -36,7 +36,7 @@ def texts(examples):
 def training_sets(ipet):
     """Of the members of each generation, by the jobs that trained them."""
     workspace, found = Workspace(ipet.resume_dir), {}
-    for path in sorted((ipet.resume_dir / "results").iterdir()):
+    for path in sorted((ipet.resume_dir / "jobs").iterdir()):
         job = json.loads((path / "job.json").read_text())
         if job["name"].startswith("member") and job["settings"]["train"] is not None:
             found[job["name"]] = workspace.examples(job["settings"]["train"])
@@ -167,7 +167,7 @@ def test_models_of_earlier_generations_take_no_room_in_a_temporary_folder(
     seen = []
 
     def count(settings, workspace):
-        seen.append(len(list(workspace.folder.glob("results/*/model"))))
+        seen.append(len(list(workspace.work.folder.glob("jobs/*/model"))))
         return classifier_of(settings, workspace)
 
     monkeypatch.setattr(annotation, "classifier_of", count)
@@ -197,7 +197,7 @@ def fit():
     return ipet.predict_proba(texts).tolist()
 
 def finished():
-    folder = os.path.join(cache, "results")
+    folder = os.path.join(cache, "jobs")
     names = [name for name in os.listdir(folder) if not name.startswith(".")] if os.path.isdir(folder) else []
     return {name: os.stat(os.path.join(folder, name, "job.json")).st_mtime_ns for name in names}
 

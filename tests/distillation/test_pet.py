@@ -55,7 +55,7 @@ def test_the_student_learns_the_members_merged_scores(make_pet):
         scores.append(np.log(member.predict_proba(UNLABELLED)))
     mean = np.average(scores, axis=0, weights=list(pet.weights_.values()))
 
-    soft = [path for path in (pet.resume_dir / "results").iterdir() if "weights" in settings_in(path)]
+    soft = [path for path in (pet.resume_dir / "jobs").iterdir() if "weights" in settings_in(path)]
 
     assert len(soft) == 1
     expected = np.exp(mean) / np.exp(mean).sum(axis=1, keepdims=True)
@@ -220,7 +220,7 @@ def test_members_count_by_their_accuracy_before_training(make_pet, bert):
 def soft_labels(pet):
     """The key of the job that merged the members' scores with the weights that they have."""
     weights = list(pet.weights_.values())
-    (folder,) = [path for path in (pet.resume_dir / "results").iterdir() if settings_in(path).get("weights") == weights]
+    (folder,) = [path for path in (pet.resume_dir / "jobs").iterdir() if settings_in(path).get("weights") == weights]
     return folder.name
 
 
@@ -376,31 +376,31 @@ def test_what_cannot_work_is_told_before_anything_is_trained(make_pet, monkeypat
 
 def test_a_damaged_result_is_told_with_its_folder(make_pet):
     pet = make_pet().fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    (scores,) = [path for path in (pet.resume_dir / "results").iterdir() if "weights" in settings_in(path)]
+    (scores,) = [path for path in (pet.resume_dir / "jobs").iterdir() if "weights" in settings_in(path)]
     (scores / "scores.npy").write_bytes(b"")
-    (student,) = [path for path in (pet.resume_dir / "results").iterdir() if "temperature" in settings_in(path)]
+    (student,) = [path for path in (pet.resume_dir / "jobs").iterdir() if "temperature" in settings_in(path)]
     shutil.rmtree(student)
 
-    with pytest.raises(JobError, match=rf"result '{scores}' is damaged .*; delete it"):
+    with pytest.raises(JobError, match=rf"finished work '{scores}' can't be read .*; delete it"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
 
 @pytest.mark.parametrize("damage", ["weights.safetensors", "promptlab.json"])
 def test_a_damaged_student_is_told_with_its_folder(make_pet, damage):
     pet = make_pet().fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    (student,) = [path for path in (pet.resume_dir / "results").iterdir() if "temperature" in settings_in(path)]
+    (student,) = [path for path in (pet.resume_dir / "jobs").iterdir() if "temperature" in settings_in(path)]
     (student / "model" / damage).write_bytes(b"")
 
-    with pytest.raises(DataError, match=rf"result '{student}' is damaged .*; delete it"):
+    with pytest.raises(DataError, match=rf"finished work '{student}' can't be read .*; delete it"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
 
 def test_a_damaged_accuracy_is_told_with_its_folder(make_pet):
     pet = make_pet(weighting="untrained-accuracy").fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    (file, *_) = (pet.resume_dir / "results").glob("*/result.json")
+    (file, *_) = (pet.resume_dir / "jobs").glob("*/result.json")
     file.write_text("")
 
-    with pytest.raises(DataError, match=r"is damaged .*; delete it and run again"):
+    with pytest.raises(DataError, match=r"can't be read .*; delete it and run again"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
 
@@ -457,9 +457,9 @@ def test_a_full_disk_leaves_what_is_finished(make_pet, monkeypatch, tmp_path):
     pet = make_pet()
     with pytest.raises(JobError, match=r"scores of member 2, part 1 failed: .*no space is left"):
         pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
-    finished = {path.name: path.stat().st_ino for path in (pet.resume_dir / "results").iterdir()}
+    finished = {path.name: path.stat().st_ino for path in (pet.resume_dir / "jobs").iterdir()}
 
     pet.fit(TEXTS, LABELS, unlabeled=UNLABELLED)
 
     assert len(finished) == 2 + 2 + 1
-    assert all((pet.resume_dir / "results" / name).stat().st_ino == inode for name, inode in finished.items())
+    assert all((pet.resume_dir / "jobs" / name).stat().st_ino == inode for name, inode in finished.items())

@@ -66,10 +66,10 @@ def test_an_origin_that_cannot_be_saved_is_told_before_anything_is_trained(
 
 def test_a_damaged_member_in_the_cache_is_told_with_its_folder(make_ensemble, tmp_path):
     make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS, LABELS)
-    weights = sorted((tmp_path / "cache" / "results").glob("*/model/weights.safetensors"))
+    weights = sorted((tmp_path / "cache" / "jobs").glob("*/model/weights.safetensors"))
     weights[0].write_bytes(b"")
 
-    with pytest.raises(DataError, match=rf"result '{weights[0].parents[1]}' is damaged .*; delete it and run again"):
+    with pytest.raises(DataError, match=rf"'{weights[0].parents[1]}' can't be read .*; delete it and run again"):
         make_ensemble(resume_dir=tmp_path / "cache").fit(TEXTS, LABELS)
 
 

@@ -25,7 +25,7 @@ TASKS = """
 import os, signal
 
 def write(settings, folder, workspace):
-    with open(workspace.folder / "calls", "a") as calls:
+    with open(workspace.work.folder / "calls", "a") as calls:
         calls.write(settings["text"])
     (folder / "text").write_text(settings["text"])
 
@@ -42,8 +42,8 @@ def names(settings, folder, workspace):
     (folder / "names").write_text(" ".join(TEMPLATES.names))
 
 def die_once(settings, folder, workspace):
-    if not (workspace.folder / "died").exists():
-        (workspace.folder / "died").touch()
+    if not (workspace.work.folder / "died").exists():
+        (workspace.work.folder / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     write(settings, folder, workspace)
 """
@@ -80,7 +80,7 @@ def test_results_come_in_the_order_of_the_jobs_and_are_kept(workspace):
 
     assert texts(first) == ["b", "a", "b"]
     assert texts(again) == ["a", "c"]
-    assert (workspace.folder / "calls").read_text() == "bac"
+    assert (workspace.work.folder / "calls").read_text() == "bac"
     assert sum(done[:3]) == 3 and sum(done) == 5
 
 
@@ -88,7 +88,7 @@ def test_a_job_that_somebody_else_has_finished_meanwhile_is_not_done_again(works
     work(job("a"), workspace)
     work(job("a"), workspace)
 
-    assert (workspace.folder / "calls").read_text() == "a"
+    assert (workspace.work.folder / "calls").read_text() == "a"
 
 
 def test_a_job_is_what_it_does_and_not_what_it_is_called():
@@ -113,8 +113,7 @@ def test_a_failure_names_the_job_in_one_line_and_keeps_what_is_finished(workspac
 
     assert isinstance(caught.value.__cause__, ValueError)
     assert is_finished(job("a"), workspace)
-    assert [path.name for path in (workspace.folder / "results").iterdir()] == [job("a").key]
-    assert list((workspace.folder / "running").iterdir()) == []
+    assert [path.name for path in (workspace.work.folder / "jobs").iterdir()] == [job("a").key]
 
 
 def test_a_full_disk_loses_nothing_that_is_finished(workspace, monkeypatch):
@@ -127,7 +126,7 @@ def test_a_full_disk_loses_nothing_that_is_finished(workspace, monkeypatch):
 
     monkeypatch.setattr("promptlab.core.files.os.rename", rename)
     assert texts(run([job("a"), job("b")], workspace)) == ["a", "b"]
-    assert (workspace.folder / "calls").read_text() == "abb"
+    assert (workspace.work.folder / "calls").read_text() == "abb"
 
 
 def full():
@@ -135,23 +134,19 @@ def full():
 
 
 def test_what_a_dead_process_left_half_written_is_removed(workspace):
-    half = workspace.result(f".{job('a').key}.xyz")
-    half.mkdir(parents=True)
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    (workspace.folder / "running").mkdir()
-    (workspace.folder / "running" / job("a").key).write_text(f"{os.uname().nodename} {child.pid}")
+    half = workspace.result(f".{job('a').key}.{os.uname().nodename}-{child.pid}.xyz")
+    half.mkdir(parents=True)
 
     run([job("a")], workspace)
 
-    assert [path.name for path in (workspace.folder / "results").iterdir()] == [job("a").key]
+    assert [path.name for path in (workspace.work.folder / "jobs").iterdir()] == [job("a").key]
 
 
 def test_what_a_living_process_is_writing_is_left_alone(workspace):
-    half = workspace.result(f".{job('a').key}.xyz")
+    half = workspace.result(f".{job('a').key}.{os.uname().nodename}-{os.getpid()}.xyz")
     half.mkdir(parents=True)
-    (workspace.folder / "running").mkdir()
-    (workspace.folder / "running" / job("a").key).write_text(f"{os.uname().nodename} {os.getpid()}")
 
     run([job("a")], workspace)
 
@@ -165,7 +160,7 @@ def test_workers_that_die_are_told_with_their_job_and_lose_nothing_finished(work
         run([job("a"), job("b", "die"), job("c")], workspace, executor="joblib", workers=2)
 
     assert texts(run([job("a"), job("b")], workspace)) == ["a", "b"]
-    assert (workspace.folder / "calls").read_text().count("a") == 1
+    assert (workspace.work.folder / "calls").read_text().count("a") == 1
 
 
 def test_an_executor_that_is_missing_or_unknown_is_told(workspace):
@@ -227,7 +222,7 @@ def test_a_full_disk_is_told_where_data_are_written(workspace, monkeypatch):
 
 def test_damaged_data_is_told(workspace):
     name = workspace.store(ODD)
-    (workspace.folder / "data" / f"{name}.jsonl").write_text("{")
+    (workspace.work.folder / "data" / f"{name}.jsonl").write_text("{")
 
     with pytest.raises(DataError, match="can't be read"):
         workspace.examples(name)

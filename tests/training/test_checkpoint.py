@@ -39,7 +39,7 @@ def prompt(model, **changes):
 
 
 def states(folder):
-    return sorted(folder.glob("*/state.safetensors"))
+    return sorted(folder.glob("runs/*.safetensors"))
 
 
 @pytest.mark.parametrize("estimator", [prompt, lambda model, **more: HeadClassifier(model, "frozen", **USUAL, **more)])

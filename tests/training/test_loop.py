@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from transformers.optimization import Adafactor
 
-from promptlab.core.errors import DataError, SavedModelError, TuningError
+from promptlab.core.errors import DataError, TuningError
+from promptlab.core.finished_work import Entry
 from promptlab.core.seeding import seeded
 from promptlab.models.trainable_model import TrainableModel
 from promptlab.training.checkpoint import Checkpoint, Checkpoints
@@ -289,7 +290,7 @@ def test_a_checkpoint_of_version_0_1_is_told_and_left_alone(tmp_path):
     for name in ("state.json", "state.safetensors"):
         (tmp_path / name).write_text("{}")
 
-    with pytest.raises(SavedModelError, match=r"written by promptlab 0\.1, .*; delete state\.json and"):
+    with pytest.raises(DataError, match=r"work of promptlab 0\.1 \(state\.safetensors\), .*; delete it, or choose"):
         fit(Line(), checkpoint=tmp_path)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.json", "state.safetensors"]
@@ -304,7 +305,7 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
 
 
 def states(folder):
-    return sorted(folder.glob("*/state.safetensors"))
+    return sorted(folder.glob("runs/*.safetensors"))
 
 
 def test_each_run_has_a_checkpoint_of_its_own(tmp_path):
@@ -321,7 +322,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     fit(Line(), checkpoint=tmp_path)
     states(tmp_path)[0].write_bytes(b"x")
 
-    with pytest.raises(SavedModelError, match=r"state\.safetensors' can't be read .* delete it to start anew"):
+    with pytest.raises(DataError, match=r"\.safetensors' can't be read .* delete it and run again"):
         fit(Line(), checkpoint=tmp_path)
 
 
@@ -332,7 +333,7 @@ def test_a_checkpoint_that_was_put_in_the_place_of_another_is_named(tmp_path):
     (other,) = set(states(tmp_path)) - {first}
     other.write_bytes(first.read_bytes())
 
-    with pytest.raises(SavedModelError, match=r"was written for the run .*; delete it"):
+    with pytest.raises(DataError, match=r"was written for the run .*; delete it"):
         fit(Line(), checkpoint=tmp_path, max_steps=20)
 
 
@@ -340,7 +341,7 @@ def test_the_scale_of_the_loss_in_half_precision_comes_back(tmp_path):
     def checkpoint():
         model, scaler = Line(), torch.amp.GradScaler("cpu")
         optimizer = torch.optim.AdamW(model.parameters())
-        return Checkpoint(model, optimizer, scaler=scaler, path=tmp_path / "run" / "state.safetensors")
+        return Checkpoint(model, optimizer, scaler=scaler, entry=Entry(tmp_path / "run.safetensors"))
 
     one, other = checkpoint(), checkpoint()
     one.scaler.scale(torch.ones(()))

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.core.errors import SearchError
+from promptlab.core.finished_work import Results
 from promptlab.core.types import Encoded
 from promptlab.search.generation_based.gap_filler import GapFiller
 from promptlab.search.generation_based.gap_vocabulary import MARK
@@ -27,7 +28,6 @@ from promptlab.search.generation_based.writing import (
     layouts,
     one_token,
 )
-from promptlab.search.templates.journal import Journal
 from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
 
 ENGINE = "masked-lm"
@@ -87,7 +87,7 @@ class MaskedSearch(TemplateSearch):
             check_exact([tokens for texts in groups for _, _, tokens, _ in texts], writing.writer)
         return found(task, [self._candidates(texts, writing) for texts in groups], ENGINE, self.keep)
 
-    def _texts(self, plans: Sequence[Plan], journal: Journal) -> list[Text]:
+    def _texts(self, plans: Sequence[Plan], journal: Results) -> list[Text]:
         return [
             (score, source, tokens, plan)
             for plan in tqdm(plans, desc=f"{ENGINE}: gaps", unit="length", leave=False, disable=None)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from promptlab.core.errors import BackboneError, SearchError, TemplateError, UnknownNameError, VerbalizerError
+from promptlab.core.finished_work import Results
 from promptlab.core.types import Encoded, Example
 from promptlab.library.resolve import fresh_backbone
 from promptlab.search.generation_based.gap_vocabulary import GapVocabulary
-from promptlab.search.templates.journal import Journal, journal_of
+from promptlab.search.templates.journal import journal_of
 from promptlab.search.templates.row_fit import fitting_prompts
 from promptlab.search.templates.task import COMPARED, FoundTemplate, SearchTask, check_examples, drawn_examples
 from promptlab.templates.filters import strip_punctuation
@@ -170,7 +171,7 @@ class GenerationRun:
     writer: Any
     vocabulary: GapVocabulary
     said: Mapping[str, Any]
-    journal: Journal
+    journal: Results
 
     @classmethod
     def begin(
@@ -183,12 +184,12 @@ class GenerationRun:
             kind, need: as for ``writer_of``.
 
         Raises:
-            SearchError: if examples or generator can't be used, or the folder belongs to another search.
+            SearchError: if examples or generator can't be used.
         """
         rows = answered(task, search.examples)
         writer = writer_of(search.generator, task, kind, need)
         said = about(search, engine, writer, task)
-        journal = journal_of(resume_dir and resume_dir / "finished.json", task, **said | {"generator": writer})
+        journal = journal_of(resume_dir, engine, task, **said | {"generator": writer})
         return cls(task, rows, writer, vocabulary_of(writer, task), said, journal)
 
     def encoded(self, source: str, max_length: int | None, *, answer_length: int = 1) -> list[Encoded]:

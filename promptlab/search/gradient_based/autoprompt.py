@@ -102,12 +102,12 @@ class AutoPromptSearch(TemplateSearch):
         problem = RunningSearch(self, task)
         settings = dataclasses.asdict(self)
         del settings["iterations"]  # more of them go on where fewer ended
-        journal = journal_of(resume_dir and resume_dir / "autoprompt.json", task, **settings)
+        journal = journal_of(resume_dir, "autoprompt", task, **settings)
         progress = journal.once("progress", problem.beginning)
         steps = range(progress["iteration"], self.iterations)
         for number in tqdm(steps, desc="autoprompt", unit="step", leave=False, disable=None):
             progress = problem.step(progress, np.random.default_rng([task.seed, number]))
-            journal.put("progress", progress)
+            journal.store("progress", progress)
         taken = {tuple(one["trigger"]): one for one in progress["taken"] if one["iteration"] <= self.iterations}
         if not taken:
             raise SearchError(

@@ -14,11 +14,12 @@ from tqdm.auto import tqdm
 
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.core.errors import SearchError, TemplateError, VerbalizerError, short_repr
+from promptlab.core.finished_work import Results
 from promptlab.core.types import Example, Prompt
 from promptlab.library.resolve import resolve_template
 from promptlab.models.inference import encode_untrained, in_batches
 from promptlab.search.rule_based.grammar import Grammar, grammars
-from promptlab.search.templates.journal import Journal, journal_of
+from promptlab.search.templates.journal import journal_of
 from promptlab.search.templates.likelihood import log_likelihoods, text_words, word_slots
 from promptlab.search.templates.row_fit import fitting_prompts
 from promptlab.search.templates.task import (
@@ -90,7 +91,7 @@ class HeuristicSearch(TemplateSearch):
                 f"the examples; {_reason(rule, task)}"
             )
         settings = {"candidates": self.candidates, "examples": self.examples, "grammar": sorted(rule)}
-        journal = journal_of(resume_dir and resume_dir / "heuristic.json", task, **settings)
+        journal = journal_of(resume_dir, "heuristic", task, **settings)
         score = scored(drawn, drawn_examples(task, self.examples), task, journal)
         drawn.sort(key=lambda source: -score[source])
         kept = in_turn([source for source in drawn if rule[source] == name] for name in of_rule)
@@ -148,7 +149,7 @@ class ParaphraseSearch(TemplateSearch):
     def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         start = self._start(task)
         examples = drawn_examples(task, self.examples)
-        journal = journal_of(resume_dir and resume_dir / "paraphrase.json", task, **asdict(self))
+        journal = journal_of(resume_dir, "paraphrase", task, **asdict(self))
         score = scored([start], examples, task, journal)
         beam = [start]
         for number in range(self.rounds):
@@ -215,7 +216,7 @@ def _origin(task: SearchTask, **settings: Any) -> dict[str, Any]:
     return {"settings": settings, "seed": task.seed, **model}
 
 
-def scored(sources: Sequence[str], examples: Sequence[Example], task: SearchTask, journal: Journal) -> dict[str, float]:
+def scored(sources: Sequence[str], examples: Sequence[Example], task: SearchTask, journal: Results) -> dict[str, float]:
     """Template → log-likelihood, those that the journal has taken from there."""
     scores: dict[str, float] = {}
     starts = range(0, len(sources), CHUNK)

@@ -155,16 +155,13 @@ class Contest:
 
     Args:
         ranking: ``Ranking()`` if None.
-        resume_dir: JSON file that keeps the result of each candidate; with it, an interrupted ranking goes on.
-
-    Raises:
-        SearchError: if the file belongs to another task.
+        resume_dir: folder from which an interrupted ranking goes on.
     """
 
     def __init__(self, task: SearchTask, ranking: Ranking | None = None, *, resume_dir: Path | None = None) -> None:
         self.task, self.ranking = task, ranking or Ranking()
         settings = {"tuning": self.ranking.tuning, "batch_size": self.ranking.batch_size}
-        self.journal = journal_of(resume_dir, task, **settings)
+        self.journal = journal_of(resume_dir, "ranking", task, **settings)
         self.labels = [str(example.label) for example in task.dev]
         self._has_told = False
 
@@ -207,7 +204,7 @@ class Contest:
     def _results(self, found: FoundTemplate, updates: int) -> Result:
         key = _key(updates, found)
         if not updates:
-            return Result(**self.journal.results[key])  # every one is read before any is trained
+            return Result(**self.journal.by_key[key])  # every one is read before any is trained
         return Result(**self.journal.once(key, self._trained, found, updates))
 
     def _trained(self, found: FoundTemplate, updates: int) -> dict[str, Any]:
@@ -222,12 +219,12 @@ class Contest:
         """All templates with the untrained model, which runs once for those that differ in label words only."""
         of_template: dict[str, list[FoundTemplate]] = {}
         for one in found:
-            if _key(0, one) not in self.journal.results:
+            if _key(0, one) not in self.journal.by_key:
                 of_template.setdefault(one.template, []).append(one)
         for source, new in tqdm(of_template.items(), desc="zero-shot", unit="template", leave=False, disable=None):
             results = _zero_shot(source, [_word_lists(one.label_words) for one in new], self.task)
             for one, result in zip(new, results):
-                self.journal.put(_key(0, one), result)
+                self.journal.store(_key(0, one), result)
         return [self._results(one, 0) for one in found]
 
 
@@ -242,10 +239,10 @@ def rank_templates(
 
     Args:
         ranking: ``Ranking()`` if None.
-        resume_dir: JSON file that keeps the result of each candidate; with it, an interrupted ranking goes on.
+        resume_dir: folder from which an interrupted ranking goes on.
 
     Raises:
-        SearchError: if there are no templates, or the file belongs to another task.
+        SearchError: if there are no templates.
         VerbalizerError: if label words don't fit the model.
     """
     return Contest(task, ranking, resume_dir=resume_dir).ranked(found)

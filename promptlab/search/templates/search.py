@@ -13,7 +13,7 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.core.checks import check_arguments, check_seed
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import SearchError, UnknownNameError, short_repr
-from promptlab.core.files import check_writable
+from promptlab.core.finished_work import FinishedWork
 from promptlab.core.interfaces import Backbone
 from promptlab.core.registry import TEMPLATE_SEARCHES
 from promptlab.core.types import AnswerSlot, Example
@@ -168,11 +168,9 @@ def search_templates(
         dev=limits.dev,
         of_each_class=2 if searched_words else 1,
     )
-    folder = None if resume_dir is None else Path(resume_dir).expanduser()
-    if folder is not None:
-        check_writable(folder / "found.json")  # before any work
+    folder = None if resume_dir is None else FinishedWork(resume_dir).folder  # before any work
     found, unusable = usable(_found(search, task, folder), task)
-    contest = Contest(task, chosen, resume_dir=folder and folder / "ranking.json")
+    contest = Contest(task, chosen, resume_dir=folder)
     words = SearchedWords(task, templates=top, assignments=searched_words) if searched_words else None
     select = partial(_selected, contest, found, words)
     ranked = select(None)
@@ -243,10 +241,10 @@ def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> lis
     """The engine's templates; once it has ended with the same settings, from its folder."""
     if folder is None:
         return search.search(task)
-    journal = journal_of(folder / "found.json", task, engine=type(search).__name__)
+    journal = journal_of(folder, "search", task, engine=type(search).__name__)
     loaded = _with_model(search)
     key = json.dumps(plain_settings(vars(loaded)), sort_keys=True)
-    rows = journal.once(key, lambda: [vars(one) for one in loaded.search(task, resume_dir=folder / "engine")])
+    rows = journal.once(key, lambda: [vars(one) for one in loaded.search(task, resume_dir=folder)])
     return [FoundTemplate(**{**row, "label_words": _tuples(row["label_words"])}) for row in rows]
 
 

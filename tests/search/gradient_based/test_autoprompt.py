@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from promptlab import PromptClassifier, load_backbone, load_sample
-from promptlab.core.errors import SearchError
+from promptlab.core.errors import DataError, SearchError
+from promptlab.core.finished_work import Results
 from promptlab.core.registry import TEMPLATE_SEARCHES
 from promptlab.core.types import Example
 from promptlab.search.gradient_based.autoprompt import AutoPromptSearch, RunningSearch
 from promptlab.search.gradient_based.trigger_scores import class_losses, errors
 from promptlab.search.gradient_based.triggers import filled
-from promptlab.search.templates.journal import Journal
 from promptlab.search.templates.task import SearchTask
 from promptlab.templates.manual import ManualTemplate
 
@@ -221,20 +221,20 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("steps", [1, 4, 11])
 def test_a_search_killed_after_some_steps_ends_with_the_same_result(task, tmp_path, monkeypatch, steps):
-    put, count = Journal.put, -1  # the beginning is kept, too
+    store, count = Results.store, -1  # the beginning is kept, too
 
-    def put_and_die(self, key, progress):
+    def store_and_die(self, key, progress):
         nonlocal count
-        put(self, key, progress)
+        store(self, key, progress)
         count += 1
         if count == steps:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "put", put_and_die)
+        patch.setattr(Results, "store", store_and_die)
         with pytest.raises(Killed):
             SMALL.search(task, resume_dir=tmp_path)
-    assert json.loads((tmp_path / "autoprompt.json").read_text())["results"]["progress"]["iteration"] == steps
+    assert json.loads(finished(tmp_path).read_text())["result"]["iteration"] == steps
     tried = []
     step = RunningSearch.step
     monkeypatch.setattr(RunningSearch, "step", lambda *args: tried.append(1) or step(*args))
@@ -254,20 +254,26 @@ def test_more_iterations_go_on_where_fewer_ended(task, tmp_path):
     ]
 
 
-def test_the_state_of_another_search_is_refused(task, tmp_path):
+def test_other_searches_in_the_same_folder_are_not_taken_up(task, tmp_path):
     replace(SMALL, iterations=3).search(task, resume_dir=tmp_path)
+    others = [(SMALL, replace(task, seed=5)), (replace(SMALL, candidates=5), replace(task, dev=task.dev[:5]))]
 
-    with pytest.raises(SearchError, match=r"belongs to another search \(seed differs\); choose another folder"):
-        SMALL.search(replace(task, seed=5), resume_dir=tmp_path)
-    with pytest.raises(SearchError, match=r"belongs to another search \(dev, candidates differ"):
-        replace(SMALL, candidates=5).search(replace(task, dev=task.dev[:5]), resume_dir=tmp_path)
+    for search, other in others:
+        assert search.search(other, resume_dir=tmp_path) == search.search(other)
 
 
-def test_half_a_state_is_refused(task, tmp_path):
-    (tmp_path / "autoprompt.json").write_text('{"search": ')
+def test_half_a_result_is_refused(task, tmp_path):
+    replace(SMALL, iterations=3).search(task, resume_dir=tmp_path)
+    finished(tmp_path).write_text('{"key": ')
 
-    with pytest.raises(SearchError, match="can't be read"):
+    with pytest.raises(DataError, match="can't be read"):
         SMALL.search(task, resume_dir=tmp_path)
+
+
+def finished(folder):
+    """The file of the only search, which keeps one result."""
+    (file,) = folder.glob("searches/*/*.json")
+    return file
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -240,21 +239,23 @@ def test_an_interrupted_ranking_goes_on_and_repeats_nothing(tiny_backbone, tmp_p
     monkeypatch.setattr(module, "_fine_tuned", training)
     monkeypatch.setattr(module, "_zero_shot", reading)
     with pytest.raises(KeyboardInterrupt):
-        rank_templates(candidates, task(backbone), plan, resume_dir=tmp_path / "s.json")
-    assert len(json.loads((tmp_path / "s.json").read_text())["results"]) == 9
+        rank_templates(candidates, task(backbone), plan, resume_dir=tmp_path)
+    assert len(list(tmp_path.glob("searches/*/*.json"))) == 9
     done.append("interrupted")
-    again = rank_templates(candidates, task(backbone), plan, resume_dir=tmp_path / "s.json")
+    again = rank_templates(candidates, task(backbone), plan, resume_dir=tmp_path)
 
     assert again == usual
     assert len(done) == len(set(done)) == 6 + 4 + 2 + 1
 
 
-def test_the_state_of_another_task_is_refused(tiny_backbone, tmp_path):
-    backbone = tiny_backbone("bert")
-    rank_templates([found(SOURCES[0])], task(backbone), Ranking(rounds=()), resume_dir=tmp_path / "s.json")
+def test_another_ranking_in_the_same_folder_is_not_taken_up(tiny_backbone, tmp_path):
+    backbone, candidates = tiny_backbone("bert"), [found(SOURCES[0])]
+    rank_templates(candidates, task(backbone), Ranking((2,)), resume_dir=tmp_path)
 
-    with pytest.raises(SearchError, match=r"belongs to another search \(batch_size differs\)"):
-        rank_templates([found(SOURCES[0])], task(backbone), Ranking((), batch_size=4), resume_dir=tmp_path / "s.json")
+    other = rank_templates(candidates, task(backbone), Ranking((2,), batch_size=4), resume_dir=tmp_path)
+
+    assert other == rank_templates(candidates, task(backbone), Ranking((2,), batch_size=4))
+    assert len(list(tmp_path.glob("searches/*"))) == 2
 
 
 @pytest.mark.parametrize(
