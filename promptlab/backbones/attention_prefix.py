@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from promptlab.core.tunable_backbone import KeysAndValues
 
 NAME = "promptlab_prefix"
 MARK = "promptlab_site"
@@ -31,19 +33,18 @@ class Prefixes:
     """Hands each attention call of a forward pass its keys and values.
 
     Args:
-        table: returns (keys, values) for each site, each (heads, length, width), or with rows of the batch before;
-            its ``dropout`` is applied to them, and its ``visible``, (rows, 1, 1, length), says which count.
+        table: makes them for each site, in the order of the calls.
     """
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: KeysAndValues) -> None:
         self.table = table
         self.sites: list[Site] = []
         self.current: Sequence[tuple[Tensor, Tensor]] = ()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "current": ()}  # a copy has no part in this one's gradient
 
-    def begin(self, module: nn.Module, inputs: Any) -> None:
+    def begin(self, module: nn.Module, inputs: object) -> None:
         """A forward pass starts: compute the table once for all layers."""
         self.current = self.table()
         for site in self.sites:
@@ -79,8 +80,8 @@ class Recorder:
 
 
 def prefix_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
-) -> Any:
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: object
+) -> tuple[Tensor, Tensor | None]:
     """Scaled dot-product attention with the site's keys and values before the others, visible from everywhere."""
     if Recorder.active is not None:
         Recorder.active.calls.append((module, SiteShape(key.shape[1], key.shape[-1])))
@@ -98,27 +99,35 @@ def prefix_attention(
     if attention_mask is not None or visible is not None:
         attention_mask = _joined_mask(visible, attention_mask, (len(key), keys.shape[2], n_query, n_key), query)
     bias = options.get("position_bias")
-    if bias is not None:  # T5: the prefix has no position
+    if isinstance(bias, Tensor):  # T5: the prefix has no position
         options["position_bias"] = torch.cat([bias.new_zeros((*bias.shape[:-1], keys.shape[2])), bias], dim=-1)
     key = torch.cat([keys.to(key.dtype), key], dim=2)
     value = torch.cat([values.to(value.dtype), value], dim=2)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **{**options, "is_causal": False})
 
 
+class HeadedAttention(Protocol):
+    """An attention module of such a family."""
+
+    num_attention_heads: int
+    attention_head_size: int
+    dropout: nn.Module
+
+
 class OwnAttention(NamedTuple):
     """Attention that a family computes in a way of its own, without transformers' attention functions.
 
     Args:
-        layer: class of the modules that do; they have ``num_attention_heads`` and ``attention_head_size``.
+        layer: class of the modules that do.
         forward: their forward pass with a prefix, which ends in ``attend``.
     """
 
-    layer: type[nn.Module]
-    forward: Callable[..., Any]
+    layer: type[HeadedAttention]
+    forward: Callable[..., tuple[Tensor | None, ...]]
 
     def calls(self, model: nn.Module) -> list[tuple[nn.Module, SiteShape]]:
         """The modules in order, one call each."""
-        found: list[Any] = [module for module in model.modules() if isinstance(module, self.layer)]
+        found = (module for module in model.modules() if isinstance(module, self.layer))
         return [(module, SiteShape(module.num_attention_heads, module.attention_head_size)) for module in found]
 
     def replace(self, calls: Sequence[tuple[nn.Module, SiteShape]]) -> None:
@@ -127,7 +136,9 @@ class OwnAttention(NamedTuple):
             module.forward = MethodType(self.forward, module)
 
 
-def attend(module: Any, query: Tensor, value: Tensor, scores: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+def attend(
+    module: HeadedAttention, query: Tensor, value: Tensor, scores: Tensor, scale: float | Tensor
+) -> tuple[Tensor, Tensor]:
     """Attention to the module's prefix, which has no position, and to the text.
 
     Args:
@@ -161,7 +172,7 @@ def _joined_mask(visible: Tensor | None, mask: Tensor | None, sizes: tuple[int, 
     return torch.cat([before, mask.expand(rows, -1, n_query, -1)], dim=-1)
 
 
-def record_sites(model: Any, run: Any) -> list[tuple[nn.Module, SiteShape]]:
+def record_sites(model: PreTrainedModel, run: Callable[[], None]) -> list[tuple[nn.Module, SiteShape]]:
     """The attention calls of ``run()``, in order; the model uses ``prefix_attention`` from then on."""
     AttentionInterface.register(NAME, prefix_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
@@ -176,7 +187,7 @@ def record_sites(model: Any, run: Any) -> list[tuple[nn.Module, SiteShape]]:
 
 
 def attach_prefixes(
-    calls: Sequence[tuple[nn.Module, SiteShape]], stacks: Sequence[nn.Module], table: nn.Module
+    calls: Sequence[tuple[nn.Module, SiteShape]], stacks: Sequence[nn.Module], table: KeysAndValues
 ) -> None:
     """Give the recorded calls the keys and values that ``table()`` returns, in the same order."""
     prefixes = Prefixes(table)

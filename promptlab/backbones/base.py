@@ -5,24 +5,27 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from promptlab.backbones.attention_prefix import OwnAttention, attach_prefixes, record_sites
+from promptlab.backbones.attention_prefix import OwnAttention, SiteShape, attach_prefixes, record_sites
 from promptlab.backbones.encoding import PromptEncoder
 from promptlab.backbones.named_layers import NamedLayers
 from promptlab.backbones.soft_embedding import SoftEmbedding
 from promptlab.backbones.tokenization import end_of_text, padding_id
 from promptlab.core.errors import TemplateError, TuningError
 from promptlab.core.places import Outer, Place
+from promptlab.core.tunable_backbone import KeysAndValues
 from promptlab.core.types import AnswerSlot, Batch, Encoded, MaskStates, Prompt
+
+Result = TypeVar("Result")
 
 
 class TransformerBackbone(NamedLayers, nn.Module):
@@ -61,7 +64,7 @@ class TransformerBackbone(NamedLayers, nn.Module):
         self.shares_weights = False
         self.as_in_0_1 = False
         self.memory = object()  # which weights in memory this is, or was copied from
-        self.attention_calls: list[Any] = []
+        self.attention_calls: list[tuple[nn.Module, SiteShape]] = []
         self.soft_embeddings: list[SoftEmbedding] = []
         self.own_names = frozenset(name for name, _ in model.named_parameters())
         self.vocabulary = model.get_input_embeddings().num_embeddings
@@ -72,15 +75,15 @@ class TransformerBackbone(NamedLayers, nn.Module):
         self.max_length = _positions(model, tokenizer)
 
     @classmethod
-    def prepare(cls, config: Any, place: str) -> None:
+    def prepare(cls, config: PreTrainedConfig, place: str) -> None:
         """Change the settings of a model that is about to be loaded from a folder or hub id, where a family has to."""
 
     def __sklearn_clone__(self) -> TransformerBackbone:
         return self
 
     def copy(self) -> TransformerBackbone:
-        kept: list[Any] = [self.tokenizer, self.encoder, self.memory, *self.buffers()]
-        memo: dict[int, Any] = {id(part): part for part in kept}
+        kept: list[object] = [self.tokenizer, self.encoder, self.memory, *self.buffers()]
+        memo: dict[int, object] = {id(part): part for part in kept}
         memo |= {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in self.parameters()}
         copied = copy.deepcopy(self, memo)
         copied.shares_weights = True
@@ -141,7 +144,7 @@ class TransformerBackbone(NamedLayers, nn.Module):
         return F.linear(hidden, weight, bias)
 
     def decoder(self) -> tuple[Tensor, Tensor | None]:
-        layer: Any = self.model.get_output_embeddings()
+        layer = self.model.get_output_embeddings()
         return layer.weight, layer.bias
 
     def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
@@ -205,7 +208,7 @@ class TransformerBackbone(NamedLayers, nn.Module):
             )
         return [(shape.heads, shape.width) for _, shape in self.attention_calls]
 
-    def set_prefix(self, table: nn.Module) -> None:
+    def set_prefix(self, table: KeysAndValues) -> None:
         self.prefix_table = table
         attach_prefixes(self.attention_calls, self.stacks(), table)
         if self.own_attention:
@@ -252,14 +255,14 @@ def written_in(batch: Batch, places: Tensor, tokens: Tensor) -> Batch:
     )
 
 
-def _recomputed(layer: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:
+def _recomputed(layer: nn.Module, forward: Callable[..., Result], *inputs: object) -> Result:
     """A layer's output, its activations computed again for the gradient; frozen layers drop nothing out.
 
     Layers only come here in training mode, the frozen ones, too, for which this mode means nothing else.
     """
     is_trained = any(weight.requires_grad for weight in layer.parameters())
 
-    def run(*inputs: Any) -> Any:
+    def run(*inputs: object) -> Result:
         layer.training = is_trained
         try:
             return forward(*inputs)

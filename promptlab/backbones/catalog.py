@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
@@ -80,7 +79,7 @@ def _is_cached(hub_id: str) -> bool:
 
 def load_backbone(
     model: str | Path | Backbone | None = None, *, revision: str | None = None, trust_remote_code: bool = False
-) -> Any:
+) -> Backbone:
     """Load a backbone.
 
     Args:
@@ -102,7 +101,7 @@ def load_backbone(
         raise BackboneError(f"model is {short_repr(model)}; pass a name, a hub id, a folder or a loaded backbone.")
     name = default_model() if model is None else str(model)
     place = locate(name)
-    options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    options: dict[str, str | bool] = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(place, **options)
         check_family(config.model_type)
@@ -146,7 +145,7 @@ def _check_tokenizer(place: str) -> None:
         raise BackboneError(f"folder {place!r} holds no tokenizer.json; save the tokenizer beside the model.")
 
 
-def _read_tokenizer(name: str, place: str, options: Mapping[str, Any]) -> Any:
+def _read_tokenizer(name: str, place: str, options: Mapping[str, str | bool]) -> transformers.PreTrainedTokenizerBase:
     """The tokenizer of a model; one that exists in Python only isn't even made, since it asks for more packages.
 
     Raises:

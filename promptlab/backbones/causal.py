@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from promptlab.backbones.base import TransformerBackbone, by_length, written_in
@@ -86,10 +86,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
     auto_class = "AutoModelForCausalLM"
     decodings = ("left-to-right",)
     place_in_0_1 = "field"
-
-    def __init__(self, *args: Any, **about: Any) -> None:
-        super().__init__(*args, **about)
-        self.prefix: Prefix | None = None
+    prefix: Prefix | None = None  # that all prompts at hand begin with
 
     def make_encoder(self) -> PromptEncoder:
         return CausalEncoder(self.tokenizer)
@@ -152,7 +149,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
         hidden = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         return self.states_at(hidden, places - 1).logits()
 
-    def generate(self, batch: Batch, **options: Any) -> list[list[int]]:
+    def generate(self, batch: Batch, **options: object) -> list[list[int]]:
         length = batch.input_ids.shape[1]
         n_pads = length - batch.attention_mask.sum(dim=1, keepdim=True)
         source = (torch.arange(length, device=batch.input_ids.device) - n_pads) % length  # pads go to the left
@@ -160,7 +157,7 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
         embedded = self.model.get_input_embeddings()(ids)  # generate knows no soft tokens, but their vectors
         return generate(self, {"inputs_embeds": embedded, "attention_mask": mask}, options)
 
-    def _go_on(self, batch: Batch, cache: Any, first: Tensor, strings: Sequence[Sequence[int]]) -> Tensor:
+    def _go_on(self, batch: Batch, cache: Cache | None, first: Tensor, strings: Sequence[Sequence[int]]) -> Tensor:
         """Log-probabilities (batch, strings) of strings of one length after prompts that were read already."""
         tokens = torch.tensor(list(map(list, strings)), device=first.device)  # (strings, k)
         scores = first[:, tokens[:, 0]]  # (batch, strings)
@@ -181,9 +178,9 @@ class CausalBackbone(TransformerBackbone, GenerativeBackbone):
         rest = log_probs.gather(2, tokens[:, 1:].repeat(rows, 1)[..., None]).sum(dim=(1, 2))
         return scores + rest.view(rows, width)
 
-    def _run_prompts(self, batch: Batch, *, use_cache: bool) -> tuple[MaskStates, Any]:
+    def _run_prompts(self, batch: Batch, *, use_cache: bool) -> tuple[MaskStates, Cache | None]:
         """States at the end of the prompts and, if asked for, their keys and values."""
-        inputs: dict[str, Any] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        inputs: dict[str, Tensor] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if self.prefix is None:
             output, known = self.model.base_model(**inputs, use_cache=use_cache), 0
         else:

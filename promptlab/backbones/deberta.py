@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from transformers import PreTrainedConfig
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention, scaled_size_sqrt
 
 from promptlab.backbones.attention_prefix import OwnAttention, attend
@@ -16,7 +16,7 @@ from promptlab.backbones.masked import MaskedBackbone
 
 
 def attend_with_prefix(
-    module: Any,
+    module: DisentangledSelfAttention,
     hidden_states: Tensor,
     attention_mask: Tensor,
     output_attentions: bool = False,
@@ -54,7 +54,7 @@ class DebertaV2Backbone(MaskedBackbone):
     own_attention = OwnAttention(DisentangledSelfAttention, attend_with_prefix)
 
     @classmethod
-    def prepare(cls, config: Any, place: str) -> None:
+    def prepare(cls, config: PreTrainedConfig, place: str) -> None:
         if not _has_bert_head(place):
             config.legacy = False
 

@@ -9,10 +9,9 @@ text is a row of characters like any other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from promptlab.backbones.answers import written_ids
@@ -295,6 +294,6 @@ class PromptEncoder:
             for i, part in enumerate(parts)
         ]
 
-    def _tokens(self, place: int, run: Run) -> Any:
+    def _tokens(self, place: int, run: Run) -> Encoding:
         tokenizer = self.first if place == 0 else self.later
         return tokenizer.encode(run.text, add_special_tokens=False)

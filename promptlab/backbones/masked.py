@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from promptlab.backbones.base import TransformerBackbone, by_length
 from promptlab.backbones.families import HeadLayout
@@ -28,9 +27,10 @@ class MaskedBackbone(TransformerBackbone):
     auto_class = "AutoModelForMaskedLM"
     decodings = ("max-first", "left-to-right", "parallel")
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **about: Any) -> None:
-        super().__init__(model, tokenizer, **about)
-        self.layout = self.find_layout()
+    @cached_property
+    def layout(self) -> HeadLayout:
+        """Where the head's parts are."""
+        return self.find_layout()
 
     def find_layout(self) -> HeadLayout:
         """The head's layout; a subclass may look for it in the model."""
@@ -94,7 +94,7 @@ class MaskedBackbone(TransformerBackbone):
         return hidden
 
     def decoder(self) -> tuple[Tensor, Tensor | None]:
-        layer: Any = self.model.get_submodule(self.layout.decoder)
+        layer = self.model.get_submodule(self.layout.decoder)
         return layer.weight, layer.bias
 
 

@@ -8,13 +8,14 @@ table with as many rows as the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.core.errors import TuningError
+from promptlab.core.interfaces import Backbone
+from promptlab.core.tunable_backbone import KeysAndValues
 
 
 class RowGroups:
@@ -40,9 +41,11 @@ class Routed(nn.Module):
     @property
     def weight(self) -> Tensor:
         """Of an embedding whose copies differ only in soft tokens."""
-        return self.parts[0].weight  # type: ignore[return-value]
+        weight = self.parts[0].weight
+        assert isinstance(weight, Tensor)
+        return weight
 
-    def forward(self, *inputs: Any, **more: Any) -> Tensor:
+    def forward(self, *inputs: Tensor, **more: object) -> Tensor:
         if more or len(inputs) != 1 or len(inputs[0]) != sum(self.groups.sizes):
             raise _shared_by_rows()
         some = zip(self.parts, inputs[0].split(self.groups.sizes))
@@ -57,9 +60,9 @@ class RoutedPrefix(nn.Module):
         groups: the rows of each.
     """
 
-    def __init__(self, tables: Sequence[Any], groups: RowGroups) -> None:
+    def __init__(self, tables: Sequence[KeysAndValues | None], groups: RowGroups) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(nn.Identity() if table is None else table for table in tables)
+        self.tables = nn.ModuleList(table if isinstance(table, nn.Module) else nn.Identity() for table in tables)
         self.groups = groups
         self.visible: Tensor | None = None  # (rows, 1, 1, length)
         self.dropout = next(table.dropout for table in tables if table is not None)
@@ -83,7 +86,7 @@ class RoutedPrefix(nn.Module):
         return [(rows(number, 0), rows(number, 1)) for number in range(len(known))]
 
 
-def mix(origin: Any, copies: Sequence[Any], groups: RowGroups) -> Any:
+def mix(origin: Backbone, copies: Sequence[Backbone], groups: RowGroups) -> Backbone:
     """A backbone that runs copies of ``origin`` together.
 
     Args:

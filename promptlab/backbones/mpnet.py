@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
 
@@ -13,7 +11,7 @@ from promptlab.backbones.masked import MaskedBackbone
 
 
 def attend_with_prefix(
-    module: Any,
+    module: MPNetSelfAttention,
     hidden_states: Tensor,
     attention_mask: Tensor | None = None,
     position_bias: Tensor | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +55,7 @@ class NamedLayers(Backbone):
         fused = self.family.fused
         if fused is None or not _ends(name, self.family.query_value):
             return None
-        layer: Any = self.model.get_submodule(name)
-        width = int(getattr(layer, "out_features", 0) or layer.nf)
+        width = _width(self.model.get_submodule(name))
         block = width if fused == "thirds" else width // self.model.config.num_attention_heads
         third = torch.arange(width) % block // (block // 3)  # 0 for queries, 1 for keys, 2 for values
         return torch.isin(third, torch.tensor([("query", "key", "value").index(role) for role in roles]))
@@ -73,10 +71,10 @@ class NamedLayers(Backbone):
         projection = self.model.get_submodule(name)
         dropout = _follower(name, self.family.dropouts)
         if dropout is not None:
-            return SublayerOutput(projection, self.model.get_submodule(dropout))
-        return SublayerOutput(projection, getattr(projection, DROPOUT, projection))
+            return SublayerOutput(projection, self.model.get_submodule(dropout), _width(projection))
+        return SublayerOutput(projection, getattr(projection, DROPOUT, projection), _width(projection))
 
-    def _own_dropouts(self, layer: Any, attribute: str) -> None:
+    def _own_dropouts(self, layer: nn.Module, attribute: str) -> None:
         """Give every output projection of a layer a dropout of its own, in the place of one that isn't a module's."""
         shared = getattr(layer, attribute)
         ends = (*self.family.attention_outputs, *self.family.feed_forward_outputs)
@@ -84,14 +82,19 @@ class NamedLayers(Backbone):
             if not hasattr(projection, DROPOUT):
                 projection.add_module(DROPOUT, nn.Dropout(getattr(shared, "p", shared)))
                 projection.register_forward_hook(_dropped)
-        if isinstance(shared, nn.Module):
-            shared.p = 0.0  # type: ignore[assignment]
+        if isinstance(shared, nn.Dropout):
+            shared.p = 0.0
         else:
             setattr(layer, attribute, 0.0)
 
 
-def _dropped(projection: Any, inputs: Any, output: Tensor) -> Tensor:
-    return projection.dropout(output)
+def _dropped(projection: nn.Module, inputs: object, output: Tensor) -> Tensor:
+    return projection.get_submodule(DROPOUT)(output)
+
+
+def _width(layer: nn.Module) -> int:
+    """Numbers that a linear layer (or GPT-2's transposed one) puts out."""
+    return int(getattr(layer, "out_features", 0) or getattr(layer, "nf", 0))
 
 
 def _follower(name: str, pairs: Sequence[tuple[str, str]]) -> str | None:

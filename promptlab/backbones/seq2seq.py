@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
 
 from promptlab.backbones.base import TransformerBackbone
 from promptlab.backbones.encoding import PromptEncoder
@@ -55,7 +55,9 @@ class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
         encoded, prefix = self._encoded(batch), self.decoder_prefix(batch)
         return torch.stack([self._score(batch, encoded, prefix, string) for string in strings], dim=1)
 
-    def _score(self, batch: Batch, encoded: Any, prefix: tuple[Tensor, Tensor], string: Sequence[int]) -> Tensor:
+    def _score(
+        self, batch: Batch, encoded: BaseModelOutput, prefix: tuple[Tensor, Tensor], string: Sequence[int]
+    ) -> Tensor:
         """Log-probability (batch,) of one string, all of its tokens read in one pass through the decoder."""
         ids, lengths = prefix
         tokens = torch.tensor(string, device=ids.device).expand(len(ids), -1)  # (batch, k)
@@ -63,7 +65,7 @@ class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
         return logits.log_softmax(dim=-1).gather(2, tokens[..., None]).sum(dim=(1, 2))
 
     def _read_on(
-        self, batch: Batch, encoded: Any, prefix: tuple[Tensor, Tensor], tokens: Tensor, counts: Tensor
+        self, batch: Batch, encoded: BaseModelOutput, prefix: tuple[Tensor, Tensor], tokens: Tensor, counts: Tensor
     ) -> Tensor:
         """Logits (batch, k, vocabulary) for the tokens (batch, k) after the prefix, of which ``counts`` count."""
         ids, places = followed_by(*prefix, tokens)
@@ -73,7 +75,7 @@ class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
     def target_logits(self, batch: Batch, targets: Tensor, lengths: Tensor) -> Tensor:
         return self._read_on(batch, self._encoded(batch), self.decoder_prefix(batch), targets, lengths)
 
-    def generate(self, batch: Batch, **options: Any) -> list[list[int]]:
+    def generate(self, batch: Batch, **options: object) -> list[list[int]]:
         ids, lengths = self.decoder_prefix(batch)
         written: list[list[int]] = [[] for _ in ids]
         for length in sorted(set(lengths.tolist())):  # decoders number their positions from the first token, pad or not
@@ -87,10 +89,10 @@ class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
                 written[row] = text[length:]
         return written
 
-    def _encoded(self, batch: Batch) -> Any:
+    def _encoded(self, batch: Batch) -> BaseModelOutput:
         return self.model.get_encoder()(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
 
-    def _decoded(self, ids: Tensor, lengths: Tensor, encoded: Any, attention_mask: Tensor) -> Tensor:
+    def _decoded(self, ids: Tensor, lengths: Tensor, encoded: BaseModelOutput, attention_mask: Tensor) -> Tensor:
         """Hidden states of the decoder; ``lengths`` of its ids count."""
         mask = (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]).long()
         output = self.model.get_decoder()(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from tokenizers import Encoding
 
 from promptlab.backbones.runs import Run
 
 
-def field_tokens(run: Run, encoding: Any) -> list[np.ndarray]:
+def field_tokens(run: Run, encoding: Encoding) -> list[np.ndarray]:
     """Positions of the tokens that lie wholly inside each shortenable field of a run.
 
     Many tokenizers join the space before a word to it, so that the first token of a field begins one character early.

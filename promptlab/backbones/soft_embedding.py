@@ -6,8 +6,6 @@ vocabulary doesn't grow, so a soft token can never be predicted.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -29,14 +27,16 @@ class SoftEmbedding:
         ]
         self.soft: Tensor | None = None
 
-    def clamp(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def clamp(
+        self, module: nn.Module, inputs: tuple[Tensor, *tuple[object, ...]]
+    ) -> tuple[Tensor, *tuple[object, ...]] | None:
         """Remember where the soft tokens are and give the layer an id that it knows."""
-        ids: Tensor = inputs[0]
+        ids = inputs[0]
         soft = ids - self.vocabulary
         self.soft = soft if bool((soft >= 0).any()) else None
         return None if self.soft is None else (ids.masked_fill(soft >= 0, 0), *inputs[1:])
 
-    def write(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+    def write(self, module: nn.Module, inputs: tuple[Tensor, *tuple[object, ...]], output: Tensor) -> Tensor | None:
         """Put the table's rows where the soft tokens are."""
         if self.soft is None:
             return None

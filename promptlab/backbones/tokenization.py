@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
@@ -80,7 +79,7 @@ def plain_tokenizers(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, Tok
     return first, first if same else later
 
 
-def _is_given(name: str, model: Mapping[str, Any]) -> bool:
+def _is_given(name: str, model: Mapping[str, object]) -> bool:
     """Whether a tokenizer gives a special token to ordinary text: the unknown one, or that of a byte."""
     return name == model.get("unk_token") or (bool(model.get("byte_fallback")) and BYTE.fullmatch(name) is not None)
 
@@ -98,7 +97,7 @@ def text_tokens(tokenizer: PreTrainedTokenizerBase, plain: Tokenizer) -> Iterato
         yield tokenizer.unk_token_id, str(tokenizer.unk_token)
 
 
-def end_of_text(tokenizer: Any) -> int | None:
+def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Id of the token that ends a text."""
     return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
 
@@ -112,7 +111,7 @@ def padding_id(tokenizer: PreTrainedTokenizerBase, n_rows: int) -> int:
     return next((token for token in likely if token is not None and token < n_rows), 0)
 
 
-def _without_first_mark(settings: Any) -> Any:
+def _without_first_mark(settings: object) -> object:
     """The settings with every ``"prepend_scheme": "first"`` turned off."""
     if isinstance(settings, list):
         return [_without_first_mark(value) for value in settings]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptlab.backbones.base import TransformerBackbone
 from promptlab.core.errors import TuningError
 
 
@@ -21,7 +22,9 @@ def followed_by(ids: Tensor, lengths: Tensor, more: Tensor) -> tuple[Tensor, Ten
     return F.pad(ids, (0, more.shape[1])).scatter(1, places, more), places
 
 
-def generate(backbone: Any, inputs: dict[str, Any], options: dict[str, Any]) -> list[list[int]]:
+def generate(
+    backbone: TransformerBackbone, inputs: Mapping[str, Tensor], options: Mapping[str, object]
+) -> list[list[int]]:
     """transformers' ``generate``, its errors as ours."""
     forced = {"forced_bos_token_id": None, "forced_eos_token_id": None}  # BART's, for texts that begin with nothing
     settings = {"pad_token_id": backbone.pad_id, "eos_token_id": backbone.end_id, **forced, **options}

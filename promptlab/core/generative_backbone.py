@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptlab.core.interfaces import Backbone
 from promptlab.core.types import Batch
@@ -30,7 +30,7 @@ class GenerativeBackbone(Backbone):
         """
 
     @abstractmethod
-    def generate(self, batch: Batch, **options: Any) -> list[list[int]]:
+    def generate(self, batch: Batch, **options: object) -> list[list[int]]:
         """Ids that the model writes after each prompt, special ones included.
 
         Raises:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,10 +20,27 @@ class SublayerOutput(NamedTuple):
     Args:
         projection: its last linear layer.
         end: the dropout after it, whose output goes into the sum; the projection itself where there is none.
+        width: numbers that it puts out.
     """
 
     projection: nn.Module
     end: nn.Module
+    width: int
+
+
+class KeysAndValues(Protocol):
+    """What makes the keys and values that stand before those of every attention call; also an ``nn.Module``."""
+
+    @property
+    def dropout(self) -> Callable[[Tensor], Tensor]:
+        """Of keys and values, where they are used."""
+
+    @property
+    def visible(self) -> Tensor | None:
+        """Which of them count for each row of the batch, (rows, 1, 1, length); None for all."""
+
+    def __call__(self) -> Sequence[tuple[Tensor, Tensor]]:
+        """Keys and values of each call, (heads, length, width), or with rows of the batch before."""
 
 
 class Tunable(ABC, Module):
@@ -104,7 +121,7 @@ class Tunable(ABC, Module):
         """
 
     @abstractmethod
-    def set_prefix(self, table: nn.Module) -> None:
+    def set_prefix(self, table: KeysAndValues) -> None:
         """Put the keys and values that ``table()`` returns before those of every attention call."""
 
     @abstractmethod

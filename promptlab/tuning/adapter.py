@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,11 +53,11 @@ class Adapter(Tuning):
                 raise TuningError(f"unknown adapter {name} {getattr(self, name)!r}; known: {', '.join(known)}.")
 
     @classmethod
-    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+    def from_saved(cls, values: Mapping[str, object]) -> Self:
         """What was saved before there was a choice of activations called Houlsby's second adapter Pfeiffer's."""
         if "activation" not in values and values.get("place") == "pfeiffer":
             values = {**values, "place": "feed-forward"}
-        return cls(**values)
+        return super().from_saved(values)
 
     def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)
@@ -71,7 +71,7 @@ class Adapter(Tuning):
             norm.requires_grad_(True)
         attention, feed_forward = backbone.sublayer_outputs()
         for output in [*attention, *feed_forward] if self.place == "houlsby" else feed_forward:
-            self._add(output.projection, _width(output.projection))
+            self._add(output.projection, output.width)
             output.end.register_forward_hook(partial(_adapt_output, output.projection))
 
     def _attach_to_sums(self, backbone: Backbone) -> None:
@@ -107,21 +107,25 @@ class Bottleneck(nn.Module):
         return x + self.change(x)
 
 
-def _adapt_output(projection: Any, end: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+def _adapter(layer: nn.Module) -> Bottleneck:
+    adapter = layer.get_submodule("adapter")
+    assert isinstance(adapter, Bottleneck)
+    return adapter
+
+
+def _adapt_output(projection: nn.Module, end: nn.Module, inputs: object, output: Tensor) -> Tensor:
     """A sub-layer's output on its way to the residual sum; the adapter stands below the projection."""
-    return projection.adapter(output)
+    return _adapter(projection)(output)
 
 
-def _adapt_norm(norm: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+def _adapt_norm(norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     """The norm of the residual sum and of what the adapter makes of its norm."""
-    return norm.forward(inputs[0] + norm.adapter.change(output))  # not called, which would come here again
+    return norm.forward(inputs[0] + _adapter(norm).change(output))  # not called, which would come here again
 
 
-def _adapt_layer(layer: Any, inputs: Any, output: Any) -> Any:
+def _adapt_layer(
+    layer: nn.Module, inputs: object, output: Tensor | tuple[Tensor, *tuple[object, ...]]
+) -> Tensor | tuple[Tensor, *tuple[object, ...]]:
     """A layer's output, which some families return with more."""
-    return (layer.adapter(output[0]), *output[1:]) if isinstance(output, tuple) else layer.adapter(output)
-
-
-def _width(layer: Any) -> int:
-    """Features that a linear layer (or GPT-2's transposed one) puts out."""
-    return int(layer.out_features if hasattr(layer, "out_features") else layer.nf)
+    adapter = _adapter(layer)
+    return (adapter(output[0]), *output[1:]) if isinstance(output, tuple) else adapter(output)

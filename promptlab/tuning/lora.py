@@ -6,13 +6,16 @@ from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from promptlab.core.errors import SavedModelError, TuningError
 from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 NAME = "default"  # of the adapter inside peft
 
@@ -22,7 +25,7 @@ class PeftTuning(Tuning):
     """What peft's methods share: only what peft adds is trained, and it is saved in peft's own format."""
 
     @abstractmethod
-    def config(self, backbone: Backbone) -> Any:
+    def config(self, backbone: Backbone) -> PeftConfig:
         """peft's settings for a model."""
 
     @property
@@ -145,7 +148,7 @@ class LoRA(PeftTuning):
             )
         super().attach(backbone)
 
-    def config(self, backbone: Backbone) -> Any:
+    def config(self, backbone: Backbone) -> PeftConfig:
         from peft import LoraConfig
 
         modules = backbone.query_value() if self.targets == "query-value" else self.targets
@@ -176,7 +179,7 @@ class IA3(PeftTuning):
     mark = "ia3_"
     roles = ("key", "value")
 
-    def config(self, backbone: Backbone) -> Any:
+    def config(self, backbone: Backbone) -> PeftConfig:
         from peft import IA3Config
 
         keys, feed_forward = backbone.key_value(), backbone.feed_forward_outputs()
@@ -191,7 +194,7 @@ class IA3(PeftTuning):
         return TrainingDefaults(learning_rate=1.2e-2, max_steps=100, head_learning_rate=1e-3)
 
 
-def _train_only(layer: Any, outputs: Tensor) -> None:
+def _train_only(layer: nn.Module, outputs: Tensor) -> None:
     """Give what peft added to a layer no gradient but for some of the layer's outputs.
 
     Args:

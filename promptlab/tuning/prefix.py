@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,9 +84,11 @@ class PrefixTable(nn.Module):
 
     visible = None  # all of it, from every row
 
-    def __init__(self, sites: Sequence[Any], length: int, hidden: int, width: int, dropout: float, std: float) -> None:
+    def __init__(
+        self, sites: Sequence[tuple[int, int]], length: int, hidden: int, width: int, dropout: float, std: float
+    ) -> None:
         super().__init__()
-        self.sites = [tuple(site) for site in sites]
+        self.sites = [(heads, head_width) for heads, head_width in sites]
         self.sizes = [2 * heads * head_width for heads, head_width in self.sites]
         total = sum(self.sizes)
         self.table = nn.Parameter(torch.randn(length, width if hidden else total) * std)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Backbone, Tuning
@@ -29,9 +29,9 @@ class TopLayers(Tuning):
     above: bool = True
 
     @classmethod
-    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+    def from_saved(cls, values: Mapping[str, object]) -> Self:
         """What was saved before there was a choice left frozen what stands above the layers."""
-        return cls(**{"above": False, **values})
+        return super().from_saved({"above": False, **values})
 
     def attach(self, backbone: Backbone) -> None:
         layers = backbone.layers()
