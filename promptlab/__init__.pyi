@@ -13,6 +13,7 @@ from promptlab.core.errors import SearchError as SearchError
 from promptlab.core.errors import TemplateError as TemplateError
 from promptlab.core.errors import TuningError as TuningError
 from promptlab.core.errors import UnknownNameError as UnknownNameError
+from promptlab.core.errors import UnsupportedError as UnsupportedError
 from promptlab.core.errors import VerbalizerError as VerbalizerError
 from promptlab.core.interfaces import Backbone as Backbone
 from promptlab.core.interfaces import Head as Head

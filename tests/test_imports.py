@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import promptlab
+
 PACKAGE = Path(__file__).parents[1] / "promptlab"
 FLOORS = (  # a room imports from floors below its own, never from a neighbor or from above
     ("core",),
@@ -76,6 +78,13 @@ def test_no_import_comes_back_to_where_it_began():
     graph = {module: set(imported(path)) & set(MODULES) for module, path in MODULES.items()}
 
     TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_type_checkers_are_shown_every_public_name():
+    tree = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    imports = [alias for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+
+    assert sorted(alias.asname for alias in imports) == promptlab.__all__  # else: a line of promptlab/__init__.pyi
 
 
 def test_the_main_flow_is_under_690_lines_of_code():
