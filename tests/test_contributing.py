@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from promptlab import PromptClassifier, search_templates
 from promptlab.cli.arguments import make_tuning
+from promptlab.cli.main import COMMANDS, main
 from promptlab.core.entries import Entry
 from promptlab.core.registry import FILTERS, TEMPLATE_SEARCHES, TUNINGS, VERBALIZERS
 from promptlab.core.types import Segment
@@ -35,6 +38,10 @@ def extended(tmp_path, monkeypatch):
         spec = importlib.util.spec_from_file_location(name, file)
         monkeypatch.setitem(sys.modules, name, module := importlib.util.module_from_spec(spec))
         spec.loader.exec_module(module)
+        if name.startswith("promptlab.cli.commands."):
+            command = re.search(r'^"(\w+)": "(Count .*)",$', CONTRIBUTING, flags=re.MULTILINE)
+            monkeypatch.setitem(COMMANDS, command[1], command[2])
+            continue
         key, entry = entry_of(name)
         monkeypatch.setitem(REGISTRIES[name.split(".")[1]].entries, key, entry)
 
@@ -79,6 +86,18 @@ def test_the_examples_search_finds_templates_that_fit_the_model(tiny_backbone):
     assert len(board.ranked) == 3 and not board.unusable
     assert {one.found.engine for one in board.best} == {"questions"}
     assert board.about["settings"]["examples"] == 2
+
+
+def test_the_examples_command_takes_the_options_of_its_groups(tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_text("text_a,class\n" + "".join(f"{i},{name}\n" for i, name in enumerate("abcaba")), encoding="utf-8")
+
+    def run(*options):
+        return CliRunner().invoke(main, ["count", str(file), "--label", "class", *options])
+
+    assert json.loads(run("--top", "2", "--json").stdout) == {"a": 3, "b": 2}
+    assert "leave --names-only out" in run("--top", "2", "--names-only").stderr
+    assert "Count the rows of each class." in CliRunner().invoke(main, ["--help"]).stdout
 
 
 def test_the_lines_of_the_examples_family_are_those_of_the_package():

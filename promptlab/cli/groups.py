@@ -12,8 +12,8 @@ def command(run: RunOptions) -> None: ...
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
@@ -21,10 +21,12 @@ import click
 
 from promptlab.cli.rules import Rule, check_rules, is_given
 
+Settings = dict[str, Any]  # of the library, by name
 FILE = click.Path(dir_okay=False, path_type=Path)  # whether it's there is told by what reads it
 FOLDER = click.Path(path_type=Path)
 
 
+@dataclass(frozen=True)
 class OptionGroup:
     """The base of all groups, which are frozen dataclasses of ``option``, ``flag``, ``repeated`` and ``argument``.
 
@@ -36,12 +38,12 @@ class OptionGroup:
     title: ClassVar[str] = "Options"
     rules: ClassVar[tuple[Rule, ...]] = ()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """Return the options by name, as the library's settings; where these differ, a group says so."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
-def settings_of(*groups: OptionGroup) -> dict[str, Any]:
+def settings_of(*groups: OptionGroup) -> Settings:
     """Return the settings of several groups together."""
     return {name: value for group in groups for name, value in group.settings().items()}
 
@@ -82,7 +84,7 @@ def group_command(name: str, *rules: Rule) -> Callable[[Callable[..., None]], Gr
     def made(function: Callable[..., None]) -> GroupCommand:
         groups = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
 
-        def call(**values: Any) -> None:
+        def call(**values: object) -> None:
             filled = {name: _filled(kind, values) for name, kind in groups.items()}
             check_rules([*rules, *(rule for kind in groups.values() for rule in kind.rules)], *filled.values())
             function(**filled)
@@ -117,28 +119,28 @@ class GroupCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def _field(kind: type[click.Parameter], flags: tuple[str, ...], default: Any, settings: dict[str, Any]) -> Any:
-    return dataclasses.field(default=default, metadata={"kind": kind, "flags": flags, "settings": settings})
+def _field(kind: type[click.Parameter], flags: tuple[str, ...], default: Any, settings: Settings) -> Any:
+    return field(default=default, metadata={"kind": kind, "flags": flags, "settings": settings})
 
 
-def _parameters(group: Any) -> list[click.Parameter]:
+def _parameters(group: type[OptionGroup]) -> list[click.Parameter]:
     """Make the parameters of click that fill a group."""
     hints = get_type_hints(group)
-    return [_parameter(field, hints[field.name], group.title) for field in dataclasses.fields(group)]
+    return [_parameter(one, hints[one.name], group.title) for one in fields(group)]
 
 
-def _parameter(field: Any, hint: Any, title: str) -> click.Parameter:
-    flags = [field.name, *field.metadata["flags"]]
-    if field.metadata["kind"] is click.Argument:
-        return click.Argument(flags[:1], **{"type": click_type(hint)} | field.metadata["settings"])
+def _parameter(declared: Field[Any], hint: object, title: str) -> click.Parameter:
+    flags, settings = [declared.name, *declared.metadata["flags"]], declared.metadata["settings"]
+    if declared.metadata["kind"] is click.Argument:
+        return click.Argument(flags, **{"type": click_type(hint)} | settings)
     if len(flags) == 1:
-        flags.append(f"--{field.name.replace('_', '-')}")
-    parameter = _GroupOption(flags, default=field.default, **{"type": click_type(hint)} | field.metadata["settings"])
-    parameter.title = title
-    return parameter
+        flags.append(f"--{declared.name.replace('_', '-')}")
+    made = _GroupOption(flags, default=declared.default, **{"type": click_type(hint)} | settings)
+    made.title = title
+    return made
 
 
-def click_type(hint: Any) -> Any:
+def click_type(hint: object) -> Any:
     """Return what click calls the type of an annotation: of ``X | None`` and ``tuple[X, ...]`` that of X."""
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
@@ -147,5 +149,5 @@ def click_type(hint: Any) -> Any:
     return FILE if hint is Path else hint
 
 
-def _filled(group: Any, values: dict[str, Any]) -> Any:
-    return group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
+def _filled(group: type[OptionGroup], values: Mapping[str, object]) -> OptionGroup:
+    return group(**{one.name: values[one.name] for one in fields(group)})

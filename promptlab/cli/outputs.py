@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import click
 
-Rows = Iterable[Mapping[str, Any]]
+Rows = Iterable[Mapping[str, object]]
 
 BATCH = 1024  # rows of Parquet that are written at a time
 
@@ -103,7 +103,7 @@ def _write_parquet(rows: Rows, path: Path) -> None:
             writer.write_table(pa.Table.from_pylist(list(batch), schema))
 
 
-def _batches(rows: Rows) -> Iterator[list[Mapping[str, Any]]]:
+def _batches(rows: Rows) -> Iterator[list[Mapping[str, object]]]:
     source = iter(rows)
     while batch := list(itertools.islice(source, BATCH)):
         yield batch

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import click
 
+from promptlab.cli.option_groups.data import LabeledDataOptions
 from promptlab.cli.option_groups.pairs import PairFiles
 from promptlab.cli.printing import print_json, print_table, warn_of_shared
-from promptlab.core.types import Example
+
+if TYPE_CHECKING:
+    from promptlab.core.types import Example
 
 UNFINISHED = "unfinished.txt"
 SAID = "Finished work of promptlab, from which the same command goes on; it is removed when all is done.\n"
@@ -21,9 +24,14 @@ SAID = "Finished work of promptlab, from which the same command goes on; it is r
 class MemberSets(NamedTuple):
     """The labeled examples that members learn from, are selected by and measured on; None where there are none."""
 
-    train: list[Example] | None
+    train: list[Example]
     dev: list[Example] | None
     test: list[Example] | None
+
+    @classmethod
+    def read(cls, train: Path, files: PairFiles, data: LabeledDataOptions) -> Self:
+        """Read the files that there are."""
+        return cls(data.read(train), data.read_if_given(files.dev), data.read_if_given(files.test))
 
     @property
     def measured(self) -> list[Example] | None:
@@ -113,7 +121,7 @@ def print_scores(
         print_table(f"{file} ({n_rows} rows)", ["", "accuracy", "weight"], [_cells(row) for row in rows])
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: Mapping[str, Any]) -> list[str]:
     """Name, accuracy and weight as a table shows them."""
     weight = row["weight"]
     return [row["name"], f"{100 * (row['accuracy'] or 0):.1f} %", "" if weight is None else f"{weight:.3f}"]

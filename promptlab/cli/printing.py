@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from promptlab.core.types import Example
 
 
 def quiet_libraries() -> None:
@@ -20,7 +23,7 @@ def quiet_libraries() -> None:
     hub.set_verbosity_error()  # each retry of a connection, whose failure our error tells
 
 
-def warn_of_shared(fields: Sequence[str], **sets: Sequence[Any] | None) -> None:
+def warn_of_shared(fields: Sequence[str], **sets: Sequence[Example] | None) -> None:
     """Say on standard error which rows have the texts of another set's rows, whatever their labels.
 
     Args:
@@ -41,7 +44,7 @@ def warn_of_shared(fields: Sequence[str], **sets: Sequence[Any] | None) -> None:
             )
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, n_text: int = 1) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, n_text: int = 1) -> None:
     """A table on standard output; the first ``n_text`` columns are text, the others are numbers."""
     from rich.console import Console
     from rich.table import Table
@@ -56,7 +59,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     Console().print(table)
 
 
-def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
+def print_result(result: Mapping[str, object], *, as_json: bool) -> None:
     """Names and values on one line, or as JSON."""
     if as_json:
         print_json(result)
@@ -73,5 +76,5 @@ def write_label_words(path: Path | None, label_words: Mapping[str, Sequence[str]
             file.write_text(json.dumps(label_words, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+def print_json(value: Mapping[str, object] | Sequence[object]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))

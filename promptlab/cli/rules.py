@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import click
 
@@ -30,7 +29,7 @@ class Rule:
     message: str = ""
 
 
-def check_rules(rules: Sequence[Rule], *groups: Any) -> None:
+def check_rules(rules: Sequence[Rule], *groups: object) -> None:
     """Refuse options that break a rule; the first that is broken is told.
 
     Raises:
@@ -48,10 +47,10 @@ def check_rules(rules: Sequence[Rule], *groups: Any) -> None:
 class _Given:
     """The values of all groups of a command, by the names of their fields."""
 
-    def __init__(self, groups: Sequence[Any]) -> None:
+    def __init__(self, groups: Sequence[object]) -> None:
         self.groups = groups
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> object:
         """Return the value of an option; None where the command hasn't it, as where it isn't given."""
         return next((getattr(group, name) for group in self.groups if hasattr(group, name)), None)
 
@@ -61,17 +60,17 @@ class _Given:
         return all(str(self[name]) == value if has_value else is_given(self[name]) for name, has_value, value in parts)
 
 
-class _Words(dict[str, Any]):
+class _Words(dict[str, object]):
     """What a message may name in braces."""
 
     def __init__(self, given: _Given, met: Sequence[str]) -> None:
         super().__init__({"given": f"--{met[0].replace('_', '-')}"} if met else {})
         self.given = given
 
-    def __missing__(self, name: str) -> Any:
+    def __missing__(self, name: str) -> object:
         return self.given[name]
 
 
-def is_given(value: Any) -> bool:
+def is_given(value: object) -> bool:
     """Return whether an option has a value that says something."""
     return value is not None and value is not False and value != ()

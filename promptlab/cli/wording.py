@@ -9,7 +9,7 @@ from functools import partial
 import click
 
 QUOTES = "'\""
-ALIASES = {"eval_set": "dev", "unlabeled": "unlabeled", "dev": "wants_dev"}  # arguments of options of another name
+ALIASES = {"eval_set": "dev", "dev": "wants_dev"}  # arguments of options of another name
 PHRASES = (  # pattern, the parameter that a command must have (none: any), what is said instead
     (r"\bsave_pretrained wrote", "", "promptlab fit, ensemble or distill wrote"),
     (r"\beval_set\b(?!=)", "dev", "--dev"),

@@ -512,6 +512,18 @@ def test_help_names_every_command_and_loads_no_torch():
     assert not {"torch", "transformers", "sklearn", "pandas", "rich"} & set(modules)
 
 
+def test_no_command_loads_torch_before_it_works():
+    code = (
+        "import importlib, sys; from promptlab.cli.main import COMMANDS\n"
+        "for name in COMMANDS: importlib.import_module('promptlab.cli.commands.' + name.replace('-', '_'))\n"
+        "print(*sys.modules)"
+    )
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert "promptlab.cli.commands.fit" in modules
+    assert not {"torch", "numpy", "transformers", "sklearn", "pandas", "rich"} & set(modules)
+
+
 def test_every_command_has_help(run):
     for name in COMMANDS:
         assert run(name, "--help").exit_code == 0

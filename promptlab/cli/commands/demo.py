@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
 
 from promptlab.cli.groups import OptionGroup, group_command, option
 from promptlab.cli.option_groups.reports import ReportOptions
 from promptlab.cli.printing import print_json, print_table, quiet_libraries
+
+if TYPE_CHECKING:
+    from promptlab.evaluation.baselines import DemoRow
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def command(demo: DemoOptions, report: ReportOptions) -> None:
         _print(rows, answers, demo.model)
 
 
-def _answers(classifier: Any) -> list[dict[str, Any]]:
+def _answers(classifier: Any) -> list[dict[str, object]]:
     """Return five texts with the probabilities of their classes."""
     from promptlab.data.samples import load_sample
     from promptlab.evaluation.baselines import TASK
@@ -54,7 +57,7 @@ def _answers(classifier: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _print(rows: Sequence[Any], answers: Sequence[dict[str, Any]], model: str) -> None:
+def _print(rows: Sequence[DemoRow], answers: Sequence[Mapping[str, object]], model: str) -> None:
     table = [[r.method, f"{100 * r.accuracy:.1f} %", f"{r.seconds:.1f}", f"{r.trained_weights:,}"] for r in rows]
     print_table(
         f"SST-2, 16 examples a class, {model}, 872 dev sentences",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from promptlab.cli.groups import OptionGroup, argument, group_command, option, settings_of
 from promptlab.cli.library_defaults import default_of
@@ -17,6 +17,9 @@ from promptlab.cli.option_groups.training import TuningOptions
 from promptlab.cli.pair_training import MemberSets, kept_work, print_scores, trained
 from promptlab.cli.printing import quiet_libraries
 from promptlab.cli.rules import Rule
+
+if TYPE_CHECKING:
+    from promptlab.library.pvps import PVP
 
 PET = "promptlab.distillation.pet:PET"
 IPET = "promptlab.distillation.ipet:IPET"
@@ -52,7 +55,7 @@ class DistillOptions(OptionGroup):
     teacher_share: float | None = option(help=f"For ipet. [default: {default_of(IPET, 'teacher_share'):g}]")
     student_steps: int | None = option(help="Updates of the student. [default: by the number of rows]")
 
-    def estimator(self, pairs: Any, **settings: Any) -> Any:
+    def estimator(self, pairs: Path | list[PVP], **settings: Any) -> Any:
         """Make the estimator of the method."""
         from promptlab.distillation.ipet import IPET
         from promptlab.distillation.pet import PET
@@ -83,7 +86,7 @@ def command(
 
     quiet_libraries()
     check_savable(files.output, marker_file="promptlab.json")
-    sets = MemberSets(*data.read_sets(files.labeled, files.dev, files.test))
+    sets = MemberSets.read(files.labeled, files, data)
     rows = data.iter_unlabeled(files.unlabeled)
     first = next(rows)
     pairs.check_rows([*sets, [first]])

@@ -55,7 +55,7 @@ def command(
 
     quiet_libraries()
     check_savable(files.output, marker_file="promptlab.json")
-    sets = MemberSets(*data.read_sets(files.train, files.dev, files.test))
+    sets = MemberSets.read(files.train, files, data)
     pairs.check_rows(sets)
     with kept_work(files.resume_dir, files.output) as folder:
         settings = settings_of(vote, members, models, training, run)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import click
 
-from promptlab.cli.groups import OptionGroup, argument, flag, group_command, option, repeated, settings_of
+from promptlab.cli.groups import OptionGroup, Settings, argument, flag, group_command, option, repeated, settings_of
 from promptlab.cli.library_defaults import default_of
 from promptlab.cli.option_groups.data import DataOptions
 from promptlab.cli.option_groups.models import ModelOptions
@@ -30,11 +31,11 @@ class WordListOptions(OptionGroup):
     wordnet: bool = flag(help="First add related words from WordNet.")
     nearest: int | None = option(type=click.IntRange(min=1), help="First add so many words whose vectors are near.")
 
-    def label_words(self, model: str | None) -> Any:
+    def label_words(self, model: str | None) -> Mapping[str, Sequence[str]]:
         """Return class → words, with those that are added."""
         from promptlab.search.words.expansion import nearest_words, read_word_lists, wordnet_words
 
-        found: Any = read_word_lists(self.words, self.classes or None)
+        found: Mapping[str, Sequence[str]] = read_word_lists(self.words, self.classes or None)
         if self.wordnet:
             found = wordnet_words(found)
         return nearest_words(found, model, n=self.nearest) if self.nearest else found
@@ -54,7 +55,7 @@ class RefinementOptions(OptionGroup):
     )
     multi_token: Literal["drop", "first"] = option(default=default_of(REFINE, "multi_token"))
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         return {"frequency": self.frequency, "relevance": self.relevance, "multi_token": self.multi_token}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from promptlab.cli.groups import FOLDER, OptionGroup, argument, flag, group_command, option, settings_of
+from promptlab.cli.groups import FOLDER, OptionGroup, Settings, argument, flag, group_command, option, settings_of
 from promptlab.cli.option_groups.data import LabeledDataOptions
 from promptlab.cli.option_groups.models import ModelOptions, RunOptions, SeparatorOptions
 from promptlab.cli.option_groups.prompts import PromptOptions
@@ -100,9 +100,10 @@ def command(
 
     quiet_libraries()
     check_savable(files.output, marker_file="promptlab.json")  # before any work is done
-    train, dev = data.read_sets(files.train, files.dev, separator=kind.row_separator)
+    train = data.read(files.train, separator=kind.row_separator)
+    dev = data.read_if_given(files.dev, separator=kind.row_separator)
     settings = settings_of(training, model, run)
-    classifier = _classifier(kind, prompt, data, train or [], settings)
+    classifier = _classifier(kind, prompt, data, train, settings)
     warn_of_shared(classifier.make_template().fields, train=train, dev=dev)
     classifier.fit(train, eval_set=None if dev is None else (dev, None))
     classifier.save_pretrained(files.output)
@@ -116,7 +117,7 @@ def _classifier(
     prompt: PromptOptions,
     data: LabeledDataOptions,
     train: Sequence[Example],
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> Any:
     """Make the classifier that is asked for, as yet unfitted."""
     from promptlab.core.registry import ESTIMATORS
@@ -133,7 +134,7 @@ def _classifier(
     return ESTIMATORS.get("PromptClassifier")(template, verbalizer, origin=pair.origin or None, **settings)
 
 
-def _scores(classifier: Any, dev: Sequence[Example] | None) -> dict[str, Any]:
+def _scores(classifier: Any, dev: Sequence[Example] | None) -> dict[str, object]:
     """Updates, the loss on the training rows, and the score of what was kept on dev, which isn't always the last's."""
     from promptlab.evaluation.metrics import report_for
 

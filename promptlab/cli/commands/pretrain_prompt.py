@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from promptlab.cli.arguments import parse_verbalizer
-from promptlab.cli.groups import FOLDER, OptionGroup, argument, group_command, option, settings_of
+from promptlab.cli.groups import FOLDER, OptionGroup, Settings, argument, group_command, option, settings_of
 from promptlab.cli.library_defaults import default_of
 from promptlab.cli.option_groups.data import DialectOptions
 from promptlab.cli.option_groups.models import SeedOptions
@@ -45,7 +45,7 @@ class TaskOptions(OptionGroup):
         help="Above which its labels are learnt. [default: 0.95 of the first class, 0.7 of the last, 0.5 between]"
     )
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         from promptlab.estimators.saving import load_any
 
         made = {
@@ -68,7 +68,7 @@ class SoftPromptOptions(OptionGroup):
     )
     model: str | None = option(help="Model package, hub id or folder. [default: minilm, if installed]")
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         from promptlab.tuning.prompt_tuning import PromptTuning
 
         return {"model": self.model, "tuning": PromptTuning(length=self.length, start=self.start)}

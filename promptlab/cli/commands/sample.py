@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import click
 
@@ -93,7 +93,7 @@ def _write_demo_data(folder: Path, *, as_json: bool) -> None:
         click.echo("\n".join(files))
 
 
-def _write(path: Path, names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def _write(path: Path, names: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
     from promptlab.core.errors import DataError, short_repr
 
     with open(path, "w", encoding="utf-8", newline="") as file:

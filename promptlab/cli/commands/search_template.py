@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from promptlab.cli.arguments import parse_pairs, parse_verbalizer, value_of
-from promptlab.cli.groups import FOLDER, OptionGroup, argument, flag, group_command, option, repeated, settings_of
+from promptlab.cli.groups import (
+    FOLDER,
+    OptionGroup,
+    Settings,
+    argument,
+    flag,
+    group_command,
+    option,
+    repeated,
+    settings_of,
+)
 from promptlab.cli.library_defaults import default_of
 from promptlab.cli.option_groups.data import LabeledDataOptions
 from promptlab.cli.option_groups.models import ModelOptions, RunOptions
@@ -73,7 +83,7 @@ class SearchOptions(OptionGroup):
     )
     diversity: float = option(default=default_of(SEARCH, "diversity"), help="Above 0: choose different ones, too.")
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         from promptlab.search.templates.ranking import Ranking
 
         given = parse_pairs(self.engine_args, "NAME=VALUE, such as candidates=100") or {}
@@ -117,7 +127,7 @@ def command(
     quiet_libraries()
     files.check()
     settings = settings_of(search, model, run)
-    train, dev = data.read_sets(files.train, files.dev)
+    train, dev = data.read(files.train), data.read_if_given(files.dev)
     held_out = None if dev is None else (dev, None)
     board = search_templates(search.engine, train, eval_set=held_out, resume_dir=files.resume_dir, **settings)
     for note in _notes(board, files.train):

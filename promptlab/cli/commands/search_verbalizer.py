@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from promptlab.cli.groups import OptionGroup, argument, group_command, option, settings_of
+from promptlab.cli.groups import OptionGroup, Settings, argument, group_command, option, settings_of
 from promptlab.cli.library_defaults import default_of
 from promptlab.cli.option_groups.data import LabeledDataOptions
 from promptlab.cli.option_groups.models import ModelOptions, RunOptions
@@ -55,7 +55,7 @@ class WordSearchOptions(OptionGroup):
     candidates: int = option(default=default_of(SEARCH, "candidates"), help="Commonest words of the vocabulary.")
     words: int | None = option(type=click.IntRange(min=1), help="Of each class, for petal and autoprompt.")
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         of_engine = {} if self.words is None else {"words": self.words}
         return {"engine": self.engine, "top": self.top, "candidates": self.candidates, **of_engine}
 
@@ -76,9 +76,9 @@ def command(
     quiet_libraries()
     if files.output is not None:
         check_writable(files.output)  # before a model is loaded
-    train, dev = data.read_sets(files.train, files.dev)
+    train, dev = data.read(files.train), data.read_if_given(files.dev)
     found = search_words(search.template, train, **settings_of(search, model, run))
-    file, n_rows = files.train, len(train or ())
+    file, n_rows = files.train, len(train)
     if files.dev is not None and dev is not None:
         settings = settings_of(model, run)
         found = rank_by_training(found, search.template, (train, None), (dev, None), **settings)
@@ -92,7 +92,7 @@ def command(
     print_table("label words", list(table), list(zip(*table.values())), n_text=1 + len(found[0].label_words))
 
 
-def _tell_shared(dev: Sequence[Example], train: Any, template: str) -> int:
+def _tell_shared(dev: Sequence[Example], train: Sequence[Example], template: str) -> int:
     """Say how many dev rows were left out since they are training rows, and return that."""
     from promptlab.data.overlap import count_shared
     from promptlab.library.resolve import resolve_template
@@ -114,7 +114,7 @@ def _table(found: Sequence[FoundWords]) -> Mapping[str, Sequence[str]]:
     return table
 
 
-def _word_json(one: FoundWords) -> dict[str, Any]:
+def _word_json(one: FoundWords) -> dict[str, object]:
     from promptlab.search.words.search import MEANINGS
 
     said = {"label_words": one.label_words, "score": one.score, "measure": one.measure}

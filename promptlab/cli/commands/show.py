@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -13,6 +13,9 @@ from promptlab.cli.library_defaults import default_of
 from promptlab.cli.option_groups.models import ModelOptions
 from promptlab.cli.option_groups.reports import ReportOptions
 from promptlab.cli.printing import print_json, print_table, quiet_libraries
+
+if TYPE_CHECKING:
+    from promptlab.core.types import Example
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class ShowOptions(OptionGroup):
         help="Words to show at each mask.",
     )
 
-    def example(self) -> Any:
+    def example(self) -> Example:
         """Return an example of the texts and fields."""
         from promptlab.core.types import Example
         from promptlab.data.readers import as_examples

@@ -79,6 +79,10 @@ class LabeledDataOptions(LabelOptions, DataOptions):
         """
         return self._iter(file, label=self.label, separator=separator)
 
-    def read_sets(self, *files: Path | None, separator: str | None = None) -> list[list[Example] | None]:
-        """Read the labeled rows of each file that there is."""
-        return [None if file is None else list(self.iter_labeled(file, separator=separator)) for file in files]
+    def read(self, file: Path, *, separator: str | None = None) -> list[Example]:
+        """Read the labeled rows of a file, as ``iter_labeled`` does."""
+        return list(self.iter_labeled(file, separator=separator))
+
+    def read_if_given(self, file: Path | None, *, separator: str | None = None) -> list[Example] | None:
+        """Read the labeled rows of a file, if there is one."""
+        return None if file is None else self.read(file, separator=separator)

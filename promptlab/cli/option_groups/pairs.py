@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from promptlab.cli.arguments import parse_verbalizer
-from promptlab.cli.groups import FOLDER, OptionGroup, option, repeated
+from promptlab.cli.groups import FOLDER, OptionGroup, Settings, option, repeated
 from promptlab.cli.library_defaults import default_of
 from promptlab.cli.option_groups.models import LengthOptions
 from promptlab.cli.rules import Rule
+
+if TYPE_CHECKING:
+    from promptlab.core.types import Example
+    from promptlab.library.pvps import PVP
 
 MEMBERS = "promptlab.ensembles.members:PVPMembers"
 
@@ -55,14 +59,14 @@ class PairOptions(OptionGroup):
     templates: tuple[str, ...] = repeated("--template", help="Instead of --pvps: Jinja source or name; repeat it.")
     verbalizers: tuple[str, ...] = repeated("--verbalizer", help="JSON, a file or a name; each with each template.")
 
-    def pairs(self) -> Any:
+    def pairs(self) -> Path | list[PVP]:
         """Return the file of pairs, or each template with each verbalizer."""
         from promptlab.library.pvps import PVP
 
         each = product(self.templates, map(parse_verbalizer, self.verbalizers))
         return self.pvps or [PVP(template, words, template) for template, words in each]
 
-    def check_rows(self, sets: Sequence[Sequence[Any] | None]) -> None:
+    def check_rows(self, sets: Sequence[Sequence[Example] | None]) -> None:
         """Refuse rows that lack a field of a template, before a model is loaded.
 
         Raises:
@@ -87,7 +91,7 @@ class PairModels(LengthOptions):
 
     models: tuple[str, ...] = repeated("--model", help="Package, hub id or folder; one, or one for each pair.")
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         several = len(self.models) > 1
         model = list(self.models) if several else next(iter(self.models), None)
         return {"model": model, "max_length": self.max_length}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from promptlab.cli.arguments import make_tuning, parse_class_weight, parse_pairs
-from promptlab.cli.groups import FOLDER, OptionGroup, flag, option, repeated
+from promptlab.cli.groups import FOLDER, OptionGroup, Settings, flag, option, repeated
 from promptlab.cli.rules import Rule
 from promptlab.core.registry import TUNINGS
 from promptlab.training.settings import OPTIMIZERS, SCHEDULES, TrainingSettings
@@ -58,7 +58,7 @@ class TuningOptions(UpdateOptions):
         """Make the tuning method with its settings."""
         return make_tuning(self.tuning, parse_pairs(self.tuning_args, "NAME=VALUE, such as rank=4") or {})
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         found = super().settings() | {"tuning": self.method()}
         del found["tuning_args"]
         return found
