@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from promptlab.core.checks import check_types
+from promptlab.core.docstrings import list_settings
 from promptlab.core.errors import PromptlabError, TuningError, UnknownNameError, short_repr
 
 
@@ -20,6 +21,10 @@ class Part(ABC):
     """
 
     error_class: ClassVar[type[PromptlabError]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        list_settings(cls)
 
     def __post_init__(self) -> None:
         check_types(self, self.error_class)

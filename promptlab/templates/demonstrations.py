@@ -24,16 +24,18 @@ Embed = Callable[[Sequence[str]], ArrayLike]  # texts → vectors, (texts, width
 
 @dataclass(frozen=True)
 class AnsweredTemplate(Template):
-    """What the two kinds share: a template for the query, and answered examples in the same form.
+    """Show answered examples in the form of the query; what the two kinds share.
 
     Args:
-        template: of the query and of every demonstration; Jinja source or a ``Template``.
-        examples: labeled examples; if there are none, ``bind`` (which ``fit`` calls) takes them from the training set.
-        answers: class → the words that fill a demonstration's mask; ``bind`` takes the verbalizer's first ones.
-        sets: how many prompts with other demonstrations are averaged.
+        template: the form of the query and of every demonstration; Jinja source or a ``Template``.
+        examples: labeled examples to show; if there are none, ``bind`` (which ``fit`` calls) takes them from the
+            training set.
+        answers: class → the words that fill a demonstration's mask; if there are none, ``bind`` takes the verbalizer's
+            first ones.
+        sets: number of prompts, each with other demonstrations, that are averaged.
         separator: text between examples.
-        max_words: words that a field of a demonstration may have; the rest is left out.
-        seed: of drawing and order.
+        max_words: words that a field of a demonstration may have, the rest is left out; None for no limit.
+        seed: seed of drawing and order.
     """
 
     template: Template | str
@@ -137,7 +139,7 @@ class AnsweredTemplate(Template):
 
 @dataclass(frozen=True)
 class InContextTemplate(AnsweredTemplate):
-    """k answered examples before the query, the same for every query: in-context learning without any training.
+    """Show k answered examples before the query, the same for every query: in-context learning without any training.
 
     Classes take turns, as far as their examples go; the order is shuffled. If a prompt is too long, its first
     demonstrations are left out whole.
@@ -145,8 +147,19 @@ class InContextTemplate(AnsweredTemplate):
     Source: GPT-3, arXiv:2005.14165, section 2.4.
 
     Args:
-        k: demonstrations in all; 0 is zero-shot.
+        k: number of demonstrations in all; 0 is zero-shot.
         instruction: text before the first demonstration.
+
+    Raises:
+        TemplateError: if a setting is out of range; in use, if there are fewer than k examples.
+
+    Example:
+        >>> from promptlab import Example, InContextTemplate
+        >>> shown = [Example({"text_a": "Dull."}, "bad"), Example({"text_a": "Fun."}, "good")]
+        >>> answers = {"bad": "terrible", "good": "great"}
+        >>> template = InContextTemplate("{{ text_a }} It was {{ mask }}.", shown, answers, k=2, separator=" / ")
+        >>> print(template.render(Example({"text_a": "A gem."})))
+        Dull. It was terrible. / Fun. It was great. / A gem. It was {{ mask }}.
     """
 
     k: int = 16
@@ -196,7 +209,7 @@ class InContextTemplate(AnsweredTemplate):
 
 @dataclass(frozen=True)
 class DemonstrationTemplate(AnsweredTemplate):
-    """One answered example of each class after the query, drawn anew for each query and set; for fine-tuning.
+    """Show an answered example of each class after the query, drawn anew for each query and set; for fine-tuning.
 
     An example never stands among its own demonstrations. Similarity is the cosine of TF-IDF vectors, or of ``embed``;
     LM-BFF embeds with a sentence encoder.
@@ -206,7 +219,18 @@ class DemonstrationTemplate(AnsweredTemplate):
     Args:
         similar: share of an average class's examples, of each class so many of the most similar to the query, from
             which is drawn; 1 takes all. Without the query itself half of 15 and 16 are 7 of each class (LM-BFF's code).
-        embed: texts → vectors, for the similarity; a template with one can't be saved.
+        embed: texts → vectors (texts, width), for the similarity; None is TF-IDF. A template with one can't be saved.
+
+    Raises:
+        TemplateError: if a setting is out of range; in use, if there are no examples.
+
+    Example:
+        >>> from promptlab import DemonstrationTemplate, Example
+        >>> shown = [Example({"text_a": "Dull."}, "bad"), Example({"text_a": "Fun."}, "good")]
+        >>> answers = {"bad": "terrible", "good": "great"}
+        >>> template = DemonstrationTemplate("{{ text_a }} It was {{ mask }}.", shown, answers, sets=1)
+        >>> print(template.render(Example({"text_a": "A gem."})))
+        A gem. It was {{ mask }}. Fun. It was great. Dull. It was terrible.
     """
 
     sets: int = 16

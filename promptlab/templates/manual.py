@@ -13,12 +13,25 @@ from promptlab.templates.rendering import AnyValue, field_names, filter_names, r
 
 @dataclass(frozen=True)
 class ManualTemplate(Template):
-    """A Jinja pattern with at least one mask, such as ``{{ text_a }} It was {{ mask }}.`` for sentiment.
+    """Fill a Jinja pattern with at least one mask, such as ``{{ text_a }} It was {{ mask }}.`` for sentiment.
+
+    ``{{ mask(3) }}`` are three slots, ``{{ sep }}`` is the model's separator, ``{{ soft(5) }}`` are trainable tokens,
+    ``{{ text_a | keep }}`` is never shortened; conditions and slices are Jinja's.
 
     Source: PET, arXiv:2001.07676, section 3 (there called a pattern).
 
     Args:
-        source: the pattern.
+        source: the pattern; its names are the examples' fields.
+
+    Raises:
+        TemplateError: in use, if the pattern can't be read, has no mask, or an example lacks a field.
+
+    Example:
+        >>> from promptlab import Example, ManualTemplate
+        >>> template = ManualTemplate("{{ text_a }}? {{ mask }}, {{ text_b | lower_first }}")
+        >>> prompt = template.render(Example({"text_a": "It rains", "text_b": "The street is wet."}))
+        >>> print(prompt, prompt.n_masks)
+        It rains? {{ mask }}, the street is wet. 1
     """
 
     source: str

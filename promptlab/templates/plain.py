@@ -13,10 +13,19 @@ from promptlab.templates.fields import missing_field
 
 @dataclass(frozen=True)
 class InputTemplate(Template):
-    """The fields as they are, one after the other with the model's separator between them, and no mask.
+    """Give a model the fields as they are, the model's separator between them, and no mask: for classification heads.
 
     Args:
-        fields: names of the fields, in order; those that an example lacks are an error.
+        fields: names of the fields, in order.
+
+    Raises:
+        TemplateError: if no field is named, or, in use, if an example lacks one.
+
+    Example:
+        >>> from promptlab import Example, InputTemplate
+        >>> template = InputTemplate(("text_a", "text_b"))
+        >>> print(template.render(Example({"text_a": "It rains.", "text_b": "It is wet."})))
+        It rains.{{ sep }}It is wet.
     """
 
     fields: tuple[str, ...] = ("text_a",)

@@ -20,7 +20,7 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu":
 
 @dataclass(frozen=True)
 class Adapter(Tuning):
-    """Add bottlenecks to every layer and train them.
+    """Train small bottleneck layers inside a frozen model.
 
     Houlsby's adapters take what the attention and the feed-forward sub-layers give to the residual sum, after its
     dropout; all norms are trained with them. Pfeiffer's is one a layer and trains no norm: it reads the normed sum of
@@ -31,10 +31,21 @@ class Adapter(Tuning):
     settings: original_ln_before, residual_before_ln).
 
     Args:
-        size: width of the bottleneck.
-        place: ``"houlsby"``, ``"pfeiffer"``, or ``"feed-forward"``: the second of Houlsby's two, and the norms.
-        std: of the first weights; small, so that an adapter starts close to the identity.
+        size: width of the bottleneck; each has 2 · width · size + width + size weights.
+        place: where bottlenecks stand: ``"houlsby"``, two a layer; ``"feed-forward"``, the second of these alone; or
+            ``"pfeiffer"``, one a layer, without training the norms.
+        std: standard deviation of the first weights; small, so that an adapter starts close to the identity.
         activation: ``"gelu"`` (Houlsby's code), ``"relu"`` (AdapterHub's setting for Pfeiffer's) or ``"silu"``.
+
+    Raises:
+        TuningError: if a number is out of range, or a name unknown.
+
+    Example:
+        >>> from promptlab import Adapter, PromptClassifier
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", Adapter(size=8, place="pfeiffer"), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # 6 layers · (2 · 384 · 8 + 384 + 8)
+        39216
     """
 
     size: int = 64

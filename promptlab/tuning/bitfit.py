@@ -11,7 +11,17 @@ from promptlab.core.training_defaults import TrainingDefaults
 
 @dataclass(frozen=True)
 class BitFit(Tuning):
-    """Train every bias and the head. Source: BitFit, arXiv:2106.10199, section 3."""
+    """Train every bias and the head.
+
+    Source: BitFit, arXiv:2106.10199, section 3.
+
+    Example:
+        >>> from promptlab import BitFit, PromptClassifier
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", BitFit(), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # of 22.7 million
+        57018
+    """
 
     def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)

@@ -10,7 +10,15 @@ from promptlab.core.training_defaults import TrainingDefaults
 
 @dataclass(frozen=True)
 class Full(Tuning):
-    """Train every weight."""
+    """Train every weight: ordinary fine-tuning.
+
+    Example:
+        >>> from promptlab import Full, PromptClassifier
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", Full(), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> f"{classifier.trainable_parameters():,}"
+        '22,744,506'
+    """
 
     def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(True)

@@ -10,9 +10,16 @@ from promptlab.core.training_defaults import TrainingDefaults
 
 @dataclass(frozen=True)
 class LayerNormTuning(Tuning):
-    """Train the scale and shift of every normalisation layer, and the head.
+    """Train the scale and shift of every normalization layer, and the head.
 
     Source: Houlsby et al., arXiv:1902.00751, section 3.4 (as a baseline).
+
+    Example:
+        >>> from promptlab import LayerNormTuning, PromptClassifier
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", LayerNormTuning(), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # 14 norms of width 384
+        10752
     """
 
     def attach(self, backbone: Backbone) -> None:

@@ -107,15 +107,25 @@ class LoRA(PeftTuning):
     that are queries and values; they share the matrix A, and the rows of B that would make keys stay 0. Named modules
     are updated whole.
 
-    Source: LoRA, arXiv:2106.09685, section 4; rank-stabilised: arXiv:2312.03732; DoRA: arXiv:2402.09353.
+    Source: LoRA, arXiv:2106.09685, section 4; rank-stabilized: arXiv:2312.03732; DoRA: arXiv:2402.09353.
 
     Args:
-        rank: of an update.
-        alpha: an update is scaled by alpha / rank (rsLoRA: alpha / √rank).
-        dropout: of an update's input.
-        targets: ``"query-value"``, ``"all-linear"``, or names of modules.
-        rslora: scale by the square root of the rank.
-        dora: train magnitude and direction apart.
+        rank: rank of each update.
+        alpha: each update is scaled by alpha / rank (rsLoRA: alpha / √rank).
+        dropout: share of an update's inputs that is dropped in training.
+        targets: layers that are updated: ``"query-value"``, ``"all-linear"``, or names of modules.
+        rslora: whether to scale by the square root of the rank.
+        dora: whether to train magnitude and direction of the weights apart.
+
+    Raises:
+        TuningError: if a number is out of range, or peft finds nothing to update.
+
+    Example:
+        >>> from promptlab import LoRA, PromptClassifier
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", LoRA(rank=4), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # 6 layers · 2 projections · 4 · (384 + 384)
+        36864
     """
 
     rank: int = 8
@@ -174,6 +184,13 @@ class IA3(PeftTuning):
     Where one layer makes queries, keys and values, the queries' part of its vector stays 1.
 
     Source: T-Few, arXiv:2205.05638, section 3.3.
+
+    Example:
+        >>> from promptlab import IA3, PromptClassifier
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", IA3(), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # 6 layers · (384 + 384 + 1,536)
+        13824
     """
 
     mark = "ia3_"

@@ -15,17 +15,27 @@ from promptlab.core.training_defaults import TrainingDefaults
 
 @dataclass(frozen=True)
 class PrefixTuning(Tuning):
-    """A prefix of keys and values before every attention layer, made by an MLP that is dropped after training.
+    """Train a prefix of keys and values before every attention layer, made by an MLP that is dropped after training.
 
     Encoder-decoder models get one in the encoder, the decoder and the cross-attention. It takes up no positions.
 
     Source: Prefix-Tuning, arXiv:2101.00190, section 4.
 
     Args:
-        length: of the prefix.
+        length: keys and values of each prefix.
         hidden: width of the MLP; 0 trains the keys and values themselves.
-        dropout: of the keys and values, in training.
-        std: of the first weights.
+        dropout: share of the keys and values that is dropped in training.
+        std: standard deviation of the first weights.
+
+    Raises:
+        TuningError: if a number is out of range.
+
+    Example:
+        >>> from promptlab import PrefixTuning, PromptClassifier
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", PrefixTuning(length=4), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # that are kept: 6 layers · 4 keys and 4 values · 384
+        18432
     """
 
     length: int = 10
@@ -56,9 +66,16 @@ class PrefixTuning(Tuning):
 
 @dataclass(frozen=True)
 class PTuningV2(PrefixTuning):
-    """Deep prompts for understanding tasks: a prefix without an MLP, and a high rate.
+    """Train deep prompts for understanding tasks: a prefix without an MLP, at a high learning rate.
 
     Source: P-Tuning v2, arXiv:2110.07602, section 3.
+
+    Example:
+        >>> from promptlab import HeadClassifier, PTuningV2
+        >>> classifier = HeadClassifier("minilm", PTuningV2(length=8), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # 6 layers · 8 keys and 8 values · 384, and a head of 770
+        37634
     """
 
     length: int = 16

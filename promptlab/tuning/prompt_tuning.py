@@ -21,9 +21,20 @@ class PromptTuning(Tuning):
     Source: Prompt Tuning, arXiv:2104.08691, section 2.
 
     Args:
-        length: soft tokens; None takes as many as a saved prompt has, else 20.
-        start: ``"vocabulary"``, ``"labels"``, ``"random"`` or the path of a saved prompt.
+        length: number of soft tokens; None takes as many as a saved prompt has, else 20.
+        start: what the tokens start from: ``"vocabulary"`` (the vectors of common words), ``"labels"`` (those of the
+            label words), ``"random"``, or the path of a saved prompt.
         hidden: width of an MLP over the soft tokens that is dropped after training; 0 for none.
+
+    Raises:
+        TuningError: if a number is out of range.
+
+    Example:
+        >>> from promptlab import PromptClassifier, PromptTuning
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", PromptTuning(length=5, start="labels"), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # 5 vectors of width 384
+        1920
     """
 
     length: int | None = None
@@ -63,7 +74,18 @@ class PTuning(Tuning):
 
     Args:
         hidden: width of the LSTM in each direction; 0 takes the width of the embeddings.
-        train_model: whether the model learns, too, as in the paper's few-shot runs.
+        train_model: whether the model is trained, too, as in the paper's few-shot runs.
+
+    Raises:
+        TuningError: if ``hidden`` is negative, or the template has no soft tokens.
+
+    Example:
+        >>> from promptlab import PromptClassifier, PTuning
+        >>> template, tuning = "{{ text_a }} {{ soft(3) }} {{ mask }}.", PTuning(train_model=False)
+        >>> classifier = PromptClassifier(template, "sst2", "minilm", tuning, max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # that are kept: 3 vectors of width 384
+        1152
     """
 
     hidden: int = 0

@@ -46,13 +46,19 @@ class LSTMEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class SoftPromptTemplate(Template):
-    """Another template with soft tokens before it.
+    """Put soft tokens before another template, as prompt tuning does.
 
     Source: Prompt Tuning, arXiv:2104.08691, section 2.
 
     Args:
-        template: the other one.
-        prompt: the soft tokens.
+        template: the template behind the soft tokens.
+        prompt: the soft tokens: a key, their number, words to start from, and how they start without words.
+
+    Example:
+        >>> from promptlab import Example, ManualTemplate, SoftPromptTemplate
+        >>> template = SoftPromptTemplate(ManualTemplate("{{ text_a }} It was {{ mask }}."), ("prompt", 5))
+        >>> print(template.render(Example({"text_a": "A gem."})))
+        {{ soft(5) }}A gem. It was {{ mask }}.
     """
 
     template: Template

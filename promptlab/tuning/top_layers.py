@@ -21,8 +21,18 @@ class TopLayers(Tuning):
     Source: Houlsby et al., arXiv:1902.00751, section 3.2 (variable fine-tuning).
 
     Args:
-        n: layers.
+        n: number of layers, from the top.
         above: whether to train the final norm and the language-model head's transform, too.
+
+    Raises:
+        TuningError: if the model has fewer layers.
+
+    Example:
+        >>> from promptlab import PromptClassifier, TopLayers
+        >>> classifier = PromptClassifier("sst2", "sst2", "minilm", TopLayers(1), max_steps=2)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> f"{classifier.trainable_parameters():,}"  # a layer and the dense layer of the head
+        '1,923,072'
     """
 
     n: int = 2

@@ -22,13 +22,14 @@ FLOOR = 1e-12  # of a prior probability
 
 @dataclass(frozen=True)
 class CalibratedVerbalizer(Verbalizer):
-    """Wraps a verbalizer. The prior is measured after training and again when a saved model is loaded.
+    """Take the prior of the prompt out of another verbalizer's scores.
 
-    Training itself isn't calibrated, nor are the dev scores that choose the weights. Wrappers may wrap one another:
-    each takes the prior out of what the one inside it leaves.
+    The prior is measured after training and again when a saved model is loaded. Training itself isn't calibrated, nor
+    are the dev scores that choose the weights. Wrappers may wrap one another: each takes the prior out of what the one
+    inside it leaves.
 
     Args:
-        verbalizer: the one that is wrapped.
+        verbalizer: the verbalizer whose scores are calibrated.
     """
 
     verbalizer: Verbalizer
@@ -75,7 +76,18 @@ class ContextualCalibration(CalibratedVerbalizer):
     Source: Zhao et al., arXiv:2102.09690, section 5 (W = diag(p_cf)^-1, normalized).
 
     Args:
-        inputs: what stands for every field of the template.
+        inputs: texts without content, each of which stands for every field of the template.
+
+    Raises:
+        VerbalizerError: if there are no inputs, or what is wrapped is no verbalizer.
+
+    Example:
+        >>> from promptlab import ContextualCalibration, ManualVerbalizer, PromptClassifier
+        >>> words = ManualVerbalizer({"negative": ["bad", "dull"], "positive": ["good", "great"]})
+        >>> template = "{{ text_a }} It was {{ mask }}."
+        >>> both = [PromptClassifier(template, one, "minilm") for one in (words, ContextualCalibration(words))]
+        >>> [one.predict_proba(["a dull film"]).round(2).tolist() for one in both]
+        [[[0.68..., 0.31...]], [[0.87..., 0.12...]]]
     """
 
     inputs: str | Sequence[str] = CONTENT_FREE
@@ -97,7 +109,16 @@ class PMICalibration(CalibratedVerbalizer):
     Source: Holtzman et al., arXiv:2104.08315, section 3.
 
     Args:
-        domain: the text before the answer, such as ``"The answer is:"``. None takes the template with empty fields.
+        domain: the text before the answer, such as ``"The answer is:"``; None takes the template with empty fields.
+
+    Example:
+        >>> from promptlab import ManualVerbalizer, PMICalibration, PromptClassifier
+        >>> words = ManualVerbalizer({"negative": ["bad", "dull"], "positive": ["good", "great"]})
+        >>> calibrated = PMICalibration(words, domain="It was")
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", calibrated, "minilm")
+        >>> classifier.predict_proba(["a dull film", "great fun"]).round(2)  # (texts, classes)
+        array([[0.91, 0.09],
+               [0.05, 0.95]], dtype=float32)
     """
 
     domain: str | None = None
@@ -122,6 +143,18 @@ class SupportCalibration(CalibratedVerbalizer):
     Args:
         support: unlabeled examples, texts (field ``text_a``) or mappings of fields, about 200; labels are never
             looked at.
+
+    Raises:
+        VerbalizerError: if there is no support, or, in use, if what is wrapped scores no label words one by one.
+
+    Example:
+        >>> from promptlab import ManualVerbalizer, PromptClassifier, SupportCalibration
+        >>> words = ManualVerbalizer({"negative": ["bad", "dull"], "positive": ["good", "great"]})
+        >>> calibrated = SupportCalibration(words, support=["a long film", "two hours of talk"])
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", calibrated, "minilm")
+        >>> classifier.predict_proba(["a dull film", "great fun"]).round(2)  # (texts, classes)
+        array([[0.86, 0.14],
+               [0.03, 0.97]], dtype=float32)
     """
 
     support: Sequence[Example | str | Mapping[str, object]] = ()

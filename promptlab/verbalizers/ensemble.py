@@ -18,18 +18,26 @@ from promptlab.verbalizers.head import MaskHead
 
 @dataclass(frozen=True)
 class EnsembleVerbalizer(Verbalizer):
-    """The weighted mean of the class probabilities of several verbalizers, which read the model once.
+    """Average the class probabilities of several verbalizers, which read the model once.
 
     In training their losses are averaged with the same weights. To calibrate, wrap the ensemble.
 
     Source: PET, arXiv:2001.07676, section 3.3 (weighted ensembles), within one pattern.
 
     Args:
-        verbalizers: of the same classes.
-        weights: one for each, above 0; None weighs all alike.
+        verbalizers: two or more, of the same classes.
+        weights: a number above 0 for each; None weighs all alike.
 
     Raises:
         VerbalizerError: if there are fewer than two, their classes differ, or the weights don't fit.
+
+    Example:
+        >>> from promptlab import EnsembleVerbalizer, ManualVerbalizer, PromptClassifier
+        >>> usual, strong = [("bad", "good"), ("terrible", "wonderful")]
+        >>> parts = [ManualVerbalizer({"negative": bad, "positive": good}) for bad, good in (usual, strong)]
+        >>> words = EnsembleVerbalizer(parts, weights=[2, 1])
+        >>> PromptClassifier("{{ text_a }} It was {{ mask }}.", words, "minilm").predict(["a dull film", "great fun"])
+        array(['negative', 'positive'], dtype='<U8')
     """
 
     verbalizers: Sequence[Verbalizer]

@@ -15,7 +15,7 @@ from promptlab.core.types import AnswerSlot
 
 @dataclass(frozen=True)
 class LabelWordVerbalizer(Verbalizer):
-    """A verbalizer whose classes own words.
+    """Give every class words of its own.
 
     Args:
         label_words: class → its words; a single string is one word.

@@ -18,15 +18,22 @@ POOLINGS = ("mean", "first", "last")
 
 @dataclass(frozen=True)
 class LinearVerbalizer(Verbalizer):
-    """A linear layer on the mean of the hidden states, or on one of them.
+    """Train a linear layer on the mean of the hidden states, or on one of them: an ordinary classification head.
 
     Args:
-        names: the classes.
+        names: names of the classes.
         pooling: ``"mean"`` over the tokens that aren't padding, the ``"first"`` ([CLS]) or the ``"last"`` of them.
-        dropout: of the pooled features, in training.
+        dropout: share of the pooled features that is dropped in training.
 
     Raises:
-        VerbalizerError: if there are fewer than two classes or the pooling is unknown.
+        VerbalizerError: if there are fewer than two classes, or the pooling is unknown.
+
+    Example:
+        >>> from promptlab import InputTemplate, LinearVerbalizer, PromptClassifier
+        >>> head = LinearVerbalizer(["negative", "positive"], pooling="first")
+        >>> classifier = PromptClassifier(InputTemplate(), head, "minilm", "frozen", max_steps=20)
+        >>> classifier.fit(["a dull film", "great fun"], ["negative", "positive"]).predict(["dull", "fun"])
+        array(['negative', 'positive'], dtype='<U8')
     """
 
     names: Sequence[str]

@@ -21,12 +21,20 @@ class ManualVerbalizer(LabelWordVerbalizer):
     Source: PET, arXiv:2001.07676, section 3.1, there with one word per class.
 
     Args:
-        label_words: class → its words; a single string is one word.
-        aggregate: how the words of a class count together, one of ``AGGREGATES``. ``mean-logit`` ranks classes as the
-            mean of log-probabilities does.
+        aggregate: how the words of a class count together: ``"mean-logit"`` (which ranks classes as the mean of
+            log-probabilities does), ``"max-logit"``, ``"mean-prob"`` or ``"sum-prob"``.
 
     Raises:
-        VerbalizerError: if there are fewer than two classes, a class without words or an unknown aggregate.
+        VerbalizerError: if there are fewer than two classes, a class without words, or an unknown aggregate; in use,
+            if a word isn't one token of the model.
+
+    Example:
+        >>> from promptlab import ManualVerbalizer, PromptClassifier
+        >>> words = ManualVerbalizer({"negative": ["bad", "dull"], "positive": ["good", "great"]})
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", words, "minilm")
+        >>> classifier.predict_proba(["a dull film", "great fun"]).round(2)  # (texts, classes)
+        array([[0.68, 0.32],
+               [0.01, 0.99]], dtype=float32)
     """
 
     aggregate: str = "mean-logit"

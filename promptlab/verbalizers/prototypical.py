@@ -22,23 +22,32 @@ TIES = 1e-4  # weight of scores as they are where z-scores leave a tie
 
 @dataclass(frozen=True)
 class PrototypicalVerbalizer(Verbalizer):
-    """Projected mask states of a class are drawn together, and to a prototype, which classifies by its cosine.
+    """Learn a prototype of each class among projected mask states, and classify by the cosine with it.
 
-    Projection and prototypes are learnt from the mask states of the finished language model, which are computed once.
-    If the model is to be trained itself, that happens first, with ``verbalizer``; a frozen one stays as it is.
+    States of a class are drawn together, and to the prototype. Projection and prototypes are learned from the mask
+    states of the finished language model, which are computed once. If the model is to be trained itself, that happens
+    first, with ``verbalizer``; a frozen one stays as it is.
 
     Source: ProtoVerb, arXiv:2203.09770, section 3.
 
     Args:
-        verbalizer: another one, or class → label words, whose scores count as much as the prototypes' (see
-            ``PrototypicalHead``); it may calibrate.
-        names: the classes, where there is no other verbalizer.
-        size: of the projection.
-        learning_rate: of projection and prototypes.
-        max_steps: updates, each on all examples.
+        verbalizer: another one, or class → label words, whose scores count as much as the prototypes'; it may
+            calibrate. None for the prototypes alone.
+        names: names of the classes, where there is no other verbalizer.
+        size: width of the projection.
+        learning_rate: rate of projection and prototypes.
+        max_steps: number of updates, each on all examples.
 
     Raises:
         VerbalizerError: if neither or both of verbalizer and names are given, or there are fewer than two classes.
+
+    Example:
+        >>> from promptlab import PromptClassifier, PrototypicalVerbalizer
+        >>> prototypes = PrototypicalVerbalizer({"negative": "bad", "positive": "good"})
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", prototypes, "minilm", "frozen")
+        >>> texts, labels = ["a dull film", "lifeless", "great fun", "a gem"], ["negative"] * 2 + ["positive"] * 2
+        >>> classifier.fit(texts, labels).predict(["what a bore", "a delight"])
+        array(['negative', 'positive'], dtype='<U8')
     """
 
     verbalizer: Verbalizer | Mapping[str, Sequence[str]] | None = None

@@ -18,7 +18,7 @@ from promptlab.verbalizers.label_words import one_id
 
 @dataclass(frozen=True)
 class RuleVerbalizer(Verbalizer):
-    """A class holds if each mask of the template has its word; a mask's words are those that any class has there.
+    """Score a class by a word at each of several masks; a mask's words are those that any class has there.
 
     A class scores the sum of its words' logits, so that its probability is the product of those at the masks, over the
     classes. Training adds the cross-entropy at each mask over that mask's words.
@@ -31,6 +31,13 @@ class RuleVerbalizer(Verbalizer):
 
     Raises:
         VerbalizerError: if there are fewer than two classes, their numbers of words differ, or two have the same words.
+
+    Example:
+        >>> from promptlab import PromptClassifier, RuleVerbalizer
+        >>> rules = {f"{what}/{how}": [what, how] for what in ("film", "food") for how in ("bad", "good")}
+        >>> template = "{{ text_a }} The {{ mask }} was {{ mask }}."
+        >>> PromptClassifier(template, RuleVerbalizer(rules), "minilm").predict(["a dull plot", "tasty noodles"])
+        array(['film/bad', 'food/good'], dtype='<U9')
     """
 
     rules: Mapping[str, Sequence[str]]

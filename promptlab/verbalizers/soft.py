@@ -30,6 +30,14 @@ class SoftVerbalizer(LabelWordVerbalizer):
 
     Raises:
         VerbalizerError: if there are fewer than two classes, or a class without words.
+
+    Example:
+        >>> from promptlab import PromptClassifier, SoftVerbalizer
+        >>> vectors = SoftVerbalizer({"negative": "bad", "positive": "good"})
+        >>> warp = PromptClassifier("{{ text_a }} {{ soft(2) }} {{ mask }}.", vectors, "minilm", "frozen", max_steps=5)
+        >>> warp = warp.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> warp.trainable_parameters()  # 2 soft tokens, and a vector and a bias for each of 2 classes: 4 · 384 + 2
+        1538
     """
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> SoftHead:

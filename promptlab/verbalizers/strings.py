@@ -21,19 +21,29 @@ from promptlab.verbalizers.label_words import check_distinct, check_words
 class MultiTokenVerbalizer(Verbalizer):
     """Score a class by the log-probability of whole answers, such as "not entailed" or words of unequal length.
 
-    Masked models fill one mask after the other; in training they look once and maximise the margin (PET's hinge).
+    Masked models fill one mask after the other; in training they look once and maximize the margin (PET's hinge).
     Causal and encoder-decoder models sum the log-probabilities of the answer's tokens and train on cross-entropy.
 
     Source: arXiv:2009.07118, section 3.1 (masked models); GPT-3, arXiv:2005.14165, section 2.4 (causal models).
 
     Args:
         strings: class → its answers; a single string is one answer.
-        aggregate: how the answers of a class count together, one of ``AGGREGATES``.
-        per_token: divide each log-probability by the number of tokens, so that long answers aren't worse off.
-        decoding: of masked models ``"max-first"``, ``"left-to-right"`` or ``"parallel"``; None is the usual one.
+        aggregate: how the answers of a class count together: ``"sum-prob"``, ``"mean-prob"``, ``"mean-logit"`` or
+            ``"max-logit"``.
+        per_token: whether to divide log-probabilities by the number of tokens, so that long answers aren't worse off.
+        decoding: order in which a masked model fills an answer: ``"max-first"``, ``"left-to-right"`` or ``"parallel"``;
+            None is the model's usual one.
 
     Raises:
-        VerbalizerError: if there are fewer than two classes, a class without answers or an unknown aggregate.
+        VerbalizerError: if there are fewer than two classes, a class without answers, or an unknown aggregate.
+
+    Example:
+        >>> from promptlab import MultiTokenVerbalizer, PromptClassifier
+        >>> answers = MultiTokenVerbalizer({"negative": "very bad", "positive": "very good"}, per_token=True)
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", answers, "minilm")
+        >>> classifier.predict_proba(["a dull film", "great fun"]).round(2)  # (texts, classes)
+        array([[0.69, 0.31],
+               [0.14, 0.86]], dtype=float32)
     """
 
     strings: Mapping[str, Sequence[str]]

@@ -21,13 +21,20 @@ class WeightedVerbalizer(LabelWordVerbalizer):
     Source: KPT, arXiv:2108.02035, section 3.3.4 (learnable refinement), with the rate of its code.
 
     Args:
-        label_words: class → its words; a single string is one word.
-        learning_rate: of the words' weights where more than the head is trained, whatever the rest's rate is: they are
-            exponents, which have to move by about 1 to tell good words from bad ones. With ``tuning="frozen"`` they
+        learning_rate: rate of the words' weights where more than the head is trained, whatever the rest's rate is: they
+            are exponents, which have to move by about 1 to tell good words from bad ones. With ``tuning="frozen"`` they
             take that method's rate (0.01, 500 updates); this one was measured to be too high for so many.
 
     Raises:
         VerbalizerError: if there are fewer than two classes, a class without words, or the rate is out of range.
+
+    Example:
+        >>> from promptlab import PromptClassifier, WeightedVerbalizer
+        >>> words = WeightedVerbalizer({"negative": ["dull", "bad"], "positive": ["fun", "great"]})
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", words, "minilm", "frozen", max_steps=50)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.trainable_parameters()  # a weight for each word
+        4
     """
 
     learning_rate: float = 0.06

@@ -15,19 +15,26 @@ from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
 @dataclass(frozen=True)
 class WordsVerbalizer(ManualVerbalizer):
-    """What class → words means where no kind of verbalizer is chosen: the model that it meets decides.
+    """Score classes by their words, of one token or of several: what class → words means where no kind is chosen.
 
-    If every word is one token there, and the template has one mask, they are label words (``ManualVerbalizer``). Else
-    all are scored as whole answers (``MultiTokenVerbalizer``), with a line that says so. An answer counts by its
-    probability, the product over its tokens, and a class by the mean of its answers', so that neither a number of words
-    nor one word that is hard to say decides. A class that has long answers only is rarer before training; training or
-    calibration (``ContextualCalibration``, ``PMICalibration``) mends that. Divided by their length, long answers
-    gain instead, since their later tokens are easily guessed: measured on SST-2, more was lost than won.
+    If every word is one token for the model, and the template has one mask, they are label words
+    (``ManualVerbalizer``). Else all are scored as whole answers (``MultiTokenVerbalizer``), with a warning. An answer
+    counts by its probability, the product over its tokens, and a class by the mean of its answers', so that neither a
+    number of words nor one word that is hard to say decides. A class that has long answers only is rarer before
+    training; training or calibration (``ContextualCalibration``, ``PMICalibration``) fixes that. Divided by their
+    length, long answers gain instead, since their later tokens are easily guessed: measured on SST-2, more was lost
+    than won.
 
     Args:
-        label_words: class → its words; a single string is one word.
-        aggregate: how the words of a class count together; whole answers take ``mean-prob`` where label words take
-            the usual ``mean-logit``.
+        aggregate: how the words of a class count together: ``"mean-logit"`` (for whole answers ``"mean-prob"``),
+            ``"max-logit"``, ``"mean-prob"`` or ``"sum-prob"``.
+
+    Example:
+        >>> from promptlab import PromptClassifier, WordsVerbalizer
+        >>> words = WordsVerbalizer({"negative": ["bad", "dull"], "positive": "great"})
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", words, "minilm")
+        >>> classifier.predict(["a dull film", "great fun"])  # (texts,)
+        array(['negative', 'positive'], dtype='<U8')
     """
 
     def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
