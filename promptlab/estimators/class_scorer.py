@@ -15,6 +15,7 @@ from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples
 from promptlab.data.weights import row_weights
 from promptlab.estimators.table_rows import label_rows
+from promptlab.estimators.table_scores import ONE_LABEL, TableScores
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -30,7 +31,7 @@ class ClassScorer(ClassifierMixin):
 
     class_weight: Any = None
 
-    task: ClassVar[str] = "one label"
+    table_scores: ClassVar[TableScores | None] = ONE_LABEL
     table_rows = label_rows
 
     if TYPE_CHECKING:  # what the estimator has

@@ -19,6 +19,7 @@ from promptlab.core.registry import TUNINGS
 from promptlab.core.types import Example
 from promptlab.data.weights import check_class_weight
 from promptlab.estimators import saving
+from promptlab.estimators.table_scores import TableScores
 from promptlab.library.resolve import resolve_tuning
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.settings import TrainingSettings, default_steps, learning_rate_for, updates_per_epoch
@@ -77,7 +78,7 @@ class TrainingOptions(BaseEstimator):
 
     dev_form: ClassVar[str] = "a pair (X, y), or (X, None) if the examples carry their labels"
     dev_option: ClassVar[str] = "pass eval_set (--dev on the command line)"
-    task: ClassVar[str] = ""  # what is predicted of a row of a table, by which ``evaluation.metrics`` knows its scores
+    table_scores: ClassVar[TableScores | None] = None  # how predictions for rows of a table are scored, if they are
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``, also of a tuning's name."""
@@ -132,6 +133,16 @@ class TrainingOptions(BaseEstimator):
             UnsupportedError: if predictions are no such rows, or have no such probabilities.
         """
         raise UnsupportedError(f"a {type(self).__name__} doesn't predict rows of a table of texts; use it in Python.")
+
+    def check_scored(self) -> TableScores:
+        """Return how predictions for rows of a table are scored.
+
+        Raises:
+            UnsupportedError: if they aren't.
+        """
+        if self.table_scores is None:
+            raise UnsupportedError(f"a {type(self).__name__} isn't scored on rows of a table; use its score in Python.")
+        return self.table_scores
 
     def checkpoints(self, *depends_on: Any) -> Checkpoints | None:
         """Where the states of this training are kept, if anywhere.

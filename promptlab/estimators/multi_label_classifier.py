@@ -18,6 +18,7 @@ from promptlab.data.multi_label import MultiLabeled
 from promptlab.data.weights import row_weights
 from promptlab.estimators.class_scorer import ClassScorer
 from promptlab.estimators.table_rows import label_set_rows
+from promptlab.estimators.table_scores import SEVERAL_LABELS, TableScores
 from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.resolve import check_head, label_type_of, resolve_template, resolve_verbalizer
 from promptlab.models.inference import in_batches
@@ -58,7 +59,7 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
     threshold: Any = "global"
     separator: str = "|"
 
-    task: ClassVar[str] = "several labels"
+    table_scores: ClassVar[TableScores | None] = SEVERAL_LABELS
     table_rows = label_set_rows
     model_class: ClassVar[type[PromptModel]] = MultiLabelModel
     shares_batches: ClassVar[bool] = False

@@ -9,7 +9,6 @@ from promptlab import HeadClassifier, MultiLabelClassifier, PromptGenerator, PVP
 from promptlab.core.errors import UnsupportedError
 from promptlab.core.types import Example
 from promptlab.estimators.table_rows import label_rows, label_set_rows, text_rows
-from promptlab.evaluation.metrics import report_for
 
 ROWS = [Example({"text_a": text}) for text in ("x", "y", "z")]
 
@@ -86,11 +85,11 @@ def test_what_an_estimator_cannot_do_is_told_before_any_row():
     with pytest.raises(UnsupportedError, match="a TokenClassifier doesn't predict rows of a table"):
         TokenClassifier().table_rows(ROWS)
     with pytest.raises(UnsupportedError, match="a PromptGenerator isn't scored on rows"):
-        report_for(PromptGenerator())
+        PromptGenerator().check_scored()
 
 
 def test_an_estimator_says_what_its_rows_are_and_how_they_are_scored():
-    assert [report_for(one).main for one in (HeadClassifier(), PVPEnsemble(), MultiLabelClassifier())] == [
+    assert [one.check_scored().main for one in (HeadClassifier(), PVPEnsemble(), MultiLabelClassifier())] == [
         "accuracy", "accuracy", "micro_f1",
     ]  # fmt: skip
     assert MultiLabelClassifier(separator=";").label_separator == ";"

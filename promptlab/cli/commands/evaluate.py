@@ -15,13 +15,6 @@ from promptlab.cli.option_groups.models import DeviceOptions, SavedModel, Separa
 from promptlab.cli.option_groups.reports import ReportOptions
 from promptlab.cli.printing import print_json, print_table, quiet_libraries
 
-SCORES = {  # of one label a row, or of several
-    "accuracy": "accuracy",
-    "subset_accuracy": "all labels right",
-    "micro_f1": "micro-F1",
-    "macro_f1": "macro-F1",
-}
-
 
 @dataclass(frozen=True)
 class EvaluateFiles(OptionGroup):
@@ -41,27 +34,27 @@ def command(
 ) -> None:
     """Score the classifier saved in MODEL on the labeled rows of FILE, read as they come."""
     from promptlab.core.errors import error_context
-    from promptlab.evaluation.metrics import report_for
 
     quiet_libraries()
     saved.check_first(data.iter_labeled(files.file, separator=labels.separator or "|"))
     classifier = saved.load(device.device)
     with error_context(saved.model_folder):
-        scored = report_for(classifier)
+        scored = classifier.check_scored()
     separator = labels.between_labels(classifier, saved.model_folder)
     found = scored.make(classifier, data.iter_labeled(files.file, separator=separator))
     if report.as_json:
         print_json(found)
     else:
-        _print(found, str(files.file))
+        _print(found, scored.titles, str(files.file))
 
 
-def _print(report: Mapping[str, Any], title: str) -> None:
-    """Print the scores of each class, and those of all rows."""
+def _print(found: Mapping[str, Any], titles: Mapping[str, str], file: str) -> None:
+    """Print the scores of each class, if there are classes, and those of all rows."""
     table = [
         [name, f"{v['precision']:.3f}", f"{v['recall']:.3f}", f"{v['f1']:.3f}", v["support"]]
-        for name, v in report["classes"].items()
+        for name, v in found.get("classes", {}).items()
     ]
-    print_table(title, ["class", "precision", "recall", "F1", "rows"], table)
-    scores = [f"{shown} {report[name]:.4f}" for name, shown in SCORES.items() if name in report]
-    click.echo("  ".join([*scores, f"rows {report['rows']}"]))
+    if table:
+        print_table(file, ["class", "precision", "recall", "F1", "rows"], table)
+    scores = [f"{title} {found[name]:.4f}" for name, title in titles.items()]
+    click.echo("  ".join([*scores, f"rows {found['rows']}"]))

@@ -136,13 +136,11 @@ def _classifier(
 
 def _scores(classifier: Any, dev: Sequence[Example] | None) -> dict[str, object]:
     """Updates, the loss on the training rows, and the score of what was kept on dev, which isn't always the last's."""
-    from promptlab.evaluation.metrics import report_for
-
     last = classifier.history_[-1] if classifier.history_ else {}
     said = {new: last[old] for old, new in (("step", "step"), ("loss", "train_loss")) if old in last}
     if dev is None:
         return said
-    scored = report_for(classifier)
+    scored = classifier.check_scored()
     return said | {f"dev_{scored.main}": scored.make(classifier, dev)[scored.main], "dev_rows": len(dev)}
 
 

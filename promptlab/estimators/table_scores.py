@@ -1,11 +1,11 @@
-"""Scores of a classifier on labeled examples, computed by scikit-learn."""
+"""How predictions for rows of a table are scored, by scikit-learn: what estimators take as ``table_scores``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from promptlab.core.errors import UnknownNameError, UnsupportedError
+from promptlab.core.errors import UnknownNameError
 from promptlab.core.types import Example
 
 
@@ -76,29 +76,29 @@ def evaluate_labels(classifier: Any, examples: Iterable[Example]) -> dict[str, A
     }
 
 
-class Report(NamedTuple):
-    """How predictions are scored: the function that scores a classifier on examples, and its main score."""
-
-    make: Callable[[Any, Iterable[Example]], dict[str, Any]]
-    main: str
-
-
-REPORTS = {"one label": Report(evaluate, "accuracy"), "several labels": Report(evaluate_labels, "micro_f1")}  # by task
-
-
-def report_for(estimator: Any) -> Report:
-    """Return how an estimator is scored on rows of a table.
-
-    Raises:
-        UnsupportedError: if it isn't.
-    """
-    if estimator.task not in REPORTS:
-        kind = type(estimator).__name__
-        raise UnsupportedError(f"a {kind} isn't scored on rows of a table; use its score in Python.")
-    return REPORTS[estimator.task]
-
-
 def _by_class(names: Sequence[str], scores: Sequence[Any]) -> dict[str, dict[str, Any]]:
     """Class → its precision, recall, F1 and rows, of what scikit-learn returns."""
     columns = ("precision", "recall", "f1", "support")
     return {name: {column: scores[j][i].item() for j, column in enumerate(columns)} for i, name in enumerate(names)}
+
+
+class TableScores(NamedTuple):
+    """How predictions are scored.
+
+    Args:
+        make: scores an estimator on examples: a mapping with ``rows``, the scores, and maybe those of each class.
+        main: the score that counts most.
+        titles: score → what it is called.
+    """
+
+    make: Callable[[Any, Iterable[Example]], dict[str, Any]]
+    main: str
+    titles: Mapping[str, str]
+
+
+ONE_LABEL = TableScores(evaluate, "accuracy", {"accuracy": "accuracy", "macro_f1": "macro-F1"})
+SEVERAL_LABELS = TableScores(
+    evaluate_labels,
+    "micro_f1",
+    {"subset_accuracy": "all labels right", "micro_f1": "micro-F1", "macro_f1": "macro-F1"},
+)

@@ -7,7 +7,7 @@ import pytest
 
 from promptlab.core.errors import UnknownNameError
 from promptlab.core.types import Example
-from promptlab.evaluation.metrics import evaluate, evaluate_labels
+from promptlab.estimators.table_scores import evaluate, evaluate_labels
 
 NAMES = ("b", "a", "c")  # as numbers would be: not sorted as texts
 
