@@ -8,6 +8,7 @@ from multiprocessing import get_context
 
 import pytest
 
+from promptlab.core import finished_work
 from promptlab.core.errors import DataError
 from promptlab.core.finished_work import FinishedWork, Results, reading, work_key
 
@@ -70,6 +71,19 @@ def test_a_name_depends_on_all_values_and_their_order():
 
     assert len(set(keys)) == len(keys)
     assert work_key({"a": 1}, 2) == keys[-1]
+
+
+def test_work_of_another_version_has_another_name(monkeypatch):
+    here = work_key(1)
+    monkeypatch.setattr(finished_work, "__version__", "99.0")
+
+    assert work_key(1) != here
+
+
+def test_each_key_has_a_result_of_its_own():
+    results = Results()
+
+    assert [results.once(key, lambda value: value, value) for key, value in (("a", 1), ("b", 2), ("a", 3))] == [1, 2, 1]
 
 
 def killed_at(path):
