@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 
-from promptlab.core.registry import TEMPLATE_SEARCHES, TEMPLATES, TUNINGS, VERBALIZERS
+from promptlab.core.registry import ESTIMATORS, TEMPLATE_SEARCHES, TEMPLATES, TUNINGS, VERBALIZERS
 
 __version__ = "0.1.0"
 
@@ -18,25 +18,20 @@ _ERRORS = (
     "VerbalizerError",
 )  # fmt: skip
 _PUBLIC = {
-    **TEMPLATES.modules,  # every part that can be chosen by name
+    **TEMPLATES.modules,  # every part and estimator that has a name
     **TUNINGS.modules,
     **VERBALIZERS.modules,
     **TEMPLATE_SEARCHES.modules,
+    **ESTIMATORS.modules,
     **dict.fromkeys(_ROLES, "promptlab.core.interfaces"),
     **dict.fromkeys(_ERRORS, "promptlab.core.errors"),
     "Example": "promptlab.core.types",
     "PVP": "promptlab.library.pvps",
     "read_pvps": "promptlab.library.pvps",
     "write_pvps": "promptlab.library.pvps",
-    "HeadClassifier": "promptlab.estimators.classifiers",
     "IPET": "promptlab.distillation.ipet",
     "JointClassifier": "promptlab.estimators.joint_classifier",
-    "MultiLabelClassifier": "promptlab.estimators.multi_label_classifier",
     "PET": "promptlab.distillation.pet",
-    "PVPEnsemble": "promptlab.ensembles.ensemble",
-    "PromptClassifier": "promptlab.estimators.classifiers",
-    "PromptGenerator": "promptlab.estimators.generator",
-    "TokenClassifier": "promptlab.estimators.token_classifier",
     "download": "promptlab.backbones.download",
     "k_shot": "promptlab.data.sampling",
     "load_backbone": "promptlab.backbones.catalog",

@@ -272,7 +272,7 @@ Training = Labeled | SoftLabeled
 TrainingT = TypeVar("TrainingT", bound=Training)
 
 
-def check_rows(template: Template, verbalizer: Verbalizer, training: Training, dev: Labeled | None) -> None:
+def check_rows(template: Template, verbalizer: Verbalizer, training: Training, dev: Training | None) -> None:
     """Refuse training and dev examples that lack a field of a template, which may show some of them; takes no model.
 
     Raises:

@@ -39,7 +39,7 @@ def save(ensemble: Any, folder: str | Path) -> None:
         "agreement": ensemble.agreement_.tolist(),
         "stacking": learnt and [learnt.coefficients.tolist(), learnt.intercepts.tolist()],
     }
-    files = saving.written(settings, ensemble.trainable_parameters())
+    files = saving.written(ensemble, settings, ensemble.trainable_parameters())
     with atomic_folder(folder, marker_file=saving.SETTINGS) as new:
         for number, member in enumerate(members):
             member.save_pretrained(new / f"member-{number}")

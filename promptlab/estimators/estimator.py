@@ -79,6 +79,8 @@ class TrainingOptions(BaseEstimator):
     dev_form: ClassVar[str] = "a pair (X, y), or (X, None) if the examples carry their labels"
     dev_option: ClassVar[str] = "pass eval_set (--dev on the command line)"
     table_scores: ClassVar[TableScores | None] = None  # how predictions for rows of a table are scored, if they are
+    hub_task: ClassVar[str] = "text-classification"  # what model cards call what it does
+    hub_example: ClassVar[str] = '["a text"]'  # what they show to be predicted
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``, also of a tuning's name."""

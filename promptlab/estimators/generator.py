@@ -60,6 +60,7 @@ class PromptGenerator(TrainedEstimator):
     table_rows = text_rows
     dev_form: ClassVar[str] = "a pair (X, y) of inputs and the texts to write"
     dev_option: ClassVar[str] = "pass eval_set"
+    hub_task: ClassVar[str] = "text-generation"
 
     def fit(
         self,

@@ -17,7 +17,7 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, short_repr
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labeled
+from promptlab.data.labeled import Training
 from promptlab.data.readers import as_examples
 from promptlab.estimators.estimator import TrainingOptions
 from promptlab.estimators.text_estimator import TextEstimator
@@ -199,7 +199,7 @@ class JointClassifier:
 
     def _labeled(
         self, X: Any, y: Any, eval_set: Any, sample_weight: Any
-    ) -> tuple[dict[str, Labeled], dict[str, Labeled] | None]:
+    ) -> tuple[dict[str, Training], dict[str, Training] | None]:
         """The training and dev examples of each classifier."""
         if sample_weight is not None and not isinstance(sample_weight, Mapping):
             raise DataError(
@@ -209,7 +209,8 @@ class JointClassifier:
         for name in weights:
             if name not in self.classifiers:
                 raise UnknownNameError("classifier", name, self.classifiers, where="sample_weight")
-        data, dev = {}, {}
+        data: dict[str, Training] = {}
+        dev: dict[str, Training] = {}
         for name, classifier in self.classifiers.items():
             own = None if eval_set is None else self._pair(eval_set[0], eval_set[1], name)
             training, held_out = classifier.read_labels(*self._pair(X, y, name), own, weights.get(name))
@@ -245,8 +246,8 @@ class JointClassifier:
                     )
         return first
 
-    def _build(self, classifier: TextEstimator, data: Labeled) -> PromptModel:
-        verbalizer = classifier.make_verbalizer(sorted(set(data.labels)))
+    def _build(self, classifier: TextEstimator, data: Training) -> PromptModel:
+        verbalizer = classifier.make_verbalizer(data.several_classes())
         with seeded(classifier.seed):
             member = classifier.build(verbalizer, data.examples, self.origin.copy())
         if member.head.post_training is not None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-TASKS = {"TokenClassifier": "token-classification", "PromptGenerator": "text-generation"}
 
+def card(settings: dict[str, Any], n_trained: int, *, task: str, example: str) -> str:
+    """Return a model card in Markdown.
 
-def card(settings: dict[str, Any], n_trained: int) -> str:
+    Args:
+        settings: as they are saved.
+        task: what the hub calls it, such as ``"text-classification"``.
+        example: what ``predict`` may be called with, in Python.
+    """
     template, name = settings.get("template"), settings["estimator"]
     classes = settings.get("classes") or settings.get("tags")
     lines = {
@@ -20,9 +25,8 @@ def card(settings: dict[str, Any], n_trained: int) -> str:
         "Trained weights": f"{n_trained:,}",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in lines.items())
-    example = '[["a", "text"]]' if name == "TokenClassifier" else '["a text"]'
     return (
-        f"---\nlibrary_name: promptlab\npipeline_tag: {TASKS.get(name, 'text-classification')}\n"
+        f"---\nlibrary_name: promptlab\npipeline_tag: {task}\n"
         f"base_model: {json.dumps(settings['model']['name'])}\n---\n\n"
         f"# A promptlab model\n\n| | |\n|---|---|\n{table}\n\n"
         "```python\n"

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import SavedModelError, TemplateError, short_repr
 from promptlab.core.interfaces import Template, Verbalizer
-from promptlab.data.labeled import VERBALIZERS, Labeled, Training
+from promptlab.data.labeled import VERBALIZERS, Training
 from promptlab.data.labels import check_separator
 from promptlab.data.multi_label import MultiLabeled
 from promptlab.data.weights import row_weights
@@ -100,7 +100,7 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
         return training.weighed(sample_weight), dev
 
     def fit_labeled(
-        self, training: Training, dev: Labeled | None = None, *, objective: Objective | None = None
+        self, training: Training, dev: Training | None = None, *, objective: Objective | None = None
     ) -> Self:
         super().fit_labeled(training, dev, objective=objective)
         if dev is None:

@@ -52,7 +52,8 @@ def save(estimator: Any, folder: str | Path) -> None:
     """
     model = estimator.ready()
     trained = list(model.trained_parameters())
-    files = written(described(estimator, model.backbone) | estimator.saved_parts(), sum(w.numel() for _, w in trained))
+    settings = described(estimator, model.backbone) | estimator.saved_parts()
+    files = written(estimator, settings, sum(weight.numel() for _, weight in trained))
     with atomic_folder(folder, marker_file=SETTINGS) as new:
         elsewhere = {f"backbone.{name}" for name in estimator.model_tuning().save(model.backbone, new)}
         weights = {name: weight.detach().cpu().contiguous() for name, weight in trained if name not in elsewhere}
@@ -74,13 +75,14 @@ def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def written(settings: dict[str, Any], n_trained: int) -> dict[str, str]:
+def written(estimator: Any, settings: dict[str, Any], n_trained: int) -> dict[str, str]:
     """The settings and the model card, by the names of their files.
 
     Raises:
         SavedModelError: if a setting can't be written as JSON.
     """
-    return {SETTINGS: to_json(settings, indent=2, ensure_ascii=False) + "\n", "README.md": card(settings, n_trained)}
+    readme = card(settings, n_trained, task=estimator.hub_task, example=estimator.hub_example)
+    return {SETTINGS: to_json(settings, indent=2, ensure_ascii=False) + "\n", "README.md": readme}
 
 
 def put(files: Mapping[str, str], folder: Path) -> None:

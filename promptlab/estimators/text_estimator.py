@@ -14,7 +14,7 @@ from promptlab.core.interfaces import Template, Tuning, Verbalizer
 from promptlab.core.registry import TEMPLATES, VERBALIZERS
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
-from promptlab.data.labeled import Labeled, Training, TrainingT, check_rows
+from promptlab.data.labeled import Training, TrainingT, check_rows
 from promptlab.data.labels import LabelType
 from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.library.known_classes import KnownClasses, read_sets
@@ -82,12 +82,12 @@ class TextEstimator(TrainedEstimator):
         self.check_settings(eval_set)
         return self.fit_labeled(*self.read_labels(X, y, eval_set, sample_weight))
 
-    def read_labels(self, X: Any, y: Any, eval_set: Any, sample_weight: Any) -> tuple[Labeled, Labeled | None]:
+    def read_labels(self, X: Any, y: Any, eval_set: Any, sample_weight: Any) -> tuple[Training, Training | None]:
         """Return the training and the dev texts with what their labels mean; arguments and errors as for ``fit``."""
         return read_sets(X, y, eval_set, self.known_classes(), sample_weight)
 
     def fit_labeled(
-        self, training: Training, dev: Labeled | None = None, *, objective: Objective | None = None
+        self, training: Training, dev: Training | None = None, *, objective: Objective | None = None
     ) -> Self:
         """Build a model, train it on texts whose labels are read, and become fitted with it.
 
@@ -124,7 +124,7 @@ class TextEstimator(TrainedEstimator):
 
     def set_classes(self, names: Sequence[str], label_type: LabelType) -> None:
         """Take the names of what the verbalizer scores."""
-        self.class_names_ = tuple(names)
+        self.class_names_, self.label_type_ = tuple(names), label_type
 
     def build(
         self, verbalizer: Verbalizer, examples: Sequence[Example], backbone: Any, tuning: Any = None

@@ -52,6 +52,8 @@ class TokenClassifier(TrainedEstimator):
 
     dev_form: ClassVar[str] = "a pair (X, y) of sentences and their tags"
     dev_option: ClassVar[str] = "pass eval_set"
+    hub_task: ClassVar[str] = "token-classification"
+    hub_example: ClassVar[str] = '[["a", "text"]]'
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train on sentences.
