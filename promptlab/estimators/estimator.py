@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
@@ -25,6 +25,42 @@ from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.settings import TrainingSettings, default_steps, learning_rate_for, updates_per_epoch
 
 USUAL_WIDTH = 768  # of a model that isn't loaded yet
+
+
+class Estimator(Protocol):
+    """What the rest of promptlab asks of an estimator, of whatever class: this, and nothing with an underscore.
+
+    Those of one model are a ``TrainedEstimator``, and of texts a ``TextEstimator``, which say what they are asked
+    besides: to train, to save and to join them.
+    """
+
+    table_scores: ClassVar[TableScores | None]  # how predictions for rows of a table are scored, if they are
+    hub_task: ClassVar[str]  # what model cards call what it does
+    hub_example: ClassVar[str]  # what they show to be predicted, in Python
+
+    def check_settings(self, eval_set: Any) -> None:
+        """Refuse settings that ``fit`` couldn't work with, before a model is loaded."""
+
+    def ready(self) -> Any:
+        """Return what predicts: the fitted model, or the models; NotFittedError if there is none."""
+
+    def predict(self, X: Any) -> Any:
+        """Return what is said of each row."""
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write all that ``from_pretrained`` needs into a folder."""
+
+    @property
+    def label_separator(self) -> str | None:
+        """What stands between the labels of a row of a table; None if a row has one."""
+
+    def table_rows(
+        self, examples: Iterable[Example], *, proba: bool = False, separator: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Predict examples as they come, as rows of a table; see ``TrainingOptions.table_rows``."""
+
+    def check_scored(self) -> TableScores:
+        """Return ``table_scores``, if there are such; see ``TrainingOptions.check_scored``."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -79,8 +115,8 @@ class TrainingOptions(BaseEstimator):
     dev_form: ClassVar[str] = "a pair (X, y), or (X, None) if the examples carry their labels"
     dev_option: ClassVar[str] = "pass eval_set (--dev on the command line)"
     table_scores: ClassVar[TableScores | None] = None  # how predictions for rows of a table are scored, if they are
-    hub_task: ClassVar[str] = "text-classification"  # what model cards call what it does
-    hub_example: ClassVar[str] = '["a text"]'  # what they show to be predicted
+    hub_task: ClassVar[str] = "text-classification"
+    hub_example: ClassVar[str] = '["a text"]'
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``, also of a tuning's name."""

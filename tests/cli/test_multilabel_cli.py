@@ -150,3 +150,43 @@ def test_the_pair_of_several_labels_may_come_from_a_file(run, base, train_file, 
 
     assert result.exit_code == 0, result.output
     assert load_any(tmp_path / "out").make_template().source == "{{ text_a }} {{ mask }}"
+
+
+def test_an_estimator_is_named_with_its_settings(run, base, train_file, tmp_path):
+    quick = ("--model", base, "--max-steps", 3, "--dev", train_file, "--json")
+    named = (
+        "--estimator",
+        "MultiLabelClassifier",
+        "--estimator-arg",
+        "separator=;",
+        "--estimator-arg",
+        "threshold=0.4",
+    )
+
+    by_name = run("fit", train_file, "-o", tmp_path / "named", *PROMPT, *named, *quick)
+    by_option = run("fit", train_file, "-o", tmp_path / "option", *PROMPT, *SEVERAL, "--threshold", "0.4", *quick)
+
+    assert by_name.exit_code == by_option.exit_code == 0, by_name.output
+    first, second = (json.loads(result.stdout) for result in (by_name, by_option))
+    assert first | {"output": ""} == second | {"output": ""}
+    assert load_any(tmp_path / "named").threshold == 0.4
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--estimator", "PromptClasifier"), "unknown estimator 'PromptClasifier'; did you mean 'PromptClassifier'?"),
+        (("--estimator", "TokenClassifier"), "--estimator TokenClassifier isn't one of texts"),
+        (("--estimator", "HeadClassifier", "--estimator-arg", "poling=mean"), "did you mean 'pooling'?"),
+        (("--estimator", "HeadClassifier", *PROMPT), "--template is no setting of HeadClassifier"),
+        (("--estimator-arg", "pooling=mean", *PROMPT), "--estimator-arg goes with --estimator"),
+        (("--estimator", "HeadClassifier", "--head"), "--estimator takes no --head"),
+    ],
+)
+def test_an_estimator_that_does_not_fit_is_told_before_a_model_is_loaded(run, table, tmp_path, options, said):
+    train = table("train.tsv", [("great film", "good"), ("sports news", "sport")])
+
+    result = run("fit", train, "-o", tmp_path / "out", "--model", tmp_path / "nowhere", *options)
+
+    assert result.exit_code != 0 and not (tmp_path / "out").exists()
+    assert said in " ".join(result.output.split())

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
-from promptlab import HeadClassifier, PromptClassifier
+from promptlab import PET, HeadClassifier, PromptClassifier
+from promptlab.core.registry import ESTIMATORS
+from promptlab.estimators.estimator import Estimator
 from promptlab.templates.demonstrations import InContextTemplate
 from promptlab.tuning.lora import LoRA
 from promptlab.tuning.prefix import PTuningV2
@@ -66,3 +70,19 @@ def test_fit_shows_each_prompt_once_an_epoch(bert, sets, updates):
     history = classifier.fit(texts, ["+", "-", "-", "+"] * 2).history_
 
     assert history[-1]["step"] == 3 * updates
+
+
+def asked():
+    """Name → what the protocol says that an estimator is asked."""
+    members = {name: value for name, value in vars(Estimator).items() if not name.startswith("_")}
+    return dict.fromkeys(Estimator.__annotations__) | members
+
+
+@pytest.mark.parametrize("name", [*ESTIMATORS.names, "PET"])
+def test_every_estimator_has_what_it_is_asked(name):
+    estimator = PET if name == "PET" else ESTIMATORS.get(name)
+
+    for member, how in asked().items():
+        own = getattr(estimator, member)
+        if inspect.isfunction(how):
+            assert list(inspect.signature(own).parameters)[1:] == list(inspect.signature(how).parameters)[1:], member

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,5 +37,6 @@ def command(saved: SavedModel, files: ExportFiles) -> None:
             f"{saved.model_folder} holds a {kind}, which is several models; export {saved.model_folder}/member-0."
         )
     check_savable(files.output)  # before the model is loaded
-    saved.load("cpu").export_model(files.output)
+    model: Any = saved.load("cpu")
+    model.export_model(files.output)
     click.echo(str(files.output))

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from promptlab.cli.groups import FOLDER, OptionGroup, Settings, argument, flag, group_command, option, settings_of
+from promptlab.cli.arguments import parse_pairs, value_of
+from promptlab.cli.groups import (
+    FOLDER,
+    OptionGroup,
+    Settings,
+    argument,
+    flag,
+    group_command,
+    option,
+    repeated,
+    settings_of,
+)
 from promptlab.cli.option_groups.data import LabeledDataOptions
 from promptlab.cli.option_groups.models import ModelOptions, RunOptions, SeparatorOptions
 from promptlab.cli.option_groups.prompts import PromptOptions
 from promptlab.cli.option_groups.reports import ReportOptions
 from promptlab.cli.option_groups.training import FitOptions
 from promptlab.cli.printing import print_result, quiet_libraries, warn_of_shared
-from promptlab.cli.rules import Rule
+from promptlab.cli.rules import Rule, is_given
 
 if TYPE_CHECKING:
     from promptlab.core.types import Example
@@ -27,6 +38,12 @@ RULES = (
         excludes=("template", "verbalizer", "pvp", "demonstrations", "calibrate"),
         message="--head takes no --template, --verbalizer, --pvp, --demonstrations or --calibrate.",
     ),
+    Rule(
+        when=("estimator",),
+        excludes=("head", "multi_label", "demonstrations", "calibrate"),
+        message="--estimator takes no --head, --multi-label, --demonstrations or --calibrate.",
+    ),
+    Rule(when=("estimator_args",), needs=("estimator",), message="--estimator-arg goes with --estimator."),
     Rule(
         when=("multi_label",),
         excludes=("head", "demonstrations", "calibrate"),
@@ -39,7 +56,8 @@ RULES = (
     ),
     Rule(when=("patience",), needs=("dev",), message="--patience goes with --dev."),
     Rule(
-        needs=("template verbalizer", "head", "pvp"), message="give --template and --verbalizer, or --head, or --pvp."
+        needs=("template verbalizer", "head", "pvp", "estimator"),
+        message="give --template and --verbalizer, or --head, or --pvp.",
     ),
 )
 
@@ -64,13 +82,45 @@ class KindOptions(SeparatorOptions):
     head: bool = flag(help="Train an ordinary classification head instead of a prompt.")
     multi_label: bool = flag(help="Several classes may hold at once: rows have any number of labels.")
     threshold: str | None = option(help="With --multi-label: global, per-class, or a probability. [default: global]")
+    estimator: str | None = option(
+        metavar="NAME", help="Another estimator of texts, by its name in promptlab list estimators."
+    )
+    estimator_args: tuple[str, ...] = repeated(
+        "--estimator-arg", metavar="NAME=VALUE", help="Setting of that estimator."
+    )
 
     @property
     def row_separator(self) -> str | None:
         """What stands between the labels of a row; None if each has one."""
+        if self.estimator is not None:
+            return self.made({}).label_separator
         if not self.multi_label:
             return None
         return "|" if self.separator is None else self.separator
+
+    def made(self, settings: Mapping[str, Any]) -> Any:
+        """Make the estimator that is named, with its own settings and those of the other options that it has.
+
+        Raises:
+            UnknownNameError: if there is no such estimator, or it has no such setting.
+            click.UsageError: if it isn't one of texts, or hasn't the setting of an option that is given.
+        """
+        from promptlab.core.errors import UnknownNameError
+        from promptlab.core.registry import ESTIMATORS
+        from promptlab.estimators.text_estimator import TextEstimator
+
+        kind = ESTIMATORS.get(str(self.estimator))
+        if not issubclass(kind, TextEstimator):
+            raise click.UsageError(f"--estimator {self.estimator} isn't one of texts; use it in Python.")
+        known = {field.name for field in fields(kind)}
+        own = parse_pairs(self.estimator_args, "NAME=VALUE, such as separator=;") or {}
+        for name in own.keys() - known:
+            raise UnknownNameError(f"setting of {self.estimator}", name, known)
+        for name in settings.keys() - known:
+            if is_given(settings[name]):
+                raise click.UsageError(f"--{name.replace('_', '-')} is no setting of {self.estimator}; leave it out.")
+        given = {name: value for name, value in settings.items() if name in known}
+        return kind(**given | {name: value_of(text) for name, text in own.items()})
 
     def chosen_threshold(self) -> str | float:
         """A number, or the name that is left to the classifier to check."""
@@ -125,7 +175,11 @@ def _classifier(
     if kind.head:
         names = [name for name in ("text_a", "text_b") if name in train[0].fields]
         return ESTIMATORS.get("HeadClassifier")(fields=names or ["text_a"], **settings)
+    if kind.estimator and not (prompt.pvp or prompt.template or prompt.verbalizer):
+        return kind.made(settings)
     pair = prompt.pair()
+    if kind.estimator:
+        return kind.made({**settings, "template": pair.template, "verbalizer": pair.verbalizer})
     if kind.multi_label:
         more = {"threshold": kind.chosen_threshold(), "separator": kind.row_separator}
         return ESTIMATORS.get("MultiLabelClassifier")(pair.template, pair.verbalizer, **more, **settings)

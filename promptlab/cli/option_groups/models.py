@@ -14,6 +14,7 @@ from promptlab.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from promptlab.core.types import Example
+    from promptlab.estimators.estimator import Estimator
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ class SavedModel(OptionGroup):
         help="The base model, if it isn't where it was when the classifier was saved: a name, hub id or folder.",
     )
 
-    def load(self, device: str) -> Any:
+    def load(self, device: str) -> Estimator:
         """Load the classifier, of whichever class it is."""
         from promptlab.estimators.saving import load_any
 
-        return load_any(self.model_folder, model=self.base, device=device)
+        loaded: Estimator = load_any(self.model_folder, model=self.base, device=device)
+        return loaded
 
     def check_first(self, examples: Iterator[Example]) -> Iterator[Example]:
         """Return the examples, the first of them checked against the saved templates, before the model is loaded.
