@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def choice_examples(documents: Sequence[Document], n: int, *, seed: int) -> list
         wrong = [*(_foreign(long, doc, rng) for _ in range(4)), far]
         if far is None or beside in wrong:
             continue
-        options: list[Any] = [wrong[i] for i in rng.permutation(len(wrong))]
+        options = [wrong[i] for i in rng.permutation(len(wrong))]
         right = len(examples) % len(LETTERS)
         options.insert(right, beside)
         fields = dict(zip(LETTERS.lower(), options))

@@ -6,7 +6,7 @@ import itertools
 import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from promptlab.core.errors import (
     short_repr,
 )
 from promptlab.core.fields import Fields
+from promptlab.core.inputs import ClassWeight, Labels, RowWeights, TextInput
 from promptlab.core.interfaces import Template, Verbalizer
 from promptlab.core.types import Example
 from promptlab.data.labels import NAMES, LabelType, is_missing, numbered_names, plain_label, plain_labels
@@ -61,7 +62,9 @@ class Labeled(NamedTuple):
         return sorted(set(self.labels))
 
     @classmethod
-    def of(cls, X: Any, y: Any, *, classes: Sequence[str] = (), like: LabelType | None = None) -> Labeled:
+    def of(
+        cls, X: TextInput, y: Labels | None, *, classes: Sequence[str] = (), like: LabelType | None = None
+    ) -> Labeled:
         """From texts and labels; without ``y`` from the labels that the examples carry, which are names.
 
         Args:
@@ -124,7 +127,7 @@ class Labeled(NamedTuple):
         """The weights of the examples, 1 where there are none, (examples,)."""
         return torch.ones(len(self.examples)) if self.weights is None else self.weights
 
-    def weighed(self, sample_weight: Any) -> Self:
+    def weighed(self, sample_weight: RowWeights | None) -> Self:
         """With weights of the examples, as users pass them; those of weight 0 are left out.
 
         Raises:
@@ -133,7 +136,7 @@ class Labeled(NamedTuple):
         weights = row_weights(sample_weight, len(self.examples))
         return self if weights is None else self._kept(self.own_weights * torch.tensor(weights))
 
-    def weighed_by_class(self, class_weight: Any, classes: Sequence[str]) -> Self:
+    def weighed_by_class(self, class_weight: ClassWeight | None, classes: Sequence[str]) -> Self:
         """With each example's weight times that of its class; those of weight 0 are left out.
 
         Args:
@@ -176,7 +179,7 @@ class SoftLabeled(NamedTuple):
         """Return the classes."""
         return self.classes
 
-    def weighed_by_class(self, class_weight: Any, classes: Sequence[str]) -> Self:
+    def weighed_by_class(self, class_weight: ClassWeight | None, classes: Sequence[str]) -> Self:
         """As it is: such examples have no class.
 
         Raises:
@@ -194,7 +197,9 @@ class SoftLabeled(NamedTuple):
         return self.log_probs[:, [list(self.classes).index(name) for name in classes]]
 
 
-def named_labels(y: Any, *, classes: Sequence[str] = (), like: LabelType | None = None) -> tuple[list[str], LabelType]:
+def named_labels(
+    y: Labels, *, classes: Sequence[str] = (), like: LabelType | None = None
+) -> tuple[list[str], LabelType]:
     """The names of the classes that labels mean, and the labels' type; arguments and errors as for ``Labeled.of``.
 
     A column of a data set that names its numbers goes by these names.
@@ -204,7 +209,11 @@ def named_labels(y: Any, *, classes: Sequence[str] = (), like: LabelType | None 
 
 
 def _names(
-    values: Sequence[Any], rows: Iterable[int], classes: Sequence[str], numbered: Sequence[str], like: LabelType | None
+    values: Sequence[object],
+    rows: Iterable[int],
+    classes: Sequence[str],
+    numbered: Sequence[str],
+    like: LabelType | None,
 ) -> tuple[list[str], LabelType]:
     counted = [row + 1 for row in rows]
     if like is None:
@@ -216,7 +225,12 @@ def _names(
 
 
 def split_unlabeled(
-    X: Any, y: Any, classes: Sequence[str], *, like: LabelType | None = None, sample_weight: Any = None
+    X: TextInput | None,
+    y: Labels | None,
+    classes: Sequence[str],
+    *,
+    like: LabelType | None = None,
+    sample_weight: RowWeights | None = None,
 ) -> tuple[Labeled | None, list[Example]]:
     """The labeled rows (None if there are none), and the others: those whose label is None, NaN or -1.
 
@@ -238,7 +252,7 @@ def split_unlabeled(
         return None, []
     examples = as_examples(X)
     if y is None:
-        labels: list[Any] = [example.label for example in examples]
+        labels: list[object] = [example.label for example in examples]
         like = NAMES if like is None else like
     elif isinstance(y, Iterable) and not isinstance(y, str):
         labels = listed_labels(y)
@@ -264,7 +278,7 @@ def split_unlabeled(
     return training.weighed(None if weights is None else [weights[row] for row in rows]), rest
 
 
-def _is_minus_one(label: Any) -> bool:
+def _is_minus_one(label: object) -> bool:
     return str(label) == "-1" or (isinstance(label, numbers.Real) and bool(label == -1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from promptlab.core.errors import DataError, SavedModelError, short_repr
 
@@ -84,18 +84,19 @@ class LabelType:
                     "as texts, the names of classes."
                 )
 
-    def saved(self) -> dict[str, Any]:
+    def saved(self) -> dict[str, object]:
         """As plain JSON; ``from_saved`` takes it."""
         return {"label_type": self.kind, **({"label_order": list(self.order)} if self.order else {})}
 
     @classmethod
-    def from_saved(cls, saved: Mapping[str, Any]) -> Self:
+    def from_saved(cls, saved: Mapping[str, object]) -> Self:
         """The type that ``saved`` described, among other settings.
 
         Raises:
             SavedModelError: if there is no such type.
         """
-        kind, order = saved["label_type"], tuple(saved.get("label_order", ()))
+        kind, names = str(saved["label_type"]), saved.get("label_order", ())
+        order = tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
         if kind not in KINDS or bool(order) != (kind in ("bool", "encoded")):
             raise SavedModelError(
                 f"labels of type {short_repr(kind)} with the order {short_repr(order)} are unknown; save again."
@@ -122,26 +123,28 @@ def _is_whole_name(name: str) -> bool:
     return name.removeprefix("-").isdecimal() and str(int(name)) == name
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """None, NaN, and pandas' NaT and NA, without importing pandas."""
     if isinstance(value, numbers.Real):
         return bool(value != value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
-def plain_label(value: Any, where: str) -> Label:
+def plain_label(value: object, where: str) -> Label:
     """A row's one label as Python's own text, whole number (also of a float such as 1.0) or truth value.
 
     Raises:
         DataError: if there is none, or several, or it is of another type.
     """
-    if type(value).__name__ in ("ndarray", "Tensor") and value.ndim == 0:
+    if type(value).__name__ in ("ndarray", "Tensor") and getattr(value, "ndim", 1) == 0 and hasattr(value, "item"):
         value = value.item()
     if is_missing(value) or not str(value).strip():
         raise DataError(f"{where} has no label ({value!r}); fill it in or leave the row out.")
     if isinstance(value, bytes):
         raise DataError(f"{where} has the label {value!r}, which is bytes; decode it to a text.")
-    if isinstance(value, (Mapping, list, tuple, set, frozenset)) or (hasattr(value, "__array__") and value.ndim):
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)) or (
+        hasattr(value, "__array__") and getattr(value, "ndim", 0) > 0
+    ):
         raise DataError(
             f"{where} has the label {short_repr(value)}; expected one class, so pass a single column of labels."
         )
@@ -159,7 +162,7 @@ def plain_label(value: Any, where: str) -> Label:
     )
 
 
-def plain_labels(values: Iterable[Any], rows: Iterable[int] | None = None) -> list[Label]:
+def plain_labels(values: Iterable[object], rows: Iterable[int] | None = None) -> list[Label]:
     """One label for each row, all of one type; see ``plain_label``.
 
     Args:
@@ -190,7 +193,7 @@ def check_one_type(labels: Sequence[Label], rows: Sequence[int]) -> None:
             )
 
 
-def label_name(value: Any, where: str) -> str:
+def label_name(value: object, where: str) -> str:
     """The name of a row's one class, as a file holds it.
 
     Raises:
@@ -199,14 +202,14 @@ def label_name(value: Any, where: str) -> str:
     return str(plain_label(value, where))
 
 
-def numbered_names(labels: Any) -> tuple[str, ...]:
+def numbered_names(labels: object) -> tuple[str, ...]:
     """The names that a column of a Hugging Face data set gives its numbers (``ClassLabel``); empty of anything else."""
     features, column = getattr(labels, "features", None), getattr(labels, "column_name", None)
     feature = features.get(column) if isinstance(features, Mapping) else features
     return tuple(getattr(getattr(feature, "feature", feature), "names", None) or ()) if isinstance(column, str) else ()
 
 
-def label_items(value: Any, where: str, *, separator: str | None = None) -> list[Label]:
+def label_items(value: object, where: str, *, separator: str | None = None) -> list[Label]:
     """The labels of a row, of which there may be none.
 
     Args:
@@ -222,7 +225,7 @@ def label_items(value: Any, where: str, *, separator: str | None = None) -> list
         items = [item.strip() for item in value.split(separator)] if value.strip() else []
     elif isinstance(value, (set, frozenset)):
         items = sorted(value, key=str)
-    elif isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1:
+    elif isinstance(value, Iterable) and (isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1):
         items = list(value)
     else:
         raise DataError(f"{where} has {short_repr(value)} for its labels; give a list of labels, empty if none holds.")
@@ -234,7 +237,7 @@ def label_items(value: Any, where: str, *, separator: str | None = None) -> list
     return labels
 
 
-def label_list(value: Any, where: str, *, separator: str | None = None) -> tuple[str, ...]:
+def label_list(value: object, where: str, *, separator: str | None = None) -> tuple[str, ...]:
     """The names of a row's classes, as a file holds them; arguments and errors as for ``label_items``."""
     return tuple(map(str, label_items(value, where, separator=separator)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self, TypeGuard
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from promptlab.core.checks import warn
 from promptlab.core.errors import DataError, UnknownNameError, short_repr
+from promptlab.core.inputs import ClassWeight, Labels, TextInput
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled
 from promptlab.data.labels import NAMES, Label, LabelType, check_one_type, label_items, numbered_names
@@ -24,8 +25,8 @@ class MultiLabeled(Labeled):
     @classmethod
     def read(
         cls,
-        X: Any,
-        y: Any,
+        X: TextInput,
+        y: Labels | None,
         classes: Sequence[str],
         *,
         written: LabelType = NAMES,
@@ -74,7 +75,7 @@ class MultiLabeled(Labeled):
         """1 where a class holds, else 0: (examples, classes)."""
         return torch.tensor([[float(name in (example.labels or ())) for name in classes] for example in self.examples])
 
-    def weighed_by_class(self, class_weight: Any, classes: Sequence[str]) -> Self:
+    def weighed_by_class(self, class_weight: ClassWeight | None, classes: Sequence[str]) -> Self:
         """With a weight for each class of each example, (examples, classes); see ``MultiLabelClassifier``.
 
         Raises:
@@ -109,7 +110,7 @@ class MultiLabeled(Labeled):
 
 
 def label_lists(
-    y: Any, classes: Sequence[str], *, written: LabelType = NAMES, like: LabelType | None = None
+    y: Labels, classes: Sequence[str], *, written: LabelType = NAMES, like: LabelType | None = None
 ) -> tuple[list[tuple[str, ...]], LabelType]:
     """The names of each row's classes, and the type of the labels.
 
@@ -126,7 +127,7 @@ def label_lists(
     if hasattr(y, "toarray"):
         return _from_matrix(y.toarray(), classes), matrix_type
     if hasattr(y, "columns"):
-        return _from_matrix(_ordered_columns(y, classes), classes), matrix_type
+        return _from_matrix(_in_order(np.asarray(y), [str(name) for name in y.columns], classes), classes), matrix_type
     if isinstance(y, (str, bytes, Mapping)) or not hasattr(y, "__iter__"):
         raise DataError(f"y is {short_repr(y)}; pass a list of labels for each text, or an indicator matrix.")
     if getattr(y, "ndim", 1) == 2:
@@ -164,20 +165,18 @@ def _named_lists(
     return [tuple(map(own.name, row)) for row in lists], label_type
 
 
-def _are_indicators(rows: Sequence[Any]) -> bool:
+def _are_indicators(rows: Sequence[object]) -> TypeGuard[Sequence[Sequence[int]]]:
     whole = (bool, int, np.integer, np.bool_)
-    return any(map(_size, rows)) and all(_size(row) >= 0 and all(isinstance(v, whole) for v in row) for row in rows)
+    lists = [row for row in rows if isinstance(row, (list, tuple, np.ndarray))]
+    are_whole = all(isinstance(value, whole) for row in lists for value in row)
+    return len(lists) == len(rows) and any(map(len, lists)) and are_whole
 
 
-def _size(row: Any) -> int:
-    return len(row) if isinstance(row, (list, tuple, np.ndarray)) else -1
-
-
-def _ordered_columns(frame: Any, classes: Sequence[str]) -> np.ndarray:
-    names = [str(name) for name in frame.columns]
+def _in_order(matrix: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """A matrix with its columns, which have names, in the order of the classes."""
     if sorted(names) != sorted(classes):
         raise DataError(f"y has the columns {', '.join(names)}, but the classes are {', '.join(classes)}.")
-    return np.asarray(frame)[:, [names.index(name) for name in classes]]
+    return matrix[:, [names.index(name) for name in classes]]
 
 
 def _from_matrix(matrix: np.ndarray, classes: Sequence[str]) -> list[tuple[str, ...]]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from promptlab.core.errors import DataError, short_repr
 from promptlab.core.fields import Fields
+from promptlab.core.inputs import Labels, TextInput
 from promptlab.core.types import Example
 from promptlab.data.dialects import Dialect
 from promptlab.data.labels import is_missing, label_list, label_name
@@ -84,7 +84,9 @@ def _examples(
             yield Example(fields, labels=label_list(given, where, separator=separator))
 
 
-def as_examples(X: Any, labels: Any = None, *, columns: Mapping[str, str] | None = None) -> list[Example]:
+def as_examples(
+    X: TextInput, labels: Labels | None = None, *, columns: Mapping[str, str] | None = None
+) -> list[Example]:
     """Turn what the caller has into examples.
 
     Args:
@@ -102,7 +104,7 @@ def as_examples(X: Any, labels: Any = None, *, columns: Mapping[str, str] | None
     return [_example(item, name, columns, f"row {i}") for i, (item, name) in enumerate(zip(items, names), start=1)]
 
 
-def _value(row: Mapping[str, Any], column: str, where: str, option: str) -> Any:
+def _value(row: Mapping[str, object], column: str, where: str, option: str) -> object:
     column = column if column in row else column.strip()
     if column not in row:
         present = ", ".join(map(repr, row)) or "none"
@@ -111,7 +113,12 @@ def _value(row: Mapping[str, Any], column: str, where: str, option: str) -> Any:
 
 
 def _fields(
-    row: Mapping[str, Any], columns: Mapping[str, str] | None, label: str | None, where: str, *, is_read: bool = False
+    row: Mapping[str, object],
+    columns: Mapping[str, str] | None,
+    label: str | None,
+    where: str,
+    *,
+    is_read: bool = False,
 ) -> Fields:
     """A row's fields, those without a value left out: whoever reads them knows whether they matter."""
     if isinstance(row, Fields) and not columns:
@@ -125,7 +132,7 @@ def _fields(
     return Fields(kept, where, empty=empty, is_read=is_read)
 
 
-def listed_labels(labels: Any) -> list[Any]:
+def listed_labels(labels: Labels) -> list[object]:
     """Labels in a list, array, series or column, one after the other.
 
     Raises:
@@ -134,17 +141,17 @@ def listed_labels(labels: Any) -> list[Any]:
     return _sequence(labels, "labels")
 
 
-def _labels(labels: Any, n_rows: int) -> list[str]:
+def _labels(labels: Labels, n_rows: int) -> list[str]:
     names = _sequence(labels, "labels")
     if len(names) != n_rows:
         raise DataError(f"{len(names)} labels for {n_rows} rows; give one label for each row.")
     return [label_name(name, f"row {i}") for i, name in enumerate(names, start=1)]
 
 
-def _items(X: Any) -> list[Any]:
+def _items(X: TextInput) -> list[object]:
     if hasattr(X, "to_dicts"):  # a polars frame
         return list(X.to_dicts())
-    if hasattr(X, "columns") and hasattr(X, "to_dict"):  # a pandas frame
+    if hasattr(X, "columns") and hasattr(X, "set_axis"):  # a pandas frame
         names = check_names([str(name) for name in X.columns], "X")
         return list(X.set_axis(names, axis=1).to_dict("records"))
     return _sequence(X, "X")
@@ -153,7 +160,7 @@ def _items(X: Any) -> list[Any]:
 _TO_LIST = ("to_list", "tolist", "to_pylist")  # of series and data sets, arrays, Arrow columns and tables
 
 
-def _sequence(values: Any, name: str) -> list[Any]:
+def _sequence(values: Iterable[object], name: str) -> list[object]:
     if isinstance(values, Mapping) and values and all(hasattr(split, "column_names") for split in values.values()):
         first = next(iter(values))
         raise DataError(
@@ -173,13 +180,13 @@ def _sequence(values: Any, name: str) -> list[Any]:
     return list(values)
 
 
-def _example(item: Any, name: str | None, columns: Mapping[str, str] | None, where: str) -> Example:
+def _example(item: object, name: str | None, columns: Mapping[str, str] | None, where: str) -> Example:
     if isinstance(item, Example):
         return Example(_fields(item.fields, columns, None, where), item.label if name is None else name, item.labels)
     return Example(_fields(_row(item, where), columns, None, where), name)
 
 
-def _row(item: Any, where: str) -> Row:
+def _row(item: object, where: str) -> Row:
     if isinstance(item, Mapping):
         return {str(field): value for field, value in item.items()}
     if isinstance(item, str) or is_missing(item):

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from promptlab.core.errors import DataError
 from promptlab.data.dialects import Dialect, resolved, resolved_lines
 from promptlab.data.encodings import text_lines
 from promptlab.data.quoting import READ, BadQuotes, Record, Shape
 
-Row = dict[str, Any]
+Row = dict[str, object]
 
 TEXT = "text_a"  # the field of a file with a text on each line
 ELSEWHERE = {  # formats that people have, and what they do about them
@@ -168,7 +167,7 @@ def _json_row(line: str, where: str) -> Row:
     return row
 
 
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """For ``json.loads``, which otherwise keeps the last of several values.
 
     Raises:
@@ -202,7 +201,7 @@ def _workbook_rows(file: Path, _: Dialect, __: int) -> Iterator[Row]:
     records = sheet_records(file)
     header = next(records, None)
     if header is not None:
-        shape = Shape(header)
+        shape = Shape([str(name) for name in header])
         names = check_names(shape.names, str(file))
         for number, fields in enumerate(records, start=1):
             if any(value is not None for value in fields[len(names) :]):

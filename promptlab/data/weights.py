@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, short_repr
+from promptlab.core.inputs import ClassWeight, RowWeights
 from promptlab.data.labels import LabelType, plain_label
 
 BALANCED = "balanced"
 LARGEST = 1e30  # of a weight: sums of many are still numbers in single precision
 
 
-def row_weights(given: Any, n_rows: int) -> list[float] | None:
+def row_weights(given: RowWeights | None, n_rows: int) -> list[float] | None:
     """The weights of rows, from what users pass as ``sample_weight``; None if that is None: all alike.
 
     Raises:
@@ -36,7 +37,7 @@ def row_weights(given: Any, n_rows: int) -> list[float] | None:
     return [float(value) for value in values]
 
 
-def check_class_weight(class_weight: Any) -> None:
+def check_class_weight(class_weight: object) -> None:
     """Refuse what is neither ``"balanced"`` nor class → weight.
 
     Raises:
@@ -57,7 +58,7 @@ def check_class_weight(class_weight: Any) -> None:
 
 
 def weights_of_classes(
-    class_weight: Any, classes: Sequence[str], counts: Mapping[str, float], label_type: LabelType
+    class_weight: ClassWeight | None, classes: Sequence[str], counts: Mapping[str, float], label_type: LabelType
 ) -> dict[str, float]:
     """The weight of each class by its name, of an estimator's setting.
 
@@ -110,5 +111,5 @@ def balanced(counts: Mapping[str, float]) -> dict[str, float]:
     return {name: sum(found.values()) / (len(found) * count) for name, count in found.items()}
 
 
-def _is_weight(value: Any) -> bool:
+def _is_weight(value: object) -> bool:
     return isinstance(value, numbers.Real) and 0 <= float(value) <= LARGEST

@@ -5,14 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 from promptlab.core.checks import warn
 from promptlab.core.errors import DataError
 
+if TYPE_CHECKING:
+    from openpyxl.cell import Cell
+    from openpyxl.worksheet.worksheet import Worksheet
 
-def sheet_records(file: Path) -> Iterator[list[Any]]:
+
+def sheet_records(file: Path) -> Iterator[list[object]]:
     """The rows of the first sheet that aren't empty, the names of the columns first; None where nothing stands.
 
     Whole numbers are ``int``, however they are kept; dates are text, as ISO 8601 has them; an error of a formula is
@@ -45,7 +49,7 @@ def sheet_records(file: Path) -> Iterator[list[Any]]:
         book.close()
 
 
-def _filled(sheet: Any) -> Iterator[list[Any]]:
+def _filled(sheet: Worksheet) -> Iterator[list[object]]:
     header = True
     for cells in sheet.iter_rows():
         values = [_value(cell) for cell in cells]
@@ -54,7 +58,7 @@ def _filled(sheet: Any) -> Iterator[list[Any]]:
             header = False
 
 
-def _value(cell: Any) -> Any:
+def _value(cell: Cell) -> object:
     value = cell.value
     if value is None or cell.data_type == "e" or value == "":
         return None

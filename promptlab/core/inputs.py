@@ -1,0 +1,20 @@
+"""What users may pass, as type checkers see it; ``data/readers`` and ``library/resolve`` say what it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
+
+TextInput: TypeAlias = "Iterable[object]"  # texts, tuples of texts, mappings, Examples; a data frame, a data set
+Labels: TypeAlias = "Iterable[object]"  # texts, whole numbers, True and False; of several labels, a list for each row
+RowWeights: TypeAlias = "Iterable[float]"
+EvalSet: TypeAlias = "tuple[TextInput, Labels | None]"
+ClassWeight: TypeAlias = "str | Mapping[Any, float]"  # "balanced", or a weight for each class
+TemplateLike: TypeAlias = "Template | str"
+VerbalizerLike: TypeAlias = "Verbalizer | Mapping[Any, object] | str"
+TuningLike: TypeAlias = "Tuning | str"
+ModelLike: TypeAlias = "Backbone | Path | str"
