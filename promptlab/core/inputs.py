@@ -15,6 +15,6 @@ RowWeights: TypeAlias = "Iterable[float]"
 EvalSet: TypeAlias = "tuple[TextInput, Labels | None]"
 ClassWeight: TypeAlias = "str | Mapping[Any, float]"  # "balanced", or a weight for each class
 TemplateLike: TypeAlias = "Template | str"
-VerbalizerLike: TypeAlias = "Verbalizer | Mapping[Any, object] | str"
+VerbalizerLike: TypeAlias = "Verbalizer | Mapping[Any, Any] | str"  # class → words, or an entry of the library
 TuningLike: TypeAlias = "Tuning | str"
 ModelLike: TypeAlias = "Backbone | Path | str"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
-Outputs = TypeVar("Outputs")  # what a head reads of the model: mask states, pooled states, scores of whole answers
+Outputs = TypeVar("Outputs")  # what a head reads of the model: mask states, or a tensor with a row for each prompt
 
 
 class Template(Part):

@@ -283,7 +283,7 @@ def local(folder: str | Path) -> Path:
         ) from None
 
 
-def _fill(model: TrainableModel, path: Path, elsewhere: Set[str]) -> None:
+def _fill(model: TrainableModel[Any], path: Path, elsewhere: Set[str]) -> None:
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -299,7 +299,7 @@ def _fill(model: TrainableModel, path: Path, elsewhere: Set[str]) -> None:
             weight.copy_(weights[name])
 
 
-def _optional(model: TrainableModel) -> set[str]:
+def _optional(model: TrainableModel[Any]) -> set[str]:
     """Names of the weights that earlier versions hadn't, which then stay as they were made."""
     names = ((place, getattr(module, "optional_weights", ())) for place, module in model.named_modules())
     return {f"{place}.{name}" for place, own in names for name in own}

@@ -36,7 +36,7 @@ class Job:
     settings: Mapping[str, Any]
 
     @classmethod
-    def of(cls, name: str, function: Callable[..., None], settings: Mapping[str, Any]) -> Job:
+    def of(cls, name: str, function: Callable[..., None], settings: Mapping[str, object]) -> Job:
         """The job that a function of a module does.
 
         Raises:
@@ -77,7 +77,7 @@ def run(
     *,
     executor: str = "serial",
     workers: int | None = None,
-    done: Callable[[int], Any] = lambda n: None,
+    done: Callable[[int], object] = lambda n: None,
 ) -> list[Path]:
     """Do what isn't done yet; returns the folders of the results, in order.
 

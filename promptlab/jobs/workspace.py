@@ -46,13 +46,15 @@ class Workspace:
     """
 
     def __init__(
-        self, folder: str | Path, *, device: str = "auto", models: Iterable[Any] = (), temporary: bool = False
+        self, folder: str | Path, *, device: str = "auto", models: Iterable[Backbone] = (), temporary: bool = False
     ) -> None:
         self.work, self.device, self.temporary = FinishedWork(folder), device, temporary
-        self._identities: dict[int, tuple[str, Any]] = {}  # id → identity, and the model, lest another takes its id
+        self._identities: dict[
+            int, tuple[str, Backbone]
+        ] = {}  # id → identity, and the model, lest another takes its id
         self._models = {(model.name, self.identity(model)): model for model in models}
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         added = [registry.added for registry in MADE_BY_JOBS]
         return vars(self) | {"_models": {}, "_identities": {}, "_added": added}
 
@@ -126,7 +128,7 @@ class Workspace:
         if self.temporary:
             shutil.rmtree(self.result(key), ignore_errors=True)
 
-    def backbone(self, model: Mapping[str, str]) -> Any:
+    def backbone(self, model: Mapping[str, str]) -> Backbone:
         """The model of that name and identity, loaded once in a process.
 
         Raises:
@@ -151,7 +153,7 @@ class Workspace:
             self._models[wanted] = loaded
         return self._models[wanted]
 
-    def share_backbone(self, backbone: Any) -> Any:
+    def share_backbone(self, backbone: Backbone) -> Backbone:
         """The backbone, or the one of the same name and weights that is here already."""
         return self._models.setdefault((backbone.name, self.identity(backbone)), backbone)
 
@@ -193,7 +195,7 @@ def _line(example: Example, number: int) -> str:
     return json.dumps({"fields": dict(example.fields), "label": example.label}, sort_keys=True, default=_json_number)
 
 
-def _json_number(value: Any) -> Any:
+def _json_number(value: object) -> object:
     """A number of NumPy's as Python's that prints alike."""
     if isinstance(value, np.floating):
         return float(str(value))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from promptlab.core.checks import warn
+from promptlab.core.inputs import EvalSet, Labels, RowWeights, TextInput, VerbalizerLike
 from promptlab.data.labeled import VERBALIZERS, Labeled
 from promptlab.library.resolve import label_type_of, resolve_verbalizer
 
@@ -17,7 +18,7 @@ class KnownClasses(NamedTuple):
     numbered: Sequence[str]
 
     @classmethod
-    def of(cls, verbalizer: Any) -> KnownClasses:
+    def of(cls, verbalizer: VerbalizerLike) -> KnownClasses:
         """Of what users may pass for a verbalizer.
 
         Raises:
@@ -38,7 +39,11 @@ class KnownClasses(NamedTuple):
 
 
 def read_sets(
-    X: Any, y: Any, eval_set: Any, known: KnownClasses | None, sample_weight: Any = None
+    X: TextInput,
+    y: Labels | None,
+    eval_set: EvalSet | None,
+    known: KnownClasses | None,
+    sample_weight: RowWeights | None = None,
 ) -> tuple[Labeled, Labeled | None]:
     """The training and the dev examples of one classifier; what is wrong with a label is told before any other work.
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from promptlab.core.errors import DataError, UnknownNameError, short_repr
 from promptlab.core.files import atomic_file, read_text
+from promptlab.core.inputs import TemplateLike, VerbalizerLike
+
+if TYPE_CHECKING:
+    import yaml
 
 BREAKS = frozenset("\u0085\u2028\u2029")
 
@@ -26,10 +30,10 @@ class PVP:
         origin: where it comes from: search engine, seed, model, scores.
     """
 
-    template: Any
-    verbalizer: Any
+    template: TemplateLike
+    verbalizer: VerbalizerLike
     name: str = ""
-    origin: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, object] = field(default_factory=dict)
 
 
 def write_pvps(path: str | Path, pvps: Sequence[PVP]) -> None:
@@ -91,7 +95,7 @@ def find_pvp(reference: str) -> PVP:
     return named[0]
 
 
-def _parsed_pvp(row: Any, number: int, path: str | Path) -> PVP:
+def _parsed_pvp(row: object, number: int, path: str | Path) -> PVP:
     if not isinstance(row, Mapping) or not {"template", "verbalizer"} <= set(row):
         raise DataError(f"entry {number} of {str(path)!r} is {short_repr(row)}; give it a template and a verbalizer.")
     unknown = [key for key in row if key not in ("name", "template", "verbalizer", "origin")]
@@ -104,17 +108,17 @@ def _parsed_pvp(row: Any, number: int, path: str | Path) -> PVP:
         raise DataError(
             f"entry {number} of {str(path)!r} has origin {short_repr(origin)}; give names and values, such as seed: 13."
         )
-    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), _yaml_value(origin))
+    return PVP(row["template"], row["verbalizer"], str(row.get("name") or number), _yaml_mapping(origin))
 
 
-def _dumper() -> Any:
+def _dumper() -> type[yaml.SafeDumper]:
     """A YAML writer that escapes the line breaks of Unicode, which would come back as ordinary ones."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
         pass
 
-    def written(dumper: Any, text: str) -> Any:
+    def written(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
         style = '"' if BREAKS.intersection(text) else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -122,8 +126,12 @@ def _dumper() -> Any:
     return Dumper
 
 
-def _yaml_value(value: Any) -> Any:
+def _yaml_mapping(values: Mapping[str, object]) -> dict[str, object]:
+    return {str(key): _yaml_value(one) for key, one in values.items()}
+
+
+def _yaml_value(value: object) -> object:
     """Mappings and sequences as YAML's own."""
     if isinstance(value, Mapping):
-        return {str(key): _yaml_value(one) for key, one in value.items()}
+        return _yaml_mapping(value)
     return [_yaml_value(one) for one in value] if isinstance(value, (list, tuple)) else value

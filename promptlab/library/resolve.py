@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from promptlab.backbones import catalog
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import TemplateError, TuningError, VerbalizerError, short_repr
+from promptlab.core.inputs import ModelLike, TemplateLike, TuningLike, VerbalizerLike
 from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.core.registry import TUNINGS, VERBALIZERS
 from promptlab.data.labels import TRUTH, LabelType
@@ -17,8 +18,10 @@ from promptlab.library.tasks import template_entry, verbalizer_entry
 from promptlab.templates.manual import ManualTemplate
 from promptlab.verbalizers.words import WordsVerbalizer
 
+T = TypeVar("T")
 
-def resolve_template(template: Any) -> Template:
+
+def resolve_template(template: TemplateLike | None) -> Template:
     """A template, or the one of that Jinja source or name in the task library.
 
     Raises:
@@ -34,7 +37,7 @@ def resolve_template(template: Any) -> Template:
     return ManualTemplate(template if is_source(template) else template_entry(template).template)
 
 
-def label_type_of(verbalizer: Any) -> LabelType:
+def label_type_of(verbalizer: VerbalizerLike | None) -> LabelType:
     """What the keys of class → words are; of any other verbalizer, texts."""
     names = list(_whole(verbalizer)) if isinstance(verbalizer, Mapping) else []
     if names and {type(name).__name__ for name in names} <= {"bool", "bool_"}:
@@ -43,7 +46,7 @@ def label_type_of(verbalizer: Any) -> LabelType:
     return LabelType("int" if is_whole else "str")
 
 
-def _whole(words: Mapping[Any, Any]) -> dict[Any, Any]:
+def _whole(words: Mapping[Any, T]) -> dict[Any, T]:
     """Words by class, where a class such as 1.0 is the whole number that labels such as 1.0 are taken for."""
     fractions = [name for name in words if isinstance(name, numbers.Real) and not isinstance(name, numbers.Integral)]
     whole = {name: int(float(name)) for name in fractions if float(name).is_integer()}
@@ -55,7 +58,7 @@ def is_source(template: str) -> bool:
     return "{" in template or " " in template
 
 
-def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
+def resolve_verbalizer(verbalizer: VerbalizerLike | None) -> Verbalizer:
     """A verbalizer, one of these label words, or the one of that name in the task library.
 
     Words of one token or of several may be given; the model decides how they are scored (``WordsVerbalizer``). Instead
@@ -72,17 +75,20 @@ def resolve_verbalizer(verbalizer: Any) -> Verbalizer:
         raise VerbalizerError('no verbalizer was given; pass one such as {"negative": ["bad"], "positive": ["good"]}.')
     if isinstance(verbalizer, Mapping):
         is_entry = isinstance(verbalizer.get("label_words"), Mapping)
-        return _verbalizer_of(**verbalizer) if is_entry else WordsVerbalizer(_whole(verbalizer))
+        if not is_entry:
+            return WordsVerbalizer(_whole(verbalizer))
+        settings = {name: value for name, value in verbalizer.items() if name not in ("label_words", "kind", "source")}
+        return _verbalizer_of(verbalizer["label_words"], str(verbalizer.get("kind", "words")), settings)
     if not isinstance(verbalizer, str):
         raise VerbalizerError(
             f"verbalizer is {short_repr(verbalizer)}; pass class: label words, a name, or a Verbalizer."
         )
     entry = verbalizer_entry(verbalizer)
-    return _verbalizer_of(entry.label_words, entry.kind, **entry.settings)
+    return _verbalizer_of(entry.label_words, entry.kind, entry.settings)
 
 
-def _verbalizer_of(label_words: Any, kind: str = "words", source: str = "", **settings: Any) -> Verbalizer:
-    """The verbalizer of an entry, whose ``source`` is for people; settings without a kind are those of ``manual``."""
+def _verbalizer_of(label_words: object, kind: str, settings: Mapping[str, object]) -> Verbalizer:
+    """The verbalizer of an entry; settings without a kind are those of ``manual``."""
     kind = "manual" if kind == "words" and settings else kind
     try:
         return VERBALIZERS.make(kind, label_words, **settings)
@@ -90,23 +96,22 @@ def _verbalizer_of(label_words: Any, kind: str = "words", source: str = "", **se
         raise VerbalizerError(f"settings {settings!r} don't fit a verbalizer of kind {kind!r}: {error}.") from None
 
 
-def resolve_tuning(tuning: str | Tuning) -> Tuning:
+def resolve_tuning(tuning: TuningLike) -> Tuning:
     """A tuning method, or the one of that name with its defaults."""
     return tuning if isinstance(tuning, Tuning) else TUNINGS.make(str(tuning))
 
 
-def fresh_backbone(model: Any, device: str) -> Any:
+def fresh_backbone(model: ModelLike | None, device: str) -> Backbone:
     """A backbone that may be changed: loaded anew, or a copy of the one that was passed, sharing its weights.
 
     One that was passed is moved to the device first: only there can copies of it share memory.
     """
     if not isinstance(model, Backbone):
         return catalog.load_backbone(model)
-    shared: Any = model
-    return shared.to(resolve_device(device)).copy()
+    return model.to(resolve_device(device)).copy()
 
 
-def check_head(verbalizer: Verbalizer, tuning: Any) -> None:
+def check_head(verbalizer: Verbalizer, tuning: TuningLike) -> None:
     """Refuse a head that says nothing untrained where nothing trains it.
 
     Raises:
@@ -119,12 +124,14 @@ def check_head(verbalizer: Verbalizer, tuning: Any) -> None:
         )
 
 
-def model_key(model: Any) -> Any:
+def model_key(model: ModelLike | None) -> Hashable:
     """What tells models apart, loaded or named; a loaded one prints like all of its architecture."""
     return id(model) if isinstance(model, Backbone) else str(model)
 
 
-def model_of_each(model: Any, n_pairs: int) -> list[Any]:
+def model_of_each(
+    model: ModelLike | list[ModelLike | None] | tuple[ModelLike | None, ...] | None, n_pairs: int
+) -> list[ModelLike | None]:
     """The model of each pair.
 
     Args:
@@ -139,9 +146,9 @@ def model_of_each(model: Any, n_pairs: int) -> list[Any]:
     return models
 
 
-def load_each(models: Sequence[Any]) -> list[Any]:
+def load_each(models: Sequence[ModelLike | None]) -> list[Backbone]:
     """The backbones of models, each loaded once, however often it comes."""
-    loaded: dict[Any, Any] = {}
+    loaded: dict[Hashable, Backbone] = {}
     for model in models:
         if model_key(model) not in loaded:
             loaded[model_key(model)] = load_backbone(model)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from promptlab.core.errors import TemplateError, UnknownNameError, VerbalizerError
 from promptlab.core.files import library_folder
+
+Entries: TypeAlias = "dict[str, Any]"  # of a YAML file, as it comes; who reads one checks it
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class VerbalizerEntry:
     label_words: Mapping[str, tuple[str, ...]]
     source: str
     kind: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
 
 
 def tasks() -> list[str]:
@@ -89,7 +91,7 @@ def _some(task: str | None) -> list[str]:
     return [task]
 
 
-def _find(kind: str, name: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
+def _find(kind: str, name: str) -> tuple[Entries, str, Entries]:
     """The file's content, the full name and the entry behind a name."""
     task, _, short = name.partition("/")
     if task not in tasks():
@@ -103,7 +105,7 @@ def _find(kind: str, name: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
 
 
 @cache
-def _file_entries(folder: str, task: str) -> dict[str, Any]:
+def _file_entries(folder: str, task: str) -> Entries:
     import yaml
 
     path = library_folder(folder) / f"{task}.yaml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
@@ -33,7 +33,7 @@ INSTEAD = {  # what would do nothing, or would undo what was asked for → what 
     "num_return_sequences": "one text is written for each input; sample several times with other seeds",
 }
 ALL = math.inf
-RANGES: Mapping[str, tuple[Callable[[Any], bool], float, float, str]] = {
+RANGES: Mapping[str, tuple[Callable[[object], TypeGuard[float]], float, float, str]] = {
     "max_new_tokens": (is_whole, 1, ALL, "a whole number of at least 1"),
     "min_new_tokens": (is_whole, 0, ALL, "a whole number of at least 0"),
     "num_beams": (is_whole, 1, ALL, "a whole number of at least 1"),
@@ -52,7 +52,7 @@ RANGES: Mapping[str, tuple[Callable[[Any], bool], float, float, str]] = {
 }
 
 
-def checked_options(options: Mapping[str, Any], *, has_encoder: bool = True) -> dict[str, Any]:
+def checked_options(options: Mapping[str, object], *, has_encoder: bool = True) -> dict[str, object]:
     """Options as transformers takes them: those that are None left out, NumPy's numbers made plain ones.
 
     Args:
@@ -74,21 +74,27 @@ def checked_options(options: Mapping[str, Any], *, has_encoder: bool = True) -> 
                 raise TuningError(f"{name}={short_repr(value)} must be {said}.")
     if not isinstance(given.get("do_sample", False), bool):
         raise TuningError(f"do_sample={short_repr(given['do_sample'])} must be True or False.")
-    _check_useful(given, SAMPLING, given.get("do_sample", False), "set do_sample=True")
-    _check_useful(given, BEAMS, given["num_beams"] > 1, "set num_beams to 2 or more")
+    _check_useful(given, SAMPLING, bool(given.get("do_sample")), "set do_sample=True")
+    _check_useful(given, BEAMS, _number(given, "num_beams") > 1, "set num_beams to 2 or more")
     _check_useful(given, ENCODERS, has_encoder, "choose an encoder-decoder model")
-    if given.get("min_new_tokens", 0) > given["max_new_tokens"]:
+    if _number(given, "min_new_tokens") > _number(given, "max_new_tokens"):
         raise TuningError(
             f"min_new_tokens={given['min_new_tokens']} is more than max_new_tokens={given['max_new_tokens']}; lower it."
         )
     return given
 
 
-def _python_value(value: Any) -> Any:
+def _python_value(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _check_known(name: str, value: Any) -> None:
+def _number(options: Mapping[str, object], name: str) -> float:
+    """An option's value, 0 where none is given."""
+    value = options.get(name)
+    return value if is_number(value) else 0
+
+
+def _check_known(name: str, value: object) -> None:
     if name in KNOWN or (name, value) == ("num_return_sequences", 1):
         return
     if name.startswith(("output_", "return_")):
@@ -102,7 +108,7 @@ def _check_known(name: str, value: Any) -> None:
     raise TuningError(f"generate doesn't take {name}={short_repr(value)}; {hint}")
 
 
-def _check_useful(options: Mapping[str, Any], neutral: Mapping[str, Any], are_used: bool, remedy: str) -> None:
+def _check_useful(options: Mapping[str, object], neutral: Mapping[str, object], are_used: bool, remedy: str) -> None:
     for name, value in neutral.items():
         if not are_used and name in options and options[name] != value:
             raise TuningError(f"{name}={short_repr(options[name])} has no effect as it is; {remedy}, or leave it out.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ class PairBatch:
     targets: Tensor
     lengths: Tensor
 
-    def to(self, device: Any) -> PairBatch:
+    def to(self, device: str | torch.device) -> PairBatch:
         return PairBatch(self.batch.to(device), self.targets.to(device), self.lengths.to(device))
 
     @property
@@ -52,7 +52,7 @@ class PairBatch:
         return torch.arange(self.targets.shape[1], device=self.lengths.device) < self.lengths[:, None]
 
 
-class GeneratorModel(TrainableModel):
+class GeneratorModel(TrainableModel[PairBatch]):
     """A template on a language model that writes.
 
     Args:

@@ -16,6 +16,7 @@ from promptlab.models.soft_tokens import SoftTokens
 BATCH = 32
 Row = TypeVar("Row")
 Result = TypeVar("Result")
+Outputs = TypeVar("Outputs", MaskStates, Tensor)
 
 
 def length_batches(
@@ -23,7 +24,7 @@ def length_batches(
     length: Callable[[Row], int],
     *,
     size: Callable[[int], int] = lambda longest: BATCH,
-    group: Callable[[Row], Any] = lambda row: 0,
+    group: Callable[[Row], int] = lambda row: 0,
 ) -> list[list[Row]]:
     """Put rows of like length into batches, so that none pays for another's padding; the shortest come first.
 
@@ -46,7 +47,7 @@ def run_by_length(
     rows: Sequence[Row],
     length: Callable[[Row], int],
     *,
-    group: Callable[[Row], Any] = lambda row: 0,
+    group: Callable[[Row], int] = lambda row: 0,
 ) -> list[Result]:
     """Call ``run`` on batches of like length; return its result for each row, in the order given.
 
@@ -77,7 +78,11 @@ def average_variants(log_probs: Tensor, n_variants: int) -> Tensor:
 
 @torch.inference_mode()
 def calibrate(
-    model: PromptModel, *, max_length: int | None = None, answers: Any = None, weights: Tensor | None = None
+    model: PromptModel,
+    *,
+    max_length: int | None = None,
+    answers: MaskStates | Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> None:
     """Let heads that calibrate measure their priors with the model as it is now, those that are wrapped first.
 
@@ -103,7 +108,7 @@ def _nested(verbalizer: Verbalizer | None, head: Head[Any] | None) -> Iterator[t
 
 
 @torch.inference_mode()
-def in_batches(backbone: Backbone, encoded: Sequence[Encoded], run: Callable[[Batch], Any]) -> Any:
+def in_batches(backbone: Backbone, encoded: Sequence[Encoded], run: Callable[[Batch], Outputs]) -> Outputs:
     """Call ``run`` on batches of prompts of like length; return its results as one, in the order given."""
     device = next(backbone.parameters()).device
     order: list[int] = []
@@ -140,7 +145,7 @@ def encode_untrained(
     return backbone.encode(prompts, soft_ids=soft.ids, max_length=max_length)
 
 
-def joined(answers: Sequence[Any]) -> Any:
+def joined(answers: Sequence[Outputs]) -> Outputs:
     """One answer for several batches of examples."""
     if isinstance(answers[0], MaskStates):
         return MaskStates(torch.cat([answer.hidden for answer in answers]), answers[0].lm_head)

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from promptlab.backbones.mixing import RowGroups, mix
 from promptlab.core.errors import TuningError, short_repr
+from promptlab.core.interfaces import Backbone
 from promptlab.core.types import Batch, Encoded, MaskStates
 from promptlab.models.prompt_model import PromptModel
 from promptlab.models.trainable_model import TrainableModel
@@ -35,11 +36,11 @@ class JointBatch:
     batch: Batch
     sizes: list[int]
 
-    def to(self, device: Any) -> JointBatch:
+    def to(self, device: str | torch.device) -> JointBatch:
         return JointBatch(self.batch.to(device), self.sizes)
 
 
-class JointModel(TrainableModel):
+class JointModel(TrainableModel[JointBatch]):
     """Prompt models whose backbones are copies of one; what they share runs once for all rows of a batch.
 
     Source: Prompt Tuning, arXiv:2104.08691, section 6 (prompts of one model in one batch).
@@ -52,7 +53,7 @@ class JointModel(TrainableModel):
         TuningError: if the models read the language model in different ways, or changed what rows of a batch share.
     """
 
-    def __init__(self, origin: Any, members: Sequence[PromptModel]) -> None:
+    def __init__(self, origin: Backbone, members: Sequence[PromptModel]) -> None:
         super().__init__()
         first = members[0].head
         for member in members:
@@ -68,6 +69,11 @@ class JointModel(TrainableModel):
         self.backbone = mix(origin, [member.backbone for member in members], self.groups)
         self._try_out()
 
+    @property
+    def prompt_models(self) -> list[PromptModel]:
+        """The members."""
+        return [member for member in self.members if isinstance(member, PromptModel)]
+
     @torch.no_grad()
     def _try_out(self) -> None:
         """Run batches of two sizes: what isn't passed as rows of the batch is noticed in one of them at least."""
@@ -75,7 +81,11 @@ class JointModel(TrainableModel):
         for times in (1, 2):
             self.groups.sizes = [times] * len(self.members)
             batch = self.backbone.collate([Encoded(ids, 0 * ids, ids[:1])] * (times * len(self.members)))
-            self.members[0].head.read_backbone(self.backbone, batch.to(self.backbone.embedding_weight().device))  # type: ignore
+            self._read(batch.to(self.backbone.embedding_weight().device))
+
+    def _read(self, batch: Batch) -> MaskStates | Tensor:
+        outputs: MaskStates | Tensor = self.prompt_models[0].head.read_backbone(self.backbone, batch)
+        return outputs
 
     def collate(self, rows: Sequence[MemberRow]) -> JointBatch:
         """One batch of the rows of all models, sorted by model."""
@@ -112,13 +122,12 @@ class JointModel(TrainableModel):
 
     forward = loss
 
-    def _answers(self, joint: JointBatch) -> Iterator[tuple[Any, Any, slice]]:
+    def _answers(self, joint: JointBatch) -> Iterator[tuple[PromptModel, MaskStates | Tensor, slice]]:
         """Each model with the language model's answer to its rows, and the rows."""
         self.groups.sizes = joint.sizes
-        members: Any = self.members
-        answer = members[0].head.read_backbone(self.backbone, joint.batch)
+        answer = self._read(joint.batch)
         ends = list(itertools.accumulate(joint.sizes))
-        for member, size, end in zip(members, joint.sizes, ends):
+        for member, size, end in zip(self.prompt_models, joint.sizes, ends):
             rows = slice(end - size, end)
             yield member, _part(answer, rows, member), rows
 
@@ -128,6 +137,6 @@ def _said(member: PromptModel) -> str:
     return f"a {type(member.verbalizer).__name__} ({short_repr(list(member.verbalizer.classes))})"
 
 
-def _part(answer: Any, rows: slice, member: Any) -> Any:
+def _part(answer: MaskStates | Tensor, rows: slice, member: PromptModel) -> MaskStates | Tensor:
     """A model's rows of an answer, read through its own language-model head."""
     return MaskStates(answer.hidden[rows], member.backbone.project) if isinstance(answer, MaskStates) else answer[rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from promptlab.core.errors import BackboneError, TemplateError, VerbalizerError
@@ -16,7 +17,7 @@ from promptlab.models.trainable_model import TrainableModel, attach
 CHUNK = 256  # examples whose prompts are held at once; more of them are slower to make and to throw away
 
 
-class PromptModel(TrainableModel):
+class PromptModel(TrainableModel[Batch]):
     """A template and a verbalizer on one language model.
 
     Args:
@@ -115,7 +116,7 @@ class PromptModel(TrainableModel):
     forward = loss
 
     def loss_weights(self, batch: Batch) -> Tensor:
-        return super().loss_weights(batch) if batch.weights is None else batch.weights.sum()
+        return torch.tensor(float(len(batch))) if batch.weights is None else batch.weights.sum()
 
     def added_inputs(self) -> Sequence[str]:
         return [f"soft tokens {key!r}" for key in self.soft.ids]

@@ -30,7 +30,7 @@ class Window(NamedTuple):
     weights: list[float] = []  # of the words in the loss; none: alike
 
 
-class TaggerModel(TrainableModel):
+class TaggerModel(TrainableModel[Batch]):
     """A linear layer on the hidden state of each word's first token.
 
     Source: P-Tuning v2, arXiv:2110.07602, section 3.2; BERT, arXiv:1810.04805, section 5.3.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Backbone, Tuning
 
+Seen = TypeVar("Seen")  # the batches that a loss takes
 
-class TrainableModel(nn.Module):
+
+class TrainableModel(nn.Module, Generic[Seen]):
     """A language model with something on it, of which a part is trained.
 
     A subclass has a ``loss``, and methods of other names for what it answers. ``forward`` is the loss, too, for those
@@ -22,27 +23,28 @@ class TrainableModel(nn.Module):
 
     backbone: Backbone
 
-    def loss(self, batch: Any) -> Tensor:
+    def loss(self, batch: Seen) -> Tensor:
         """Return the mean training loss of a batch, (), or of each of its terms, (terms,)."""
         raise NotImplementedError
 
-    def prepare(self, batch: Any) -> Any:
+    def prepare(self, batch: Any) -> Seen:
         """Return what ``loss`` takes: the batch, with what the loss draws at random, drawn once."""
-        return batch
+        seen: Seen = batch
+        return seen
 
-    def loss_weights(self, batch: Any) -> Tensor:
+    def loss_weights(self, batch: Seen) -> Tensor:
         """The total weight behind the mean that ``loss`` returns, () or one a term (terms,).
 
         It is the number of rows where these count alike, of words or tokens where the mean is over them, and the sum of
         the rows' weights where they have such. Known without a forward pass.
         """
-        return torch.tensor(float(len(batch)))
+        raise NotImplementedError
 
     def export(self) -> Self:
         """Drop what only training needs, such as the MLP that makes a prefix; the model answers as before."""
         for module in list(self.modules()):
-            export: Any = getattr(module, "export", None)
-            if export is not None and module is not self:
+            export = getattr(module, "export", None)
+            if callable(export) and module is not self:
                 export()
         return self
 

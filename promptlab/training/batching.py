@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+Batch = TypeVar("Batch")
 
 
 class LengthBatches:
@@ -40,7 +42,7 @@ class LengthBatches:
             yield from batches
 
 
-def endless(loader: Any, batches: LengthBatches, *, size: int, start: int) -> Iterator[tuple[Any, ...]]:
+def endless(loader: Collection[Batch], batches: LengthBatches, *, size: int, start: int) -> Iterator[tuple[Batch, ...]]:
     """The batches of each update, epoch after epoch: ``size`` of them, or what is left of an epoch at its end.
 
     Args:

@@ -31,13 +31,13 @@ class Checkpoints:
     """
 
     folder: Path
-    depends_on: tuple[Any, ...] = ()
+    depends_on: tuple[object, ...] = ()
 
-    def also(self, *more: Any) -> Self:
+    def also(self, *more: object) -> Self:
         """For a run that depends on more."""
         return type(self)(self.folder, (*self.depends_on, *more))
 
-    def entry(self, *seen: Any) -> Entry:
+    def entry(self, *seen: object) -> Entry:
         """The place of the run that has seen this and depends on the rest; nothing of the model may have moved yet.
 
         Raises:
@@ -61,7 +61,12 @@ class Checkpoint:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, scaler: Any = None, entry: Entry | None
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        scaler: torch.amp.GradScaler | None = None,
+        entry: Entry | None,
     ) -> None:
         self.weights, self.optimizer, self.scaler, self.entry = trained_weights(model), optimizer, scaler, entry
         self.best: dict[str, Tensor] = {}

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from promptlab.core.devices import resolve_device
-from promptlab.core.types import Batch, Encoded
+from promptlab.core.interfaces import Head
+from promptlab.core.types import Batch, Encoded, MaskStates
 from promptlab.data.labeled import Training
 from promptlab.models.inference import average_variants, calibrate, in_batches, predict_log_probs
 from promptlab.models.prompt_model import PromptModel
@@ -20,7 +21,7 @@ from promptlab.training.dev_score import DevScore, dev_score
 from promptlab.training.run import TrainingRun
 from promptlab.training.settings import TrainingSettings
 
-Objective = Callable[[PromptModel], TrainableModel]  # makes a model around the model, with another loss
+Objective = Callable[[PromptModel], TrainableModel[Any]]  # makes a model around the model, with another loss
 
 
 Scorer = Callable[[Tensor, Tensor], DevScore]  # of class log-probabilities (examples, classes), and targets
@@ -97,7 +98,7 @@ def training_runs(
         yield from _head_runs(model, training, dev, own, None)
 
 
-def untrained_record(model: PromptModel, dev: EncodedSet | None, device: Any) -> list[dict[str, float]]:
+def untrained_record(model: PromptModel, dev: EncodedSet | None, device: str) -> list[dict[str, float]]:
     """Return the record of a model of which nothing is trained: its score on dev, if there is a dev set."""
     if dev is None:
         return []
@@ -131,10 +132,10 @@ def _whole_run(
     return TrainingRun(learner, range(len(lengths)), collate, lengths, settings, scorer, checkpoint).on_device()
 
 
-class HeadModel(TrainableModel):
+class HeadModel(TrainableModel[Tensor]):
     """The head alone, on answers of a frozen model that were computed once."""
 
-    def __init__(self, head: Any, answers: Any, labels: Tensor, weights: Tensor | None) -> None:
+    def __init__(self, head: Head[Any], answers: MaskStates | Tensor, labels: Tensor, weights: Tensor | None) -> None:
         super().__init__()
         self.head = head
         self._answers, self.labels, self.weights = answers, labels, weights  # answers follow from model and rows
@@ -145,13 +146,12 @@ class HeadModel(TrainableModel):
     def loss(self, rows: Tensor) -> Tensor:
         """Return the head's loss on some rows, ()."""
         weights = None if self.weights is None else self.weights[rows]
-        loss: Tensor = self.head.own_loss(self._answers[rows], self.labels[rows], weights)
-        return loss
+        return self.head.own_loss(self._answers[rows], self.labels[rows], weights)
 
     forward = loss
 
     def loss_weights(self, rows: Tensor) -> Tensor:
-        return super().loss_weights(rows) if self.weights is None else self.weights[rows].sum()
+        return torch.tensor(float(len(rows))) if self.weights is None else self.weights[rows].sum()
 
 
 def _head_runs(

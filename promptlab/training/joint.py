@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
 
 from promptlab.models.inference import predict_log_probs
-from promptlab.models.joint_model import JointModel, MemberRow
+from promptlab.models.joint_model import JointBatch, JointModel, MemberRow
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.dev_score import DevScore, dev_score
 from promptlab.training.fitting import EncodedSet
@@ -36,7 +35,7 @@ def joint_run(
     rows = [_rows(number, data) for number, data in enumerate(sets)]
     count = max(map(len, rows))
 
-    def collate(numbers: list[int]) -> Any:
+    def collate(numbers: list[int]) -> JointBatch:
         return model.collate([own[number % len(own)] for own in rows for number in numbers])
 
     lengths = [max(len(own[number % len(own)].encoded.input_ids) for own in rows) for number in range(count)]
@@ -53,9 +52,9 @@ def _rows(number: int, data: EncodedSet) -> list[MemberRow]:
 
 
 def _mean_score(model: JointModel, dev: Sequence[EncodedSet]) -> DevScore:
-    members: Any = model.members
     scores = [
-        dev_score(predict_log_probs(member.eval(), data.rows), data.targets) for member, data in zip(members, dev)
+        dev_score(predict_log_probs(member.eval(), data.rows), data.targets)
+        for member, data in zip(model.prompt_models, dev)
     ]
     return DevScore(
         sum(score.accuracy for score in scores) / len(scores),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,7 +63,7 @@ def train(run: TrainingRun) -> list[dict[str, float]]:
     return state.history
 
 
-def _set_rates(optimizer: Any, step: int, settings: TrainingSettings) -> None:
+def _set_rates(optimizer: torch.optim.Optimizer, step: int, settings: TrainingSettings) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * rate_factor(step, settings)
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
 
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.core.errors import DataError, TuningError
+from promptlab.core.interfaces import Backbone
 from promptlab.core.means import weighted_mean
 from promptlab.core.types import Batch, Encoded
 from promptlab.models.prompt_model import PromptModel
-from promptlab.models.trainable_model import TrainableModel
+from promptlab.models.trainable_model import Seen, TrainableModel
 
 MASK_PROBABILITY = 0.15  # of the tokens that are predicted
 UNSEEN, RANDOM = 0.8, 0.1  # of these, shares that become the mask and another token; the others stay
 NOT_PREDICTED = -100
 
 
-class ModelObjective(TrainableModel):
+class ModelObjective(TrainableModel[Seen]):
     """A model that is trained with another loss than its own."""
 
     def __init__(self, model: PromptModel) -> None:
@@ -30,11 +31,8 @@ class ModelObjective(TrainableModel):
         self.model = model
         self.backbone = model.backbone
 
-    def loss_weights(self, batch: Any) -> Tensor:
-        return self.model.loss_weights(batch)
 
-
-class Distillation(ModelObjective):
+class Distillation(ModelObjective[Batch]):
     """Learns from a teacher's log-probabilities, which stand where a batch has labels.
 
     Args:
@@ -51,6 +49,9 @@ class Distillation(ModelObjective):
         return distillation_loss(student, batch.labels, temperature=self.temperature, weights=batch.weights)
 
     forward = loss
+
+    def loss_weights(self, batch: Batch) -> Tensor:
+        return self.model.loss_weights(batch)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float, weights: Tensor | None = None) -> Tensor:
@@ -79,7 +80,7 @@ class BatchAndWords:
     targets: Tensor  # (unlabeled, length)
 
 
-class AuxiliaryMLM(ModelObjective):
+class AuxiliaryMLM(ModelObjective[BatchAndWords]):
     """Also predicts masked words of unlabeled prompts, so that few labeled ones don't make the model forget language.
 
     Source: PET, arXiv:2001.07676, section 3.2, whose α is ``weight``; its code's option is 1 - α.
@@ -120,7 +121,7 @@ class AuxiliaryMLM(ModelObjective):
     forward = loss
 
 
-def check_masked_words(backbone: Any, weight: float) -> None:
+def check_masked_words(backbone: Backbone, weight: float) -> None:
     """Refuse a model that can't predict masked words, or a weight that is no share.
 
     Raises:
@@ -135,7 +136,7 @@ def check_masked_words(backbone: Any, weight: float) -> None:
         )
 
 
-def masked_words_loss(backbone: Any, batch: Batch, targets: Tensor) -> Tensor:
+def masked_words_loss(backbone: Backbone, batch: Batch, targets: Tensor) -> Tensor:
     """Mean loss, in nats, of the words of a batch that are to be predicted (see ``mask_words``); 0 if none is."""
     chosen = targets != NOT_PREDICTED
     hidden = backbone.hidden_states(batch)[chosen]  # (words, hidden)
@@ -143,7 +144,7 @@ def masked_words_loss(backbone: Any, batch: Batch, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets[chosen], reduction="sum") / max(1, len(logits))
 
 
-def mask_words(input_ids: Tensor, tokenizer: Any, vocabulary: int) -> tuple[Tensor, Tensor]:
+def mask_words(input_ids: Tensor, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> tuple[Tensor, Tensor]:
     """Ids with words hidden, and the words to predict, ``NOT_PREDICTED`` elsewhere: both (batch, length).
 
     15 % of the words are to be predicted: 80 % of them are masked, 10 % replaced, 10 % stay as they are. Special

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import nn
@@ -17,6 +17,12 @@ from promptlab.training.batching import LengthBatches
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.dev_score import DevScore
 from promptlab.training.settings import TrainingSettings
+
+
+class Movable(Protocol):
+    """A batch, which goes to the device of the model."""
+
+    def to(self, device: torch.device) -> Movable: ...
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,9 @@ class TrainingRun:
         separate: parts that share no trained weight; each one's gradient is clipped by itself.
     """
 
-    model: TrainableModel
-    rows: Sequence[Any]
-    collate: Callable[[list[Any]], Any]
+    model: TrainableModel[Any]
+    rows: Sequence[object]
+    collate: Callable[[list[Any]], Movable]
     lengths: Sequence[int]
     settings: TrainingSettings
     evaluate: Callable[[], DevScore] | None = None
@@ -58,7 +64,7 @@ class TrainingRun:
             settings=replace(self.settings, device=str(device)),
         )
 
-    def loader(self, batches: LengthBatches) -> Any:
+    def loader(self, batches: LengthBatches) -> DataLoader[object]:
         """Return what makes batches of the rows; the global random state doesn't depend on how often it is begun."""
         return DataLoader(
             self.rows,  # type: ignore[arg-type]
@@ -82,7 +88,7 @@ class TrainingRun:
         network.train()
         return score
 
-    def _contents(self) -> Iterator[Any]:
+    def _contents(self) -> Iterator[Movable]:
         """What the model is going to see, all of it once."""
         size = self.settings.batch_size
         for start in range(0, len(self.rows), size):

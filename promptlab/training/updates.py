@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from promptlab.models.trainable_model import TrainableModel
+from promptlab.models.trainable_model import Seen, TrainableModel
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def update(
     accelerator: Accelerator,
-    model: TrainableModel,
-    network: Any,
-    optimizer: Any,
-    batches: Sequence[Any],
+    model: TrainableModel[Seen],
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Seen],
     *,
     limit: float,
     separate: Sequence[nn.Module] = (),
@@ -58,11 +58,11 @@ def _shares(accelerator: Accelerator, weights: Sequence[Tensor]) -> Tensor:
     Of several processes, each one's gradient counts alike, so the total is the mean of theirs.
     """
     own = torch.stack(list(weights)).to(accelerator.device)
-    total: Any = accelerator.reduce(own.sum(dim=0), reduction="mean")
+    total: Tensor = accelerator.reduce(own.sum(dim=0), reduction="mean")
     return own / total.clamp(min=torch.finfo(own.dtype).tiny)
 
 
-def _clip(accelerator: Accelerator, network: Any, separate: Sequence[nn.Module], limit: float) -> None:
+def _clip(accelerator: Accelerator, network: nn.Module, separate: Sequence[nn.Module], limit: float) -> None:
     if not separate:
         accelerator.clip_grad_norm_(network.parameters(), limit)
         return

@@ -14,6 +14,7 @@ from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.training_defaults import TrainingDefaults
 
+NAME = "adapter"  # of what is added to a layer
 PLACES = ("houlsby", "pfeiffer", "feed-forward")
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
@@ -92,7 +93,7 @@ class Adapter(Tuning):
             place.register_forward_hook(_adapt_norm if norms else _adapt_layer)
 
     def _add(self, layer: nn.Module, width: int) -> None:
-        layer.add_module("adapter", Bottleneck(width, self.size, self.std, self.activation))
+        layer.add_module(NAME, Bottleneck(width, self.size, self.std, self.activation))
 
     @property
     def defaults(self) -> TrainingDefaults:
@@ -118,25 +119,21 @@ class Bottleneck(nn.Module):
         return x + self.change(x)
 
 
-def _adapter(layer: nn.Module) -> Bottleneck:
-    adapter = layer.get_submodule("adapter")
-    assert isinstance(adapter, Bottleneck)
-    return adapter
-
-
 def _adapt_output(projection: nn.Module, end: nn.Module, inputs: object, output: Tensor) -> Tensor:
     """A sub-layer's output on its way to the residual sum; the adapter stands below the projection."""
-    return _adapter(projection)(output)
+    return projection.get_submodule(NAME)(output)
 
 
 def _adapt_norm(norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     """The norm of the residual sum and of what the adapter makes of its norm."""
-    return norm.forward(inputs[0] + _adapter(norm).change(output))  # not called, which would come here again
+    adapter = norm.get_submodule(NAME)
+    assert isinstance(adapter, Bottleneck)
+    return norm.forward(inputs[0] + adapter.change(output))  # not called, which would come here again
 
 
 def _adapt_layer(
     layer: nn.Module, inputs: object, output: Tensor | tuple[Tensor, *tuple[object, ...]]
 ) -> Tensor | tuple[Tensor, *tuple[object, ...]]:
     """A layer's output, which some families return with more."""
-    adapter = _adapter(layer)
+    adapter = layer.get_submodule(NAME)
     return (adapter(output[0]), *output[1:]) if isinstance(output, tuple) else adapter(output)

@@ -90,7 +90,7 @@ class PromptOptions(OptionGroup):
 
         if self.pvp is not None:
             return find_pvp(self.pvp)
-        return PVP(self.template, parse_verbalizer(str(self.verbalizer), self.answers))
+        return PVP(self.template or "", parse_verbalizer(str(self.verbalizer), self.answers))
 
     def with_demonstrations(self, template: Any, seed: int) -> Any:
         """Wrap a template in one that shows answered examples, if any are asked for."""
