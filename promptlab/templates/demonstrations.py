@@ -19,6 +19,7 @@ from promptlab.core.interfaces import Template, Verbalizer
 from promptlab.core.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 from promptlab.templates.manual import ManualTemplate
 
+MOST_SETS = 1_000  # each is one more prompt for every text
 Embed = Callable[[Sequence[str]], ArrayLike]  # texts → vectors, (texts, width)
 
 
@@ -54,8 +55,10 @@ class AnsweredTemplate(Template):
         object.__setattr__(self, "template", inner)
         rows = [Example(row["fields"], row["label"]) if isinstance(row, dict) else row for row in self.examples]
         object.__setattr__(self, "examples", tuple(map(self._lean, rows)))
-        if self.sets < 1:
-            raise TemplateError(f"sets={self.sets} must be at least 1: how many sets of demonstrations are averaged.")
+        if not 1 <= self.sets <= MOST_SETS:
+            raise TemplateError(
+                f"sets={self.sets} must be from 1 to {MOST_SETS:,}: how many sets of demonstrations are averaged."
+            )
         check_seed(self.seed, TemplateError)
         if self.max_words is not None and self.max_words < 1:
             raise TemplateError(f"max_words={self.max_words} must be at least 1, or None for no limit.")

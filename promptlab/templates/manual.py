@@ -8,7 +8,7 @@ from functools import cached_property
 from promptlab.core.errors import TemplateError
 from promptlab.core.interfaces import Template
 from promptlab.core.types import AnswerSlot, Example, Prompt, SoftSlot
-from promptlab.templates.rendering import AnyValue, field_names, filter_names, render_segments, soft_slots
+from promptlab.templates.rendering import field_names, filter_names, render_segments, soft_slots, unknown_fields
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ManualTemplate(Template):
 
     @cached_property
     def slot(self) -> AnswerSlot:
-        return self.render(Example(dict.fromkeys(self.fields, AnyValue("text")))).slot
+        return self.render(Example(unknown_fields(self.source))).slot
 
     @property
     def soft_slots(self) -> tuple[SoftSlot, ...]:
