@@ -40,6 +40,7 @@ _PUBLIC = {
     "refine_words": "promptlab.search.words.refinement",
     "search_templates": "promptlab.search.templates.search",
     "search_words": "promptlab.search.words.search",
+    "Ranking": "promptlab.search.templates.ranking",
     "wordnet_words": "promptlab.search.words.expansion",
     "class_words": "promptlab.evaluation.inspection",
     "explain": "promptlab.evaluation.inspection",

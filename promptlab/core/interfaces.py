@@ -28,7 +28,16 @@ Outputs = TypeVar("Outputs")  # what a head reads of the model: mask states, or 
 
 
 class Template(Part):
-    """How an example becomes a prompt."""
+    """Turn an example into a prompt.
+
+    Example:
+        >>> from promptlab import Example, ManualTemplate
+        >>> class Loud(ManualTemplate):  # a template of one's own
+        ...     def render(self, example):
+        ...         return super().render(Example({name: text.upper() for name, text in example.fields.items()}))
+        >>> print(Loud("{{ text_a }} It was {{ mask }}.").render(Example({"text_a": "a gem."})))
+        A GEM. It was {{ mask }}.
+    """
 
     error_class = TemplateError
 
@@ -73,7 +82,15 @@ class Template(Part):
 
 
 class Verbalizer(Part):
-    """How the model's answer becomes classes."""
+    """Turn the model's answer into classes.
+
+    Example:
+        >>> from promptlab import ManualTemplate, ManualVerbalizer, load_backbone
+        >>> verbalizer = ManualVerbalizer({"negative": ["bad", "dull"], "positive": "good"})
+        >>> head = verbalizer.build(load_backbone("minilm"), ManualTemplate("{{ text_a }} It was {{ mask }}.").slot)
+        >>> verbalizer.classes, head.ids.shape  # (classes, words)
+        (('negative', 'positive'), torch.Size([2, 2]))
+    """
 
     error_class = VerbalizerError
 
@@ -126,10 +143,19 @@ class Verbalizer(Part):
 
 
 class Head(ABC, Generic[Outputs], Module):
-    """What turns the model's outputs into the classes' log-probabilities, and into the loss.
+    """Turn the model's outputs into the classes' log-probabilities, and into the loss.
 
     Every head is also an ``nn.Module``: ``class MyHead(Head[MaskStates], nn.Module)``. ``read_backbone`` is the only
     step that runs the model.
+
+    Example:
+        >>> from promptlab import Example, ManualTemplate, ManualVerbalizer, load_backbone
+        >>> backbone, template = load_backbone("minilm"), ManualTemplate("{{ text_a }} It was {{ mask }}.")
+        >>> head = ManualVerbalizer({"bad": "bad", "good": "good"}).build(backbone, template.slot)
+        >>> prompts = [template.render(Example({"text_a": text})) for text in ("A bore.", "A gem.", "So long.")]
+        >>> batch = backbone.collate(backbone.encode(prompts, soft_ids={}))
+        >>> head(head.read_backbone(backbone, batch)).shape  # log-probabilities, (batch, classes)
+        torch.Size([3, 2])
     """
 
     reads_lm_head = True  # False for heads on hidden states, whose language-model head then isn't trained
@@ -185,7 +211,16 @@ class Head(ABC, Generic[Outputs], Module):
 
 
 class Backbone(Tunable):
-    """How to run one model family. Every backbone is also an ``nn.Module`` that owns the model."""
+    """Run one model family. Every backbone is also an ``nn.Module`` that owns the model.
+
+    Example:
+        >>> from promptlab import Example, ManualTemplate, load_backbone
+        >>> backbone = load_backbone("minilm")
+        >>> prompt = ManualTemplate("{{ text_a }} It was {{ mask }}.").render(Example({"text_a": "A gem."}))
+        >>> batch = backbone.collate(backbone.encode([prompt], soft_ids={}))
+        >>> backbone.mask_states(batch).logits().shape  # (batch, masks, vocabulary)
+        torch.Size([1, 1, 30522])
+    """
 
     tokenizer: PreTrainedTokenizerBase
     name: str  # catalogue name, hub id or folder
@@ -298,7 +333,15 @@ class Backbone(Tunable):
 
 
 class Tuning(Part):
-    """Which weights move. Soft tokens and the verbalizer's own parameters always do."""
+    """Choose which weights are trained. Soft tokens and the verbalizer's own parameters always are.
+
+    Example:
+        >>> from promptlab import LoRA, load_backbone
+        >>> backbone, tuning = load_backbone("minilm"), LoRA(rank=4)
+        >>> tuning.attach(backbone)
+        >>> sum(weight.numel() for weight in backbone.parameters() if weight.requires_grad)
+        36864
+    """
 
     error_class = TuningError
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from promptlab.core.docstrings import list_settings
 from promptlab.core.places import AnswerSlot as AnswerSlot
 from promptlab.core.places import slot_of
 
@@ -18,10 +19,21 @@ SegmentKind = Literal["text", "field", "mask", "sep", "soft", "trigger"]
 
 
 @dataclass(frozen=True, slots=True)
+@list_settings
 class Example:
-    """One row: named fields, usually ``text_a`` (and ``text_b``), and a label's name if it is known.
+    """Hold one row: named fields, usually ``text_a`` (and ``text_b``), and a label's name if it is known.
 
-    Where several classes may hold at once, ``labels`` names all that do; it is empty if none does.
+    Args:
+        fields: name → value, most often a text.
+        label: name of the class; None if it isn't known, or several may hold.
+        labels: where several classes may hold at once, the names of all that do, empty if none does; else None.
+
+    Example:
+        >>> from promptlab import Example, PromptClassifier
+        >>> rows = [Example({"text_a": "a dull film"}, "negative"), Example({"text_a": "great fun"}, "positive")]
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", "sst2/great-terrible", "minilm", "bitfit")
+        >>> classifier.set_params(max_steps=2).fit(rows).score(rows)
+        1.0
     """
 
     fields: Mapping[str, object]

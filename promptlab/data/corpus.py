@@ -44,18 +44,28 @@ def read_documents(
     delimiter: str = "auto",
     quoting: str = "auto",
 ) -> list[Document]:
-    """Documents from a file, each as a list of sentences.
+    r"""Read documents from a file, each as a list of sentences.
 
     A ``.txt`` file has blank lines between documents and a sentence on each line; a document of one line is split after
-    full stops, as are the rows of other files.
+    full stops, and so are the rows of other files.
 
     Args:
-        path: text, or a table as in ``read_examples``.
-        column: of a table, with one document a row.
-        encoding, delimiter, quoting: as in ``read_examples``.
+        path: a text, or a table of any kind that ``read_examples`` reads.
+        column: column of a table that has a document in each row.
+        encoding: encoding of a text file; ``"auto"`` is UTF-8, by their marks UTF-16 and UTF-32, else cp1252.
+        delimiter: what stands between the columns of a table: a character, ``"tab"``, ``"none"`` if a line is one text,
+            or ``"auto"``.
+        quoting: ``"csv"`` if columns may stand in quotes, ``"none"`` if quotes are text, or ``"auto"``.
 
     Raises:
         DataError: if the file can't be read or holds nothing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from promptlab import read_documents
+        >>> _ = Path("reviews.txt").write_text("A gem. See it twice!\n\nIt is long.\nI left early.\n")
+        >>> read_documents("reviews.txt")
+        [['A gem.', 'See it twice!'], ['It is long.', 'I left early.']]
     """
     file = Path(path)
     dialect = Dialect(encoding, delimiter, quoting)

@@ -28,27 +28,35 @@ def read_examples(
     delimiter: str = "auto",
     quoting: str = "auto",
 ) -> list[Example]:
-    """Read a file of CSV, TSV, JSON Lines, Parquet or Excel, or one with a text on each line.
+    r"""Read a file of CSV, TSV, JSON Lines, Parquet or Excel, or one with a text on each line.
 
     Args:
-        path: its format shows in its name: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.txt`` (each also with
+        path: file whose format shows in its name: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.txt`` (each also with
             ``.gz``), ``.parquet`` or ``.xlsx`` (the first sheet; needs ``promptlab[excel]``). A line of ``.txt`` is the
             field ``text_a``, unless a ``delimiter`` says that it is a table.
-        columns: field to column, such as ``{"text_a": "sentence"}``. A field without a value is left out: it matters
-            only to a template that reads it. Other columns keep their own names, which a
-            template can use as they are; a column that has the name of a mapped field gives way to it. Blanks around
-            names don't count.
-        label: the column of the labels, which become ``str`` and aren't a field; None if there are none.
+        columns: field → column, such as ``{"text_a": "sentence"}``. A field without a value is left out: it matters
+            only to a template that reads it. Other columns keep their own names, which a template can use; a column
+            that has the name of a mapped field gives way to it. Blanks around names don't count.
+        label: column of the labels, which become ``str`` and aren't a field; None if there are none.
         separator: what stands between the labels of a row, such as ``"|"``, if rows may have several or none; a list of
             JSON Lines or Parquet is taken as it is. They become ``Example.labels``.
-        encoding: of a text file. ``"auto"``: UTF-8, by their marks UTF-16 and UTF-32, else cp1252.
-        delimiter: between the fields of CSV and TSV: a character, ``"tab"``, or ``"none"`` if a line is one text.
-            ``"auto"``: what the header and the rows agree in, of tab, ``;``, ``,`` and ``|``.
-        quoting: ``"csv"`` if fields of CSV and TSV may stand in quotes, ``"none"`` if quotes are text, as in GLUE's
-            files. ``"auto"``: what the file can be read by. Where that isn't as usual, a ``PromptlabWarning`` says so.
+        encoding: encoding of a text file; ``"auto"`` is UTF-8, by their marks UTF-16 and UTF-32, else cp1252.
+        delimiter: what stands between the fields of CSV and TSV: a character, ``"tab"``, or ``"none"`` if a line is one
+            text. ``"auto"``: what the header and the rows agree in, of tab, ``;``, ``,`` and ``|``.
+        quoting: ``"csv"`` if fields of CSV and TSV may stand in quotes, ``"none"`` if quotes are text, such as those of
+            GLUE's files. ``"auto"``: what the file can be read by. Where that isn't as usual, a ``PromptlabWarning``
+            says so.
 
     Raises:
         DataError: if the file, a row, a column or a value isn't as expected.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from promptlab import read_examples
+        >>> _ = Path("films.csv").write_text("sentence,label\na dull film,negative\ngreat fun,positive\n")
+        >>> rows = read_examples("films.csv", columns={"text_a": "sentence"})
+        >>> len(rows), dict(rows[0].fields), rows[0].label
+        (2, {'text_a': 'a dull film'}, 'negative')
     """
     dialect = Dialect(encoding, delimiter, quoting)
     return list(_examples(iter_rows(path, dialect), str(path), columns, label, separator))

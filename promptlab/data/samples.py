@@ -31,7 +31,14 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """A data set's few-shot splits and test rows. ``pool`` holds the rows of all splits, ``splits`` is by seed."""
+    """Hold a data set: few-shot splits and test rows.
+
+    Args:
+        name: what it is called.
+        pool: rows of all splits.
+        test: rows to measure on.
+        splits: seed → indices of its train and dev rows in the pool.
+    """
 
     name: str
     pool: list[Example]
@@ -56,10 +63,24 @@ def sample_names() -> list[str]:
 
 
 def load_sample(name: str) -> Sample:
-    """Read one of ``sample_names()``; where it is from and under which licence is in ``data/<name>/README.md``.
+    """Read a data set that comes with the package: real texts, small enough to try things on.
+
+    Args:
+        name: ``"sst2"``, ``"trec"`` or ``"ag_news"``; where each is from and under which license is in
+            ``data/<name>/README.md``.
+
+    Returns:
+        Rows to draw from, test rows, and few-shot splits by seed.
 
     Raises:
         UnknownNameError: if there is no such data.
+
+    Example:
+        >>> from promptlab import load_sample
+        >>> sample = load_sample("sst2")
+        >>> train, dev = sample.few_shot(seed=13)  # 16 examples of each class
+        >>> len(train), len(dev), len(sample.test), train[0].label
+        (32, 32, 872, 'negative')
     """
     if name not in sample_names():
         raise UnknownNameError("data sample", name, sample_names())

@@ -9,7 +9,7 @@ from promptlab.core.errors import DataError
 
 
 def k_shot(labels: Sequence[str | None], *, k: int, seed: int, dev: bool = True) -> tuple[list[int], list[int]]:
-    """Draw k rows of each class to train on, and k others to select on; both index lists are sorted.
+    """Draw k rows of each class to train on, and k others to select on.
 
     Classes are taken in sorted order, each class's rows permuted by one ``numpy.random.RandomState(seed)``; the first
     k go to train, the next k to dev. The train rows are the same with and without ``dev``.
@@ -22,8 +22,17 @@ def k_shot(labels: Sequence[str | None], *, k: int, seed: int, dev: bool = True)
         seed: 0 to 2³² - 1; the paper uses 13, 21, 42, 87 and 100.
         dev: whether to draw a dev split; if not it is empty, and k rows per class are enough.
 
+    Returns:
+        Indices of the train and of the dev rows, both sorted.
+
     Raises:
         DataError: if k is below 1, the seed out of range, a label is missing, or a class has too few rows.
+
+    Example:
+        >>> from promptlab import k_shot
+        >>> labels = ["yes", "no", "yes", "no", "yes", "no"]
+        >>> k_shot(labels, k=1, seed=13)
+        ([2, 3], [0, 1])
     """
     import numpy as np
 

@@ -52,7 +52,7 @@ def inspect_prompt(
 
 @torch.inference_mode()
 def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, Any]]]:
-    """What drove the decision on each text: for each class, the likeliest first, its probability and its words.
+    """Explain the decision on each text: for each class, the likeliest first, its probability and its words.
 
     A word comes with its ``share`` of the class's score and its ``score``, in nats, over the mean of all label words':
     the logit at the mask, less the prior where the verbalizer calibrates. Words are sorted by score. Several prompts of
@@ -60,11 +60,21 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
 
     Args:
         classifier: a ``PromptClassifier``, fitted or zero-shot; or a fitted ``MultiLabelClassifier``.
-        X: texts, as for ``predict``.
-        top_k: words of each class.
+        X: texts, in any form that ``predict`` takes.
+        top_k: number of words of each class.
 
     Raises:
         VerbalizerError: if the verbalizer has no label words.
+
+    Example:
+        >>> from promptlab import PromptClassifier, explain
+        >>> words = {"negative": ["bad", "dull"], "positive": ["good", "great"]}
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", words, "minilm")
+        >>> likeliest, other = explain(classifier, ["great fun"])[0]
+        >>> likeliest["class"], round(likeliest["probability"], 2)
+        ('positive', 0.99)
+        >>> [(one["word"], round(one["score"], 1)) for one in likeliest["words"]]  # the likeliest word first
+        [('great', 3.2), ('good', 1.3)]
     """
     model, words, answers = _outputs_of(classifier, as_examples(X))
     head = _word_head(model)
@@ -79,7 +89,7 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
 
 @torch.inference_mode()
 def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
-    """Every label word with its class, its ``weight`` within it, and what the model makes of it on labeled texts.
+    """List every label word with its class, its weight within it, and what the model makes of it on labeled texts.
 
     ``mean_log_prob`` is its log-probability at the mask, in nats, over all texts; ``by_class`` the same over the texts
     of each class that has some. Where the verbalizer calibrates, the prior is taken off both. A word that tells the
@@ -87,12 +97,19 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
 
     Args:
         classifier: a ``PromptClassifier``, fitted or zero-shot.
-        X: labeled texts, as for ``fit``.
-        y: their labels.
+        X: labeled texts, in any form that ``fit`` takes.
+        y: their labels; None if the examples carry them.
 
     Raises:
         VerbalizerError: if the verbalizer has no label words.
         UnknownNameError: if a label isn't one of its classes.
+
+    Example:
+        >>> from promptlab import PromptClassifier, class_words
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", {"bad": "dull", "good": "great"}, "minilm")
+        >>> rows = class_words(classifier, ["a dull film", "great fun"], ["bad", "good"])
+        >>> [(row["word"], {name: round(value, 1) for name, value in row["by_class"].items()}) for row in rows]
+        [('dull', {'bad': -3.8, 'good': -8.9}), ('great', {'bad': -4.5, 'good': -2.8})]
     """
     classifier.ready()
     data = Labeled.of(X, y, like=classifier.label_type_)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promptlab.core.docstrings import list_settings
 from promptlab.core.errors import DataError, UnknownNameError, short_repr
 from promptlab.core.files import atomic_file, read_text
 from promptlab.core.inputs import TemplateLike, VerbalizerLike
@@ -18,16 +19,23 @@ BREAKS = frozenset("\u0085\u2028\u2029")
 
 
 @dataclass(frozen=True)
+@list_settings
 class PVP:
-    """A template and a verbalizer.
+    """Pair a template with a verbalizer.
 
     Source: PET, arXiv:2001.07676, section 3.1.
 
     Args:
         template: Jinja source, a name of the task library, or a ``Template``.
         verbalizer: class → label words, a name of the task library, or a ``Verbalizer``.
-        name: what tables call it.
-        origin: where it comes from: search engine, seed, model, scores.
+        name: name of the pair in tables and files.
+        origin: where the pair comes from: search engine, seed, model, scores.
+
+    Example:
+        >>> from promptlab import PVP, PromptClassifier
+        >>> pair = PVP("{{ text_a }} It was {{ mask }}.", {"negative": ["bad", "dull"], "positive": "good"}, name="was")
+        >>> PromptClassifier(pair.template, pair.verbalizer, "minilm").predict(["a dull film", "great fun"])
+        array(['negative', 'positive'], dtype='<U8')
     """
 
     template: TemplateLike
@@ -39,8 +47,26 @@ class PVP:
 def write_pvps(path: str | Path, pvps: Sequence[PVP]) -> None:
     """Write pairs whose parts are text, names or mappings as YAML.
 
+    Args:
+        path: file to write; one that is there is replaced.
+        pvps: pairs to write.
+
     Raises:
         DataError: if a part is none of these, or the file can't be written.
+
+    Example:
+        >>> from promptlab import PVP, write_pvps
+        >>> pair = PVP("{{ text_a }} It was {{ mask }}.", {"negative": "bad", "positive": "good"}, name="was")
+        >>> write_pvps("pairs.yaml", [pair])
+        >>> print(open("pairs.yaml").read())
+        pvps:
+        - name: was
+          template: '{{ text_a }} It was {{ mask }}.'
+          verbalizer:
+            negative: bad
+            positive: good
+          origin: {}
+        <BLANKLINE>
     """
     import yaml
 
@@ -62,10 +88,19 @@ def write_pvps(path: str | Path, pvps: Sequence[PVP]) -> None:
 
 
 def read_pvps(path: str | Path) -> list[PVP]:
-    """The pairs that ``write_pvps`` wrote, or a person in the same form; ``name`` and ``origin`` may be left out.
+    """Read the pairs that ``write_pvps`` wrote, or a person in the same form.
+
+    Args:
+        path: YAML with a list ``pvps`` of template and verbalizer; ``name`` and ``origin`` may be left out.
 
     Raises:
         DataError: if the file can't be read, or isn't of that form.
+
+    Example:
+        >>> from promptlab import PVP, read_pvps, write_pvps
+        >>> write_pvps("pairs.yaml", [PVP("sst2/it-was", "sst2"), PVP("sst2/just", "sst2", name="just")])
+        >>> [(pair.name, pair.template) for pair in read_pvps("pairs.yaml")]
+        [('1', 'sst2/it-was'), ('just', 'sst2/just')]
     """
     import yaml
 

@@ -28,20 +28,33 @@ ENGINE = "lm"
 
 @dataclass(frozen=True)
 class CausalSearch(TemplateSearch):
-    """One template for all training examples, written by a causal model between the text and the label word.
+    """Let a causal model write one template for all training examples, between the text and the label word.
 
     The search keeps, of each length, what has the highest mean log-probability over the examples, together with the
     label word of each. A template's score is that log-probability a token, in nats, since a sum would prefer short
     templates. Each text is read once. The objective is that of LM-BFF, arXiv:2012.15723, section 5.2.
 
     Args:
-        generator: the model that writes, as for ``PromptClassifier``; None for the classifier's own.
+        generator: the causal model that writes: a package's name, a hub id, a folder or a loaded backbone; None for the
+            classifier's own.
         lead_in: words between the text and what is written, which become part of the template, after a space unless
             they begin with one or with punctuation.
-        beam: templates in the making that are kept at each step.
-        keep: templates to return.
-        longest: tokens that are written.
-        examples: training examples that are read, at most; drawn from all classes in turn.
+        beam: number of templates in the making that are kept at each step.
+        keep: number of templates to return.
+        longest: number of tokens that are written, at most.
+        examples: number of training examples that are read, at most; drawn from all classes in turn.
+
+    Raises:
+        SearchError: if a number is below 1.
+
+    Example:
+        >>> from promptlab import CausalSearch, Ranking, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, zero_shot = {"bad": "terrible", "good": "great"}, Ranking(rounds=())
+        >>> search = CausalSearch("smollm2", beam=4, keep=2, longest=3)
+        >>> found = search_templates(search, texts, labels, verbalizer=words, model="minilm", ranking=zero_shot)
+        >>> found.pvps()[0].template  # with what SmolLM2 wrote before the mask
+        '{{ text_a | upper_first }}...{{ mask }}'
     """
 
     generator: Any = None

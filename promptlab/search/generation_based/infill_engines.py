@@ -33,17 +33,18 @@ GAPS = 2
 
 @dataclass(frozen=True)
 class InfillSearch(TemplateSearch):
-    """One template for all training examples, the label word of each in its place.
+    """Let a model write one template for all training examples, the label word of each in its place.
 
     A template's score is the mean over the examples of the log-probability, in nats, of its words and of the ends of
     its gaps. Texts are cut at their ends, as they are for the classifier.
 
     Args:
-        generator: the model that writes, as for ``PromptClassifier``; None for the classifier's own.
-        beam: templates in the making that are kept at each step.
-        keep: templates to return, equal shares of both layouts.
-        longest: tokens of a template, the ends of its gaps included.
-        examples: training examples that are read, at most; drawn from all classes in turn.
+        generator: the model that writes: a package's name, a hub id, a folder or a loaded backbone; None for the
+            classifier's own.
+        beam: number of templates in the making that are kept at each step.
+        keep: number of templates to return, equal shares of both layouts.
+        longest: number of tokens of a template, the ends of its gaps included.
+        examples: number of training examples that are read, at most; drawn from all classes in turn.
     """
 
     generator: Any = None
@@ -111,10 +112,22 @@ class InfillSearch(TemplateSearch):
 
 @dataclass(frozen=True)
 class T5Search(InfillSearch):
-    """T5 fills the gaps, each of which is a sentinel.
+    """Let T5 write templates: it fills the gaps, each of which is a sentinel.
 
     Source: LM-BFF, arXiv:2012.15723, section 5.2, with the mean of log-probabilities where its code has that of logits,
     and with the first sentinel forced.
+
+    Raises:
+        SearchError: if a number is below 1.
+
+    Example:
+        >>> from promptlab import Ranking, T5Search, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, zero_shot = {"bad": "terrible", "good": "great"}, Ranking(rounds=())
+        >>> search = T5Search("google-t5/t5-base", beam=8, keep=2)
+        >>> found = search_templates(search, texts, labels, verbalizer=words, model="minilm", ranking=zero_shot)
+        >>> found.pvps()[0].template  # with what T5 wrote before and after the mask
+        '...{{ mask }}...'
     """
 
     engine = "t5"
@@ -135,13 +148,25 @@ class T5Search(InfillSearch):
 
 @dataclass(frozen=True)
 class BartSearch(InfillSearch):
-    """BART fills the gaps, each of which is a mask, while it writes the whole text once more.
+    """Let BART write templates: it fills the gaps, each of which is a mask, while it writes the whole text once more.
 
     Its decoder is given the text before the first gap. What is written there is the same for all examples and counts
     together with the label word after it; so does what is written in the second gap, together with the first token of
     what stands after it.
 
     Source: BART, arXiv:1910.13461, section 2.2 (text infilling), with the objective of LM-BFF.
+
+    Raises:
+        SearchError: if a number is below 1.
+
+    Example:
+        >>> from promptlab import BartSearch, Ranking, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, zero_shot = {"bad": "terrible", "good": "great"}, Ranking(rounds=())
+        >>> search = BartSearch("facebook/bart-base", beam=8, keep=2)
+        >>> found = search_templates(search, texts, labels, verbalizer=words, model="minilm", ranking=zero_shot)
+        >>> found.pvps()[0].template  # with what BART wrote before and after the mask
+        '...{{ mask }}...'
     """
 
     engine = "bart"

@@ -36,7 +36,7 @@ Text = tuple[float, str, Sequence[int], "Plan"]  # mean log-probability a token,
 
 @dataclass(frozen=True)
 class MaskedSearch(TemplateSearch):
-    """One template for all training examples, written by a masked model around the label word of each.
+    """Let a masked model write one template for all training examples, around the label word of each.
 
     For every pair of gap lengths, the gaps are filled from left to right by beam search; the mean log-probability a
     token says which of all texts survive. A template's score is the mean, over the examples and over the tokens of its
@@ -44,13 +44,26 @@ class MaskedSearch(TemplateSearch):
     LM-BFF, arXiv:2012.15723, section 5.2; pseudo-log-likelihood as in arXiv:1910.14659, section 2.
 
     Args:
-        generator: the model that writes, as for ``PromptClassifier``; None for the classifier's own.
-        beam: texts in the making that are kept at each step.
-        keep: templates to return, equal shares of both layouts.
-        before: tokens before the label word, at most.
-        after: tokens after it, at most.
-        survivors: texts of each layout that are scored in the end.
-        examples: training examples that are read, at most; drawn from all classes in turn.
+        generator: the masked model that writes: a package's name, a hub id, a folder or a loaded backbone; None for the
+            classifier's own.
+        beam: number of texts in the making that are kept at each step.
+        keep: number of templates to return, equal shares of both layouts.
+        before: number of tokens before the label word, at most.
+        after: number of tokens after it, at most.
+        survivors: number of texts of each layout that are scored in the end.
+        examples: number of training examples that are read, at most; drawn from all classes in turn.
+
+    Raises:
+        SearchError: if a number is out of range.
+
+    Example:
+        >>> from promptlab import MaskedSearch, Ranking, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, zero_shot = {"bad": "terrible", "good": "great"}, Ranking(rounds=())
+        >>> search = MaskedSearch(beam=2, keep=2, before=2, after=0, survivors=3)
+        >>> found = search_templates(search, texts, labels, verbalizer=words, model="minilm", ranking=zero_shot)
+        >>> [pair.template for pair in found.pvps()]
+        ['it is {{ mask }} {{ text_a | upper_first }}', '{{ text_a | upper_first }}. very {{ mask }}']
     """
 
     generator: Any = None

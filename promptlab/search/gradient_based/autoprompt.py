@@ -60,16 +60,25 @@ class AutoPromptSearch(TemplateSearch):
             mask and the second text.
         start: words that the slots begin with: one token for all slots, or one for each. None is the mask token, or
             ``"the"`` for models without one.
-        iterations: steps; each replaces one token or none.
-        candidates: tokens that are tried in each.
-        examples: of the gradient, and as many others of the scores, in each, half of the set at most; the paper's
+        iterations: number of steps; each replaces one token or none.
+        candidates: number of tokens that are tried in each step.
+        examples: examples of a step's gradient, and as many others of its scores, half of the set at most; the paper's
             batches together.
-        loss: whose gradient is taken: ``"vocabulary"``, of the label words among all words, as in the paper, or
+        loss: loss whose gradient is taken: ``"vocabulary"``, of the label words among all words, as in the paper, or
             ``"classes"``, among the label words.
         metric: what candidates are scored by: ``"accuracy"``, or ``"loss"``, of which less is better.
 
     Raises:
         SearchError: if a number is below 1, or a name unknown.
+
+    Example:
+        >>> from promptlab import AutoPromptSearch, Ranking, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, zero_shot = {"bad": "terrible", "good": "great"}, Ranking(rounds=())
+        >>> search = AutoPromptSearch("{{ text_a }} {{ trigger(2) }} {{ mask }}.", iterations=4, candidates=4)
+        >>> found = search_templates(search, texts, labels, verbalizer=words, model="minilm", ranking=zero_shot)
+        >>> found.pvps()[0].template  # a word in the place of each trigger token
+        '{{ text_a }} ... {{ mask }}.'
     """
 
     template: str | None = None

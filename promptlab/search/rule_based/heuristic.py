@@ -39,19 +39,28 @@ CHUNK = 32  # templates whose words are scored together
 
 @dataclass(frozen=True)
 class HeuristicSearch(TemplateSearch):
-    """Every way to put the sub-templates of a grammar together, pruned by the model's likelihood of their words.
+    """Put the sub-templates of a grammar together in every way, pruned by the model's likelihood of their words.
 
     Of each rule the likeliest are kept in turn, so that no one kind of template takes all places.
 
     Args:
-        candidates: templates whose likelihood is measured, drawn from all that the rules make, in turn.
-        keep: templates to return.
-        examples: labeled examples on which likelihood is measured, drawn from all classes in turn.
+        candidates: number of templates whose likelihood is measured, drawn from all that the rules make, in turn.
+        keep: number of templates to return.
+        examples: number of labeled examples on which likelihood is measured, drawn from all classes in turn.
         grammar: a ``Grammar`` of your own, or a mapping with its ``rules`` and ``parts``; None takes promptlab's own
             for one or two fields.
 
     Raises:
         SearchError: if a number is below 1.
+
+    Example:
+        >>> from promptlab import HeuristicSearch, Ranking, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, zero_shot = {"bad": "terrible", "good": "great"}, Ranking(rounds=())
+        >>> search = HeuristicSearch(candidates=8, keep=2, examples=2)
+        >>> found = search_templates(search, texts, labels, verbalizer=words, model="minilm", ranking=zero_shot)
+        >>> found.pvps()[0].template
+        'It is {{ mask }}. {{ text_a }}'
     """
 
     candidates: int = 300
@@ -110,21 +119,30 @@ class HeuristicSearch(TemplateSearch):
 
 @dataclass(frozen=True)
 class ParaphraseSearch(TemplateSearch):
-    """Versions of a template with words replaced by ones that a masked model finds likely there.
+    """Replace words of a template by ones that a masked model finds likely there.
 
     In each round every word of the best versions is masked, in the context of examples with their label words in place;
     the likeliest other words over all examples make new versions, which are ranked by the likelihood of all words.
 
     Args:
         template: Jinja source with one mask, or a name of the task library.
-        words: replacements to try at each place.
-        rounds: words that a version may have replaced.
-        beam: versions that go into the next round.
-        keep: templates to return.
-        examples: labeled examples, drawn from all classes in turn.
+        words: number of replacements to try at each place.
+        rounds: number of words that a version may have replaced.
+        beam: number of versions that go into the next round.
+        keep: number of templates to return.
+        examples: number of labeled examples, drawn from all classes in turn.
 
     Raises:
         SearchError: if a number is below 1, or the template isn't one text.
+
+    Example:
+        >>> from promptlab import ParaphraseSearch, Ranking, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, zero_shot = {"bad": "terrible", "good": "great"}, Ranking(rounds=())
+        >>> search = ParaphraseSearch("{{ text_a }} It was {{ mask }}.", words=2, rounds=1, keep=2, examples=2)
+        >>> found = search_templates(search, texts, labels, verbalizer=words, model="minilm", ranking=zero_shot)
+        >>> [pair.template for pair in found.pvps()]
+        ['{{ text_a }} That was {{ mask }}.', '{{ text_a }} It is {{ mask }}.']
     """
 
     template: str = ""

@@ -29,7 +29,7 @@ from promptlab.verbalizers.manual import ManualVerbalizer
 
 @dataclass(frozen=True)
 class Ranking(Part):
-    """How templates are compared: all of them zero-shot, the best of these by fine-tuning.
+    """Rank templates: all of them zero-shot, the best of these by fine-tuning.
 
     Round by round the better half is trained anew with more updates, so that many candidates cost little. A template
     stands where the best that it did puts it: one that training ruined by what it does untrained.
@@ -38,7 +38,7 @@ class Ranking(Part):
 
     Args:
         rounds: updates of each round, each more than the one before; none ranks by the untrained model alone.
-        entrants: templates of the first round, the best zero-shot.
+        entrants: number of templates in the first round, the best zero-shot.
         tuning: name of the tuning method.
         batch_size: examples of an update.
         folds: parts of dev for the estimate of what was chosen, see ``cross_validation``; below 2 there is none. What
@@ -47,6 +47,15 @@ class Ranking(Part):
     Raises:
         SearchError: if a number is out of range.
         UnknownNameError: if there is no such tuning.
+
+    Example:
+        >>> from promptlab import HeuristicSearch, Ranking, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, short = {"bad": "terrible", "good": "great"}, Ranking(rounds=(1, 2), entrants=2, tuning="bitfit")
+        >>> search = HeuristicSearch(candidates=4, keep=2, examples=1)
+        >>> found = search_templates(search, texts, labels, verbalizer=words, model="minilm", ranking=short)
+        >>> list(found.best[0].results)  # numbers of updates after which the best was measured
+        [0, 1, 2]
     """
 
     error_class = SearchError

@@ -38,20 +38,20 @@ CHOSEN_BY = "the rows that chose it, too high for new text"
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What a template search found.
+    """Hold what a template search found.
 
     The accuracy on dev of what was chosen by dev is the highest of many, so it is too high. The estimate is that of
     templates chosen in the same way by a part of dev, on the other part.
 
     Args:
-        best: those that were asked for, the best first.
-        ranked: all that were found and can be used.
-        unusable: those that were found but don't fit all examples → why.
+        best: templates that were asked for, the best first.
+        ranked: all templates that were found and can be used.
+        unusable: templates that were found but don't fit all examples → why.
         task: what was searched for.
-        estimates: for each place of ``best`` the accuracy to expect of what is chosen for it; none if dev has fewer
-            than 4 rows, or the ranking no folds.
         about: engine with its settings, ranking, budget, seed, model and its revision, tokens of a prompt, sizes of
             train and dev, the dev rows that were left out (see ``splitting.split``), and how often dev was parted.
+        estimates: for each place of ``best`` the accuracy to expect of what is chosen for it; none if dev has fewer
+            than 4 rows, or the ranking no folds.
     """
 
     best: Sequence[RankedTemplate]
@@ -119,24 +119,30 @@ def search_templates(
 
     Args:
         engine: a name in ``TEMPLATE_SEARCHES``, or a search with its settings.
-        X: labeled texts, as for ``PromptClassifier.fit``.
-        y: their labels.
+        X: labeled texts, in any form that ``PromptClassifier.fit`` takes.
+        y: their labels; None if the examples carry them.
         verbalizer: label words of one token each: class → words, a name of the task library, or a ``ManualVerbalizer``.
         eval_set: dev texts and labels to choose by, or labeled examples; without them half of each class of ``X``,
             drawn by seed, is kept for it. Those whose texts are a training example's, whatever their labels, are left
             out.
-        model: as for ``PromptClassifier``.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
         budget: ``"small"`` (two minutes for a small model on two cores; at most 1,024 training and 64 dev examples are
             taken, in proportion to the classes, and 64 tokens of a prompt), ``"medium"`` or ``"large"``: settings of
             engine and ranking, and the limits of both.
-        ranking: instead of the budget's.
-        top: templates to return.
-        diversity: how much these should differ from one another; see ``diversity.top_n``.
-        searched_words: label words to search for each of the best ``top`` templates, ranked together with their own.
-        seed: of everything that is drawn.
-        max_length: tokens of a prompt, at most; the budget's if None.
+        ranking: how what is found is compared, a ``Ranking``; None for the budget's.
+        top: number of templates to return.
+        diversity: how much these should differ from one another, 0 (not at all) to 1; see ``diversity.top_n``.
+        searched_words: number of label words to search for each of the best ``top`` templates, ranked together with
+            their own.
+        seed: seed of everything that is drawn.
+        max_length: tokens that a prompt may have; None for the budget's limit.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         resume_dir: folder from which an interrupted search goes on.
-        settings: of the engine, where it should have others than the budget's, such as ``{"candidates": 100}``.
+        settings: settings of the engine that should differ from the budget's, such as ``{"candidates": 100}``.
+
+    Returns:
+        The best templates with their accuracy on dev and an estimate for new text; ``pvps()`` are pairs for
+        ``write_pvps``, ``PromptClassifier`` or ``PVPEnsemble``.
 
     Raises:
         UnknownNameError: if there is no such engine or budget.
@@ -144,6 +150,14 @@ def search_templates(
         VerbalizerError: if the label words don't fit the model.
         SearchError: if settings are wrong, an example lacks a text or has a label without words, or no template that
             fits all examples is found.
+
+    Example:
+        >>> from promptlab import Ranking, search_templates
+        >>> texts, labels = ["a dull film", "a bore", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> words, zero_shot = {"bad": "terrible", "good": "great"}, Ranking(rounds=())
+        >>> options = {"model": "minilm", "ranking": zero_shot, "settings": {"candidates": 8, "keep": 2}}
+        >>> [pair.template for pair in search_templates("heuristic", texts, labels, verbalizer=words, **options).pvps()]
+        ['It is {{ mask }}. {{ text_a }}', "{{ text_a }}{% if not ... %}.{% endif %} This is {{ mask }}!"]
     """
     check_arguments(search_templates, locals(), SearchError)
     check_seed(seed, SearchError)

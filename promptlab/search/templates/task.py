@@ -66,7 +66,7 @@ class FoundTemplate:
 
 
 class TemplateSearch(Part):
-    """A way to find templates. Settings are a frozen dataclass; nothing of the model is trained or changed.
+    """Find templates. Settings are a frozen dataclass; nothing of the model is trained or changed.
 
     ``BUDGETS`` says which settings a budget gives other values than the defaults.
     """

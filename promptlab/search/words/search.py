@@ -53,17 +53,17 @@ class FoundWords:
 
 @dataclass(frozen=True)
 class MaskEvidence:
-    """What searches work with.
+    """Hold what searches work with: the model's answers to the examples, and the candidates.
 
     Args:
         hidden: states at the mask, (examples, embedding).
-        targets: the class of each, (examples,).
-        classes: their names.
-        weight: of the LM head for the candidates, (words, embedding).
-        bias: likewise, (words,).
-        log_total: of the whole vocabulary's exponentiated logits, (examples,).
+        targets: the class of each example, (examples,).
+        classes: names of the classes.
+        weight: rows of the LM head for the candidates, (words, embedding).
+        bias: biases of the LM head for the candidates, (words,).
+        log_total: logarithm of the sum of the whole vocabulary's exponentiated logits, (examples,).
         words: the candidates: words of one token, the commonest of the vocabulary first.
-        seed: of what is drawn.
+        seed: seed of what is drawn.
     """
 
     hidden: Tensor
@@ -100,23 +100,36 @@ def search_words(
     seed: int = 0,
     **settings: Any,
 ) -> list[FoundWords]:
-    """The best label words for a template, the best first.
+    """Search the best label words for a template, by labeled texts and a model that stays as it is.
 
     Args:
-        template: as for ``PromptClassifier``, with one mask.
-        X: labeled texts, as for ``fit``.
-        y: their labels.
-        model: as for ``PromptClassifier``.
+        template: Jinja source, a name of the task library, or a ``Template``, with one mask.
+        X: labeled texts, in any form that ``PromptClassifier.fit`` takes.
+        y: their labels; None if the examples carry them.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
         engine: ``"lm-bff"``, ``"petal"`` or ``"autoprompt"``.
-        top: results to return; ``"petal"`` has only one.
-        candidates: the commonest ordinary words of the vocabulary, among which to search.
-        settings: of the engine.
+        top: number of results to return; ``"petal"`` has only one.
+        candidates: number of the vocabulary's commonest ordinary words, among which to search.
+        max_length: tokens that a prompt may have; None for the model's own limit.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
+        seed: seed of what is drawn.
+        settings: settings of the engine, such as ``per_class=50`` (``promptlab list word-engines``).
+
+    Returns:
+        Label words with their score and what it measures, the best first.
 
     Raises:
         DataError: if there are fewer than 2 examples of a class, or fewer than 2 classes.
         VerbalizerError: if the template hasn't one mask.
         UnknownNameError: if there is no such engine.
         TuningError: if a setting is out of range.
+
+    Example:
+        >>> from promptlab import search_words
+        >>> texts, labels = ["a dull film", "lifeless", "great fun", "a gem"], ["bad", "bad", "good", "good"]
+        >>> found = search_words("{{ text_a }} It was {{ mask }}.", texts, labels, "minilm", top=2)
+        >>> [(one.label_words, one.score) for one in found]
+        [({'bad': ('made',), 'good': ('worth',)}, 1.0), ({'bad': ('boring',), 'good': ('worth',)}, 1.0)]
     """
     for name, value in {"top": top, "candidates": candidates}.items():
         if value < 1:
