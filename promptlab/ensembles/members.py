@@ -23,7 +23,7 @@ from promptlab.ensembles.member_jobs import classifier_settings, load_accuracy, 
 from promptlab.ensembles.row_checks import RowCheck
 from promptlab.estimators.class_scorer import ClassScorer
 from promptlab.estimators.classifiers import PromptClassifier
-from promptlab.estimators.estimator import TrainingOptions
+from promptlab.estimators.training_options import TrainingOptions
 from promptlab.jobs.jobs import Job, check_workers, run
 from promptlab.jobs.workspace import Workspace
 from promptlab.library.known_classes import KnownClasses

@@ -103,7 +103,7 @@ class PromptGenerator(TrainedEstimator):
         with seeded(self.seed):
             template = tuning.edit(given)
             model = GeneratorModel.build(template, fresh_backbone(self.model, self.device), tuning, self.reduction)
-            self.history_ = self._train(model, tuning, training, dev)
+            self.history_ = train(self._run(model, tuning, training, dev))
         self.model_ = model.export().eval()
         return self
 
@@ -159,9 +159,9 @@ class PromptGenerator(TrainedEstimator):
     def take_model(self, model: GeneratorModel, saved: dict[str, Any]) -> None:
         self.model_ = model.eval()
 
-    def _train(
+    def _run(
         self, model: GeneratorModel, tuning: Tuning, training: Labeled, dev: Sequence[Example] | None
-    ) -> list[dict[str, float]]:
+    ) -> TrainingRun:
         pairs, weights = self._pairs(model, training.examples), training.weights
         held_out = None if dev is None else self._pairs(model, dev)
         settings = self.training_settings(tuning, len(pairs), model.backbone.hidden_size)
@@ -181,7 +181,7 @@ class PromptGenerator(TrainedEstimator):
             right = torch.cat(hits).float()
             return DevScore(right.mean().item(), torch.cat(losses).mean().item(), len(right))
 
-        run = TrainingRun(
+        return TrainingRun(
             model,
             range(len(pairs)),
             collate,
@@ -189,8 +189,7 @@ class PromptGenerator(TrainedEstimator):
             settings,
             evaluate=None if dev is None else evaluate,
             checkpoint=self.checkpoints(tuning, held_out),
-        )
-        return train(run.on_device())
+        ).on_device()
 
     def _pairs(self, model: GeneratorModel, examples: Sequence[Example]) -> list[PromptAndTarget]:
         backbone, limit = model.backbone, self.max_new_tokens

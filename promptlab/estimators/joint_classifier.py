@@ -19,8 +19,8 @@ from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
 from promptlab.data.labeled import Training
 from promptlab.data.readers import as_examples
-from promptlab.estimators.estimator import TrainingOptions
 from promptlab.estimators.text_estimator import TextEstimator
+from promptlab.estimators.training_options import TrainingOptions
 from promptlab.library.resolve import resolve_tuning
 from promptlab.models.inference import average_variants, run_by_length
 from promptlab.models.input_warnings import notice

@@ -20,13 +20,12 @@ from promptlab.estimators.estimator import TrainedEstimator
 from promptlab.library.known_classes import KnownClasses, read_sets
 from promptlab.library.resolve import fresh_backbone, resolve_tuning
 from promptlab.models.inference import calibrate, predict_log_probs
-from promptlab.models.input_warnings import Noticed, notice
+from promptlab.models.input_warnings import Noticed
 from promptlab.models.prompt_model import PromptModel
 from promptlab.models.soft_tokens import to_be_filled
 from promptlab.training.dev_score import dev_score
-from promptlab.training.fitting import EncodedSet, Objective, Scorer, training_runs, untrained_record
+from promptlab.training.fitting import EncodedSet, Objective, Scorer, untrained_record
 from promptlab.training.loop import train
-from promptlab.training.run import TrainingRun
 
 CHUNK = 1024  # rows that prediction holds at once
 
@@ -106,13 +105,9 @@ class TextEstimator(TrainedEstimator):
             model = self.build(verbalizer, training.examples, fresh_backbone(self.model, self.device))
             self.start(model, training)
             held_out = None if dev is None else EncodedSet.of(dev, model, self.max_length, type(self).dev_scorer)
-            if resolve_tuning(self.tuning).defaults.max_steps == 0:
-                self._check_untrained()
-                model.encode(training.examples[:1], max_length=self.max_length)  # what doesn't fit is told now
-                history = untrained_record(model, held_out, self.device)
-            else:
-                for run in self._runs(model, training, held_out, objective):
-                    history += train(run)
+            for run in self.runs(model, training, held_out, objective):
+                history += train(run)
+            history = history or untrained_record(model, held_out, self.device)
         return self.become(model, label_type=training.label_type, history=history)
 
     def weighed(self, training: TrainingT, names: Sequence[str]) -> TrainingT:
@@ -191,14 +186,3 @@ class TextEstimator(TrainedEstimator):
         calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
         self.model_ = model.eval()
         self.set_classes(model.verbalizer.classes, LabelType.from_saved(saved))
-
-    def _runs(
-        self, model: PromptModel, training: Training, dev: EncodedSet | None, objective: Objective | None
-    ) -> Iterator[TrainingRun]:
-        """What trains the model; what is odd about the texts is told."""
-        tuning, encoded = resolve_tuning(self.tuning), EncodedSet.of(training, model, self.max_length)
-        notice(encoded.rows, model.backbone, self.max_length, n_variants=encoded.n_variants)
-        n, width, n_variants = len(training.examples), model.backbone.hidden_size, encoded.n_variants
-        settings = self.training_settings(tuning, n, width, n_variants=n_variants)
-        checkpoint = self.checkpoints(tuning, dev)
-        return training_runs(model, encoded, dev, settings, checkpoint=checkpoint, objective=objective)

@@ -92,7 +92,9 @@ class TokenClassifier(TrainedEstimator):
             )
         with seeded(self.seed):
             model = TaggerModel.build(fresh_backbone(self.model, self.device), len(tags), self.dropout, tuning)
-            history = self._train(model, tuning, tags, X, y, self._word_weights(y, tags, weights), eval_set, scheme)
+            history = train(
+                self._run(model, tuning, tags, X, y, self._word_weights(y, tags, weights), eval_set, scheme)
+            )
         self.tags_, self.history_, self.model_ = tags, history, model.export().eval()
         return self
 
@@ -127,7 +129,7 @@ class TokenClassifier(TrainedEstimator):
     def take_model(self, model: TaggerModel, saved: dict[str, Any]) -> None:
         self.model_, self.tags_ = model.eval(), list(saved["tags"])
 
-    def _train(
+    def _run(
         self,
         model: TaggerModel,
         tuning: Tuning,
@@ -137,7 +139,7 @@ class TokenClassifier(TrainedEstimator):
         weights: Sequence[Sequence[float]] | None,
         dev: Any,
         scheme: TagScheme,
-    ) -> list[dict[str, float]]:
+    ) -> TrainingRun:
         number = {tag: i for i, tag in enumerate(tags)}
         rows = model.windows(X, [[number[tag] for tag in row] for row in y], self.max_length, weights)
         notice([row.encoded for row in rows], model.backbone, self.max_length)
@@ -147,7 +149,7 @@ class TokenClassifier(TrainedEstimator):
             value, n, name = scheme.score(dev[1], _named(log_probs, tags))
             return DevScore(value, _mean_loss(log_probs, dev[1], number), max(1, n), name)
 
-        run = TrainingRun(
+        return TrainingRun(
             model,
             rows,
             model.collate,
@@ -155,8 +157,7 @@ class TokenClassifier(TrainedEstimator):
             self.training_settings(tuning, len(rows), model.backbone.hidden_size),
             evaluate=None if dev is None else evaluate,
             checkpoint=self.checkpoints(tuning, scheme, tags, self.max_length, dev),
-        )
-        return train(run.on_device())
+        ).on_device()
 
     def _word_weights(self, y: Any, tags: Sequence[str], sentences: Sequence[float] | None) -> list[list[float]] | None:
         """The weight of every word in the loss, from that of its sentence and of its tag; None if all are alike."""

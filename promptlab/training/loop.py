@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from promptlab.core.errors import TuningError
 from promptlab.training.accelerator import make_accelerator
 from promptlab.training.batching import LengthBatches, endless
 from promptlab.training.checkpoint import Checkpoint
-from promptlab.training.optimizers import make_optimizer
+from promptlab.training.optimizers import make_optimizer, set_rates
 from promptlab.training.run import TrainingRun
-from promptlab.training.settings import TrainingSettings, rate_factor
-from promptlab.training.updates import update
+from promptlab.training.updates import mean_loss, update
 
 
 def train(run: TrainingRun) -> list[dict[str, float]]:
@@ -42,7 +37,7 @@ def train(run: TrainingRun) -> list[dict[str, float]]:
     for some in endless(loader, batches, size=settings.gradient_accumulation_steps, start=step):
         if step >= settings.max_steps or (settings.patience is not None and state.stale >= settings.patience):
             break
-        _set_rates(optimizer, step, settings)
+        set_rates(optimizer, step, settings)
         seen = [model.prepare(batch) for batch in some]
         loss = update(
             accelerator, model, network, fast_optimizer, seen, limit=settings.max_grad_norm, separate=run.separate
@@ -52,7 +47,7 @@ def train(run: TrainingRun) -> list[dict[str, float]]:
         bar.update()
         if step % settings.eval_every == 0 or step == settings.max_steps:
             score = run.dev_score(network)
-            state.record(step, _mean_loss(losses, step, settings), score)
+            state.record(step, mean_loss(losses, step, settings), score)
             losses.clear()
             if accelerator.is_main_process:
                 state.save(step)
@@ -61,19 +56,3 @@ def train(run: TrainingRun) -> list[dict[str, float]]:
     vars(model).pop("forward", None)  # accelerate's, under which the loss would go on in the training's precision
     state.restore_best()
     return state.history
-
-
-def _set_rates(optimizer: torch.optim.Optimizer, step: int, settings: TrainingSettings) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * rate_factor(step, settings)
-
-
-def _mean_loss(losses: Sequence[Tensor], step: int, settings: TrainingSettings) -> float:
-    """Mean since the last evaluation; a run in which every loss is NaN has lost its weights and can't recover."""
-    loss = torch.stack(list(losses))
-    if loss.isnan().all():
-        raise TuningError(
-            f"the loss at update {step} isn't a number any more; lower learning_rate={settings.learning_rate:g}, or "
-            "try precision='no'."
-        )
-    return loss.mean().item()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from promptlab.training.settings import TrainingSettings
+from promptlab.training.settings import TrainingSettings, rate_factor
 
 
 def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -26,6 +26,12 @@ def make_optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.
 
         return Adafactor(parts, lr=settings.learning_rate, scale_parameter=False, relative_step=False)
     return torch.optim.AdamW(parts, fused=True)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, step: int, settings: TrainingSettings) -> None:
+    """Give each group the share of its peak rate that update ``step`` (from 0) uses."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * rate_factor(step, settings)
 
 
 def _own_rates(model: nn.Module) -> dict[str, float]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from promptlab.core.errors import TuningError
 from promptlab.models.trainable_model import Seen, TrainableModel
+from promptlab.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -69,3 +71,18 @@ def _clip(accelerator: Accelerator, network: nn.Module, separate: Sequence[nn.Mo
     accelerator.unscale_gradients()  # once, where accelerate's own clipping would do it for each part
     for part in separate:
         nn.utils.clip_grad_norm_(part.parameters(), limit)
+
+
+def mean_loss(losses: Sequence[Tensor], step: int, settings: TrainingSettings) -> float:
+    """Return the mean loss since the last evaluation.
+
+    Raises:
+        TuningError: if every loss is NaN: such a run has lost its weights and can't recover.
+    """
+    loss = torch.stack(list(losses))
+    if loss.isnan().all():
+        raise TuningError(
+            f"the loss at update {step} isn't a number any more; lower learning_rate={settings.learning_rate:g}, or "
+            "try precision='no'."
+        )
+    return loss.mean().item()

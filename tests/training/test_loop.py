@@ -50,6 +50,9 @@ class Slope(TrainableModel):
     def forward(self, batch):
         return self.gradient * sum(weight.sum() for weight in self.parameters())
 
+    def loss_weights(self, batch):
+        return torch.tensor(1.0)
+
 
 DATA = [(float(x), 2.0 * x + 1.0) for x in range(-4, 5)]
 
