@@ -47,7 +47,7 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
 
 def pretrain(setup: Setup, task: str, n_examples: int) -> dict[str, Any]:
     """Write the task's prompt and say how it was made."""
-    documents = setup.some(read_documents(path_of(setup.data("imdb"), "train")))
+    documents = read_documents(path_of(setup.data("imdb"), "train"))
     settings: dict[str, Any] = {"format": "pair", "template": RTE, "verbalizer": PAIRS}
     if task == "sst2":
         zero_shot = PromptClassifier("sst2", "sst2", loaded(MODEL), **setup.settings(tuning="none"))

@@ -107,7 +107,8 @@ def searched(setup: Setup, task: str, engine: str, what: SearchTask, budget: str
         what = replace(what, label_words=words_of_pool(setup))
     if not kind:
         return [[template_entry(task).template, 0.0]], what.label_words
-    search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **settings)
+    given = {name: loaded(value) if name == "generator" else value for name, value in settings.items()}
+    search = TEMPLATE_SEARCHES.get(kind).of_budget(budget, **given)
     state = setup.results / "templates" / f"{task}-{list(ENGINES).index(engine)}-{what.seed}"
     return [[one.template, one.score] for one in search.search(what, resume_dir=state)], what.label_words
 

@@ -51,7 +51,7 @@ class Benchmark:
     own_process: bool = False
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
-        """Do what a command line asks for, and print the page.
+        """Do what a command line asks for; write and print the page.
 
         Args:
             arguments: None: those of the process.
@@ -87,11 +87,10 @@ class Benchmark:
         }  # fmt: skip
 
     def keep(self, folder: Path, runs: Runs, about: Mapping[str, Any]) -> None:
-        """Write the runs, and the page of them."""
+        """Write the runs, of which one has ended."""
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / f"{self.name}.json") as path:
             path.write_text(json.dumps({"about": about, "runs": runs}, indent=1) + "\n", encoding="utf-8")
-        self.write(folder)
 
     def write(self, folder: Path) -> str:
         """Write the page of the finished runs, and return it."""

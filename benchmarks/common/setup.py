@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ class Size:
     """How much a run takes of what it is given.
 
     Args:
-        rows: so many rows at most, evenly spread; None: all.
+        rows: so many rows at most, drawn once; None: all.
         updates: so many in place of a method's own; None: its own.
     """
 
@@ -53,7 +54,9 @@ class Setup:
 
     def some(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows, or as many of them as are taken."""
-        return rows if self.size.rows is None else rows[:: max(1, len(rows) // self.size.rows)][: self.size.rows]
+        if self.size.rows is None or len(rows) <= self.size.rows:
+            return rows
+        return [rows[row] for row in sorted(random.Random(0).sample(range(len(rows)), self.size.rows))]
 
     def settings(self, **own: Any) -> dict[str, Any]:
         """Return an estimator's settings, with those that make runs on every device comparable.

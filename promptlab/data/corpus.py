@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -166,14 +167,17 @@ def sentence_examples(
     Raises:
         DataError: if it is sure of too few.
     """
-    rng, names = np.random.default_rng(seed), [str(name) for name in labeller.class_names_]
+    rng = np.random.default_rng(seed)
     sentences = list(dict.fromkeys(sentence for document in documents for sentence in document))
     if not sentences:
         raise DataError("the corpus holds no sentence; give more text.")
     shuffled = [Example({"text_a": sentences[i]}) for i in rng.permutation(len(sentences))]
+    rows = iter(labeller.iter_proba(shuffled))
+    first = next(rows)  # a classifier that was never fitted knows its classes from here on
+    names = [str(name) for name in labeller.class_names_]
     least, wanted = _confidences(len(names), confidence), n // len(names)
     found: dict[str, list[Example]] = {name: [] for name in names}
-    for example, row in zip(shuffled, labeller.iter_proba(shuffled)):
+    for example, row in zip(shuffled, itertools.chain([first], rows)):
         best = int(row.argmax())
         own = found[names[best]]
         if row[best] > least[best] and len(own) < wanted:

@@ -296,3 +296,11 @@ def test_a_prompt_is_refused_once_the_tokenizer_of_its_model_has_changed(base, t
 
     with pytest.raises(TemplateError, match=r"with another tokenizer than .* has; take that model, or a prompt"):
         again.fit(texts, labels)
+
+
+def test_a_classifier_that_was_never_fitted_may_label_sentences(tiny_backbone):
+    words = {"negative": ["terrible"], "positive": ["great"]}
+    labeller = PromptClassifier("{{ text_a }} It was {{ mask }}.", words, tiny_backbone("bert"), "none")
+
+    with pytest.raises(DataError, match=r"0 of 'negative' \(above 1.0\), 0 of 'positive'"):
+        sentence_examples(DOCUMENTS, 2, labeller=labeller, seed=0, confidence=1.0)
