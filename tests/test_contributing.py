@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from promptlab import PromptClassifier, search_templates
 from promptlab.cli.arguments import make_tuning
 from promptlab.cli.main import COMMANDS, main
+from promptlab.core import registry
 from promptlab.core.entries import Entry
 from promptlab.core.registry import FILTERS, TEMPLATE_SEARCHES, TUNINGS, VERBALIZERS
 from promptlab.core.types import Segment
@@ -98,6 +99,22 @@ def test_the_examples_command_takes_the_options_of_its_groups(tmp_path):
     assert json.loads(run("--top", "2", "--json").stdout) == {"a": 3, "b": 2}
     assert "leave --names-only out" in run("--top", "2", "--names-only").stderr
     assert "Count the rows of each class." in CliRunner().invoke(main, ["--help"]).stdout
+
+
+@pytest.mark.parametrize(("language", "file"), [("toml", "pyproject.toml"), ("python", "my_prompts.py")])
+def test_the_example_of_a_package_is_the_one_that_is_tested(language, file):
+    section = CONTRIBUTING.split("## A package of your own")[1].split("\n## ")[0]
+    (block,) = re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+
+    assert block in (Path(__file__).parent / "plugin_package" / file).read_text(encoding="utf-8")
+
+
+def test_the_groups_of_a_package_are_those_of_the_registries():
+    said = CONTRIBUTING.split("## A package of your own")[1].split("```")[0]
+
+    assert {f"promptlab.{name}" for name in re.findall(r"`(?:promptlab)?\.(\w+)`", said)} == {
+        table.group for table in registry.TABLES
+    }
 
 
 def test_the_lines_of_the_examples_family_are_those_of_the_package():

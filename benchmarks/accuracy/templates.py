@@ -121,8 +121,8 @@ def words_of_pool(setup: Setup) -> dict[str, tuple[str, ...]]:
     """
     what, _ = task_of(setup, "sst2", POOL_WORDS, SEEDS[0])
     template, place = template_entry("sst2").template, {"device": setup.device, "seed": SEEDS[0]}
-    settings: dict[str, Any] = {"engine": "autoprompt", "max_length": MAX_LENGTH, **place}
-    found = [search_words(template, what.train, model=what.backbone, words=n, **settings)[0] for n in WORDS]
+    more: dict[str, Any] = {"engine": "autoprompt", "max_length": MAX_LENGTH, **place}
+    found = [search_words(template, what.train, model=what.backbone, settings={"words": n}, **more)[0] for n in WORDS]
     return max(
         (dict(one.label_words) for one in found), key=lambda words: frozen(setup, template, words, what, what.dev)
     )

@@ -12,7 +12,7 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.errors import TemplateError, TuningError, VerbalizerError, short_repr
 from promptlab.core.inputs import ModelLike, TemplateLike, TuningLike, VerbalizerLike
 from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
-from promptlab.core.registry import TUNINGS, VERBALIZERS
+from promptlab.core.registry import TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.data.labels import TRUTH, LabelType
 from promptlab.library.tasks import template_entry, verbalizer_entry
 from promptlab.templates.manual import ManualTemplate
@@ -24,17 +24,28 @@ T = TypeVar("T")
 def resolve_template(template: TemplateLike | None) -> Template:
     """A template, or the one of that Jinja source or name in the task library.
 
+    A mapping is a template of a ``kind``, a name in the registry, with the kind's settings.
+
     Raises:
         TemplateError: if there is none.
-        UnknownNameError: if the library has no such name.
+        UnknownNameError: if the library has no such name, or the registry no such kind.
     """
     if isinstance(template, Template):
         return template
     if template is None:
         raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
+    if isinstance(template, Mapping) and "kind" in template:
+        return _template_of(**template)
     if not isinstance(template, str):
         raise TemplateError(f"template is {short_repr(template)}; pass one text, or a Template.")
     return ManualTemplate(template if is_source(template) else template_entry(template).template)
+
+
+def _template_of(kind: str, **settings: object) -> Template:
+    try:
+        return TEMPLATES.make(kind, **settings)
+    except TypeError as error:
+        raise TemplateError(f"settings {settings!r} don't fit a template of kind {kind!r}: {error}.") from None
 
 
 def label_type_of(verbalizer: VerbalizerLike | None) -> LabelType:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from promptlab.cli.groups import OptionGroup, Settings, argument, group_command, option, settings_of
+from promptlab.cli.arguments import parse_pairs, value_of
+from promptlab.cli.groups import OptionGroup, Settings, argument, group_command, option, repeated, settings_of
 from promptlab.cli.library_defaults import default_of
 from promptlab.cli.option_groups.data import LabeledDataOptions
 from promptlab.cli.option_groups.models import ModelOptions, RunOptions
@@ -51,13 +52,16 @@ class WordSearchOptions(OptionGroup):
 
     template: str = option(required=True, help="Jinja source or a name, with one mask.")
     engine: str = option(default=default_of(SEARCH, "engine"), type=click.Choice(WORD_SEARCHES.names))
+    engine_args: tuple[str, ...] = repeated("--engine-arg", metavar="NAME=VALUE", help="Setting of the engine.")
     top: int = option(default=5, type=click.IntRange(min=1), help="Results to print.")
     candidates: int = option(default=default_of(SEARCH, "candidates"), help="Commonest words of the vocabulary.")
     words: int | None = option(type=click.IntRange(min=1), help="Of each class, for petal and autoprompt.")
 
     def settings(self) -> Settings:
-        of_engine = {} if self.words is None else {"words": self.words}
-        return {"engine": self.engine, "top": self.top, "candidates": self.candidates, **of_engine}
+        of_engine: dict[str, object] = {} if self.words is None else {"words": self.words}
+        given = parse_pairs(self.engine_args, "NAME=VALUE, such as words=5") or {}
+        of_engine |= {name: value_of(text) for name, text in given.items()}
+        return {"engine": self.engine, "top": self.top, "candidates": self.candidates, "settings": of_engine}
 
 
 @group_command("search-verbalizer")

@@ -15,6 +15,7 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.errors import SearchError, UnknownNameError, short_repr
 from promptlab.core.finished_work import FinishedWork
 from promptlab.core.interfaces import Backbone
+from promptlab.core.plugins import package_of
 from promptlab.core.registry import TEMPLATE_SEARCHES
 from promptlab.core.types import AnswerSlot, Example
 from promptlab.data.labeled import Labeled
@@ -255,7 +256,8 @@ def _found(search: TemplateSearch, task: SearchTask, folder: Path | None) -> lis
     """The engine's templates; once it has ended with the same settings, from its folder."""
     if folder is None:
         return search.search(task)
-    journal = journal_of(folder, "search", task, engine=type(search).__name__)
+    name = f"{type(search).__name__}{package_of(type(search).__module__)}"  # another version finds others
+    journal = journal_of(folder, "search", task, engine=name)
     loaded = _with_model(search)
     key = json.dumps(plain_settings(vars(loaded)), sort_keys=True)
     rows = journal.once(key, lambda: [vars(one) for one in loaded.search(task, resume_dir=folder)])

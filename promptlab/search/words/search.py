@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from tqdm.auto import tqdm
 
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import DataError, TuningError, VerbalizerError
+from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError
 from promptlab.core.registry import WORD_SEARCHES
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled, check_fields
@@ -98,7 +100,7 @@ def search_words(
     max_length: int | None = None,
     device: str = "auto",
     seed: int = 0,
-    **settings: Any,
+    settings: Mapping[str, object] | None = None,
 ) -> list[FoundWords]:
     """Search the best label words for a template, by labeled texts and a model that stays as it is.
 
@@ -107,13 +109,13 @@ def search_words(
         X: labeled texts, in any form that ``PromptClassifier.fit`` takes.
         y: their labels; None if the examples carry them.
         model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
-        engine: ``"lm-bff"``, ``"petal"`` or ``"autoprompt"``.
+        engine: ``"lm-bff"``, ``"petal"``, ``"autoprompt"`` or one that another package brings.
         top: number of results to return; ``"petal"`` has only one.
         candidates: number of the vocabulary's commonest ordinary words, among which to search.
         max_length: tokens that a prompt may have; None for the model's own limit.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         seed: seed of what is drawn.
-        settings: settings of the engine, such as ``per_class=50`` (``promptlab list word-engines``).
+        settings: settings of the engine, such as ``{"per_class": 50}`` (``promptlab list word-engines lm-bff``).
 
     Returns:
         Label words with their score and what it measures, the best first.
@@ -121,7 +123,7 @@ def search_words(
     Raises:
         DataError: if there are fewer than 2 examples of a class, or fewer than 2 classes.
         VerbalizerError: if the template hasn't one mask.
-        UnknownNameError: if there is no such engine.
+        UnknownNameError: if there is no such engine, or it has no such setting.
         TuningError: if a setting is out of range.
 
     Example:
@@ -134,7 +136,7 @@ def search_words(
     for name, value in {"top": top, "candidates": candidates}.items():
         if value < 1:
             raise TuningError(f"{name}={value!r} must be at least 1.")
-    search = WORD_SEARCHES.get(engine)
+    search = _engine(engine, settings or {})
     resolved, labeled = resolve_template(template), Labeled.of(X, y)
     check_one_mask(resolved.slot, "label words need exactly 1")
     classes = sorted(set(labeled.labels))
@@ -161,8 +163,18 @@ def search_words(
             words=words_of(backbone, ids),
             seed=seed,
         )
-        found: list[FoundWords] = search(evidence, **settings)
+        found: list[FoundWords] = search(evidence)
     return found[:top]
+
+
+def _engine(name: str, settings: Mapping[str, object]) -> Callable[[MaskEvidence], list[FoundWords]]:
+    """The search of that name, with its settings."""
+    search = WORD_SEARCHES.get(name)
+    known = list(signature(search).parameters)[1:]
+    for setting in settings:
+        if setting not in known:
+            raise UnknownNameError(f"setting of the engine {name!r}", setting, known)
+    return partial(search, **settings)
 
 
 def rank_by_training(

@@ -102,7 +102,7 @@ def test_of_a_template_that_makes_several_prompts_the_mean_state_counts(tiny_bac
 
 
 def test_a_search_tries_as_many_of_the_commonest_words_as_it_is_told(tiny_backbone):
-    settings = {"engine": "petal", "words": 1000, "device": "cpu"}
+    settings = {"engine": "petal", "settings": {"words": 1000}, "device": "cpu"}
 
     few, more = (
         search_words(TEMPLATE, TEXTS, LABELS, tiny_backbone("bert"), candidates=n, **settings)[0].label_words
@@ -129,6 +129,12 @@ def test_a_score_that_is_called_train_accuracy_is_that_of_the_untrained_model(ti
         (["p", "p", "n", "m"], {}, DataError, "class 'm' has 1 example"),
         (["p"] * 4, {}, DataError, "all labels are 'p'"),
         (["p", "p", "n", "n"], {"engine": "lmbff"}, UnknownNameError, "did you mean 'lm-bff'"),
+        (
+            ["p", "p", "n", "n"],
+            {"engine": "petal", "settings": {"word": 3}},
+            UnknownNameError,
+            "unknown setting of the engine 'petal' 'word'; did you mean 'words'",
+        ),
         (["p", "p", "n", "n"], {"top": 0}, TuningError, "top=0 must be at least 1"),
     ],
 )
