@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from promptlab.core.docstrings import items
 from promptlab.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def settings_of(part: Callable[..., object]) -> list[Setting]:
 
     What a class doesn't say of an inherited setting, the class says that it is from.
     """
-    meanings = [documented(inspect.cleandoc(one.__doc__ or "")) for one in getattr(part, "__mro__", [part])]
+    meanings = [documented(one.__doc__ or "") for one in getattr(part, "__mro__", [part])]
     found = _fields(part) if dataclasses.is_dataclass(part) else _parameters(part)
     return [
         Setting(name, kind, default, next((said[name] for said in meanings if name in said), ""))
@@ -99,9 +100,7 @@ def settings_of(part: Callable[..., object]) -> list[Setting]:
 
 def documented(docstring: str) -> dict[str, str]:
     """Read the ``Args`` of a docstring of Google's style: name → what is said of it, in one line."""
-    section = re.search(r"^Args:\n((?: {4}.*\n|\n)*)", f"{docstring}\n", flags=re.MULTILINE)
-    rows = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", flags=re.MULTILINE)
-    return {name: " ".join(said.replace("``", "").split()) for name, said in rows}
+    return {name: item.text.replace("``", "") for name, item in items(docstring, "Args")}
 
 
 def source_of(part: Callable[..., object]) -> str:

@@ -58,7 +58,7 @@ def test_a_name_is_listed_with_its_source_and_settings(run):
         "source: LoRA, arXiv:2106.09685, section 4",
     ]
     row = next(line for line in result.stdout.splitlines() if " rank " in line)
-    assert [cell.strip() for cell in row.strip("│").split("│")] == ["rank", "8", "of an update."]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["rank", "8", "rank of each update."]
 
 
 @pytest.mark.parametrize(
