@@ -6,8 +6,18 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from promptlab.core.messages import listed, one_line
+from promptlab.core.messages import short_repr as short_repr
 
-class PromptlabError(Exception):
+
+class Message(BaseException):
+    """Tell an error or a warning in one line that a terminal shows as it is."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+class PromptlabError(Message, Exception):
     """Report something that the user can fix; the command line prints it as one line and exits with 1.
 
     Example:
@@ -176,16 +186,21 @@ class UnknownNameError(PromptlabError):
         self, kind: str, name: object, known: Iterable[str], *, where: str = "", whose: str = "", more: str = ""
     ) -> None:
         names = sorted(known)
-        close = [other for other in names if f"{other}.0" == name] or difflib.get_close_matches(str(name), names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = _hint(name if isinstance(name, str) else short_repr(name), names)
         place, owner = f" in {where}" if where else "", f" ({whose})" if whose else ""
         end = f" {more}" if more else ""
-        super().__init__(
-            f"unknown {kind} {short_repr(name)}{place}{hint} Known{owner}: {', '.join(names) or 'none'}.{end}"
-        )
+        super().__init__(f"unknown {kind} {short_repr(name)}{place}{hint} Known{owner}: {listed(names)}.{end}")
 
 
-class PromptlabWarning(UserWarning):
+def _hint(name: str, names: list[str]) -> str:
+    """The beginning of a correction, if a known name is close; long texts are compared with none."""
+    close = [other for other in names if f"{other}.0" == name]
+    if not close and len(name) <= 100:
+        close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+class PromptlabWarning(Message, UserWarning):
     """Say what the user should know though the work goes on; the command line prints it as one line.
 
     Example:
@@ -197,12 +212,6 @@ class PromptlabWarning(UserWarning):
         >>> print(caught[0].message)
         label word 'not good' of class 'bad' is 2 tokens (not good) for minilm, so that all words are scored as ...
     """
-
-
-def short_repr(value: object) -> str:
-    """A value as one line of a message, cut if it is long."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @contextmanager
