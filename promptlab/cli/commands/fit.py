@@ -114,11 +114,10 @@ class KindOptions(SeparatorOptions):
             raise click.UsageError(f"--estimator {self.estimator} isn't one of texts; use it in Python.")
         known = {field.name for field in fields(kind)}
         own = parse_pairs(self.estimator_args, "NAME=VALUE, such as separator=;") or {}
-        for name in own.keys() - known:
+        for name in [name for name in own if name not in known]:
             raise UnknownNameError(f"setting of {self.estimator}", name, known)
-        for name in settings.keys() - known:
-            if is_given(settings[name]):
-                raise click.UsageError(f"--{name.replace('_', '-')} is no setting of {self.estimator}; leave it out.")
+        for name in [name for name, value in settings.items() if name not in known and is_given(value)]:
+            raise click.UsageError(f"--{name.replace('_', '-')} is no setting of {self.estimator}; leave it out.")
         given = {name: value for name, value in settings.items() if name in known}
         return kind(**given | {name: value_of(text) for name, text in own.items()})
 
