@@ -54,7 +54,7 @@ class Entry:
 
     def is_class_of(self, part: object) -> bool:
         """Whether the part is one of these; a module that is imported may give its class from another one."""
-        found: Any = sys.modules.get(self.module)
+        found: object = sys.modules.get(self.module)
         for name in self.attribute.split("."):
             found = getattr(found, name, None)
         return self.location == location_of(type(part)) or found is type(part)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from safetensors import SafetensorError
 
@@ -28,8 +28,10 @@ FORMER = ("state.safetensors", "results/*/job.json")  # of 0.1: a training run, 
 ABOUT = "Finished work of promptlab, from which the same call or command goes on. The folder may be deleted."
 DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, SafetensorError, SavedModelError)
 
+Json: TypeAlias = Any  # what is plain JSON, as it comes back from disk
 
-def work_key(*depends_on: Any) -> str:
+
+def work_key(*depends_on: object) -> str:
     """Return the name of work that depends on these values, as ``digest`` reads them, and on promptlab's version."""
     return digest(__version__, *depends_on)
 
@@ -147,19 +149,19 @@ class Results:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self.by_key: dict[str, Any] = {}
+        self.by_key: dict[str, Json] = {}
         for path in sorted(folder.glob("*.json")) if folder else ():
             with reading(path):
                 row = json.loads(path.read_text(encoding="utf-8"))
                 self.by_key[row["key"]] = row["result"]
 
-    def once(self, key: str, compute: Callable[..., Any], *arguments: Any) -> Any:
+    def once(self, key: str, compute: Callable[..., object], *arguments: object) -> Json:
         """Return the result of ``compute(*arguments)`` (plain JSON), which runs unless it is known by this key."""
         if key not in self.by_key:
             self.store(key, compute(*arguments))
         return self.by_key[key]
 
-    def store(self, key: str, result: Any) -> None:
+    def store(self, key: str, result: object) -> None:
         """Keep a result (plain JSON) in the place of the one that was known by this key."""
         text = json.dumps({"key": key, "result": result})
         if self.folder is not None:

@@ -121,7 +121,7 @@ class Registry(Generic[Named_co]):
         own = self.entries.get(name)
         return [*([] if own is None or own.location in [e.location for e in brought] else [own]), *brought]
 
-    def _foreign(self, name: str, entry: Entry) -> Any:
+    def _foreign(self, name: str, entry: Entry) -> Named_co:
         """Import what isn't promptlab's own.
 
         Raises:
@@ -138,7 +138,8 @@ class Registry(Generic[Named_co]):
             raise PluginError(f"{who} is no class derived from {self.role.replace(':', '.')}; update or remove it.")
         if not callable(part):
             raise PluginError(f"{who} is {short_repr(part)}, neither a class nor a function; update or remove it.")
-        return part
+        found: Named_co = part
+        return found
 
 
 class PartRegistry(Registry[type[Role_co]]):

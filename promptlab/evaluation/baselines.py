@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from promptlab.core.inputs import ModelLike
 from promptlab.data.samples import Sample, load_sample
 from promptlab.estimators.classifiers import HeadClassifier, PromptClassifier
 
@@ -19,10 +20,10 @@ class DemoRow(NamedTuple):
     accuracy: float
     seconds: float
     trained_weights: int
-    classifier: Any
+    classifier: PromptClassifier | HeadClassifier
 
 
-def methods(task: str, model: Any, seed: int) -> Mapping[str, Callable[[], Any]]:
+def methods(task: str, model: ModelLike, seed: int) -> Mapping[str, Callable[[], PromptClassifier | HeadClassifier]]:
     """Name → a new classifier with promptlab's defaults for a task of the library."""
     return {
         "zero-shot prompt": lambda: PromptClassifier(task, task, model, tuning="none", seed=seed),
@@ -32,7 +33,7 @@ def methods(task: str, model: Any, seed: int) -> Mapping[str, Callable[[], Any]]
     }
 
 
-def run_demo(model: Any = "minilm", *, split: int = 13, seed: int = 0) -> Iterator[DemoRow]:
+def run_demo(model: ModelLike = "minilm", *, split: int = 13, seed: int = 0) -> Iterator[DemoRow]:
     """Train each method on the same 16-shot split, pick its best weights on as many dev examples, score it."""
     sample: Sample = load_sample(TASK)
     train, dev = sample.few_shot(split)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import torch
 from torch import Tensor
@@ -11,20 +11,48 @@ from torch import Tensor
 from promptlab.backbones import catalog
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import VerbalizerError
+from promptlab.core.inputs import Labels, ModelLike, TemplateLike, TextInput
+from promptlab.core.interfaces import Head, Verbalizer
 from promptlab.core.types import Example, MaskStates
 from promptlab.data.labeled import Labeled
 from promptlab.data.readers import as_examples
+from promptlab.estimators.classifiers import PromptClassifier
+from promptlab.estimators.multi_label_classifier import MultiLabelClassifier
 from promptlab.library.resolve import resolve_template
 from promptlab.models.inference import average_variants, encode_untrained, in_batches
+from promptlab.models.prompt_model import PromptModel
+from promptlab.verbalizers.calibrated import WordPriorHead
+from promptlab.verbalizers.head import WordHead
 from promptlab.verbalizers.independent import IndependentHead
 
+Explained: TypeAlias = "PromptClassifier | MultiLabelClassifier"
 CHUNK = 256  # prompts whose logits of the whole vocabulary are held at once
+
+
+class WordShare(TypedDict):
+    """What a label word adds to the score of its class."""
+
+    word: str
+    share: float
+    score: float
+
+
+ClassReport = TypedDict("ClassReport", {"class": str, "probability": float, "words": list[WordShare]})
+WordReport = TypedDict(
+    "WordReport",
+    {"class": str, "word": str, "weight": float, "mean_log_prob": float, "by_class": dict[str, float]},
+)
 
 
 @torch.inference_mode()
 def inspect_prompt(
-    template: Any, example: Example, *, model: Any = None, max_length: int | None = None, top_k: int = 10
-) -> dict[str, Any]:
+    template: TemplateLike,
+    example: Example,
+    *,
+    model: ModelLike | None = None,
+    max_length: int | None = None,
+    top_k: int = 10,
+) -> dict[str, object]:
     """Segments, tokens, ids and truncation of a prompt, and the likeliest words at each mask.
 
     Soft tokens are shown as ``soft`` and have the vectors that training would start from.
@@ -51,7 +79,7 @@ def inspect_prompt(
 
 
 @torch.inference_mode()
-def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, Any]]]:
+def explain(classifier: Explained, X: TextInput, *, top_k: int = 10) -> list[list[ClassReport]]:
     """Explain the decision on each text: for each class, the likeliest first, its probability and its words.
 
     A word comes with its ``share`` of the class's score and its ``score``, in nats, over the mean of all label words':
@@ -76,8 +104,7 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
         >>> [(one["word"], round(one["score"], 1)) for one in likeliest["words"]]  # the likeliest word first
         [('great', 3.2), ('good', 1.3)]
     """
-    model, words, answers = _outputs_of(classifier, as_examples(X))
-    head = _word_head(model)
+    model, head, words, answers = _outputs_of(classifier, as_examples(X))
     log_probs = average_variants(model.head(answers), model.template.n_variants).cpu()  # (examples, classes)
     scores = head.word_scores(answers).unflatten(0, (-1, model.template.n_variants)).mean(dim=1).cpu()
     shares = head.word_weights().cpu()  # (classes, words), 0 where padded
@@ -88,7 +115,7 @@ def explain(classifier: Any, X: Any, *, top_k: int = 10) -> list[list[dict[str, 
 
 
 @torch.inference_mode()
-def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
+def class_words(classifier: Explained, X: TextInput, y: Labels | None = None) -> list[WordReport]:
     """List every label word with its class, its weight within it, and what the model makes of it on labeled texts.
 
     ``mean_log_prob`` is its log-probability at the mask, in nats, over all texts; ``by_class`` the same over the texts
@@ -113,8 +140,7 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
     """
     classifier.ready()
     data = Labeled.of(X, y, like=classifier.label_type_)
-    model, words, answers = _outputs_of(classifier, data.examples)
-    head = _word_head(model)
+    model, head, words, answers = _outputs_of(classifier, data.examples)
     scores = head.word_scores(answers)  # (prompts, classes, words)
     if isinstance(answers, MaskStates):
         chunks = answers.hidden[:, 0].split(CHUNK)
@@ -135,28 +161,36 @@ def class_words(classifier: Any, X: Any, y: Any = None) -> list[dict[str, Any]]:
     ]
 
 
-def _outputs_of(classifier: Any, examples: Sequence[Example]) -> tuple[Any, Mapping[str, Sequence[str]], Any]:
-    """A classifier's model, its label words, and the model's answers to the prompts of some examples."""
-    model = classifier.ready().to(resolve_device(classifier.device)).eval()
-    words = _label_words(model.verbalizer)
-    if words is None or not hasattr(_word_head(model), "word_scores"):
+class Outputs(NamedTuple):
+    """A classifier's model, the head that scores words, these by class, and the model's outputs for some examples."""
+
+    model: PromptModel
+    head: WordHead[Any] | WordPriorHead[Any]
+    words: Mapping[str, Sequence[str]]
+    outputs: MaskStates | Tensor
+
+
+def _outputs_of(classifier: Explained, examples: Sequence[Example]) -> Outputs:
+    model: PromptModel = classifier.ready().to(resolve_device(classifier.device)).eval()
+    words, head = _label_words(model.verbalizer), _word_head(model)
+    if words is None or not isinstance(head, (WordHead, WordPriorHead)):
         raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")
     encoded = model.encode(examples, max_length=classifier.max_length)
-    return model, words, in_batches(model.backbone, encoded, model.read)
+    return Outputs(model, head, words, in_batches(model.backbone, encoded, model.read))
 
 
-def _word_head(model: Any) -> Any:
+def _word_head(model: PromptModel) -> Head[Any]:
     """The head that scores words, where another one stands around it."""
     return model.head.inner if isinstance(model.head, IndependentHead) else model.head
 
 
 def _report(
     words: Mapping[str, Sequence[str]], shares: Tensor, scores: Tensor, log_probs: Tensor, top_k: int
-) -> list[dict[str, Any]]:
+) -> list[ClassReport]:
     """The classes of one example, the likeliest first."""
-    report = []
+    report: list[ClassReport] = []
     for name, row, own, log_prob in zip(words, shares, scores, log_probs):
-        parts = [
+        parts: list[WordShare] = [
             {"word": word, "share": share, "score": score}
             for word, share, score in zip(words[name], row.tolist(), own.tolist())
         ]
@@ -165,8 +199,7 @@ def _report(
     return sorted(report, key=lambda part: -part["probability"])
 
 
-def _label_words(verbalizer: Any) -> Any:
+def _label_words(verbalizer: Verbalizer) -> Mapping[str, Sequence[str]] | None:
     """Class → words, of a verbalizer or of the one that it wraps."""
-    inner = getattr(verbalizer, "verbalizer", None)
     own = getattr(verbalizer, "label_words", None) or getattr(verbalizer, "strings", None)
-    return own if own is not None or inner is None else _label_words(inner)
+    return own if own is not None or verbalizer.wrapped is None else _label_words(verbalizer.wrapped)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from promptlab.backbones.causal import CausalBackbone
+from promptlab.core.inputs import ModelLike
 from promptlab.search.generation_based.causal_reader import CausalNextTokens
 from promptlab.search.generation_based.gap_vocabulary import GLUED
 from promptlab.search.generation_based.joint_beam import State, beam_of_each_length
@@ -57,14 +58,14 @@ class CausalSearch(TemplateSearch):
         '{{ text_a | upper_first }}...{{ mask }}'
     """
 
-    generator: Any = None
+    generator: ModelLike | None = None
     lead_in: str = ""
     beam: int = 50
     keep: int = 50
     longest: int = 6
     examples: int = 64
 
-    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"examples": 32, "beam": 16, "keep": 16, "longest": 4},
         "large": {"examples": 256, "beam": 100, "keep": 200, "longest": 10},
     }
@@ -85,14 +86,14 @@ class CausalSearch(TemplateSearch):
         is_joined = not self.lead_in or self.lead_in[0] in GLUED or self.lead_in[0].isspace()
         return Layout("text-first", text + " " * (not is_joined) + escaped(self.lead_in))
 
-    def _prompts(self, writing: GenerationRun, source: str, n: int) -> list[list[int]]:
+    def _prompts(self, writing: GenerationRun[CausalBackbone], source: str, n: int) -> list[list[int]]:
         """Token ids up to the mask, with room for ``n`` more before the label word."""
         window = getattr(writing.writer.model.config, "sliding_window", None)
         limits = (writing.task.max_length, writing.writer.max_length, window)
         room = min(limit for limit in limits if limit is not None)
         return [prompt.input_ids.tolist() for prompt in writing.encoded(source, room, answer_length=n + 1)]
 
-    def _written(self, writing: GenerationRun, layout: Layout) -> list[State]:
+    def _written(self, writing: GenerationRun[CausalBackbone], layout: Layout) -> list[State]:
         prompts = self._prompts(writing, layout.open(), self.longest)
         answers = [one_token(row.word, writing.writer) for row in writing.rows]
         reader = CausalNextTokens(writing.writer, prompts, answers, self.beam)
@@ -103,7 +104,9 @@ class CausalSearch(TemplateSearch):
             longest=self.longest,
         )
 
-    def _candidates(self, writing: GenerationRun, layout: Layout, states: Sequence[Any]) -> list[Candidate]:
+    def _candidates(
+        self, writing: GenerationRun[CausalBackbone], layout: Layout, states: Sequence[tuple[Sequence[int], float]]
+    ) -> list[Candidate]:
         """Those whose prompts are read as they were when they were written."""
         prompts = self._prompts(writing, layout.open(), self.longest)
         candidates, kept = [], []

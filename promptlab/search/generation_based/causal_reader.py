@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from promptlab.backbones.caching import read_on
+from promptlab.core.interfaces import Backbone
 from promptlab.models.inference import length_batches
 from promptlab.search.generation_based.joint_beam import NextTokenModel, State, at_once
 
@@ -26,7 +26,9 @@ class CausalNextTokens(NextTokenModel):
         width: states at most.
     """
 
-    def __init__(self, backbone: Any, prompts: Sequence[Sequence[int]], answers: Sequence[int], width: int) -> None:
+    def __init__(
+        self, backbone: Backbone, prompts: Sequence[Sequence[int]], answers: Sequence[int], width: int
+    ) -> None:
         self.backbone = backbone
         self.n_prompts = len(prompts)
         vocabulary = backbone.decoder()[0].shape[0]
@@ -45,7 +47,7 @@ class CausalNextTokens(NextTokenModel):
             self.ancestors = [[*self.ancestors[p], n_read + i] for i, p in enumerate(parents)]
         else:
             self.ancestors = [[]]
-        total: Any = 0.0
+        total = torch.zeros(1, dtype=torch.double, device=self.groups[0].mask.device)
         for group in self.groups:
             hidden = group.read(states, self.ancestors)  # (prompts, states, hidden)
             log_probs = self.backbone.project(self.backbone.transform(hidden)).log_softmax(dim=-1)
@@ -57,7 +59,7 @@ class CausalNextTokens(NextTokenModel):
 class PromptGroup:
     """Prompts of like length, padded on the right."""
 
-    def __init__(self, backbone: Any, rows: Sequence[tuple[Sequence[int], int]]) -> None:
+    def __init__(self, backbone: Backbone, rows: Sequence[tuple[Sequence[int], int]]) -> None:
         device = next(backbone.parameters()).device
         self.model = backbone.model.base_model
         length = max(len(ids) for ids, _ in rows)

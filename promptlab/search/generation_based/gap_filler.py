@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptlab.backbones.masked import MaskedBackbone
 from promptlab.core.types import Batch, Encoded
 from promptlab.models.inference import length_batches
 from promptlab.search.generation_based.joint_beam import State, at_once, expand
@@ -24,7 +24,9 @@ class GapFiller:
         gaps: the lengths of both gaps.
     """
 
-    def __init__(self, backbone: Any, prompts: Sequence[Encoded], words: Sequence[int], gaps: tuple[int, int]) -> None:
+    def __init__(
+        self, backbone: MaskedBackbone, prompts: Sequence[Encoded], words: Sequence[int], gaps: tuple[int, int]
+    ) -> None:
         self.backbone = backbone
         self.device = next(backbone.parameters()).device
         self.mask_id = backbone.encoder.mask_id
@@ -55,7 +57,7 @@ class GapFiller:
     @torch.inference_mode()
     def _foretold(self, texts: Sequence[Sequence[int]], column: int) -> Tensor:
         """Mean log-probabilities at one mask, the texts written in: (texts, vocabulary)."""
-        total: Any = 0.0
+        total = torch.zeros(1, dtype=torch.double, device=self.device)
         filled = torch.tensor([list(text) for text in texts], dtype=torch.long, device=self.device)  # (texts, k)
         for batch in self._batches(len(texts)):
             n = len(batch.input_ids)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from promptlab.backbones.base import TransformerBackbone
 
 WORD, PIECE, MARK = 1, 2, 3  # a token that begins a word, one that goes on with it, punctuation; 0 is banned
 CONTINUES = "##"  # WordPiece's sign
@@ -28,7 +30,7 @@ class GapVocabulary:
         label_words: in any case, with or without the space before them.
     """
 
-    def __init__(self, backbone: Any, label_words: Collection[str]) -> None:
+    def __init__(self, backbone: TransformerBackbone, label_words: Collection[str]) -> None:
         tokenizer = backbone.tokenizer
         self.first = backbone.encoder.first
         pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
@@ -84,7 +86,7 @@ class GapVocabulary:
         return bool(ids == [*context, *gap])
 
 
-def _bare(piece: str, space: str, tokenizer: Any) -> tuple[str, bool]:
+def _bare(piece: str, space: str, tokenizer: PreTrainedTokenizerBase) -> tuple[str, bool]:
     """A token's characters, and whether a space stands before them."""
     if space:
         return tokenizer.convert_tokens_to_string([piece]).strip(" "), piece.startswith(space)

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from promptlab.backbones.seq2seq import BartBackbone, T5Backbone
+from promptlab.backbones.seq2seq import BartBackbone, Seq2SeqBackbone, T5Backbone
 from promptlab.core.errors import SearchError
+from promptlab.core.inputs import ModelLike
 from promptlab.core.types import Encoded
 from promptlab.search.generation_based.infill_reader import Infill, InfillNextTokens
 from promptlab.search.generation_based.joint_beam import State, joint_beam
@@ -47,17 +48,17 @@ class InfillSearch(TemplateSearch):
         examples: number of training examples that are read, at most; drawn from all classes in turn.
     """
 
-    generator: Any = None
+    generator: ModelLike | None = None
     beam: int = 100
     keep: int = 100
     longest: int = 18
     examples: int = 64
 
     engine: ClassVar[str]
-    kind: ClassVar[type]
+    kind: ClassVar[type[Seq2SeqBackbone]]
     need: ClassVar[str]
 
-    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"examples": 32, "beam": 10, "keep": 16, "longest": 10},
         "large": {"examples": 256, "beam": 300, "keep": 300, "longest": 24},
     }
@@ -67,14 +68,14 @@ class InfillSearch(TemplateSearch):
         check_positive(self, "beam", "keep", "longest", "examples")
 
     @abstractmethod
-    def infills(self, writer: Any, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
+    def infills(self, writer: Seq2SeqBackbone, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
         """What the writer reads of each example.
 
         Args:
             prompts: of the layout with one mask, where gaps and label word will stand.
         """
 
-    def room(self, writer: Any) -> int:
+    def room(self, writer: Seq2SeqBackbone) -> int:
         """Tokens of a prompt that the writer's decoder has room for."""
         return int(writer.max_length)
 
@@ -86,7 +87,7 @@ class InfillSearch(TemplateSearch):
             groups.append(self._candidates(writing, layout, states))
         return found(task, groups, self.engine, self.keep)
 
-    def _written(self, writing: GenerationRun, layout: Layout) -> list[State]:
+    def _written(self, writing: GenerationRun[Seq2SeqBackbone], layout: Layout) -> list[State]:
         writer, rows, vocabulary = writing.writer, writing.rows, writing.vocabulary
         room = min(writing.task.max_length or writer.max_length, writer.max_length)
         longest_word = max(len(writer.token_ids(row.word)) for row in rows)
@@ -99,7 +100,9 @@ class InfillSearch(TemplateSearch):
 
         return joint_beam(reader, allowed, n_gaps=GAPS, width=self.beam, longest=self.longest)
 
-    def _candidates(self, writing: GenerationRun, layout: Layout, states: Sequence[Any]) -> list[Candidate]:
+    def _candidates(
+        self, writing: GenerationRun[Seq2SeqBackbone], layout: Layout, states: Sequence[tuple[Sequence[int], float]]
+    ) -> list[Candidate]:
         vocabulary, candidates = writing.vocabulary, []
         for tokens, score in states:
             gaps = State(tuple(tokens)).gaps[:GAPS]
@@ -134,10 +137,10 @@ class T5Search(InfillSearch):
     kind = T5Backbone
     need = "T5 with its sentinels"
 
-    def infills(self, writer: Any, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
+    def infills(self, writer: Seq2SeqBackbone, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
         first, second, third = (sentinel(writer, number) for number in range(GAPS + 1))
         start = writer.model.config.decoder_start_token_id
-        ends = ([second], [third, writer.end_id])
+        ends = [[second], [token for token in (third, writer.end_id) if token is not None]]
         infills = []
         for row, prompt in zip(rows, prompts, strict=True):
             place, ids = int(prompt.mask_index[0]), prompt.input_ids.tolist()
@@ -173,10 +176,10 @@ class BartSearch(InfillSearch):
     kind = BartBackbone
     need = "BART with its mask"
 
-    def room(self, writer: Any) -> int:
+    def room(self, writer: Seq2SeqBackbone) -> int:
         return int(writer.max_length) - self.longest  # which the decoder writes after the prompt
 
-    def infills(self, writer: Any, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
+    def infills(self, writer: Seq2SeqBackbone, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
         start = writer.model.config.decoder_start_token_id
         infills = []
         for row, prompt in zip(rows, prompts, strict=True):
@@ -187,7 +190,7 @@ class BartSearch(InfillSearch):
         return infills
 
 
-def sentinel(writer: Any, number: int) -> int:
+def sentinel(writer: Seq2SeqBackbone, number: int) -> int:
     """Id of T5's token for one gap.
 
     Raises:

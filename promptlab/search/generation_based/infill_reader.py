@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, EncoderDecoderCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from promptlab.backbones.caching import cache_of, read_on
+from promptlab.core.interfaces import Backbone
 from promptlab.models.inference import length_batches
 from promptlab.search.generation_based.joint_beam import CLOSE, NextTokenModel, State, at_once
 
@@ -41,7 +42,7 @@ class InfillNextTokens(NextTokenModel):
         width: states at most.
     """
 
-    def __init__(self, backbone: Any, rows: Sequence[Infill], width: int) -> None:
+    def __init__(self, backbone: Backbone, rows: Sequence[Infill], width: int) -> None:
         AttentionInterface.register(NAME, beam_attention)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         backbone.model.set_attn_implementation(NAME)
@@ -52,7 +53,7 @@ class InfillNextTokens(NextTokenModel):
 
     @torch.inference_mode()
     def read(self, states: Sequence[State], parents: Sequence[int]) -> Tensor:
-        total: Any = 0.0
+        total = torch.zeros(1, dtype=torch.double, device=self.groups[0].mask.device)
         for group in self.groups:
             hidden = group.read(states, parents)  # (rows, states, hidden)
             log_probs = self.backbone.project(self.backbone.transform(hidden)).log_softmax(dim=-1)
@@ -76,7 +77,7 @@ class InfillNextTokens(NextTokenModel):
 class GapGroup:
     """Examples with prefixes of one length."""
 
-    def __init__(self, backbone: Any, rows: Sequence[Infill]) -> None:
+    def __init__(self, backbone: Backbone, rows: Sequence[Infill]) -> None:
         device = next(backbone.parameters()).device
         self.decoder = backbone.model.get_decoder()
         length = max(len(row.input_ids) for row in rows)
@@ -89,7 +90,7 @@ class GapGroup:
         n_ways = max(len(gap) for row in rows for gap in row.closers)
         closers = [[[*gap, *gap[:1] * (n_ways - len(gap))] for gap in map(list, row.closers)] for row in rows]
         self.closers = torch.tensor(closers, device=device)  # (rows, gaps, ways to end)
-        self.cache: Any = None
+        self.cache: EncoderDecoderCache | None = None
         self.n_states = 1
 
     def read(self, states: Sequence[State], parents: Sequence[int]) -> Tensor:
@@ -124,8 +125,8 @@ class GapGroup:
 
 
 def beam_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
-) -> Any:
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: object
+) -> tuple[Tensor, Tensor | None]:
     """Attention in which several rows of queries, one token each, look at the same row of keys and values."""
     times = len(query) // len(key)
     if times == 1:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.core.errors import SearchError
 from promptlab.core.finished_work import Results
+from promptlab.core.inputs import ModelLike
 from promptlab.core.types import Encoded
 from promptlab.search.generation_based.gap_filler import GapFiller
 from promptlab.search.generation_based.gap_vocabulary import MARK
@@ -66,7 +67,7 @@ class MaskedSearch(TemplateSearch):
         ['it is {{ mask }} {{ text_a | upper_first }}', '{{ text_a | upper_first }}. very {{ mask }}']
     """
 
-    generator: Any = None
+    generator: ModelLike | None = None
     beam: int = 10
     keep: int = 50
     before: int = 5
@@ -74,7 +75,7 @@ class MaskedSearch(TemplateSearch):
     survivors: int = 30
     examples: int = 64
 
-    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"examples": 32, "beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8},
         "large": {"examples": 256, "beam": 30, "keep": 200, "survivors": 100},
     }
@@ -107,7 +108,7 @@ class MaskedSearch(TemplateSearch):
             for score, tokens, source in journal.once(plan.name, partial(plan.texts, self.beam))
         ]
 
-    def _candidates(self, texts: Sequence[Text], writing: GenerationRun) -> list[Candidate]:
+    def _candidates(self, texts: Sequence[Text], writing: GenerationRun[MaskedBackbone]) -> list[Candidate]:
         survivors = sorted(texts, key=lambda text: (-text[0], text[1]))[: self.survivors]
         candidates = []
         for score, source, tokens, plan in tqdm(survivors, desc=f"{ENGINE}: scores", leave=False, disable=None):
@@ -124,7 +125,7 @@ class MaskedSearch(TemplateSearch):
 class Plan:
     """Gaps of certain lengths in a layout, and the examples around them."""
 
-    writing: GenerationRun
+    writing: GenerationRun[MaskedBackbone]
     layout: Layout
     gaps: tuple[int, int]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
+from promptlab.backbones.base import TransformerBackbone
 from promptlab.core.errors import BackboneError, SearchError, TemplateError, UnknownNameError, VerbalizerError
 from promptlab.core.finished_work import Results
+from promptlab.core.inputs import ModelLike
 from promptlab.core.types import Encoded, Example
 from promptlab.library.resolve import fresh_backbone
 from promptlab.search.generation_based.gap_vocabulary import GapVocabulary
@@ -20,6 +22,8 @@ from promptlab.templates.manual import ManualTemplate
 from promptlab.verbalizers.label_words import is_ordinary
 
 PLAIN = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'", "_": " "})
+
+Writer = TypeVar("Writer", bound=TransformerBackbone)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,21 @@ def normalized(text: str) -> str:
     return " " * plain[:1].isspace() + " ".join(plain.split())
 
 
+class WritingSearch(Protocol):
+    """A search whose templates a model writes."""
+
+    @property
+    def generator(self) -> ModelLike | None:
+        """The model; None for the classifier's own."""
+
+    @property
+    def examples(self) -> int:
+        """How many examples it reads."""
+
+    def get_params(self, deep: bool = True) -> dict[str, object]:
+        """The settings by name."""
+
+
 @dataclass(frozen=True)
 class Answered:
     """A training example with the first label word of its class."""
@@ -123,7 +142,7 @@ def answered(task: SearchTask, n: int) -> list[Answered]:
     return [Answered(example, task.label_words[str(example.label)][0]) for example in sorted(drawn, key=order)]
 
 
-def writer_of(generator: Any, task: SearchTask, kind: Any, need: str) -> Any:
+def writer_of(generator: ModelLike | None, task: SearchTask, kind: type[Writer], need: str) -> Writer:
     """A copy of the model that writes, on the device of the classifier's model.
 
     Args:
@@ -150,13 +169,13 @@ def writer_of(generator: Any, task: SearchTask, kind: Any, need: str) -> Any:
     return writer.to(device).eval()
 
 
-def vocabulary_of(writer: Any, task: SearchTask) -> GapVocabulary:
+def vocabulary_of(writer: TransformerBackbone, task: SearchTask) -> GapVocabulary:
     """The writer's tokens without the label words."""
     return GapVocabulary(writer, {word for row in task.label_words.values() for word in row})
 
 
 @dataclass(frozen=True)
-class GenerationRun:
+class GenerationRun(Generic[Writer]):
     """What an engine writes with.
 
     Args:
@@ -168,15 +187,22 @@ class GenerationRun:
 
     task: SearchTask
     rows: Sequence[Answered]
-    writer: Any
+    writer: Writer
     vocabulary: GapVocabulary
-    said: Mapping[str, Any]
+    said: Mapping[str, object]
     journal: Results
 
     @classmethod
     def begin(
-        cls, search: Any, task: SearchTask, resume_dir: Path | None, *, engine: str, kind: Any, need: str
-    ) -> GenerationRun:
+        cls,
+        search: WritingSearch,
+        task: SearchTask,
+        resume_dir: Path | None,
+        *,
+        engine: str,
+        kind: type[Writer],
+        need: str,
+    ) -> GenerationRun[Writer]:
         """With the settings ``generator`` and ``examples`` of an engine.
 
         Args:
@@ -196,13 +222,10 @@ class GenerationRun:
         """A template's prompts for the examples as the writer reads them."""
         template = ManualTemplate(source)
         prompts = [template.render(row.example) for row in self.rows]
-        rows: list[Encoded] = self.writer.encode(
-            prompts, soft_ids={}, max_length=max_length, answer_length=answer_length
-        )
-        return rows
+        return self.writer.encode(prompts, soft_ids={}, max_length=max_length, answer_length=answer_length)
 
 
-def check_exact(texts: Iterable[Sequence[int]], writer: Any) -> None:
+def check_exact(texts: Iterable[Sequence[int]], writer: TransformerBackbone) -> None:
     """Refuse a writer whose texts are all read in another way than they were written, so that none is left.
 
     Args:
@@ -230,7 +253,7 @@ class Candidate:
 
     source: str
     score: float
-    origin: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, object] = field(default_factory=dict)
 
 
 def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -275,13 +298,13 @@ def found(task: SearchTask, groups: Sequence[Iterable[Candidate]], engine: str, 
     ]
 
 
-def is_one_token(word: str, writer: Any, *, at_start: bool = False) -> bool:
+def is_one_token(word: str, writer: TransformerBackbone, *, at_start: bool = False) -> bool:
     """Whether the writer has a token for a label word, after other text or (``at_start``) at the beginning."""
     ids = writer.token_ids(word, at_start=at_start)
     return len(ids) == 1 and is_ordinary(ids[0], writer)
 
 
-def one_token(word: str, writer: Any) -> int:
+def one_token(word: str, writer: TransformerBackbone) -> int:
     """The writer's token for a label word after other text.
 
     Raises:
@@ -296,9 +319,11 @@ def one_token(word: str, writer: Any) -> int:
     return ids[0]
 
 
-def about(search: Any, engine: str, writer: Any, task: SearchTask) -> dict[str, Any]:
+def about(search: WritingSearch, engine: str, writer: TransformerBackbone, task: SearchTask) -> dict[str, object]:
     """Where a template comes from, as plain JSON."""
-    settings = {f.name: getattr(search, f.name) for f in fields(search) if f.name not in ("generator", "keep")}
+    settings = {
+        name: value for name, value in search.get_params(deep=False).items() if name not in ("generator", "keep")
+    }
     return {
         "engine": engine,
         "generator": writer.name,

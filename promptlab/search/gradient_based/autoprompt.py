@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class AutoPromptSearch(TemplateSearch):
     loss: str = "vocabulary"
     metric: str = "accuracy"
 
-    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"iterations": 15, "candidates": 6, "examples": 32},
         "large": {"iterations": 500, "candidates": 100, "examples": 320},
     }
@@ -112,7 +112,7 @@ class AutoPromptSearch(TemplateSearch):
         settings = dataclasses.asdict(self)
         del settings["iterations"]  # more of them go on where fewer ended
         journal = journal_of(resume_dir, "autoprompt", task, **settings)
-        progress = journal.once("progress", problem.beginning)
+        progress: Progress = journal.once("progress", problem.beginning)
         steps = range(progress["iteration"], self.iterations)
         for number in tqdm(steps, desc="autoprompt", unit="step", leave=False, disable=None):
             progress = problem.step(progress, np.random.default_rng([task.seed, number]))
@@ -125,6 +125,24 @@ class AutoPromptSearch(TemplateSearch):
             )
         best = sorted(taken.values(), key=lambda one: (-one["dev_accuracy"], one["dev_loss"], one["iteration"]))
         return [problem.found(one) for one in best]
+
+
+class Taken(TypedDict):
+    """A whole trigger that the search went through."""
+
+    trigger: list[int]
+    iteration: int
+    train_penalty: float | None
+    dev_accuracy: float
+    dev_loss: float
+
+
+class Progress(TypedDict):
+    """How far the search is; plain JSON."""
+
+    iteration: int
+    trigger: list[int]
+    taken: list[Taken]
 
 
 class RunningSearch:
@@ -156,14 +174,14 @@ class RunningSearch:
             raise SearchError("no token of the vocabulary may become a trigger: all are special or label words.")
         self.penalty = errors if settings.metric == "accuracy" else LOSSES[settings.loss]
 
-    def beginning(self) -> dict[str, Any]:
+    def beginning(self) -> Progress:
         """Progress before the first step; plain JSON."""
-        progress = {"iteration": 0, "trigger": self.start, "taken": []}
+        progress: Progress = {"iteration": 0, "trigger": self.start, "taken": []}
         return progress if self.blank in self.start else self._taking(progress, self.start, None)
 
-    def step(self, progress: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    def step(self, progress: Progress, rng: np.random.Generator) -> Progress:
         """Progress after one more step."""
-        after = {**progress, "iteration": progress["iteration"] + 1}
+        after: Progress = {**progress, "iteration": progress["iteration"] + 1}
         trigger = progress["trigger"]
         order = rng.permutation(len(self.task.train)).tolist()
         n = min(self.settings.examples, max(1, len(order) // 2))  # so that a step's two sets share no example
@@ -195,16 +213,16 @@ class RunningSearch:
                 break
         return kept
 
-    def _taking(self, progress: Mapping[str, Any], trigger: list[int], penalty: float | None) -> dict[str, Any]:
+    def _taking(self, progress: Progress, trigger: list[int], penalty: float | None) -> Progress:
         """Progress with another trigger; a whole one is scored on dev as the ordinary template that it makes."""
-        after = {**progress, "trigger": trigger}
+        after: Progress = {**progress, "trigger": trigger}
         if self.blank in trigger:
             return after
         encoded = self.text.encode(trigger, self.task.dev)
         with torch.inference_mode():
             log_probs = in_batches(self.backbone, encoded, lambda batch: self.head(self.backbone.mask_states(batch)))
         targets = self.dev_targets.to(log_probs.device)
-        one = {
+        one: Taken = {
             "trigger": trigger,
             "iteration": after["iteration"],
             "train_penalty": penalty,
@@ -213,7 +231,7 @@ class RunningSearch:
         }
         return {**after, "taken": [*progress["taken"], one]}
 
-    def found(self, one: Mapping[str, Any]) -> FoundTemplate:
+    def found(self, one: Taken) -> FoundTemplate:
         """A trigger as an ordinary template with its provenance."""
         task = self.task
         origin = {

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from promptlab.core.interfaces import Backbone
 from promptlab.core.types import Batch, MaskStates
 from promptlab.models.inference import length_batches
 from promptlab.search.gradient_based.triggers import SlotRows
+from promptlab.verbalizers.manual import LabelWordHead
 
 CPU_TOKENS = 1024  # in one forward pass: more would only mix texts of different length
 GPU_TOKENS = 16_384
 KEPT_TOKENS = 4096  # likewise at most, where activations are kept for the gradient
 BLOCKS = 4  # of examples, the hardest first; more of them would mix short and long texts
 
-Penalty = Callable[[Any, MaskStates, Tensor], Tensor]
+Penalty = Callable[[LabelWordHead, MaskStates, Tensor], Tensor]
 
 
-def word_losses(head: Any, states: MaskStates, targets: Tensor) -> Tensor:
+def word_losses(head: LabelWordHead, states: MaskStates, targets: Tensor) -> Tensor:
     """Mean over the target's label words of -log of the probability among the whole vocabulary, in nats, (batch,).
 
     Source: AutoPrompt, arXiv:2010.15980, section 2.1 and 2.2, where the words' probabilities are summed.
@@ -34,12 +35,12 @@ def word_losses(head: Any, states: MaskStates, targets: Tensor) -> Tensor:
     return states.logits()[:, 0].logsumexp(dim=-1) - scores.gather(1, targets[:, None])[:, 0]
 
 
-def class_losses(head: Any, states: MaskStates, targets: Tensor) -> Tensor:
+def class_losses(head: LabelWordHead, states: MaskStates, targets: Tensor) -> Tensor:
     """-log of the target's probability among the classes, in nats, (batch,); reads the label words' logits only."""
     return F.nll_loss(head(states), targets, reduction="none")
 
 
-def errors(head: Any, states: MaskStates, targets: Tensor) -> Tensor:
+def errors(head: LabelWordHead, states: MaskStates, targets: Tensor) -> Tensor:
     """1 where another class than the target is the likeliest, (batch,)."""
     return (head(states).argmax(dim=-1) != targets).float()
 
@@ -62,7 +63,7 @@ class TriggerScores:
         rows: encoded examples with trigger slots.
     """
 
-    def __init__(self, backbone: Any, head: Any, rows: SlotRows) -> None:
+    def __init__(self, backbone: Backbone, head: LabelWordHead, rows: SlotRows) -> None:
         self.backbone, self.head, self.rows = backbone, head, rows
         self.device = backbone.embedding_weight().device
         self.n_tokens = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS

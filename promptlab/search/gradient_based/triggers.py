@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -188,7 +188,7 @@ def allowed_tokens(backbone: Backbone, words: Sequence[str]) -> Tensor:
     Args:
         words: the label words.
     """
-    tokenizer: Any = backbone.tokenizer
+    tokenizer = backbone.tokenizer
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     taken = {word.strip().lower() for word in words}

@@ -66,9 +66,9 @@ class HeuristicSearch(TemplateSearch):
     candidates: int = 300
     keep: int = 64
     examples: int = 4
-    grammar: Any = None
+    grammar: Grammar | Mapping[str, Any] | None = None
 
-    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"candidates": 64, "keep": 16, "examples": 2},
         "large": {"candidates": 2000, "keep": 200, "examples": 8},
     }
@@ -89,7 +89,7 @@ class HeuristicSearch(TemplateSearch):
     def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         rng = random.Random(task.seed)
         of_rule: dict[str, list[str]] = {}
-        for grammar in (self.grammar,) if self.grammar else grammars(task.fields):
+        for grammar in (self.grammar,) if isinstance(self.grammar, Grammar) else grammars(task.fields):
             of_rule |= {name: rng.sample(row, len(row)) for name, row in grammar.templates().items()}
         rule = {source: name for name, row in of_rule.items() for source in row}
         n_made = len(rule)
@@ -152,7 +152,7 @@ class ParaphraseSearch(TemplateSearch):
     keep: int = 32
     examples: int = 4
 
-    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"words": 4, "beam": 3, "keep": 16, "examples": 2},
         "large": {"words": 16, "rounds": 4, "beam": 8, "keep": 100, "examples": 8},
     }
@@ -229,7 +229,7 @@ class ParaphraseSearch(TemplateSearch):
         return [word for word in likely if len(word) > 1 or word in ("a", "i")]
 
 
-def _origin(task: SearchTask, **settings: Any) -> dict[str, Any]:
+def _origin(task: SearchTask, **settings: object) -> dict[str, object]:
     model = {"model": task.backbone.name, "revision": task.backbone.revision}
     return {"settings": settings, "seed": task.seed, **model}
 

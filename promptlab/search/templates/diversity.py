@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
-from typing import Any
 
 from promptlab.core.errors import SearchError
 from promptlab.search.templates.likelihood import text_words
@@ -78,6 +77,6 @@ def likeness(one: RankedTemplate, other: RankedTemplate) -> float:
     return (_overlap(*wrong) + _overlap(*words)) / 2
 
 
-def _overlap(one: set[Any], other: set[Any]) -> float:
+def _overlap(one: Set[object], other: Set[object]) -> float:
     """Share of the joint elements that are common; of nothing 0."""
     return len(one & other) / max(len(one | other), 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from promptlab.core.finished_work import FinishedWork, Results, work_key
 from promptlab.core.identity import examples_digest, fingerprint
@@ -13,7 +12,7 @@ from promptlab.core.interfaces import Backbone
 from promptlab.search.templates.task import SearchTask
 
 
-def journal_of(resume_dir: Path | None, work: str, task: SearchTask, **settings: Any) -> Results:
+def journal_of(resume_dir: Path | None, work: str, task: SearchTask, **settings: object) -> Results:
     """Return the results of work for a task, by key; those that aren't kept on disk need no hash of weights.
 
     Args:
@@ -29,7 +28,7 @@ def journal_of(resume_dir: Path | None, work: str, task: SearchTask, **settings:
     return FinishedWork(resume_dir).results("searches", work_key(work, identity_of(task, **settings)))
 
 
-def identity_of(task: SearchTask, **settings: Any) -> dict[str, Any]:
+def identity_of(task: SearchTask, **settings: object) -> dict[str, object]:
     """What a result for a task depends on, data as hashes, with the settings of the work that is done.
 
     Models, those among the settings too, count by their name and weights.
@@ -45,7 +44,7 @@ def identity_of(task: SearchTask, **settings: Any) -> dict[str, Any]:
     }
 
 
-def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def plain_settings(settings: Mapping[str, object]) -> dict[str, object]:
     """Settings as plain JSON, a model as two of them."""
     plain = dict(settings)
     for name, value in settings.items():
@@ -54,5 +53,5 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(plain, default=str)))
 
 
-def _known_by(name: str, backbone: Any) -> dict[str, str]:
+def _known_by(name: str, backbone: Backbone) -> dict[str, str]:
     return {name: backbone.name, f"{name}_weights": fingerprint(backbone)}

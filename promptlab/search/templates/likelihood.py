@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from jinja2 import Environment
 from torch import Tensor
 
 from promptlab.backbones.causal import CausalBackbone
 from promptlab.core.errors import VerbalizerError
+from promptlab.core.interfaces import Backbone
 from promptlab.core.types import Batch, Example, Prompt, Segment
 from promptlab.models.inference import in_batches
 from promptlab.templates.manual import ManualTemplate
@@ -22,7 +22,7 @@ def log_likelihoods(
     templates: Sequence[str],
     examples: Sequence[Example],
     label_words: Mapping[str, Sequence[str]],
-    backbone: Any,
+    backbone: Backbone,
     *,
     max_length: int | None = None,
 ) -> list[float]:
@@ -57,7 +57,7 @@ def log_likelihoods(
     return [total / max(count, 1) for total, count in zip(totals, counts)]
 
 
-def _ids(word: str, prompt: Prompt, backbone: Any) -> tuple[int, ...]:
+def _ids(word: str, prompt: Prompt, backbone: Backbone) -> tuple[int, ...]:
     """Ids of a word; none if the tokenizer joins it to its neighbours, so that it can't be foretold by itself."""
     try:
         return tuple(backbone.answer_ids(word, prompt.slot))
@@ -65,7 +65,7 @@ def _ids(word: str, prompt: Prompt, backbone: Any) -> tuple[int, ...]:
         return ()
 
 
-def _scores(ids: tuple[int, ...], prompts: Sequence[Prompt], backbone: Any, max_length: int | None) -> list[float]:
+def _scores(ids: tuple[int, ...], prompts: Sequence[Prompt], backbone: Backbone, max_length: int | None) -> list[float]:
     """Log-probability of one word in each prompt."""
 
     def run(batch: Batch) -> Tensor:

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -216,7 +215,7 @@ class Contest:
             return Result(**self.journal.by_key[key])  # every one is read before any is trained
         return Result(**self.journal.once(key, self._trained, found, updates))
 
-    def _trained(self, found: FoundTemplate, updates: int) -> dict[str, Any]:
+    def _trained(self, found: FoundTemplate, updates: int) -> dict[str, object]:
         """What is odd about the texts, such as how many are too long, is told for the first template alone."""
         with warnings.catch_warnings():
             if self._has_told:
@@ -280,7 +279,7 @@ def _key(updates: int, found: FoundTemplate) -> str:
 
 
 @torch.inference_mode()
-def _zero_shot(source: str, words: Sequence[Mapping[str, Any]], task: SearchTask) -> list[dict[str, Any]]:
+def _zero_shot(source: str, words: Sequence[Mapping[str, Sequence[str]]], task: SearchTask) -> list[dict[str, object]]:
     template, dev = resolve_template(source), Labeled.of(task.dev, None)
     answers = mask_answers(template, dev.examples, task.backbone, max_length=task.max_length)
     results = []
@@ -291,7 +290,7 @@ def _zero_shot(source: str, words: Sequence[Mapping[str, Any]], task: SearchTask
     return results
 
 
-def _fine_tuned(found: FoundTemplate, task: SearchTask, ranking: Ranking, updates: int) -> dict[str, Any]:
+def _fine_tuned(found: FoundTemplate, task: SearchTask, ranking: Ranking, updates: int) -> dict[str, object]:
     classifier = PromptClassifier(
         found.template,
         found.label_words,
@@ -308,7 +307,7 @@ def _fine_tuned(found: FoundTemplate, task: SearchTask, ranking: Ranking, update
     return _result(log_probs, dev, classifier.class_names_)
 
 
-def _result(log_probs: Tensor, dev: Labeled, classes: Sequence[str]) -> dict[str, Any]:
+def _result(log_probs: Tensor, dev: Labeled, classes: Sequence[str]) -> dict[str, object]:
     targets = dev.targets(classes)
     chosen = log_probs.argmax(dim=-1)
     losses = -log_probs[torch.arange(len(targets)), targets]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -88,7 +88,7 @@ def _up(share: float) -> float:
     return round(HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN), 1)
 
 
-def _bars(best: Sequence[RankedTemplate]) -> list[dict[str, Any]]:
+def _bars(best: Sequence[RankedTemplate]) -> list[dict[str, float]]:
     """For each of the best a bar of its accuracy on dev, and where its zero-shot accuracy and the number stand."""
     return [
         {

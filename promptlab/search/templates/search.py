@@ -14,6 +14,7 @@ from promptlab.core.checks import check_arguments, check_seed
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import SearchError, UnknownNameError, short_repr
 from promptlab.core.finished_work import FinishedWork
+from promptlab.core.inputs import EvalSet, Labels, ModelLike, TextInput, VerbalizerLike
 from promptlab.core.interfaces import Backbone
 from promptlab.core.plugins import package_of
 from promptlab.core.registry import TEMPLATE_SEARCHES
@@ -99,12 +100,12 @@ class Leaderboard:
 
 def search_templates(
     engine: str | TemplateSearch,
-    X: Any,
-    y: Any = None,
+    X: TextInput,
+    y: Labels | None = None,
     *,
-    verbalizer: Any,
-    eval_set: Any = None,
-    model: Any = None,
+    verbalizer: VerbalizerLike,
+    eval_set: EvalSet | Sequence[Example] | None = None,
+    model: ModelLike | None = None,
     budget: str = "small",
     ranking: Ranking | None = None,
     top: int = 10,
@@ -114,7 +115,7 @@ def search_templates(
     max_length: int | None = None,
     device: str = "auto",
     resume_dir: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> Leaderboard:
     """Search templates for a model and label words, and rank them by dev examples.
 
@@ -225,7 +226,7 @@ def _selected(
     return contest.ranked([*words(ranked), *(one.found for one in ranked[words.templates :])], rows)
 
 
-def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, Any]) -> TemplateSearch:
+def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, object]) -> TemplateSearch:
     if isinstance(engine, TemplateSearch):
         if budget not in BUDGET_NAMES:
             raise UnknownNameError("budget", budget, BUDGET_NAMES)
@@ -236,13 +237,13 @@ def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, An
     return search
 
 
-def _labeled(eval_set: Any) -> list[Example]:
+def _labeled(eval_set: EvalSet | Sequence[Example]) -> list[Example]:
     """A dev set, given as texts and labels or as labeled examples."""
     is_pair = isinstance(eval_set, (tuple, list)) and len(eval_set) == 2 and not isinstance(eval_set[0], Example)
     return (Labeled.of(*eval_set) if is_pair else Labeled.of(eval_set, None)).examples
 
 
-def _label_words(verbalizer: Any) -> dict[str, tuple[str, ...]]:
+def _label_words(verbalizer: VerbalizerLike) -> dict[str, tuple[str, ...]]:
     resolved = resolve_verbalizer(verbalizer)
     if not isinstance(resolved, ManualVerbalizer) or resolved.aggregate != "mean-logit":
         raise SearchError(
@@ -274,12 +275,12 @@ def _tuples(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ..
     return {name: tuple(words) for name, words in label_words.items()}
 
 
-def _settings_of(settings: Any) -> dict[str, Any]:
+def _settings_of(settings: TemplateSearch | Ranking) -> dict[str, object]:
     """A dataclass as plain values, models by their name."""
     return {name: _named(value) for name, value in vars(settings).items()}
 
 
-def _named(value: Any) -> Any:
+def _named(value: object) -> object:
     if isinstance(value, Backbone):
         return value.name
     return str(value) if isinstance(value, Path) else value

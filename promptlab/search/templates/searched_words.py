@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -53,9 +52,15 @@ class SearchedWords:
     def _words(self, template: str) -> list[FoundWords]:
         if template not in self._known:
             task = self.task
-            settings: dict[str, Any] = {"top": self.assignments, "max_length": task.max_length, "seed": task.seed}
-            device = str(next(task.backbone.parameters()).device)
-            self._known[template] = search_words(template, task.train, model=task.backbone, device=device, **settings)
+            self._known[template] = search_words(
+                template,
+                task.train,
+                model=task.backbone,
+                device=str(next(task.backbone.parameters()).device),
+                top=self.assignments,
+                max_length=task.max_length,
+                seed=task.seed,
+            )
         return self._known[template]
 
 

@@ -9,15 +9,18 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 from promptlab.core.errors import SearchError, UnknownNameError, short_repr
+from promptlab.core.interfaces import Backbone
 from promptlab.core.part import Part
 from promptlab.core.types import Example
 
 BUDGET_NAMES = ("small", "medium", "large")  # two minutes for a small model on 2 cores, a quarter of an hour, hours
 
 COMPARED = 32  # training examples at most by which it is told whether templates fit, and differ
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class SearchTask:
     train: Sequence[Example]
     dev: Sequence[Example]
     label_words: Mapping[str, tuple[str, ...]]
-    backbone: Any
+    backbone: Backbone
     seed: int = 0
     max_length: int | None = None
 
@@ -62,7 +65,7 @@ class FoundTemplate:
     engine: str
     score: float
     label_words: Mapping[str, tuple[str, ...]]
-    origin: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, object] = field(default_factory=dict)
 
 
 class TemplateSearch(Part):
@@ -72,10 +75,10 @@ class TemplateSearch(Part):
     """
 
     error_class = SearchError
-    BUDGETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {}
 
     @classmethod
-    def of_budget(cls, budget: str, **settings: Any) -> Self:
+    def of_budget(cls, budget: str, **settings: object) -> Self:
         """The search with the settings of a budget; those that are given come first.
 
         Args:
@@ -135,7 +138,7 @@ def check_examples(name: str, examples: Sequence[Example], task: SearchTask) -> 
             )
 
 
-def check_positive(search: Any, *names: str) -> None:
+def check_positive(search: TemplateSearch, *names: str) -> None:
     """Refuse settings below 1.
 
     Raises:
@@ -154,8 +157,8 @@ def drawn_examples(task: SearchTask, n: int) -> list[Example]:
     return list(itertools.islice(in_turn(of_class), n))
 
 
-def in_turn(rows: Iterable[Iterable[Any]]) -> Iterator[Any]:
+def in_turn(rows: Iterable[Iterable[T]]) -> Iterator[T]:
     """The first of each row, then the second of each, and so on."""
-    missing = object()
-    for column in itertools.zip_longest(*rows, fillvalue=missing):
-        yield from (value for value in column if value is not missing)
+    lists = [list(row) for row in rows]
+    for place in range(max(map(len, lists), default=0)):
+        yield from (row[place] for row in lists if place < len(row))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
 from promptlab.core.files import read_text
+from promptlab.core.inputs import ModelLike
 from promptlab.core.interfaces import Backbone
 from promptlab.data.tables import unique_keys
 from promptlab.verbalizers.label_words import check_words
@@ -91,7 +91,7 @@ def wordnet_words(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[s
 
 @torch.inference_mode()
 def nearest_words(
-    label_words: Mapping[str, Sequence[str]], model: Any = None, *, n: int = 50
+    label_words: Mapping[str, Sequence[str]], model: ModelLike | None = None, *, n: int = 50
 ) -> dict[str, tuple[str, ...]]:
     """Add to each class's label words the ordinary words whose vectors in the LM head are nearest to their mean.
 
@@ -133,5 +133,7 @@ def words_of(backbone: Backbone, ids: Sequence[int]) -> list[str]:
     return [tokenizer.convert_tokens_to_string([piece]).strip() for piece in tokenizer.convert_ids_to_tokens(list(ids))]
 
 
-def _extended(label_words: Mapping[str, Sequence[str]], more: Any) -> dict[str, tuple[str, ...]]:
+def _extended(
+    label_words: Mapping[str, Sequence[str]], more: Callable[[Sequence[str]], list[str]]
+) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys([*row, *more(row)])) for name, row in check_words(label_words).items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, VerbalizerError
+from promptlab.core.inputs import ModelLike, TemplateLike, TextInput
 from promptlab.core.interfaces import Backbone
 from promptlab.core.types import AnswerSlot
 from promptlab.data.labeled import check_fields
@@ -47,9 +48,9 @@ class Refinement:
 
 def refine_words(
     label_words: Mapping[str, Sequence[str]],
-    template: Any,
-    support: Any,
-    model: Any = None,
+    template: TemplateLike,
+    support: TextInput,
+    model: ModelLike | None = None,
     *,
     frequency: float = 0.5,
     relevance: bool = True,
@@ -195,7 +196,7 @@ def _unusable(ids: Sequence[int], backbone: Backbone) -> str | None:
 
 
 def _drop_rare(
-    ids: dict[str, dict[str, int]], hidden: Tensor, backbone: Any, share: float, dropped: list[Dropped]
+    ids: dict[str, dict[str, int]], hidden: Tensor, backbone: Backbone, share: float, dropped: list[Dropped]
 ) -> None:
     """Words whose mean logit is among the lowest ``share`` of the vocabulary's."""
     mean = backbone.project(hidden.mean(dim=0))  # (vocabulary,), since logits are linear in the states
@@ -208,7 +209,9 @@ def _drop_rare(
                 del row[word]
 
 
-def _drop_irrelevant(ids: dict[str, dict[str, int]], hidden: Tensor, backbone: Any, dropped: list[Dropped]) -> None:
+def _drop_irrelevant(
+    ids: dict[str, dict[str, int]], hidden: Tensor, backbone: Backbone, dropped: list[Dropped]
+) -> None:
     """Words past one cut for all classes; the names are ranked with their words, but stay wherever they stand."""
     names = torch.tensor([next(iter(row.values())) for row in ids.values()], device=hidden.device)
     of_names = backbone.project(hidden, names)  # (texts, classes)

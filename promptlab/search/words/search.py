@@ -17,8 +17,10 @@ from tqdm.auto import tqdm
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError
+from promptlab.core.inputs import EvalSet, Labels, ModelLike, TemplateLike, TextInput
+from promptlab.core.interfaces import Backbone
 from promptlab.core.registry import WORD_SEARCHES
-from promptlab.core.types import Example
+from promptlab.core.types import AnswerSlot, Example
 from promptlab.data.labeled import Labeled, check_fields
 from promptlab.data.overlap import texts_of
 from promptlab.estimators.classifiers import PromptClassifier
@@ -89,10 +91,10 @@ class MaskEvidence:
 
 
 def search_words(
-    template: Any,
-    X: Any,
-    y: Any = None,
-    model: Any = None,
+    template: TemplateLike,
+    X: TextInput,
+    y: Labels | None = None,
+    model: ModelLike | None = None,
     *,
     engine: str = "lm-bff",
     top: int = 1,
@@ -178,7 +180,12 @@ def _engine(name: str, settings: Mapping[str, object]) -> Callable[[MaskEvidence
 
 
 def rank_by_training(
-    found: Sequence[FoundWords], template: Any, train: Any, eval_set: Any, model: Any = None, **settings: Any
+    found: Sequence[FoundWords],
+    template: TemplateLike,
+    train: EvalSet,
+    eval_set: EvalSet,
+    model: ModelLike | None = None,
+    **settings: Any,
 ) -> list[FoundWords]:
     """The same label words by their accuracy on dev after fine-tuning with each, the best first; ties keep their order.
 
@@ -221,7 +228,7 @@ def _chosen(classifier: PromptClassifier, examples: Sequence[Example]) -> np.nda
     return np.array(classifier.class_names_)[classifier.predict_proba(examples).argmax(axis=1)]
 
 
-def _unseen(template: Any, train: Any, eval_set: Any) -> Labeled:
+def _unseen(template: TemplateLike, train: EvalSet, eval_set: EvalSet) -> Labeled:
     """The dev rows whose texts aren't training texts."""
     fields = resolve_template(template).fields
     given, known = Labeled.of(*eval_set), set(texts_of(Labeled.of(*train).examples, fields))
@@ -232,7 +239,7 @@ def _unseen(template: Any, train: Any, eval_set: Any) -> Labeled:
     return given._replace(examples=kept)
 
 
-def _candidates(backbone: Any, slot: Any, limit: int) -> list[int]:
+def _candidates(backbone: Backbone, slot: AnswerSlot, limit: int) -> list[int]:
     """Common words of two letters or more whose text gives their token back."""
     ids = backbone.common_word_ids(len(backbone.tokenizer))
     pairs = zip(ids, words_of(backbone, ids))
@@ -240,7 +247,7 @@ def _candidates(backbone: Any, slot: Any, limit: int) -> list[int]:
     return list(itertools.islice(usable, limit))
 
 
-def _is_token(token: int, word: str, backbone: Any, slot: Any) -> bool:
+def _is_token(token: int, word: str, backbone: Backbone, slot: AnswerSlot) -> bool:
     try:
         return bool(backbone.answer_ids(word, slot) == [token])
     except VerbalizerError:  # joined to the text beside it
