@@ -10,37 +10,22 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.common.data import SHIPPED, SIZED, share_right, split_of
-from benchmarks.common.models import MODEL, loaded, word_counts
+from benchmarks.common.models import MODEL, TfidfBaseline, loaded
 from benchmarks.common.options import SOME_SEEDS, some_of
 from benchmarks.common.runs import Benchmark, Job
 from benchmarks.common.setup import SEEDS, Setup
 from benchmarks.common.tables import Page, Runs, listed, over_seeds, percent, table
 from benchmarks.common.timing import timed
-from promptlab.core.types import Example
 from promptlab.evaluation import baselines as demo
 
 TFIDF = "TF-IDF + logistic regression"
 METHODS = (TFIDF, *demo.methods("sst2", MODEL, 0))
-
-
-class TfidfBaseline:
-    """Words and pairs of words, weighted by TF-IDF, into a logistic regression."""
-
-    def __init__(self) -> None:
-        self.pipeline = word_counts(LogisticRegression(C=10))
-
-    def fit(self, train: Sequence[Example], eval_set: Any = None) -> TfidfBaseline:
-        self.pipeline.fit([e.fields["text_a"] for e in train], [e.label for e in train])
-        return self
-
-    def predict(self, test: Sequence[Example]) -> Any:
-        return self.pipeline.predict([e.fields["text_a"] for e in test])
 
 
 def jobs(options: argparse.Namespace) -> Iterator[Job]:
@@ -66,7 +51,7 @@ def run(setup: Setup, task: str, method: str, seed: int) -> dict[str, Any]:
 def made(setup: Setup, task: str, method: str, seed: int) -> Any:
     """Return a new classifier."""
     if method == TFIDF:
-        return TfidfBaseline()
+        return TfidfBaseline(LogisticRegression(C=10), lambda train: [example.label for example in train])
     classifier = demo.methods(task, loaded(MODEL), seed)[method]()
     return classifier.set_params(**setup.settings(tuning=classifier.tuning))
 

@@ -27,7 +27,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from torch import Tensor
 
 from benchmarks.common.data import sample
-from benchmarks.common.models import MODEL, loaded, word_counts
+from benchmarks.common.models import MODEL, TfidfBaseline, loaded
 from benchmarks.common.options import SOME_SEEDS, some_of
 from benchmarks.common.runs import Benchmark, Job
 from benchmarks.common.setup import SEEDS, Setup
@@ -96,25 +96,11 @@ def with_head(classifier: MultiLabelClassifier, head: type[IndependentHead]) -> 
     return classifier
 
 
-class TfidfBaseline:
-    """Words and pairs of words, weighted by TF-IDF, into a logistic regression for each topic."""
-
-    def __init__(self) -> None:
-        self.pipeline = word_counts(OneVsRestClassifier(LogisticRegression(C=10)))
-
-    def fit(self, train: Sequence[Example], eval_set: Any = None) -> TfidfBaseline:
-        self.pipeline.fit([e.fields["text_a"] for e in train], truth(train))
-        return self
-
-    def predict_proba(self, examples: Sequence[Example]) -> np.ndarray:
-        return self.pipeline.predict_proba([e.fields["text_a"] for e in examples])
-
-
 class WithoutPrompt:
-    """The method without a prompt."""
+    """The method without a prompt: a logistic regression of words for each topic."""
 
     def classifier(self, setup: Setup, seed: int) -> TfidfBaseline:
-        return TfidfBaseline()
+        return TfidfBaseline(OneVsRestClassifier(LogisticRegression(C=10)), truth)
 
 
 WORDS = dict(verbalizer_entry("ag_news/wide").label_words)

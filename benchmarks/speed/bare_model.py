@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.common.data import sample
-from benchmarks.common.models import MODEL, fresh
+from benchmarks.common.models import MODEL, fresh, texts_of
 from benchmarks.common.options import Option, value_of
 from benchmarks.common.runs import Job, Measurement
 from benchmarks.common.setup import Setup
@@ -115,7 +115,7 @@ def test_rows(setup: Setup, task: str) -> Sequence[Example]:
 def predict(setup: Setup, task: str, rounds: int) -> dict[str, Any]:
     """Return the throughput of ``predict_proba`` over that of the loop, and seconds of its stages."""
     classifier, test = classifier_of(task), test_rows(setup, task)
-    texts = [example.fields["text_a"] for example in test]
+    texts = texts_of(test)
     bare = BareModel(classifier)
     encoded = sorted(classifier.ready().encode(test), key=lambda row: len(row.input_ids))
     chunks = [encoded[i : i + BATCH] for i in range(0, len(encoded), BATCH)]
@@ -137,7 +137,7 @@ def stages(
     classifier: PromptClassifier, test: Sequence[Example], chunks: Sequence[Any], batches: Sequence[Batch]
 ) -> dict[str, Callable[[], Any]]:
     """Return each stage of a prediction, to be measured by itself."""
-    model, texts = classifier.ready(), [example.fields["text_a"] for example in test]
+    model, texts = classifier.ready(), texts_of(test)
     return {
         "whole": lambda: classifier.predict_proba(texts),
         "render": lambda: [model.template.variants(example) for example in test],
@@ -200,7 +200,7 @@ def training_batches(model: Any, pool: Sequence[Example]) -> list[Batch]:
 
 def memory(setup: Setup, task: str) -> float:
     """Return the MiB that the process takes at most during ``predict``, over what it had with the model loaded."""
-    texts = [example.fields["text_a"] for example in test_rows(setup, task)]
+    texts = texts_of(test_rows(setup, task))
     classifier = classifier_of(task)
     classifier.predict(texts[:1])  # loads the model
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
@@ -222,7 +222,7 @@ def encoding(n_texts: int, rounds: int) -> dict[str, Any]:
     The first contestant has the tokenizer in Python that PET and OpenPrompt used, the second the fast one. Both get the
     ids of masks and of what stands around a text for nothing. The one in Python runs on a tenth of the texts.
     """
-    texts = [example.fields["text_a"] for example in sample("sst2").test]
+    texts = texts_of(sample("sst2").test)
     examples = [Example({"text_a": texts[i % len(texts)]}) for i in range(n_texts)]
     backbone, some = fresh(MODEL), examples[: n_texts // 10]
     template, fast, slow = ManualTemplate(PROMPT), backbone.tokenizer, slow_tokenizer(backbone.tokenizer)

@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from benchmarks.common.data import sample
-from benchmarks.common.models import MODEL, loaded
+from benchmarks.common.models import MODEL, loaded, texts_of
 from benchmarks.common.options import value_of
 from benchmarks.common.runs import Job, Measurement
 from benchmarks.common.setup import Setup
@@ -134,7 +134,7 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
 def run(setup: Setup, beam: int, examples: int, longest: int) -> dict[str, Any]:
     """Return seconds of both searches, which must end with the same winners."""
     steps = setup.settings(max_steps=STEPS)["max_steps"]
-    writer = trained_t5([example.fields["text_a"] for example in setup.some(sample("sst2").pool)], steps)
+    writer = trained_t5(texts_of(setup.some(sample("sst2").pool)), steps)
     train, _ = sample("sst2").few_shot(13)
     task = SearchTask(train[:examples], [], WORDS, loaded(MODEL))
     vocabulary, infills = vocabulary_of(writer, task), infills_of(writer, task, examples)
