@@ -34,6 +34,7 @@ from promptlab.estimators.generator import PromptGenerator as PromptGenerator
 from promptlab.estimators.joint_classifier import JointClassifier as JointClassifier
 from promptlab.estimators.multi_label_classifier import MultiLabelClassifier as MultiLabelClassifier
 from promptlab.estimators.prompt_pretraining import pretrain_prompt as pretrain_prompt
+from promptlab.estimators.prompt_regressor import PromptRegressor as PromptRegressor
 from promptlab.estimators.token_classifier import TokenClassifier as TokenClassifier
 from promptlab.evaluation.inspection import class_words as class_words
 from promptlab.evaluation.inspection import explain as explain

@@ -208,6 +208,11 @@ ESTIMATORS: Mapping[str, Entry] = {
         "text that a template's last mask stands for",
         "Prefix-Tuning, arXiv:2101.00190, section 4",
     ),
+    "PromptRegressor": Entry(
+        "promptlab.estimators.prompt_regressor:PromptRegressor",
+        "a number for each text, between two ends that have label words",
+        "LM-BFF, arXiv:2012.15723, section 4.2",
+    ),
     "TokenClassifier": Entry("promptlab.estimators.token_classifier:TokenClassifier", "a tag for each word"),
 }
 
