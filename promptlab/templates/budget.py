@@ -7,7 +7,7 @@ grow: values that operators, methods and filters make, names that are read again
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
-from typing import Any
+from typing import TypeVar
 
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext
@@ -20,6 +20,8 @@ PRINTED = 200_000  # characters of a prompt
 PRINTED_PER_CHARACTER = 10  # more for each character of the example's own fields
 MOST = 10**8  # beyond which no size is counted
 COLLECTIONS = (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)
+
+Value = TypeVar("Value")
 
 
 class Budget(Context):
@@ -47,7 +49,7 @@ class Budget(Context):
         """Count the characters of the example's fields."""
         return size(self.parent, MOST)
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: Value) -> Value:
         """Return the value, once its size is paid for."""
         amount = size(value, self.left)
         if amount > self.left:
@@ -56,22 +58,23 @@ class Budget(Context):
         self.left -= amount
         return value
 
-    def made(self, value: Any) -> Any:
+    def made(self, value: object) -> object:
         """Return a value that was made, once its size is paid for; items that would come one by one as a list."""
-        comes_singly = isinstance(value, Iterator) and not isinstance(value, LoopContext)
-        return self.read(list(value) if comes_singly else value)
+        if isinstance(value, Iterator) and not isinstance(value, LoopContext):
+            return self.read(list(value))
+        return self.read(value)
 
-    def joined(self, values: Sequence[Any]) -> str:
+    def joined(self, values: Sequence[object]) -> str:
         """Join texts, as ``~`` does."""
         self.read(values)
         return "".join(map(str, values))
 
-    def sliced(self, value: Any, *bounds: Any) -> Any:
+    def sliced(self, value: Sequence[object], *bounds: int | None) -> Sequence[object]:
         """Cut a value, such as ``text_a[:20]``."""
         return self.read(value[slice(*bounds)])
 
 
-def size(value: Any, limit: int) -> int:
+def size(value: object, limit: int) -> int:
     """Count the characters and items of a value, and of what it holds; past the limit it isn't counted on."""
     if isinstance(value, str):
         return len(value)

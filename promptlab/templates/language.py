@@ -7,12 +7,12 @@ what is listed has a price that ``budget`` counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
 
 from jinja2 import nodes
 from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
 from jinja2.runtime import LoopContext
 
 from promptlab.core.errors import TemplateError, short_repr
@@ -56,7 +56,7 @@ INSTEAD = "templates are written with fields, slots, if, for, set, with and macr
 class TokenLimit(Extension):
     """Ends the reading of a source that is too long, while it is read."""
 
-    def filter_stream(self, stream: Any) -> Iterator[Any]:
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
         yield from islice(stream, TOKENS)
         if next(iter(stream), None) is not None:
             raise TemplateError(f"a template has more than {TOKENS:,} words, numbers and signs of Jinja; shorten it.")
@@ -90,7 +90,7 @@ def check_language(tree: nodes.Template, source: str) -> None:
             raise TemplateError(f"template {short_repr(source)} has {reason} (line {node.lineno}).")
 
 
-def method_is_listed(value: Any, name: str) -> bool:
+def method_is_listed(value: object, name: str) -> bool:
     """Whether templates may call this method of a value."""
     return next((name in METHODS[kind] for kind in type(value).__mro__ if kind in METHODS), False)
 
@@ -117,24 +117,24 @@ def _refusal(node: nodes.Node) -> str:
     return check(node) if check else ""
 
 
-def _of_loop(node: Any) -> str:
+def _of_loop(node: nodes.For) -> str:
     if node.recursive:
         return f"a recursive loop; {INSTEAD}"
     return "a loop with a condition; put {% if … %} into the loop" if node.test else ""
 
 
-def _of_name(node: Any) -> str:
+def _of_name(node: nodes.Name) -> str:
     if node.ctx != "load" and node.name in SLOT_NAMES:
         return f"a value called {node.name!r}, which is the name of a slot; call it something else"
     return "'self', which is nothing in a template; call the field something else" if node.name == "self" else ""
 
 
-def _of_macro(node: Any) -> str:
+def _of_macro(node: nodes.Macro) -> str:
     is_slot = node.name in SLOT_NAMES
     return f"a macro called {node.name!r}, which is the name of a slot; call it something else" if is_slot else ""
 
 
-def _of_constant(node: Any) -> str:
+def _of_constant(node: nodes.Const) -> str:
     value = node.value
     if isinstance(value, str) and _has_half_characters(value):
         return "half of a character (a lone surrogate) in a text; leave it out"
@@ -144,11 +144,11 @@ def _of_constant(node: Any) -> str:
     return "a whole number that is too large; write a smaller one" if is_large else ""
 
 
-def _of_arguments(node: Any) -> str:
+def _of_arguments(node: nodes.Call | nodes.Filter | nodes.Test) -> str:
     return "* or ** before arguments; write them out" if node.dyn_args or node.dyn_kwargs else ""
 
 
-_CHECKS = {
+_CHECKS: Mapping[str, Callable[..., str]] = {
     "For": _of_loop, "Name": _of_name, "Macro": _of_macro, "Const": _of_constant, "Call": _of_arguments,
     "Filter": _of_arguments, "Test": _of_arguments,
 }  # fmt: skip

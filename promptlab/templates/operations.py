@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sized
 
 from jinja2.exceptions import SecurityError
 
@@ -18,7 +17,7 @@ DIRECTIVE = re.compile(r"%([^A-Za-z%]*[hlL]?[A-Za-z%]?)")
 TOO_WIDE = re.compile(r"[*(]|\d{4}|c$")  # a width from outside, a name, four digits, a character by its number
 
 
-def check_arguments(name: str, arguments: Iterable[Any], keywords: Mapping[str, Any]) -> None:
+def check_arguments(name: str, arguments: Iterable[object], keywords: Mapping[str, object]) -> None:
     """Refuse numbers and texts that would make a method or a filter work for long.
 
     Raises:
@@ -31,37 +30,39 @@ def check_arguments(name: str, arguments: Iterable[Any], keywords: Mapping[str, 
             raise SecurityError(f"{name} takes texts of up to {SEARCHED} characters")
 
 
-def size_of_replaced(text: Any, old: Any, new: Any, count: Any = None) -> int:
+def size_of_replaced(text: object, old: object, new: object, count: object = None) -> int:
     """Bound the characters after ``replace``."""
     return len(str(text)) + str(text).count(str(old)) * len(str(new))
 
 
-def size_of_joined(items: Any, d: Any = "", attribute: Any = None) -> int:
+def size_of_joined(items: Sized, d: object = "", attribute: object = None) -> int:
     """Bound the characters after ``items | join(d)``."""
     return size(items, MOST) + len(items) * len(str(d))
 
 
-def size_of_sum(left: Any, right: Any) -> int:
+def size_of_sum(left: object, right: object) -> int:
     """Bound the size of ``left + right``."""
     return size(left, MOST) + size(right, MOST)
 
 
-def size_of_product(left: Any, right: Any) -> int:
+def size_of_product(left: object, right: object) -> int:
     """Bound the size of ``left * right``: a number, or a sequence so many times."""
     for sequence, times in ((left, right), (right, left)):
         if isinstance(sequence, (str, list, tuple)) and isinstance(times, int):
             return size(sequence, MOST) * max(times, 0)
-    are_whole = isinstance(left, int) and isinstance(right, int)
-    return _bounded_bits(left.bit_length() + right.bit_length()) if are_whole else 0
+    if not (isinstance(left, int) and isinstance(right, int)):
+        return 0
+    return _bounded_bits(left.bit_length() + right.bit_length())
 
 
-def size_of_power(left: Any, right: Any) -> int:
+def size_of_power(left: object, right: object) -> int:
     """Bound the size of ``left ** right``."""
-    are_whole = isinstance(left, int) and isinstance(right, int)
-    return _bounded_bits(left.bit_length() * max(right, 0)) if are_whole else 0
+    if not (isinstance(left, int) and isinstance(right, int)):
+        return 0
+    return _bounded_bits(left.bit_length() * max(right, 0))
 
 
-def size_of_formatted(left: Any, right: Any) -> int:
+def size_of_formatted(left: object, right: object) -> int:
     """Bound the characters of ``"…" % values``; of numbers, the remainder takes nothing.
 
     Raises:
@@ -81,7 +82,7 @@ def _bounded_bits(bits: int) -> int:
     return bits
 
 
-OF_OPERATORS: Mapping[str, Callable[[Any, Any], int]] = {
+OF_OPERATORS: Mapping[str, Callable[[object, object], int]] = {
     "+": size_of_sum, "*": size_of_product, "**": size_of_power, "%": size_of_formatted,
 }  # fmt: skip
 OF_METHODS: Mapping[str, Callable[..., int]] = {

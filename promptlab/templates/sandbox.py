@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, nodes, pass_context
-from jinja2.compiler import Frame
+from jinja2.compiler import Frame, MacroRef
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.nativetypes import NativeCodeGenerator
@@ -39,7 +39,7 @@ class BudgetedCode(NativeCodeGenerator):
         super().visit_For(node, frame)
         self.depth -= 1
 
-    def macro_body(self, node: Any, frame: Frame) -> Any:
+    def macro_body(self, node: nodes.Macro | nodes.CallBlock, frame: Frame) -> tuple[Frame, MacroRef]:
         self.depth += 1
         body = super().macro_body(node, frame)
         self.depth -= 1
@@ -112,7 +112,7 @@ def _price(block: Iterable[nodes.Node]) -> int:
 
 
 @pass_context  # at run time only: constant expressions must not be folded into the template's own text
-def _to_segment(context: Any, value: Any) -> Any:
+def _to_segment(context: Context, value: object) -> Segment | Pieces:
     if isinstance(value, Slot):
         return value.segment
     if isinstance(value, (Pieces, Segment)):  # a field that holds a list is no Pieces
@@ -122,24 +122,24 @@ def _to_segment(context: Any, value: Any) -> Any:
     return Segment("field", str(value), shortenable=not isinstance(value, Kept))
 
 
-def _keeping(change: Callable[..., Any]) -> Callable[..., Any]:
+def _keeping(change: Callable[..., object]) -> Callable[..., object]:
     """A filter that gives kept text where it was given kept text, so that no filter has to know of it."""
 
     @pass_context
-    def changed(context: Budget, value: Any, *arguments: Any, **options: Any) -> Any:
+    def changed(context: Budget, value: object, *arguments: object, **options: object) -> object:
         result = context.read(change(value, *arguments, **options))
         return keep(result) if isinstance(value, Kept) else result
 
     return changed
 
 
-def _bounded(name: str, change: Callable[..., Any]) -> Callable[..., Any]:
+def _bounded(name: str, change: Callable[..., object]) -> Callable[..., object]:
     """A filter of Jinja that refuses what would take long, and whose result is paid for."""
     takes = _TAKES[getattr(getattr(change, "jinja_pass_arg", None), "name", "")]
     size_of = OF_FILTERS.get(name, lambda *values, **options: 0)
 
     @pass_context
-    def changed(context: Budget, value: Any, *arguments: Any, **options: Any) -> Any:
+    def changed(context: Budget, value: object, *arguments: object, **options: object) -> object:
         check_arguments(name, arguments, options)
         context.spend(size_of(value, *arguments, **options))
         return context.made(change(*takes(context), value, *arguments, **options))
@@ -147,7 +147,7 @@ def _bounded(name: str, change: Callable[..., Any]) -> Callable[..., Any]:
     return changed
 
 
-_TAKES: Mapping[str, Callable[[Context], tuple[Any, ...]]] = {  # what Jinja's own filters take before the value
+_TAKES: Mapping[str, Callable[[Context], tuple[object, ...]]] = {  # what Jinja's own filters take before the value
     "": lambda context: (),
     "context": lambda context: (context,),
     "eval_context": lambda context: (context.eval_ctx,),
@@ -174,7 +174,7 @@ class SegmentEnvironment(SandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, finalize=_to_segment, optimized=False, extensions=[TokenLimit])
-        self.globals: dict[str, Any] = {"range": _few}
+        self.globals: dict[str, object] = {"range": _few}
         self.filters = {name: _bounded(name, JINJA_FILTERS[name]) for name in BUILTIN_FILTERS}
         self.slots = {
             "mask": Slot(Segment("mask")),
@@ -195,25 +195,26 @@ class SegmentEnvironment(SandboxedEnvironment):
                 raise PluginError(f"template filter {name!r} is given by Jinja and by {owner}; remove the latter.")
             self.filters[name] = _keeping(FILTERS.get(name))
 
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+    def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
         if isinstance(obj, (Slot, Macro)) or (callable(value) and not method_is_listed(obj, attr)):
             return False
         return super().is_safe_attribute(obj, attr, value)
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if not isinstance(left, AnyValue) and not isinstance(right, AnyValue):
+    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
+        if isinstance(context, Budget) and not isinstance(left, AnyValue) and not isinstance(right, AnyValue):
             context.spend(OF_OPERATORS[operator](left, right))
         return super().call_binop(context, operator, left, right)
 
-    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # as Jinja names them
-        if isinstance(__obj, Slot) or __obj is soft:
+    def call(__self, __context: Context, __obj: object, *args: Any, **kwargs: Any) -> object:  # as Jinja names them
+        if callable(__obj) and (isinstance(__obj, Slot) or __obj is soft):
             kwargs.pop("_loop_vars", None)  # Jinja's own
             return __obj(*args, **kwargs)
         if callable(__obj) and not (isinstance(__obj, (Macro, Undefined)) or __obj is _few):
             raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)!r} can't be called like this")
+        assert isinstance(__context, Budget) and callable(__obj)
         return __context.read(__context.call(__obj, *args, **kwargs))
 
-    def call_method(__self, __context: Any, __owner: Any, __name: str, *args: Any, **kwargs: Any) -> Any:
+    def call_method(__self, __context: Budget, __owner: object, __name: str, *args: Any, **kwargs: Any) -> object:
         """Call a method by its name, as in ``text_a.lower()``, and pay for what it makes."""
         if not method_is_listed(__owner, __name):
             return __self.call(__context, __self.getattr(__owner, __name), *args, **kwargs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from promptlab.core.errors import TemplateError, short_repr
 from promptlab.core.types import Segment
 
@@ -34,7 +32,7 @@ class Slot:
 class Separator(Slot):
     """The model's separator, which stands once."""
 
-    def __call__(self, *n: Any) -> Slot:
+    def __call__(self, *n: object) -> Slot:
         if n:
             raise TemplateError("sep is one separator and takes no number; write {{ sep }}.")
         return self
