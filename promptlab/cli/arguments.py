@@ -6,13 +6,16 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Tuning
 from promptlab.core.registry import TUNINGS
+
+if TYPE_CHECKING:
+    from promptlab.core.inputs import VerbalizerLike
 
 EXPECTED_WORDS = 'write words for each class, such as {"negative": ["bad"], "positive": ["good"]}'
 
@@ -60,7 +63,7 @@ def parse_pairs(pairs: Sequence[str], form: str = "FIELD=COLUMN, such as text_a=
     return dict(pair.split("=", 1) for pair in pairs) or None
 
 
-def parse_verbalizer(text: str, answers: str = "words") -> Any:
+def parse_verbalizer(text: str, answers: str = "words") -> VerbalizerLike:
     """Return label words from JSON or a JSON file; anything else is a name of the task library.
 
     With ``answers="strings"`` they are scored as whole answers even if each is one token.

@@ -48,7 +48,7 @@ def settings_of(*groups: OptionGroup) -> Settings:
     return {name: value for group in groups for name, value in group.settings().items()}
 
 
-def option(*flags: str, default: Any = None, **settings: Any) -> Any:
+def option(*flags: str, default: object = None, **settings: object) -> Any:
     """Declare an option as a field, whose annotation says what values it takes.
 
     Args:
@@ -59,17 +59,17 @@ def option(*flags: str, default: Any = None, **settings: Any) -> Any:
     return _field(_GroupOption, flags, default, {"show_default": is_given(default)} | settings)
 
 
-def flag(*flags: str, default: bool = False, **settings: Any) -> Any:
+def flag(*flags: str, default: bool = False, **settings: object) -> Any:
     """Declare an option without a value; settings are those of ``option``."""
     return option(*flags, default=default, is_flag=True, **settings)
 
 
-def repeated(*flags: str, **settings: Any) -> Any:
+def repeated(*flags: str, **settings: object) -> Any:
     """Declare an option that may be given several times; settings are those of ``option``."""
     return option(*flags, default=(), multiple=True, **settings)
 
 
-def argument(*, required: bool = True, **settings: Any) -> Any:
+def argument(*, required: bool = True, **settings: object) -> Any:
     """Declare an argument as a field; settings are those of ``click.Argument``."""
     return _field(click.Argument, (), None, {"required": required} | settings)
 
@@ -119,7 +119,7 @@ class GroupCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def _field(kind: type[click.Parameter], flags: tuple[str, ...], default: Any, settings: Settings) -> Any:
+def _field(kind: type[click.Parameter], flags: tuple[str, ...], default: object, settings: Settings) -> Any:
     return field(default=default, metadata={"kind": kind, "flags": flags, "settings": settings})
 
 
@@ -129,7 +129,7 @@ def _parameters(group: type[OptionGroup]) -> list[click.Parameter]:
     return [_parameter(one, hints[one.name], group.title) for one in fields(group)]
 
 
-def _parameter(declared: Field[Any], hint: object, title: str) -> click.Parameter:
+def _parameter(declared: Field[object], hint: object, title: str) -> click.Parameter:
     flags, settings = [declared.name, *declared.metadata["flags"]], declared.metadata["settings"]
     if declared.metadata["kind"] is click.Argument:
         return click.Argument(flags, **{"type": click_type(hint)} | settings)
@@ -140,7 +140,7 @@ def _parameter(declared: Field[Any], hint: object, title: str) -> click.Paramete
     return made
 
 
-def click_type(hint: object) -> Any:
+def click_type(hint: object) -> object:
     """Return what click calls the type of an annotation: of ``X | None`` and ``tuple[X, ...]`` that of X."""
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
@@ -19,16 +20,20 @@ def default_of(where: str, setting: str) -> Any:
     """
     module, name = where.split(":")
     declared = {getattr(node, "name", None): node for node in _statements(module)}[name]
+    if not isinstance(declared, (ast.ClassDef, ast.FunctionDef)):
+        raise LookupError(where)
     return ast.literal_eval(_defaults(declared)[setting])
 
 
 @cache
 def _statements(module: str) -> list[ast.stmt]:
-    loader: Any = getattr(find_spec(module), "loader", None)
-    return ast.parse(loader.get_source(module)).body
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise LookupError(module)
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
 
 
-def _defaults(declared: Any) -> dict[str, ast.expr]:
+def _defaults(declared: ast.ClassDef | ast.FunctionDef) -> dict[str, ast.expr]:
     """Setting → expression of its default."""
     if isinstance(declared, ast.ClassDef):
         fields = (node for node in declared.body if isinstance(node, ast.AnnAssign) and node.value)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TextIO
 
 import click
 
@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no such command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             with _warnings_in_a_line(partial(self._worded, ctx)):
                 return super().invoke(ctx)
@@ -81,15 +81,22 @@ def _warnings_in_a_line(worded: Callable[[str], str]) -> Iterator[None]:
     with warnings.catch_warnings():
         usual = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if not issubclass(category, PromptlabWarning):
-                usual(message, category, *place)
+                usual(message, category, filename, lineno, file, line)
             elif str(message) not in said:
                 said.add(str(message))
                 click.echo(f"note: {worded(str(message))}", err=True)
 
         warnings.simplefilter("always", PromptlabWarning)
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show
         yield
 
 

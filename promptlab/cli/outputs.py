@@ -10,13 +10,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
 Rows = Iterable[Mapping[str, object]]
 
 BATCH = 1024  # rows of Parquet that are written at a time
+
+PARQUET = ".parquet"
 
 
 def output_format(output: Path | None, *, as_json: bool) -> str:
@@ -29,13 +31,13 @@ def output_format(output: Path | None, *, as_json: bool) -> str:
     if output is None:
         return ".jsonl" if as_json else ".tsv"
     name = output.name.lower()
-    suffix = next((s for s in WRITERS if name.endswith(s) or (s != ".parquet" and name.endswith(s + ".gz"))), None)
+    suffix = PARQUET if name.endswith(PARQUET) else next((s for s in WRITERS if name.endswith((s, f"{s}.gz"))), None)
     if suffix is None:
         from promptlab.core.errors import DataError
         from promptlab.core.files import check_writable
 
         check_writable(output)  # a pipe or a folder is told as such
-        known = ", ".join(WRITERS)
+        known = ", ".join([*WRITERS, PARQUET])
         raise DataError(f"unknown format of the output {str(output)!r}; call it {known}; text formats also with .gz.")
     if as_json and suffix not in (".jsonl", ".ndjson"):
         raise click.UsageError(f"--json writes JSON Lines, but {output} is {suffix}; leave --json out.")
@@ -59,7 +61,7 @@ def write_rows(rows: Rows, output: Path | None, suffix: str) -> None:
     from promptlab.core.files import atomic_file
 
     with atomic_file(output) as path:
-        if suffix == ".parquet":
+        if suffix == PARQUET:
             _write_parquet(rows, path)
         else:
             WRITERS[suffix](rows, _opened(path))
@@ -109,10 +111,9 @@ def _batches(rows: Rows) -> Iterator[list[Mapping[str, object]]]:
         yield batch
 
 
-WRITERS: dict[str, Any] = {
+WRITERS: Mapping[str, Callable[[Rows, AbstractContextManager[TextIO]], None]] = {
     ".csv": _table_writer(","),
     ".tsv": _table_writer("\t"),
     ".jsonl": _write_json,
     ".ndjson": _write_json,
-    ".parquet": _write_parquet,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -16,6 +16,8 @@ from promptlab.cli.printing import print_json, print_table, warn_of_shared
 
 if TYPE_CHECKING:
     from promptlab.core.types import Example
+    from promptlab.distillation.pet import PET
+    from promptlab.ensembles.ensemble import PVPEnsemble
 
 UNFINISHED = "unfinished.txt"
 SAID = "Finished work of promptlab, from which the same command goes on; it is removed when all is done.\n"
@@ -75,7 +77,9 @@ def kept_work(resume_dir: Path | None, output: Path) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def trained(estimator: Any, sets: MemberSets, output: Path, **more: Any) -> list[tuple[str, float | None]]:
+def trained(
+    estimator: PVPEnsemble | PET, sets: MemberSets, output: Path, **more: Any
+) -> list[tuple[str, float | None]]:
     """Train, select and save; return the accuracy of each on what is measured, None without such rows.
 
     Args:
@@ -99,7 +103,12 @@ def trained(estimator: Any, sets: MemberSets, output: Path, **more: Any) -> list
 
 
 def print_scores(
-    estimator: Any, files: PairFiles, sets: MemberSets, accuracies: Sequence[tuple[str, float | None]], *, as_json: bool
+    estimator: PVPEnsemble | PET,
+    files: PairFiles,
+    sets: MemberSets,
+    accuracies: Sequence[tuple[str, float | None]],
+    *,
+    as_json: bool,
 ) -> None:
     """Print the final table: what each member counts, and accuracies, with the rows that they are of."""
     from promptlab.ensembles.merging import weighed_by
@@ -107,24 +116,29 @@ def print_scores(
     weights = list(estimator.weights_.values())
     counted = [*weights, *[None] * (len(accuracies) - len(weights))]
     by, note = weighed_by(estimator.weighting, weights), _worth(files)
-    rows = [{"name": name, "accuracy": found, "weight": w} for (name, found), w in zip(accuracies, counted)]
+    rows = [(name, found, weight) for (name, found), weight in zip(accuracies, counted)]
     file, n_rows = files.measured_on, len(sets.measured or ())
     if as_json:
         said = {"file": None if file is None else str(file), "rows": n_rows, "note": note, "weights": by}
-        print_json({"output": str(files.output), **said, "scores": rows})
+        print_json(
+            {
+                "output": str(files.output),
+                **said,
+                "scores": [dict(zip(("name", "accuracy", "weight"), row)) for row in rows],
+            }
+        )
         return
     click.echo(f"members count {by}", err=True)
     click.echo(note, err=True)
     if file is None:
-        print_table(str(files.output), ["", "weight"], [_cells(row)[::2] for row in rows[: len(weights)]])
+        print_table(str(files.output), ["", "weight"], [_cells(*row)[::2] for row in rows[: len(weights)]])
     else:
-        print_table(f"{file} ({n_rows} rows)", ["", "accuracy", "weight"], [_cells(row) for row in rows])
+        print_table(f"{file} ({n_rows} rows)", ["", "accuracy", "weight"], [_cells(*row) for row in rows])
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _cells(name: str, accuracy: float | None, weight: float | None) -> list[str]:
     """Name, accuracy and weight as a table shows them."""
-    weight = row["weight"]
-    return [row["name"], f"{100 * (row['accuracy'] or 0):.1f} %", "" if weight is None else f"{weight:.3f}"]
+    return [name, f"{100 * (accuracy or 0):.1f} %", "" if weight is None else f"{weight:.3f}"]
 
 
 def _worth(files: PairFiles) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypeAlias, TypedDict
 
 import torch
 from torch import Tensor
@@ -37,11 +37,29 @@ class WordShare(TypedDict):
     score: float
 
 
+class LikelyWord(TypedDict):
+    """A word that the model would write at a mask."""
+
+    word: str
+    probability: float
+
+
 ClassReport = TypedDict("ClassReport", {"class": str, "probability": float, "words": list[WordShare]})
 WordReport = TypedDict(
     "WordReport",
     {"class": str, "word": str, "weight": float, "mean_log_prob": float, "by_class": dict[str, float]},
 )
+
+
+class PromptReport(TypedDict):
+    """What a template makes of an example, and what the model would write at its masks."""
+
+    segments: list[dict[str, Any]]
+    tokens: list[str]
+    ids: list[int]
+    n_cut: int
+    masks: list[list[LikelyWord]]
+    classes: NotRequired[list[ClassReport]]
 
 
 @torch.inference_mode()
@@ -52,7 +70,7 @@ def inspect_prompt(
     model: ModelLike | None = None,
     max_length: int | None = None,
     top_k: int = 10,
-) -> dict[str, object]:
+) -> PromptReport:
     """Segments, tokens, ids and truncation of a prompt, and the likeliest words at each mask.
 
     Soft tokens are shown as ``soft`` and have the vectors that training would start from.

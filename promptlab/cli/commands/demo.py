@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import click
 
@@ -13,6 +13,7 @@ from promptlab.cli.option_groups.reports import ReportOptions
 from promptlab.cli.printing import print_json, print_table, quiet_libraries
 
 if TYPE_CHECKING:
+    from promptlab.estimators.classifiers import HeadClassifier, PromptClassifier
     from promptlab.evaluation.baselines import DemoRow
 
 
@@ -44,7 +45,7 @@ def command(demo: DemoOptions, report: ReportOptions) -> None:
         _print(rows, answers, demo.model)
 
 
-def _answers(classifier: Any) -> list[dict[str, object]]:
+def _answers(classifier: PromptClassifier | HeadClassifier) -> list[dict[str, object]]:
     """Return five texts with the probabilities of their classes."""
     from promptlab.data.samples import load_sample
     from promptlab.evaluation.baselines import TASK

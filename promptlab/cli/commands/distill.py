@@ -19,6 +19,7 @@ from promptlab.cli.printing import quiet_libraries
 from promptlab.cli.rules import Rule
 
 if TYPE_CHECKING:
+    from promptlab.distillation.pet import PET as PETEstimator
     from promptlab.library.pvps import PVP
 
 PET = "promptlab.distillation.pet:PET"
@@ -55,7 +56,7 @@ class DistillOptions(OptionGroup):
     teacher_share: float | None = option(help=f"For ipet. [default: {default_of(IPET, 'teacher_share'):g}]")
     student_steps: int | None = option(help="Updates of the student. [default: by the number of rows]")
 
-    def estimator(self, pairs: Path | list[PVP], **settings: Any) -> Any:
+    def estimator(self, pairs: Path | list[PVP], **settings: Any) -> PETEstimator:
         """Make the estimator of the method."""
         from promptlab.distillation.ipet import IPET
         from promptlab.distillation.pet import PET

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
@@ -31,6 +31,7 @@ from promptlab.cli.rules import Rule, is_given
 
 if TYPE_CHECKING:
     from promptlab.core.types import Example
+    from promptlab.estimators.text_estimator import TextEstimator
 
 RULES = (
     Rule(
@@ -98,7 +99,7 @@ class KindOptions(SeparatorOptions):
             return None
         return "|" if self.separator is None else self.separator
 
-    def made(self, settings: Mapping[str, Any]) -> Any:
+    def made(self, settings: Settings) -> TextEstimator:
         """Make the estimator that is named, with its own settings and those of the other options that it has.
 
         Raises:
@@ -167,7 +168,7 @@ def _classifier(
     data: LabeledDataOptions,
     train: Sequence[Example],
     settings: Settings,
-) -> Any:
+) -> TextEstimator:
     """Make the classifier that is asked for, as yet unfitted."""
     from promptlab.core.registry import ESTIMATORS
 
@@ -187,10 +188,10 @@ def _classifier(
     return ESTIMATORS.get("PromptClassifier")(template, verbalizer, origin=pair.origin or None, **settings)
 
 
-def _scores(classifier: Any, dev: Sequence[Example] | None) -> dict[str, object]:
+def _scores(classifier: TextEstimator, dev: Sequence[Example] | None) -> dict[str, object]:
     """Updates, the loss on the training rows, and the score of what was kept on dev, which isn't always the last's."""
     last = classifier.history_[-1] if classifier.history_ else {}
-    said = {new: last[old] for old, new in (("step", "step"), ("loss", "train_loss")) if old in last}
+    said: dict[str, object] = {new: last[old] for old, new in (("step", "step"), ("loss", "train_loss")) if old in last}
     if dev is None:
         return said
     scored = classifier.check_scored()

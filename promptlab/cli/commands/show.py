@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
@@ -16,6 +16,7 @@ from promptlab.cli.printing import print_json, print_table, quiet_libraries
 
 if TYPE_CHECKING:
     from promptlab.core.types import Example
+    from promptlab.evaluation.inspection import PromptReport
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def command(prompt: ShowOptions, model: ModelOptions, report: ReportOptions) -> 
         _print(shown)
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: PromptReport) -> None:
     print_table(
         "segments",
         ["kind", "content", "slots", "shortenable"],
@@ -86,5 +87,5 @@ def _print(report: dict[str, Any]) -> None:
     for number, words in enumerate(report["masks"], start=1):
         click.echo(f"mask {number}: " + "  ".join(f"{w['word']} {w['probability']:.3f}" for w in words))
     for row in report.get("classes", ()):
-        words = "  ".join(f"{w['word']} {w['score']:+.2f}" for w in row["words"])
-        click.echo(f"class {row['class']} {row['probability']:.3f}: {words}")
+        drove = "  ".join(f"{w['word']} {w['score']:+.2f}" for w in row["words"])
+        click.echo(f"class {row['class']} {row['probability']:.3f}: {drove}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from promptlab.cli.arguments import parse_pairs
 from promptlab.cli.groups import OptionGroup, option, repeated
@@ -50,10 +50,12 @@ class DataOptions(DialectOptions):
         """Read the rows of a file as they come; labels aren't looked at."""
         return self._iter(file, label=None)
 
-    def _iter(self, file: Path, **settings: Any) -> Iterator[Example]:
+    def _iter(self, file: Path, label: str | None, separator: str | None = None) -> Iterator[Example]:
         from promptlab.data.readers import iter_examples
 
-        return iter_examples(file, columns=parse_pairs(self.columns), **settings, **self.dialect())
+        return iter_examples(
+            file, columns=parse_pairs(self.columns), label=label, separator=separator, **self.dialect()
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
@@ -105,7 +105,7 @@ class SeparatorOptions(OptionGroup):
         "[default: the model's own, | unless fit was told another]"
     )
 
-    def between_labels(self, classifier: Any, name: str, *, as_lists: bool = False) -> str | None:
+    def between_labels(self, classifier: Estimator, name: str, *, as_lists: bool = False) -> str | None:
         """Return what stands between the labels that a classifier reads and writes; None if each row has one.
 
         Args:
@@ -124,5 +124,5 @@ class SeparatorOptions(OptionGroup):
         if own is None or as_lists:
             return None
         chosen: str = own if self.separator is None else self.separator
-        check_separator(chosen, classifier.class_names_)
+        check_separator(chosen, getattr(classifier, "class_names_", ()))
         return chosen

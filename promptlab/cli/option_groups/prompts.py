@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import click
 
@@ -15,6 +15,8 @@ from promptlab.cli.rules import Rule
 
 if TYPE_CHECKING:
     from promptlab.cli.option_groups.data import DataOptions
+    from promptlab.core.inputs import TemplateLike, VerbalizerLike
+    from promptlab.core.interfaces import Verbalizer
     from promptlab.core.types import Example
     from promptlab.library.pvps import PVP
 
@@ -92,7 +94,7 @@ class PromptOptions(OptionGroup):
             return find_pvp(self.pvp)
         return PVP(self.template or "", parse_verbalizer(str(self.verbalizer), self.answers))
 
-    def with_demonstrations(self, template: Any, seed: int) -> Any:
+    def with_demonstrations(self, template: TemplateLike, seed: int) -> TemplateLike:
         """Wrap a template in one that shows answered examples, if any are asked for."""
         if self.demonstrations is None:
             return template
@@ -104,7 +106,9 @@ class PromptOptions(OptionGroup):
             return InContextTemplate(inner, k=k, instruction=self.instruction or "", seed=seed)
         return DemonstrationTemplate(inner, sets=k, seed=seed)
 
-    def calibrated(self, verbalizer: Any, data: DataOptions, train: Sequence[Example], seed: int) -> Any:
+    def calibrated(
+        self, verbalizer: VerbalizerLike, data: DataOptions, train: Sequence[Example], seed: int
+    ) -> Verbalizer:
         """Wrap a verbalizer in one that takes out the prompt's prior, if that is asked for.
 
         Args:

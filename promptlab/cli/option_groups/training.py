@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
@@ -43,7 +44,7 @@ class TuningOptions(UpdateOptions):
 
     tuning: str = option(type=click.Choice(TUNINGS.names), default="full")
     tuning_args: tuple[str, ...] = repeated("--tuning-arg", metavar="NAME=VALUE", help="Setting of the tuning method.")
-    class_weight: Any = option(
+    class_weight: str | Mapping[str, float] | None = option(
         type=parse_class_weight,
         metavar="balanced|JSON",
         help='How much the rows of each class count: balanced, or JSON such as {"spam": 2}; 1 where none is given.',
