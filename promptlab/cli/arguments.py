@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from promptlab.core.errors import TuningError
+from promptlab.core.errors import TuningError, VerbalizerError, short_repr
 from promptlab.core.interfaces import Tuning
+from promptlab.core.plain_text import read_json
 from promptlab.core.registry import TUNINGS
 
 if TYPE_CHECKING:
@@ -40,7 +41,15 @@ def make_tuning(name: str, arguments: Mapping[str, str]) -> Tuning:
 
 
 def value_of(text: str) -> object:
-    """A setting's value: JSON if it is some, else the text itself."""
+    """A setting's value: JSON if it is some, else the text itself.
+
+    Raises:
+        TuningError: if it begins as a list or a mapping of JSON does, and is none.
+    """
+    if text.startswith(("{", "[")):
+        return read_json(
+            text, f"setting {short_repr(text)}", TuningError, 'write it like {"spam": 2} or ["bad", "good"]'
+        )
     try:
         return json.loads(text)
     except ValueError:
@@ -72,20 +81,15 @@ def parse_verbalizer(text: str, answers: str = "words") -> VerbalizerLike:
         DataError: if the file can't be read.
         VerbalizerError: if the JSON is broken or isn't an object.
     """
-    from promptlab.core.errors import VerbalizerError
     from promptlab.core.files import read_text
-    from promptlab.data.tables import unique_keys
     from promptlab.verbalizers.strings import MultiTokenVerbalizer
 
     if not is_json(text):
         return text
     source = read_text(text) if text.endswith(".json") else text
-    try:
-        words = json.loads(source, object_pairs_hook=unique_keys)
-    except ValueError as error:
-        raise VerbalizerError(f"verbalizer {text!r} isn't valid JSON ({error}); {EXPECTED_WORDS}.") from None
+    words = read_json(source, f"verbalizer {short_repr(text)}", VerbalizerError, EXPECTED_WORDS)
     if not isinstance(words, dict):
-        raise VerbalizerError(f"verbalizer {text!r} is a JSON {type(words).__name__}; {EXPECTED_WORDS}.")
+        raise VerbalizerError(f"verbalizer {short_repr(text)} is a JSON {type(words).__name__}; {EXPECTED_WORDS}.")
     return MultiTokenVerbalizer(words) if answers == "strings" else words
 
 

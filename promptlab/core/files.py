@@ -18,6 +18,8 @@ from typing import Any
 
 from promptlab.core.errors import DataError, SavedModelError, short_repr
 
+LONGEST_TEXT = 20_000_000  # characters; a device has no end
+
 
 def read_text(path: str | Path) -> str:
     """The text of a file in UTF-8.
@@ -26,13 +28,19 @@ def read_text(path: str | Path) -> str:
         DataError: if there is none, or it can't be read.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(LONGEST_TEXT + 1)
     except FileNotFoundError:
         raise DataError(f"no file {str(path)!r}; check the path.") from None
     except OSError as error:
         raise DataError(f"file {str(path)!r} can't be read: {error.strerror}; check the file.") from None
     except UnicodeDecodeError as error:
         raise DataError(f"file {str(path)!r} can't be read: {error}; write it in UTF-8.") from None
+    except ValueError as error:  # of a name that no file can have
+        raise DataError(f"no file can be called {short_repr(str(path))}: {error}; check the path.") from None
+    if len(text) > LONGEST_TEXT:
+        raise DataError(f"file {str(path)!r} has more than {LONGEST_TEXT:,} characters; check the file.")
+    return text
 
 
 @contextmanager

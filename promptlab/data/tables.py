@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from promptlab.core.errors import DataError
+from promptlab.core.json_loader import unique_keys
 from promptlab.data.dialects import Dialect, resolved, resolved_lines
 from promptlab.data.encodings import text_lines
 from promptlab.data.quoting import READ, BadQuotes, Record, Shape
@@ -165,19 +166,6 @@ def _json_row(line: str, where: str) -> Row:
     if not isinstance(row, dict):
         raise DataError(f"{where} is a JSON {type(row).__name__}, not an object; write {{column: value, ...}}.")
     return row
-
-
-def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """For ``json.loads``, which otherwise keeps the last of several values.
-
-    Raises:
-        ValueError: if a key stands twice.
-    """
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
-    return values
 
 
 def _parquet_rows(file: Path, _: Dialect, chunk_size: int) -> Iterator[Row]:

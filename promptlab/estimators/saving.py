@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from promptlab.core.errors import SavedModelError, TuningError, short_repr
 from promptlab.core.files import atomic_folder, to_json
 from promptlab.core.identity import base_difference, described_base
 from promptlab.core.interfaces import Backbone
+from promptlab.core.json_loader import load as load_json
 from promptlab.core.registry import ESTIMATORS, TUNINGS, check_brought, saved_as_brought
 from promptlab.data.weights import weights_by_name
 from promptlab.estimators.model_card import card
@@ -228,7 +228,7 @@ def read_settings(path: Path) -> SavedSettings:
     """
     file = path / SETTINGS
     try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings: Any = load_json(file.read_text(encoding="utf-8"))
         schema = settings["schema"]
     except (FileNotFoundError, NotADirectoryError):
         raise SavedModelError(f"{str(path)!r} holds no {SETTINGS}; give a folder that save_pretrained wrote.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from promptlab.core.docstrings import list_settings
 from promptlab.core.errors import DataError, UnknownNameError, short_repr
 from promptlab.core.files import atomic_file, read_text
 from promptlab.core.inputs import TemplateLike, VerbalizerLike
+from promptlab.core.plain_text import read_yaml
 
 if TYPE_CHECKING:
     import yaml
@@ -102,13 +104,7 @@ def read_pvps(path: str | Path) -> list[PVP]:
         >>> [(pair.name, pair.template) for pair in read_pvps("pairs.yaml")]
         [('1', 'sst2/it-was'), ('just', 'sst2/just')]
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        said = str(error).splitlines()[0]
-        raise DataError(f"file {str(path)!r} can't be read: {said}; write YAML with a list 'pvps'.") from None
+    content = read_yaml(read_text(path), f"file {str(path)!r}", DataError, "write YAML with a list 'pvps'")
     rows = content.get("pvps") if isinstance(content, Mapping) else None
     if not isinstance(rows, list) or not rows:
         raise DataError(f"file {str(path)!r} holds no list 'pvps'; write one of entries with template and verbalizer.")
@@ -122,7 +118,7 @@ def find_pvp(reference: str) -> PVP:
         DataError: if the file can't be read.
         UnknownNameError: if it has no pair of that name.
     """
-    path, mark, name = (reference, "", "") if Path(reference).is_file() else reference.rpartition("#")
+    path, mark, name = (reference, "", "") if os.path.isfile(reference) else reference.rpartition("#")
     pvps = read_pvps(path if mark else reference)
     named = [pvp for pvp in pvps if pvp.name == name] if mark else pvps
     if not named:

@@ -35,17 +35,19 @@ def resolve_template(template: TemplateLike | None) -> Template:
     if template is None:
         raise TemplateError('no template was given; pass one such as "{{ text_a }} It was {{ mask }}." or "sst2".')
     if isinstance(template, Mapping) and "kind" in template:
-        return _template_of(**template)
+        return _template_of(str(template["kind"]), {name: value for name, value in template.items() if name != "kind"})
     if not isinstance(template, str):
         raise TemplateError(f"template is {short_repr(template)}; pass one text, or a Template.")
     return ManualTemplate(template if is_source(template) else template_entry(template).template)
 
 
-def _template_of(kind: str, **settings: object) -> Template:
+def _template_of(kind: str, settings: Mapping[str, object]) -> Template:
     try:
         return TEMPLATES.make(kind, **settings)
     except TypeError as error:
-        raise TemplateError(f"settings {settings!r} don't fit a template of kind {kind!r}: {error}.") from None
+        raise TemplateError(
+            f"settings {short_repr(settings)} don't fit a template of kind {kind!r}: {error}."
+        ) from None
 
 
 def label_type_of(verbalizer: VerbalizerLike | None) -> LabelType:
@@ -104,7 +106,9 @@ def _verbalizer_of(label_words: object, kind: str, settings: Mapping[str, object
     try:
         return VERBALIZERS.make(kind, label_words, **settings)
     except TypeError as error:
-        raise VerbalizerError(f"settings {settings!r} don't fit a verbalizer of kind {kind!r}: {error}.") from None
+        raise VerbalizerError(
+            f"settings {short_repr(settings)} don't fit a verbalizer of kind {kind!r}: {error}."
+        ) from None
 
 
 def resolve_tuning(tuning: TuningLike) -> Tuning:

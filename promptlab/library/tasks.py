@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
-from promptlab.core.errors import TemplateError, UnknownNameError, VerbalizerError
+from promptlab.core.errors import TemplateError, UnknownNameError, VerbalizerError, short_repr
 from promptlab.core.files import library_folder
+from promptlab.core.plain_text import read_yaml
 
 Entries: TypeAlias = "dict[str, Any]"  # of a YAML file, as it comes; who reads one checks it
 
@@ -74,8 +75,14 @@ def verbalizer_entry(name: str) -> VerbalizerEntry:
     """
     _, full, entry = _find("verbalizer", name)
     try:
-        words = {str(label): tuple(map(str, row)) for label, row in entry["label_words"].items()}
+        words = {str(label): tuple(row) for label, row in entry["label_words"].items()}
         settings = {key: value for key, value in entry.items() if key not in ("label_words", "source", "kind")}
+        odd = [(label, word) for label, row in words.items() for word in row if not isinstance(word, str)]
+        if odd:
+            raise VerbalizerError(
+                f"verbalizer {full!r} has the word {short_repr(odd[0][1])} for class {odd[0][0]!r}, which isn't a "
+                "text; put it in quotes."
+            )
         return VerbalizerEntry(full, words, entry["source"], entry.get("kind", "words"), settings)
     except (KeyError, TypeError, AttributeError) as error:
         raise VerbalizerError(
@@ -106,14 +113,13 @@ def _find(kind: str, name: str) -> tuple[Entries, str, Entries]:
 
 @cache
 def _file_entries(folder: str, task: str) -> Entries:
-    import yaml
-
     path = library_folder(folder) / f"{task}.yaml"
     kind = TemplateError if folder == "templates" else VerbalizerError
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise kind(f"library file {str(path)!r} can't be read: {str(error).splitlines()[0]}.") from None
+    content = read_yaml(text, f"library file {str(path)!r}", kind, f"write a mapping {folder!r}")
     if not isinstance(content, dict) or not isinstance(content.get(folder), dict) or not content[folder]:
         raise kind(f"library file {str(path)!r} holds no {folder}.")
     return content

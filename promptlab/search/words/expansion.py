@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from promptlab.core.errors import DataError, TuningError, UnknownNameError
 from promptlab.core.files import read_text
 from promptlab.core.inputs import ModelLike
 from promptlab.core.interfaces import Backbone
-from promptlab.data.tables import unique_keys
+from promptlab.core.plain_text import read_json
 from promptlab.verbalizers.label_words import check_words
 
 
@@ -39,10 +38,8 @@ def read_word_lists(path: str | Path, classes: Sequence[str] | None = None) -> d
     """
     text = read_text(path)
     if text.lstrip().startswith("{"):
-        try:
-            words = json.loads(text, object_pairs_hook=unique_keys)
-        except ValueError as error:
-            raise DataError(f"word lists {str(path)!r} aren't valid JSON ({error}); write class: [words].") from None
+        words = read_json(text, f"file {str(path)!r} of word lists", DataError, "write class: [words]")
+        assert isinstance(words, dict)  # as it begins with a brace
         for name in words if classes is not None else ():
             if name not in (classes or ()):
                 raise UnknownNameError("class", name, classes or ())

@@ -29,7 +29,7 @@ def test_json_names_its_classes(tmp_path):
     [
         ("x,y\nz\n", ["a"], DataError, "have 2 lines, but there are 1 classes"),
         ('{"c": ["x"], "b": ["z"]}', ["a", "b"], UnknownNameError, "unknown class 'c'"),
-        ('{"a": ', None, DataError, "aren't valid JSON"),
+        ('{"a": ', None, DataError, "of word lists isn't valid JSON"),
         ('{"a": ["x"], "a": ["y"]}', None, DataError, "the key 'a' stands twice"),
     ],
 )
