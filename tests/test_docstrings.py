@@ -16,15 +16,19 @@ import promptlab
 from promptlab.backbones import catalog
 from promptlab.core.docstrings import items
 
-LATER = ("estimators", "ensembles", "distillation")
-NAMES = [name for name in promptlab.__all__ if promptlab._PUBLIC[name].split(".")[1] not in LATER]
+NAMES = promptlab.__all__
 CLASSES = [name for name in NAMES if isinstance(getattr(promptlab, name), type)]
 FUNCTIONS = sorted(set(NAMES) - set(CLASSES))
-STAND_INS = {"smollm2": "llama", "google-t5/t5-base": "t5", "facebook/bart-base": "bart"}  # tiny models for large ones
+STAND_INS = {  # for models that the examples load by name → the family of a tiny one
+    "facebook/bart-base": "bart",
+    "google-t5/t5-base": "t5",
+    "prajjwal1/bert-tiny": "bert",
+    "smollm2": "llama",
+}
 NEEDS = {"wordnet_words": "wn"}  # packages without which an example can't run
 VERBS = (
-    "Add|Average|Choose|Divide|Draw|Explain|Fetch|Fill|Give|Hold|Keep|Learn|Let|List|Load|Pair|Put|Rank|Read|Refine|"
-    "Replace|Report|Return|Run|Say|Score|Search|Show|Train|Tune|Turn|Write"
+    "Add|Average|Choose|Classify|Divide|Draw|Explain|Fetch|Fill|Give|Hold|Keep|Label|Learn|Let|List|Load|Pair|Put|Rank|"
+    "Read|Refine|Replace|Report|Return|Run|Say|Score|Search|Show|Train|Tune|Turn|Write"
 )
 HOUSE_WORDS = r"\b(likewise|as for|as in `|foretell|foretold|mend|learnt|maximise|normalise)\b"  # or no text
 
@@ -34,8 +38,8 @@ def minilm():
     return catalog.load_backbone("minilm")
 
 
-def writer(backbone):
-    """A random model that ends its texts, as one that was trained does, before it has written everything."""
+def ends_texts(backbone):
+    """A random model that ends its texts, as one that was trained does."""
     name = backbone.tokenizer.convert_tokens_to_ids
     words = [backbone.token_ids(word)[0] for word in ("great", "terrible")]
     if backbone.model.config.model_type == "t5":
@@ -54,7 +58,7 @@ def models(tiny_backbone, tmp_path, monkeypatch):
 
     def known(model=None, **options):
         if isinstance(model, str) and model in STAND_INS:
-            return writer(tiny_backbone(STAND_INS[model]))
+            return ends_texts(tiny_backbone(STAND_INS[model]))
         return shipped.copy() if model in (None, "minilm") else load(model, **options)
 
     for module in [module for name, module in sys.modules.items() if name.startswith("promptlab")]:
@@ -76,16 +80,19 @@ def example_of(name):
 
 @pytest.mark.minilm
 @pytest.mark.parametrize("name", NAMES)
-def test_the_example_of_a_public_name_prints_what_it_says(name, request, tmp_path, monkeypatch):
+def test_an_example_prints_what_it_says_and_all_that_fit_leaves_is_listed(name, request, tmp_path, monkeypatch):
     pytest.importorskip("promptlab_minilm")
     pytest.importorskip(NEEDS.get(name, "promptlab"))
     request.getfixturevalue("models")
     monkeypatch.chdir(tmp_path)
-    failures = []
+    example, failures = example_of(name), []
 
-    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example_of(name), out=failures.append)
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=failures.append, clear_globs=False)
+    made = [value for value in example.globs.values() if type(value).__name__ == name and hasattr(value, "fit")]
+    left = {key for value in made for key in vars(value) if re.search(r"[a-z]_$", key)}
 
     assert not failures, "".join(failures)
+    assert left == set(dict(items(docstring(name), "Attributes")))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,17 +26,30 @@ from promptlab.library.resolve import resolve_tuning
 
 @dataclass(eq=False, repr=False)
 class IPET(PET):
-    """PET over generations: members teach one another on a training set that grows, before the student learns.
-
-    ``generations_`` says of every generation which members taught each one and how many examples of each class it had.
+    """Let the members of ``PET`` teach one another on a training set that grows, before the student learns.
 
     Source: iPET, arXiv:2001.07676, section 3.4.
 
     Args:
-        generations: after the first; None for as many as it takes to about 1,000 examples.
-        growth_factor: d, by which the training set grows in each.
+        generations: number of generations after the first; None for as many as it takes to about 1,000 examples.
+        growth_factor: d, by which the training set grows in each generation.
         teacher_share: λ, the share of the other members that label for one.
         n_most_likely: texts that count as the likeliest of a class where none is said to be one, or nothing is trained.
+
+    Attributes:
+        generations_: for each generation and member a dict of its teachers and how many examples of each class it had.
+
+    Raises:
+        PromptlabError: in ``fit``, if settings, pairs and texts don't fit one another, or there are no unlabeled texts.
+
+    Example:
+        >>> from promptlab import IPET
+        >>> pairs = [("sst2/it-was", "sst2/great-terrible"), ("sst2/just", "sst2/great-terrible")]
+        >>> settings = {"repetitions": 1, "max_steps": 2, "student_steps": 2, "generations": 1, "growth_factor": 2.0}
+        >>> ipet = IPET(pairs, "prajjwal1/bert-tiny", **settings)
+        >>> ipet = ipet.fit(["dull", "fun"], ["negative", "positive"], unlabeled=["so dull", "a bore", "a gem", "joy"])
+        >>> [(one["member"], one["teachers"], one["counts"]["positive"]) for one in ipet.generations_]
+        [('sst2/it-was', ['sst2/just'], 2), ('sst2/just', ['sst2/it-was'], 2)]
     """
 
     generations: int | None = None

@@ -36,27 +36,41 @@ STUDENT_STEPS = 5000  # at most, where the user says nothing; the paper's
 
 @dataclass(eq=False, repr=False)
 class PET(PVPMembers):
-    """Pattern-exploiting training: prompts that learnt from few texts label many softly, a student learns from these.
+    """Train prompts on few texts, let them label many softly, and train a student on these.
 
-    Predictions are those of the student, an ordinary ``HeadClassifier`` (``student_``), which is what
-    ``save_pretrained`` saves. Without labeled texts the members stay untrained.
+    This is pattern-exploiting training. Predictions are those of the student, an ordinary ``HeadClassifier``, which is
+    what ``save_pretrained`` saves. Without labeled texts the members stay untrained.
 
     Source: PET, arXiv:2001.07676, section 3.
 
     Args:
-        pvps: as for ``PVPEnsemble``.
-        model: likewise.
-        tuning: likewise.
         weighting: ``"untrained-accuracy"`` weighs members by their accuracy on the training set before any training,
             ``"uniform"`` all alike.
-        temperature: of the distillation.
+        temperature: temperature of the distillation, by which soft labels and the student's are softened.
         mlm_weight: α, the share that the loss on masked words of unlabeled texts has in the members' training; 0 for
             none, which models that aren't masked ones need.
         mlm_ratio: unlabeled texts for each labeled one in a batch of that training.
         student: an unfitted ``HeadClassifier`` with the student's settings; None for the first member's model, with
             ``max_length``, ``precision`` and ``seed`` as given here.
-        student_steps: updates of that one; None as for ``HeadClassifier``, at most 5,000 (the paper's).
+        student_steps: updates of the usual student; None for ``HeadClassifier``'s own, at most 5,000 (the paper's).
         max_distilled: unlabeled texts that the student learns from, drawn at random where there are more.
+
+    Attributes:
+        student_: the fitted student, a ``HeadClassifier``.
+        teachers_: name of a member → the job that trained it.
+        fields_: names of the fields that members and student read.
+
+    Raises:
+        PromptlabError: in ``fit``, if settings, pairs and texts don't fit one another, or there are no unlabeled texts.
+
+    Example:
+        >>> from promptlab import PET, HeadClassifier
+        >>> pairs, student = [("sst2/it-was", "sst2"), ("sst2/just", "sst2")], HeadClassifier(tuning="frozen")
+        >>> pet = PET(pairs, "minilm", "bitfit", repetitions=1, max_steps=1, mlm_weight=0.0, student=student)
+        >>> labeled, unlabeled = ["dull", "great fun"], ["so dull", "boring", "a bore", "a gem", "a joy", "superb"]
+        >>> pet = pet.set_params(student__max_steps=20).fit(labeled, ["negative", "positive"], unlabeled=unlabeled)
+        >>> pet.predict(["dull", "a joy"])  # by the student, without a prompt
+        array(['negative', 'positive'], dtype='<U8')
     """
 
     weightings: ClassVar[tuple[str, ...]] = ("uniform", "untrained-accuracy")

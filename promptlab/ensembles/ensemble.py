@@ -30,26 +30,38 @@ VOTINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"soft":
 
 @dataclass(eq=False, repr=False)
 class PVPEnsemble(PVPMembers):
-    """Pattern-verbalizer pairs x seeds, trained one by one, that decide together.
+    """Let several prompts decide together: pattern-verbalizer pairs x seeds, trained one by one.
 
     Members of one backbone that train little of it (soft prompts, prefixes, adapters, LoRA) share the memory of the
-    rest and are run in one batch. ``fit`` leaves ``members_`` (name → classifier), ``weights_`` (name → weight),
-    ``member_scores_`` (name → accuracy) and ``agreement_`` (members, members), and ``measured_on_``, the rows that
-    these two are of: ``"dev"``, which chose the weights, or without a dev set ``"train"``, of which accuracy says
-    nothing.
+    rest and are run in one batch.
 
     Source: PET, arXiv:2001.07676, section 3.3.
 
     Args:
-        pvps: ``PVP`` objects, pairs (template, verbalizer), or the path of a YAML file with such.
-        model: as for ``PromptClassifier``, or a list with one for each pair.
-        tuning: as for ``PromptClassifier``.
         weighting: ``"uniform"``; ``"untrained-accuracy"``, by accuracy on the training set before any training (PET's,
             alike if all are 0); ``"trained-accuracy"``, by accuracy on the dev set; or ``"stacked"``, a logistic
             regression on the dev set's scores.
         voting: ``"soft"``, the weighted mean of the scores, or ``"hard"``, of the members' choices.
 
-    The other settings are those of ``PVPMembers`` and ``PromptClassifier``.
+    Attributes:
+        members_: name → fitted classifier.
+        member_scores_: name of a member → its accuracy on the rows of ``measured_on_``.
+        agreement_: share of these rows on which two members choose the same class, (members, members).
+        measured_on_: ``"dev"``, which chose the weights, or without a dev set ``"train"``, of which accuracy says
+            nothing.
+        stacking_: the logistic regression of ``weighting="stacked"``, else None.
+        saved_pairs_: templates and verbalizers as they are saved.
+
+    Raises:
+        PromptlabError: in ``fit``, if settings, pairs and texts don't fit one another.
+
+    Example:
+        >>> from promptlab import PVPEnsemble
+        >>> pairs = [("sst2/it-was", "sst2"), ("sst2/just", "sst2")]
+        >>> ensemble = PVPEnsemble(pairs, "minilm", "bitfit", repetitions=1, max_steps=3)
+        >>> ensemble = ensemble.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> ensemble.predict(["a bore", "superb"]), ensemble.member_proba(["a bore"]).shape  # (members, texts, classes)
+        (array(['negative', 'positive'], dtype='<U8'), (2, 1, 2))
     """
 
     weightings: ClassVar[tuple[str, ...]] = ("uniform", "untrained-accuracy", "trained-accuracy", "stacked")

@@ -66,18 +66,22 @@ class Member(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class PVPMembers(ClassScorer, TrainingOptions):
-    """What all estimators of several pattern-verbalizer pairs share.
+    """Train several pattern-verbalizer pairs; what all estimators of such share.
 
     Args:
         pvps: ``PVP`` objects, pairs (template, verbalizer), or the path of a YAML file with such. Members without a
             name are called by their template's name in the task library, or by their number.
-        model: as for ``PromptClassifier``, or a list with one for each pair.
-        tuning: as for ``PromptClassifier``.
-        weighting: how much a member counts; see the subclasses.
+        model: a package's name, a hub id, a folder or a loaded backbone, or a list with one for each pair; None takes
+            ``minilm``.
+        tuning: name of a tuning method such as ``"full"`` or ``"lora"``, or a ``Tuning``.
+        weighting: how much a member counts.
         repetitions: members of each pair, with the seeds ``seed``, ``seed + 1``, …
         executor: where members are trained: ``"serial"``, ``"joblib"`` or ``"ray"``; see ``jobs.run``.
         workers: members at a time, by joblib or Ray; None for as many as there are cores.
         resume_dir: folder of finished members, from which an interrupted ``fit`` goes on; None for a temporary one.
+
+    Attributes:
+        weights_: name of a member → what it counts.
     """
 
     weightings: ClassVar[tuple[str, ...]]

@@ -20,13 +20,17 @@ from promptlab.estimators.table_scores import ONE_LABEL, TableScores
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ClassScorer(ClassifierMixin):
-    """What an estimator does whose outputs are classes, of which each text has one; it says how they are scored.
-
-    ``classes_`` are of the type that the labels had (``label_type_``), ``class_names_`` are their names.
+    """Score classes, of which each text has one.
 
     Args:
         class_weight: how much the training texts of each class count, times their ``sample_weight``: class → a number
             from 0, 1 where none is given, or ``"balanced"``, n / (k · texts of the class); None: alike.
+
+    Attributes:
+        classes_: the classes, an array (classes,) of the type that the labels had; columns of probabilities are in this
+            order.
+        class_names_: the same as texts.
+        label_type_: what labels are: texts, whole numbers, True and False, or numbers of named classes.
     """
 
     class_weight: Any = None

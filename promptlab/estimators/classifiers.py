@@ -32,18 +32,27 @@ from promptlab.verbalizers.linear import LinearVerbalizer
 
 @dataclass(eq=False, repr=False)
 class PromptClassifier(ClassScorer, TextEstimator):
-    """Classification with a template and a verbalizer; zero-shot before ``fit``.
+    """Classify texts with a template and a verbalizer; zero-shot before ``fit``.
 
     Source: PET, arXiv:2001.07676, section 3.1; LM-BFF, arXiv:2012.15723, section 4.
 
     Args:
         template: Jinja source, a name of the task library such as ``"sst2/it-was"`` or ``"sst2"``, or a ``Template``.
         verbalizer: class → label words, a name of the task library, or a ``Verbalizer``.
-        model: a model package's name, a hub id, a folder, or a loaded backbone; None takes ``minilm`` if installed.
-        tuning: ``"full"``, ``"frozen"``, ``"top-layers"``, ``"none"``, or a ``Tuning``.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
+        tuning: name of a tuning method such as ``"full"``, ``"lora"``, ``"frozen"`` or ``"none"``, or a ``Tuning``.
         origin: where template and verbalizer come from, such as ``PVP.origin``; it is saved with the classifier.
 
-    The other settings are those of ``TrainingOptions`` and ``ClassScorer``.
+    Raises:
+        PromptlabError: in ``fit`` and ``predict``, if settings, parts and texts don't fit one another.
+
+    Example:
+        >>> from promptlab import PromptClassifier
+        >>> words = {"negative": ["bad", "dull"], "positive": ["good", "great"]}
+        >>> classifier = PromptClassifier("{{ text_a }} It was {{ mask }}.", words, "minilm", "bitfit", max_steps=5)
+        >>> classifier = classifier.fit(["a dull film", "great fun"], ["negative", "positive"])
+        >>> classifier.predict(["a dull story", "a gem"]), classifier.predict_proba(["a gem"]).shape  # (texts, classes)
+        (array(['negative', 'positive'], dtype='<U8'), (1, 2))
     """
 
     template: Any = None
@@ -115,19 +124,27 @@ class PromptClassifier(ClassScorer, TextEstimator):
 
 @dataclass(eq=False, repr=False)
 class HeadClassifier(ClassScorer, TextEstimator):
-    """An ordinary classification head on the pooled hidden states: fine-tuning baseline and linear probe.
+    """Classify texts by an ordinary head on the pooled hidden states: fine-tuning baseline and linear probe.
 
     ``tuning="frozen"`` is the linear probe; the features of each text are then computed once.
 
     Args:
-        model: as for ``PromptClassifier``.
-        tuning: likewise.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
+        tuning: name of a tuning method such as ``"full"``, ``"lora"`` or ``"frozen"``, or a ``Tuning``.
         fields: names of the fields that make up the input, in order; None is ``text_a`` alone, and of a student of
             ``PET`` all fields that the members read.
         pooling: ``"mean"`` of the hidden states, the ``"first"`` or the ``"last"`` one.
-        dropout: of the pooled features.
+        dropout: share of the pooled features that is dropped in training.
 
-    The other settings are those of ``TrainingOptions`` and ``ClassScorer``.
+    Raises:
+        PromptlabError: in ``fit``, if settings and texts don't fit one another.
+
+    Example:
+        >>> from promptlab import HeadClassifier
+        >>> classifier = HeadClassifier("minilm", "frozen", max_steps=50)
+        >>> classifier = classifier.fit(["a dull film", "a bore", "great fun", "a gem"], [0, 0, 1, 1])
+        >>> classifier.predict(["dull", "fun"]), classifier.predict_proba(["dull", "fun"]).shape  # (texts, classes)
+        (array([0, 1]), (2, 2))
     """
 
     model: Any = None

@@ -60,9 +60,14 @@ class Estimator(Protocol):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainedEstimator(TrainingOptions):
-    """An estimator of one model, which is trained, saved and loaded.
+    """Train, save and load one model.
 
     A subclass says what it needs to come back from disk: ``saved_parts``, ``restored`` and ``take_model``.
+
+    Attributes:
+        model_: the trained model, an ``nn.Module``.
+        history_: record of the training: a dict of ``step``, ``loss`` and, where there is a dev set, its scores for
+            each evaluation.
     """
 
     def ready(self) -> Any:

@@ -35,19 +35,29 @@ REDUCTIONS = ("token", "sequence")
 
 @dataclass(eq=False, repr=False)
 class PromptGenerator(TrainedEstimator):
-    """Text generation: the text that a template's final mask stands for.
+    """Write texts: what a template's final mask stands for.
 
     Source: Prefix-Tuning, arXiv:2101.00190, section 4; Prompt Tuning, arXiv:2104.08691, section 2.
 
     Args:
         template: Jinja source that ends with ``{{ mask }}``, or a ``Template``.
-        model: a causal or encoder-decoder model: a package's name, a hub id, a folder, or a loaded backbone.
-        tuning: name of a tuning method, or a ``Tuning``.
+        model: a causal or encoder-decoder model: a package's name, a hub id, a folder or a loaded backbone.
+        tuning: name of a tuning method such as ``"prefix"`` or ``"lora"``, or a ``Tuning``.
         max_new_tokens: tokens that a text may have, its end included; longer training texts are cut, with a warning.
-        num_beams: of the search where ``generate`` isn't told another number; 1 is greedy.
-        reduction: of the loss, ``"token"`` or ``"sequence"``.
+        num_beams: beams of the search where ``generate`` is given no other number; 1 is greedy.
+        reduction: what the loss is the mean over: each ``"token"``, or each ``"sequence"``.
 
-    The other settings are those of ``TrainedEstimator``.
+    Raises:
+        PromptlabError: in ``fit``, if settings, parts and texts don't fit one another.
+
+    Example:
+        >>> from promptlab import PromptGenerator
+        >>> inputs, summaries = ["The film runs for three hours.", "We laughed a lot."], ["Too long.", "Great fun."]
+        >>> generator = PromptGenerator("{{ text_a }} In short: {{ mask }}", "smollm2", max_new_tokens=16, max_steps=2)
+        >>> generator = generator.fit(inputs, summaries)
+        >>> texts = generator.generate(["Two hours of talk."], num_beams=2)
+        >>> len(texts), type(texts[0])
+        (1, <class 'str'>)
     """
 
     template: Any = None

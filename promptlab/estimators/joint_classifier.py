@@ -34,7 +34,7 @@ OWN_SETTINGS = ("seed",)  # in which classifiers that are trained together may d
 
 
 class JointClassifier:
-    """Classifiers that share one language model, each with a template, a verbalizer and a tuning of its own.
+    """Train and run several classifiers on one language model, each with a prompt and a tuning of its own.
 
     Unfitted ones are trained together, which is how several soft prompts of one frozen model cost one pass, and how
     P-Tuning's prompt encoder serves several tasks. Fitted ones (loaded with ``model=backbone``) are run together: the
@@ -43,10 +43,28 @@ class JointClassifier:
     Source: Prompt Tuning, arXiv:2104.08691, section 6; P-Tuning, arXiv:2103.10385, section 3.2.
 
     Args:
-        classifiers: by name. Those that are trained together have the same tuning and settings, but for the seed.
-        model: the backbone they share, or its name; needed where fitted classifiers are run together.
-        share_encoder: train one encoder of soft tokens (P-Tuning's LSTM) for all of them; each keeps its own tokens.
-            The tuning is then ``PTuning(train_model=False)``, as the language model is one for all.
+        classifiers (Mapping[str, TextEstimator]): name → classifier. Those that are trained together have the same
+            tuning and settings, but for the seed.
+        model (Any, default None): the backbone they share, or its name; needed where fitted classifiers are run
+            together. None takes ``minilm``.
+        share_encoder (bool, default False): whether to train one encoder of soft tokens (P-Tuning's LSTM) for all of
+            them; each keeps its own tokens. The tuning is then ``PTuning(train_model=False)``, as the language model is
+            one for all.
+
+    Attributes:
+        classifiers_: name → fitted classifier.
+        model_: the joint model, an ``nn.Module``.
+
+    Raises:
+        TuningError: if there is no classifier, one can't share a batch, or some are fitted and others aren't.
+
+    Example:
+        >>> from promptlab import JointClassifier, PromptClassifier
+        >>> names, texts, labels = ("sst2/it-was", "sst2/just"), ["a dull film", "great fun"], ["negative", "positive"]
+        >>> prompts = {name: PromptClassifier(name, "sst2", tuning="prompt-tuning", max_steps=3) for name in names}
+        >>> joint = JointClassifier(prompts, "minilm").fit(dict.fromkeys(names, texts), dict.fromkeys(names, labels))
+        >>> joint.predict(["a bore", "superb"], names)  # each text by the classifier named for it
+        ['negative', 'positive']
     """
 
     def __init__(

@@ -33,23 +33,39 @@ from promptlab.verbalizers.independent import IndependentHead
 
 @dataclass(eq=False, repr=False)
 class MultiLabelClassifier(ClassScorer, TextEstimator):
-    """Classification with a template and a verbalizer where several classes may hold at once.
+    """Classify texts with a template and a verbalizer where several classes may hold at once.
 
     Each class is decided from its own label words: their score at the mask, with a trained bias, is its log-odds.
 
     Args:
-        template: as for ``PromptClassifier``, but without answered demonstrations, which have one class each.
+        template: Jinja source, a name of the task library, or a ``Template``, but without answered demonstrations,
+            which have one class each.
         verbalizer: class → label words, a name of the task library, or a ``Verbalizer`` that scores each class by
             itself: manual, weighted, soft, strings or linear.
-        model: as for ``PromptClassifier``.
-        tuning: likewise. ``"none"`` learns each class's bias and threshold alone.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
+        tuning: name of a tuning method such as ``"full"`` or ``"lora"``, or a ``Tuning``; ``"none"`` learns each
+            class's bias and threshold alone.
         threshold: from which probability on a class holds: ``"global"``, the one with the highest micro-F1 on the dev
             set, ``"per-class"``, each class's with the highest F1, or a number. Without a dev set it is 0.5.
-        class_weight: how much a class counts where it holds (PyTorch's ``pos_weight``): class → a number from 0; or
-            ``"balanced"``, where it holds and where it doesn't each as much as half of the texts.
         separator: what stands between the labels of a row where they are read from and written to tables.
+        class_weight: how much a class counts where it holds (PyTorch's ``pos_weight``): class → a number from 0; or
+            ``"balanced"``, where it holds and where it doesn't each as much as half of the texts; None: alike.
 
-    The other settings are those of ``TrainedEstimator``.
+    Attributes:
+        thresholds_: probability from which on each class holds, (classes,).
+
+    Raises:
+        PromptlabError: in ``fit``, if settings, parts and texts don't fit one another.
+
+    Example:
+        >>> from promptlab import MultiLabelClassifier
+        >>> words = {"sports": ["sports", "football"], "science": ["science", "physics"]}
+        >>> texts = ["The striker scored.", "A new planet was found.", "Physics of a football.", "It rains."]
+        >>> classifier = MultiLabelClassifier("{{ text_a }} About {{ mask }}.", words, "minilm", "bitfit", max_steps=15)
+        >>> classifier = classifier.fit(texts, [["sports"], ["science"], ["sports", "science"], []])
+        >>> classifier.predict(["He won the cup.", "The atom was measured."])  # (texts, classes): science, sports
+        array([[0, 1],
+               [1, 0]])
     """
 
     template: Any = None

@@ -60,21 +60,34 @@ def pretrain_prompt(
     Source: PPT, arXiv:2109.04332, section 3.
 
     Args:
-        documents: each a list of sentences.
+        documents: texts, each a list of sentences.
         format: ``"pair"`` (does the second sentence stand beside the first?), ``"choice"`` (which of six does?) or
             ``"sentence"`` (what does ``labeller`` say of it?).
-        model: as for ``PromptClassifier``.
-        tuning: the prompt's length and start.
-        n_examples: made from the documents, a tenth of them to select the prompt on.
-        template: another than the format's; the field names are its own.
-        verbalizer: label words for the format's classes; needed for ``"sentence"``, as is a template.
-        labeller: a classifier, zero-shot or fitted, whose confident labels are learnt.
-        confidence: of a label, above which it counts; see ``sentence_examples``.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
+        tuning: the prompt's length and start; None for ``PromptTuning()``.
+        n_examples: number of examples made from the documents, a tenth of them to select the prompt on.
+        template: another template than the format's; the field names are its own.
+        verbalizer: label words for the format's classes; needed for ``"sentence"``, and so is a template.
+        labeller: a classifier, zero-shot or fitted, whose confident labels are learned.
+        confidence: probability of a label above which it counts; see ``sentence_examples``.
+        seed: seed of everything that is drawn.
         training: settings of ``PromptClassifier``.
+
+    Returns:
+        A fitted classifier, whose soft tokens are the prompt.
 
     Raises:
         UnknownNameError: if there is no such format.
         DataError: if the text doesn't yield enough examples.
+
+    Example:
+        >>> from promptlab import pretrain_prompt, read_documents
+        >>> from promptlab.data.samples import write_demo_data
+        >>> _ = write_demo_data(".")  # reviews.txt is among it
+        >>> prompt = pretrain_prompt(read_documents("reviews.txt"), model="minilm", n_examples=60, max_steps=2)
+        >>> prompt.save_prompt("prompt.safetensors")  # which PromptTuning(start="prompt.safetensors") goes on from
+        >>> prompt.trainable_parameters()  # 20 soft tokens of width 384
+        7680
     """
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)

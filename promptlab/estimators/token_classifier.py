@@ -29,20 +29,32 @@ from promptlab.training.run import TrainingRun
 
 @dataclass(eq=False, repr=False)
 class TokenClassifier(TrainedEstimator):
-    """Sequence labeling, such as named entities or parts of speech.
+    """Label the words of sentences, such as named entities or parts of speech.
 
     Tags of entities are O outside of them, else a prefix and a type, such as B-PER: IO, IOB1, IOB2, BILOU or IOBES.
-    Others stand each for itself. What they are is read from the tags in training (``tag_schemes.scheme_of``) and tells
-    how tags are scored: F1 of entities, or accuracy of words.
+    Others stand each for itself. What they are is read from the tags in training (``tag_schemes.scheme_of``) and
+    decides how tags are scored: F1 of entities, or accuracy of words.
 
     Args:
-        model: a model package's name, a hub id, a folder, or a loaded backbone; None takes ``minilm`` if installed.
-        tuning: name of a tuning method, or a ``Tuning``.
-        dropout: of the hidden states.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
+        tuning: name of a tuning method such as ``"full"``, ``"p-tuning-v2"`` or ``"frozen"``, or a ``Tuning``.
+        dropout: share of the hidden states that is dropped in training.
         class_weight: how much the words of each tag count, times the ``sample_weight`` of their sentence: tag → a
             number from 0, 1 where none is given, or ``"balanced"``, n / (k · words of the tag); None: alike.
 
-    The other settings are those of ``TrainedEstimator``.
+    Attributes:
+        tags_: the tags, sorted.
+
+    Raises:
+        PromptlabError: in ``fit``, if settings, sentences and tags don't fit one another.
+
+    Example:
+        >>> from promptlab import TokenClassifier
+        >>> sentences = [["Ada", "lives", "in", "Rome"], ["Paris", "greets", "Bo"]]
+        >>> tags = [["B-PER", "O", "O", "B-LOC"], ["B-LOC", "O", "B-PER"]]
+        >>> tagger = TokenClassifier("minilm", "frozen", max_steps=60).fit(sentences, tags)
+        >>> tagger.predict([["Eve", "lives", "in", "London"]]), tagger.score(sentences, tags)  # F1 of entities
+        ([['B-PER', 'O', 'O', 'B-LOC']], 1.0)
     """
 
     model: Any = None

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from promptlab.core.checks import check_seed, check_types, warn
 from promptlab.core.devices import resolve_device
+from promptlab.core.docstrings import list_settings
 from promptlab.core.errors import DataError, TuningError, UnsupportedError, short_repr
 from promptlab.core.interfaces import Tuning
 from promptlab.core.part import by_owner, changed_part
@@ -27,31 +28,32 @@ USUAL_WIDTH = 768  # of a model that isn't loaded yet
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainingOptions(BaseEstimator):
-    """The settings of training that all estimators share, of one model or of several.
+    """Take the settings of training, which all estimators share, of one model or of several.
 
     Args:
-        learning_rate: of the model's weights; None takes the tuning method's own.
-        head_learning_rate: of heads and soft tokens; the same as ``learning_rate`` if that alone is given.
-        max_steps: updates; None takes the tuning method's own, more for more examples
+        learning_rate: rate of the model's weights; None takes the tuning method's own.
+        head_learning_rate: rate of heads and soft tokens; None takes ``learning_rate`` if that is given, else the
+            tuning method's own.
+        max_steps: number of updates; None takes the tuning method's own, more for more examples
             (``training.settings.default_steps``).
         epochs: instead of ``max_steps``: how often every prompt is seen. A template with several demonstration sets
             makes as many prompts of each example.
-        batch_size: prompts that are read at a time.
+        batch_size: prompts of a batch.
         gradient_accumulation_steps: batches of an update.
-        warmup_ratio: share of the updates over which the rate rises.
-        weight_decay: of weights that are matrices, times the rate, at each update.
-        max_grad_norm: to which longer gradients are cut.
-        max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
-        eval_every: updates between dev evaluations; None is a tenth of the steps.
-        patience: dev evaluations without improvement before training stops early.
+        warmup_ratio: share of the updates in which the rate rises from 0.
+        weight_decay: decay of the weights, on matrices only, decoupled from the gradient.
+        max_grad_norm: norm of the gradient above which it is scaled down.
         optimizer: ``"adamw"`` or ``"adafactor"``.
-        schedule: of the rate after the warm-up: ``"linear"`` or ``"constant"``.
-        gradient_checkpointing: save memory in training: activations are computed again instead of kept.
-        precision: ``"no"``, ``"bf16"``, ``"fp16"`` or ``"auto"``.
+        schedule: course of the rate after the warm-up: ``"linear"`` (down to 0) or ``"constant"``.
+        gradient_checkpointing: whether to compute activations again instead of keeping them: less memory, more time.
+        eval_every: updates between dev evaluations; None is a tenth of the updates.
+        patience: dev evaluations without improvement before training stops early; None never stops.
+        max_length: tokens that a prompt may have; fields are shortened to fit. None is the model's own limit.
+        precision: ``"no"``, ``"bf16"``, ``"fp16"`` or ``"auto"`` (bf16 where the device has it).
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
-        seed: of weights, batches, dropout and demonstrations: equal seeds give equal classifiers.
-        resume_dir: a folder from which an interrupted ``fit`` goes on. Every run has a file of its own in it,
-            named by all that its result depends on, so that ``cross_val_score`` and ``GridSearchCV`` may share one.
+        seed: seed of everything that is drawn.
+        resume_dir: folder from which an interrupted ``fit`` goes on. Every run has a folder of its own in it, named by
+            all that its result depends on, so that ``cross_val_score`` and ``GridSearchCV`` may share one.
     """
 
     learning_rate: float | None = None
@@ -79,6 +81,10 @@ class TrainingOptions(BaseEstimator):
     table_scores: ClassVar[TableScores | None] = None  # how predictions for rows of a table are scored, if they are
     hub_task: ClassVar[str] = "text-classification"
     hub_example: ClassVar[str] = '["a text"]'
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        list_settings(cls)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``, also of a tuning's name."""
