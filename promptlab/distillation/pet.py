@@ -67,7 +67,7 @@ class PET(PVPMembers):
         >>> from promptlab import PET, HeadClassifier
         >>> pairs, student = [("sst2/it-was", "sst2"), ("sst2/just", "sst2")], HeadClassifier(tuning="frozen")
         >>> pet = PET(pairs, "minilm", "bitfit", repetitions=1, max_steps=1, mlm_weight=0.0, student=student)
-        >>> labeled, unlabeled = ["a dull film", "great fun"], ["so dull", "boring", "a bore", "a gem", "superb", "a joy"]
+        >>> labeled, unlabeled = ["a dull film", "great fun"], ["so dull", "boring", "a bore", "a gem", "fun", "a joy"]
         >>> pet = pet.set_params(student__max_steps=40).fit(labeled, ["negative", "positive"], unlabeled=unlabeled)
         >>> pet.predict(["boring", "a joy"])  # by the student, without a prompt
         array(['negative', 'positive'], dtype='<U8')
