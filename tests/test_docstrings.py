@@ -27,7 +27,7 @@ STAND_INS = {  # for models that the examples load by name → the family of a t
 }
 NEEDS = {"wordnet_words": "wn"}  # packages without which an example can't run
 VERBS = (
-    "Add|Average|Choose|Classify|Divide|Draw|Explain|Fetch|Fill|Give|Hold|Keep|Label|Learn|Let|List|Load|Pair|Put|Rank|"
+    "Add|Average|Choose|Classify|Divide|Draw|Explain|Fetch|Fill|Give|Hold|Keep|Label|Learn|Let|List|Load|Pair|Predict|Put|Rank|"
     "Read|Refine|Replace|Report|Return|Run|Say|Score|Search|Show|Train|Tune|Turn|Write"
 )
 HOUSE_WORDS = r"\b(likewise|as for|as in `|foretell|foretold|mend|learnt|maximise|normalise)\b"  # or no text

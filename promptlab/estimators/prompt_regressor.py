@@ -205,21 +205,25 @@ class PromptRegressor(RegressorMixin, TextEstimator):
     Source: LM-BFF, arXiv:2012.15723, section 4.2.
 
     Args:
-        template: as for ``PromptClassifier``, but without answered demonstrations, which have classes.
+        template: Jinja source, a name of the task library, or a ``Template``, but without answered demonstrations,
+            which have classes.
         verbalizer: the lowest number → its label words, and the highest, such as ``{0: "terrible", 5: "great"}``; or a
             ``Verbalizer`` of two classes whose names are numbers.
-        model: as for ``PromptClassifier``.
-        tuning: as for ``PromptClassifier``.
+        model: a package's name, a hub id, a folder or a loaded backbone; None takes ``minilm``.
+        tuning: name of a tuning method such as ``"full"`` or ``"lora"``, or a ``Tuning``.
 
     Attributes:
         ends_: the lowest and the highest number, (2,).
 
+    Raises:
+        PromptlabError: in ``fit``, if settings, parts, texts and numbers don't fit one another.
+
     Example:
         >>> from promptlab import PromptRegressor
         >>> texts, stars = ["great fun", "a dull film", "fine, but too long"], [5, 0.5, 2.5]
-        >>> regressor = PromptRegressor("sst2", {0: "terrible", 5: "great"}, "minilm", max_steps=20).fit(texts, stars)
-        >>> regressor.predict(texts).round() == [5, 0, 2]
-        array([ True,  True,  True])
+        >>> regressor = PromptRegressor("sst2", {0: "terrible", 5: "great"}, "minilm", "bitfit", max_steps=20)
+        >>> regressor.fit(texts, stars).predict(["a gem", "lifeless"]).round()  # (texts,)
+        array([5., 1.])
     """
 
     template: Any = None

@@ -32,11 +32,15 @@ CHUNK = 1024  # rows that prediction holds at once
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TextEstimator(TrainedEstimator):
-    """A template and a verbalizer on one language model.
+    """Train a template and a verbalizer on one language model.
 
     A subclass says which these are (``make_template``, ``make_verbalizer``). Labels are classes, one for each text, and
     so are outputs, unless it says otherwise: by ``read_labels``, ``model_class``, ``dev_scorer``, ``start`` and
     ``set_classes``.
+
+    Attributes:
+        class_names_: names of what the verbalizer scores.
+        label_type_: what labels are: texts, whole numbers, True and False, or numbers of named classes.
     """
 
     model_class: ClassVar[type[PromptModel]] = PromptModel
