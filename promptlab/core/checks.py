@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from promptlab.core.errors import PromptlabError, PromptlabWarning, short_repr
+from promptlab.core.ranges import RANGES, plain_types
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -59,17 +60,30 @@ TYPES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def check_types(settings: DataclassInstance, error: type[PromptlabError]) -> None:
-    """Refuse a dataclass whose values aren't of the types that it says; types that ``TYPES`` doesn't know pass.
+    """Refuse a dataclass whose values aren't of the types, or not in the ranges, that it says.
+
+    Types that ``TYPES`` doesn't know pass.
 
     Raises:
         PromptlabError: of the class ``error``, naming the setting, its value and what was expected.
     """
     for field in dataclasses.fields(settings):
         _check_type(type(settings).__name__, field.name, getattr(settings, field.name), str(field.type), error)
+    check_ranges(settings, error)
+
+
+def check_ranges(settings: DataclassInstance, error: type[PromptlabError]) -> None:
+    """Refuse a dataclass whose numbers aren't in the ranges that it says, see ``ranges``.
+
+    Raises:
+        PromptlabError: of the class ``error``, naming the setting, its value and its range.
+    """
+    for field in dataclasses.fields(settings):
+        _check_range(field.name, getattr(settings, field.name), str(field.type), error, usual=field.default)
 
 
 def check_arguments(function: Callable[..., object], given: Mapping[str, object], error: type[PromptlabError]) -> None:
-    """Refuse arguments that aren't of the types that a function's signature says, as ``check_types`` does.
+    """Refuse arguments that aren't of the types, or not in the ranges, that a function's signature says.
 
     Args:
         given: argument → value; what else it holds is left alone.
@@ -80,13 +94,25 @@ def check_arguments(function: Callable[..., object], given: Mapping[str, object]
     for name, kind in function.__annotations__.items():
         if name in given:
             _check_type(function.__name__, name, given[name], str(kind), error)
+            _check_range(name, given[name], str(kind), error)
 
 
 def _check_type(owner: str, name: str, value: object, annotation: str, error: type[PromptlabError]) -> None:
-    kinds = annotation.split(" | ")
+    kinds = plain_types(annotation)
     if set(kinds) <= set(TYPES) and not any(TYPES[kind][1](value) for kind in kinds):
         expected = " or ".join(TYPES[kind][0] for kind in kinds)
         raise error(f"{owner}: {name}={short_repr(value)} must be {expected}.")
+
+
+def _check_range(
+    name: str, value: object, annotation: str, error: type[PromptlabError], *, usual: object = None
+) -> None:
+    kinds = annotation.split(" | ")
+    ranges = [RANGES[kind] for kind in kinds if kind in RANGES]
+    if ranges and is_number(value) and not any(one.holds(value) for one in ranges):
+        expected = " or ".join(one.said for one in ranges) + (", or None" if "None" in kinds else "")
+        hint = f", usually {usual}" if is_number(usual) and "usually" not in expected else ""
+        raise error(f"{name}={short_repr(value)} must be {expected}{hint}.")
 
 
 def warn(message: str) -> None:

@@ -91,7 +91,7 @@ class TuningError(PromptlabError):
         ...     LoRA(rank=0)
         ... except TuningError as error:
         ...     print(error)
-        LoRA rank=0 must be at least 1, usually 4 to 64.
+        rank=0 must be at least 1, usually 8.
     """
 
 
@@ -117,7 +117,7 @@ class SearchError(PromptlabError):
         ...     HeuristicSearch(keep=0)
         ... except SearchError as error:
         ...     print(error)
-        HeuristicSearch: keep=0 must be at least 1.
+        keep=0 must be at least 1, usually 64.
     """
 
 

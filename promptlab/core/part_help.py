@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promptlab.core.docstrings import items
+from promptlab.core.ranges import plain_types
 from promptlab.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -114,12 +115,13 @@ def _fields(part: type[DataclassInstance]) -> Iterator[tuple[str, str, object]]:
         if field.init:
             made = field.default_factory
             default = REQUIRED if field.default is dataclasses.MISSING else field.default
-            yield field.name, str(field.type), default if made is dataclasses.MISSING else made()
+            kind = " | ".join(plain_types(str(field.type)))
+            yield field.name, kind, default if made is dataclasses.MISSING else made()
 
 
 def _parameters(part: Callable[..., object]) -> Iterator[tuple[str, str, object]]:
     for parameter in list(inspect.signature(part).parameters.values())[1:]:
-        yield parameter.name, str(parameter.annotation), parameter.default
+        yield parameter.name, " | ".join(plain_types(str(parameter.annotation))), parameter.default
 
 
 def _json_value(value: object) -> object:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from promptlab.core.errors import TuningError
+from promptlab.core.ranges import Count, SomeShare
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled
 from promptlab.distillation.generations import check_growth, class_counts, draw_rows, draw_teachers, n_generations
@@ -52,21 +53,15 @@ class IPET(PET):
         [('sst2/it-was', ['sst2/just'], 2), ('sst2/just', ['sst2/it-was'], 2)]
     """
 
-    generations: int | None = None
+    generations: Count | None = None
     growth_factor: float = 5.0
-    teacher_share: float = 0.25
-    n_most_likely: int = 100
+    teacher_share: SomeShare = 0.25
+    n_most_likely: Count = 100
 
     def check_settings(self, eval_set: Any) -> None:
         super().check_settings(eval_set)
-        if self.generations is not None and self.generations < 1:
-            raise TuningError(f"generations={self.generations} must be at least 1; without any, use PET.")
         if not 1 < self.growth_factor < math.inf:
             raise TuningError(f"growth_factor={self.growth_factor!r} must be above 1, usually 5.")
-        if not 0 < self.teacher_share <= 1:
-            raise TuningError(f"teacher_share={self.teacher_share!r} must be above 0 and at most 1, usually 0.25.")
-        if self.n_most_likely < 1:
-            raise TuningError(f"n_most_likely={self.n_most_likely!r} must be at least 1, usually 100.")
         if not resolve_tuning(self.tuning).defaults.max_steps:
             raise TuningError("tuning='none' trains nothing, but members learn anew in each generation; use PET.")
         if self.repetitions * len(self._pairs()) < 2:

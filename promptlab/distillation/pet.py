@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from tqdm.auto import tqdm
 
 from promptlab.core.errors import DataError, TuningError
 from promptlab.core.finished_work import reading
+from promptlab.core.ranges import Count, Positive, Share
 from promptlab.core.registry import ESTIMATORS
 from promptlab.core.types import Example
 from promptlab.data.labeled import VERBALIZERS, Labeled, reduced, split_unlabeled
@@ -75,12 +75,12 @@ class PET(PVPMembers):
 
     weightings: ClassVar[tuple[str, ...]] = ("uniform", "untrained-accuracy")
 
-    temperature: float = 2.0
-    mlm_weight: float = 1e-4
-    mlm_ratio: int = 3
+    temperature: Positive = 2.0
+    mlm_weight: Share = 1e-4
+    mlm_ratio: Count = 3
     student: Any = None
-    student_steps: int | None = None
-    max_distilled: int = 80_000
+    student_steps: Count | None = None
+    max_distilled: Count = 80_000
 
     def fit(
         self,
@@ -182,15 +182,6 @@ class PET(PVPMembers):
 
     def check_settings(self, eval_set: Any) -> None:
         super().check_settings(eval_set)
-        if not 0 < self.temperature < math.inf:
-            raise TuningError(f"temperature={self.temperature!r} must be above 0, usually 2.")
-        if not 0 <= self.mlm_weight <= 1:
-            raise TuningError(
-                f"mlm_weight={self.mlm_weight!r} is a share of the loss: from 0 (none) to 1, usually 1e-4."
-            )
-        for name in ("mlm_ratio", "max_distilled"):
-            if getattr(self, name) < 1:
-                raise TuningError(f"{name}={getattr(self, name)!r} must be at least 1.")
         if self.student is not None and not isinstance(self.student, HeadClassifier):
             raise TuningError(f"student is a {type(self.student).__name__}; pass an unfitted HeadClassifier, or None.")
         if self.student is not None and not ESTIMATORS.knows(self.student):
@@ -200,8 +191,6 @@ class PET(PVPMembers):
             )
         if self.student is not None and self.student_steps is not None:
             raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
-        if self.student_steps is not None and self.student_steps < 1:
-            raise TuningError(f"student_steps={self.student_steps} must be at least 1.")
 
     def _given(
         self, X: Any, y: Any, eval_set: Any, pair: PatternVerbalizerPair, sample_weight: Any

@@ -16,6 +16,7 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError, error_context, short_repr
 from promptlab.core.files import to_json
 from promptlab.core.interfaces import Backbone, Template, Verbalizer
+from promptlab.core.ranges import Count
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled, reduced, split_unlabeled
 from promptlab.data.labels import LabelType
@@ -90,7 +91,7 @@ class PVPMembers(ClassScorer, TrainingOptions):
     model: Any = None
     tuning: Any = "full"
     weighting: str = "untrained-accuracy"
-    repetitions: int = 3
+    repetitions: Count = 3
     executor: str = "serial"
     workers: int | None = None
 
@@ -103,8 +104,6 @@ class PVPMembers(ClassScorer, TrainingOptions):
         super().check_settings(eval_set)
         check_workers(self.executor, self.workers)
         resolve_device(self.device)
-        if self.repetitions < 1:
-            raise TuningError(f"repetitions={self.repetitions} must be at least 1.")
         check_seed(self.seed + self.repetitions - 1, TuningError)
 
     @contextmanager

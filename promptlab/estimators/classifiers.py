@@ -11,6 +11,7 @@ from promptlab.core.devices import resolve_device
 from promptlab.core.errors import TemplateError, TuningError
 from promptlab.core.interfaces import Template, Tuning, Verbalizer
 from promptlab.core.prompt_files import save_prompt
+from promptlab.core.ranges import PartShare
 from promptlab.core.registry import TUNINGS
 from promptlab.core.seeding import seeded
 from promptlab.estimators.class_scorer import ClassScorer
@@ -151,7 +152,7 @@ class HeadClassifier(ClassScorer, TextEstimator):
     tuning: Any = "full"
     fields: Sequence[str] | None = None
     pooling: str = "mean"
-    dropout: float = 0.1
+    dropout: PartShare = 0.1
 
     def check_settings(self, eval_set: Any) -> None:
         super().check_settings(eval_set)

@@ -13,6 +13,7 @@ from torch import Tensor
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, short_repr
 from promptlab.core.interfaces import Tuning
+from promptlab.core.ranges import PartShare
 from promptlab.core.seeding import seeded
 from promptlab.data.labels import NAMES
 from promptlab.data.tag_schemes import TagScheme, checked_scheme, scheme_of
@@ -59,7 +60,7 @@ class TokenClassifier(TrainedEstimator):
 
     model: Any = None
     tuning: Any = "full"
-    dropout: float = 0.1
+    dropout: PartShare = 0.1
     class_weight: Any = None
 
     dev_form: ClassVar[str] = "a pair (X, y) of sentences and their tags"

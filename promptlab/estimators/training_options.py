@@ -15,6 +15,7 @@ from promptlab.core.docstrings import list_settings
 from promptlab.core.errors import DataError, TuningError, UnsupportedError, short_repr
 from promptlab.core.interfaces import Tuning
 from promptlab.core.part import by_owner, changed_part
+from promptlab.core.ranges import Count, Limit, NonNegative, PartShare, Rate
 from promptlab.core.registry import TUNINGS
 from promptlab.core.types import Example
 from promptlab.data.weights import check_class_weight
@@ -56,20 +57,20 @@ class TrainingOptions(BaseEstimator):
             all that its result depends on, so that ``cross_val_score`` and ``GridSearchCV`` may share one.
     """
 
-    learning_rate: float | None = None
-    head_learning_rate: float | None = None
-    max_steps: int | None = None
-    epochs: int | None = None
-    batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
+    learning_rate: Rate | None = None
+    head_learning_rate: Rate | None = None
+    max_steps: Count | None = None
+    epochs: Count | None = None
+    batch_size: Count = 8
+    gradient_accumulation_steps: Count = 1
+    warmup_ratio: PartShare = 0.1
+    weight_decay: NonNegative = 0.01
+    max_grad_norm: Limit = 1.0
     optimizer: str = "adamw"
     schedule: str = "linear"
     gradient_checkpointing: bool = False
-    eval_every: int | None = None
-    patience: int | None = None
+    eval_every: Count | None = None
+    patience: Count | None = None
     max_length: int | None = None
     precision: str = "auto"
     device: Any = "auto"
@@ -163,9 +164,6 @@ class TrainingOptions(BaseEstimator):
         check_types(self, TuningError)
         check_seed(self.seed, TuningError)
         check_class_weight(getattr(self, "class_weight", None))
-        dropout = getattr(self, "dropout", 0.0)
-        if not 0 <= dropout < 1:
-            raise TuningError(f"dropout={dropout} must be from 0 to below 1.")
 
     def check_settings(self, eval_set: Any) -> None:
         """Refuse settings that ``fit`` couldn't work with, before a model is loaded.
@@ -241,8 +239,6 @@ class TrainingOptions(BaseEstimator):
             raise TuningError(f"max_steps={self.max_steps} and epochs={self.epochs} are both given; give one.")
         if self.max_steps is not None:
             return self.max_steps
-        if self.epochs is not None and self.epochs < 1:
-            raise TuningError(f"epochs={self.epochs} must be at least 1.")
         if self.epochs is not None:
             return self.epochs * self._updates_per_epoch(n_examples * n_variants)
         return default_steps(base, self._updates_per_epoch(n_examples))  # more prompts of one example tell little more

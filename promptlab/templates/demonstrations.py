@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from promptlab.core.checks import check_seed
 from promptlab.core.errors import PromptlabWarning, TemplateError, short_repr
 from promptlab.core.interfaces import Template, Verbalizer
+from promptlab.core.ranges import Count, SomeShare
 from promptlab.core.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 from promptlab.templates.manual import ManualTemplate
 
@@ -44,7 +45,7 @@ class AnsweredTemplate(Template):
     answers: Mapping[str, str] = field(default_factory=dict)
     sets: int = 1
     separator: str = "\n\n"
-    max_words: int | None = None
+    max_words: Count | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -60,8 +61,6 @@ class AnsweredTemplate(Template):
                 f"sets={self.sets} must be from 1 to {MOST_SETS:,}: how many sets of demonstrations are averaged."
             )
         check_seed(self.seed, TemplateError)
-        if self.max_words is not None and self.max_words < 1:
-            raise TemplateError(f"max_words={self.max_words} must be at least 1, or None for no limit.")
         unlabeled = [row for row in self.examples if row.label is None]
         if unlabeled:
             raise TemplateError(f"demonstration {_first_text(unlabeled[0])!r} has no label; label every example.")
@@ -238,14 +237,9 @@ class DemonstrationTemplate(AnsweredTemplate):
 
     sets: int = 16
     separator: str = " "
-    max_words: int | None = 50
-    similar: float = 0.5
+    max_words: Count | None = 50
+    similar: SomeShare = 0.5
     embed: Embed | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.similar <= 1:
-            raise TemplateError(f"similar={self.similar} must be above 0 and at most 1: a share of the examples.")
 
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
         return examples

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from promptlab.core.checks import check_ranges
 from promptlab.core.errors import TuningError, UnknownNameError
+from promptlab.core.ranges import Count, Limit, NonNegative, PartShare, Rate
 
 OPTIMIZERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant")
@@ -31,38 +33,25 @@ class TrainingSettings:
         device: ``auto`` or ``cpu``.
     """
 
-    learning_rate: float
-    head_learning_rate: float
-    max_steps: int
-    batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
+    learning_rate: Rate
+    head_learning_rate: Rate
+    max_steps: Count
+    batch_size: Count = 8
+    gradient_accumulation_steps: Count = 1
+    warmup_ratio: PartShare = 0.1
+    weight_decay: NonNegative = 0.01
+    max_grad_norm: Limit = 1.0
     optimizer: str = "adamw"
     schedule: str = "linear"
     gradient_checkpointing: bool = False
-    eval_every: int = 20
-    patience: int | None = None
+    eval_every: Count = 20
+    patience: Count | None = None
     precision: str = "auto"
     device: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "batch_size", "gradient_accumulation_steps", "eval_every"):
-            if getattr(self, name) < 1:
-                raise TuningError(f"{name}={getattr(self, name)!r} must be at least 1.")
-        if self.patience is not None and self.patience < 1:
-            raise TuningError(f"patience={self.patience} must be at least 1, or None to train to the end.")
-        for name in ("learning_rate", "head_learning_rate"):
-            if not 0 <= getattr(self, name) < 10:
-                raise TuningError(f"{name}={getattr(self, name)!r} must be between 0 and 10, usually 1e-5 to 1e-2.")
-        if not 0 <= self.warmup_ratio < 1:
-            raise TuningError(f"warmup_ratio={self.warmup_ratio!r} is a share of the steps: from 0 to below 1.")
-        if not 0 <= self.weight_decay < math.inf:
-            raise TuningError(f"weight_decay={self.weight_decay!r} must be 0 (none) or above, usually 0.01.")
-        if not self.max_grad_norm > 0:
-            raise TuningError(f"max_grad_norm={self.max_grad_norm!r} must be above 0; infinity leaves gradients alone.")
+        check_ranges(self, TuningError)
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise UnknownNameError(name, getattr(self, name), known)

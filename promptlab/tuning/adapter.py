@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Backbone, Tuning
+from promptlab.core.ranges import Count, Positive
 from promptlab.core.training_defaults import TrainingDefaults
 
 NAME = "adapter"  # of what is added to a layer
@@ -49,17 +50,13 @@ class Adapter(Tuning):
         39216
     """
 
-    size: int = 64
+    size: Count = 64
     place: str = "houlsby"
-    std: float = 1e-3
+    std: Positive = 1e-3
     activation: str = "gelu"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.size < 1:
-            raise TuningError(f"adapter size={self.size} must be at least 1.")
-        if self.std <= 0:
-            raise TuningError(f"adapter std={self.std} must be above 0, such as 0.001.")
         for name, known in (("place", PLACES), ("activation", tuple(ACTIVATIONS))):
             if getattr(self, name) not in known:
                 raise TuningError(f"unknown adapter {name} {getattr(self, name)!r}; known: {', '.join(known)}.")

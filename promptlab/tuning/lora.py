@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from promptlab.core.errors import SavedModelError, TuningError
 from promptlab.core.interfaces import Backbone, Tuning
+from promptlab.core.ranges import Count, PartShare
 from promptlab.core.training_defaults import TrainingDefaults
 
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ class LoRA(PeftTuning):
         36864
     """
 
-    rank: int = 8
-    alpha: int = 16
-    dropout: float = 0.0
+    rank: Count = 8
+    alpha: Count = 16
+    dropout: PartShare = 0.0
     targets: str | Sequence[str] = "query-value"
     rslora: bool = False
     dora: bool = False
@@ -140,15 +141,6 @@ class LoRA(PeftTuning):
     @property
     def roles(self) -> Collection[str]:
         return ("query", "value") if self.targets == "query-value" else ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rank < 1:
-            raise TuningError(f"LoRA rank={self.rank} must be at least 1, usually 4 to 64.")
-        if self.alpha <= 0:
-            raise TuningError(f"LoRA alpha={self.alpha} must be above 0; twice the rank is usual.")
-        if not 0 <= self.dropout < 1:
-            raise TuningError(f"LoRA dropout={self.dropout} must be from 0 to below 1.")
 
     def attach(self, backbone: Backbone) -> None:
         if self.rank > backbone.hidden_size:

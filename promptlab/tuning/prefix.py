@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Backbone, Tuning
+from promptlab.core.ranges import Amount, Count, NonNegative, PartShare
 from promptlab.core.training_defaults import TrainingDefaults
 
 
@@ -38,21 +38,10 @@ class PrefixTuning(Tuning):
         18432
     """
 
-    length: int = 10
-    hidden: int = 512
-    dropout: float = 0.0
-    std: float = 0.02
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.length < 1:
-            raise TuningError(f"prefix length={self.length} must be at least 1, usually 4 to 200.")
-        if self.hidden < 0:
-            raise TuningError(f"prefix hidden={self.hidden} must be 0 (no MLP) or above.")
-        if not 0 <= self.dropout < 1:
-            raise TuningError(f"prefix dropout={self.dropout} must be from 0 to below 1.")
-        if self.std < 0:
-            raise TuningError(f"prefix std={self.std} must be 0 or above, such as 0.02.")
+    length: Count = 10
+    hidden: Amount = 512
+    dropout: PartShare = 0.0
+    std: NonNegative = 0.02
 
     def attach(self, backbone: Backbone) -> None:
         backbone.requires_grad_(False)
@@ -78,9 +67,9 @@ class PTuningV2(PrefixTuning):
         37634
     """
 
-    length: int = 16
-    hidden: int = 0
-    dropout: float = 0.1
+    length: Count = 16
+    hidden: Amount = 0
+    dropout: PartShare = 0.1
 
     @property
     def defaults(self) -> TrainingDefaults:

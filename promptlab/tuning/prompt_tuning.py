@@ -9,6 +9,7 @@ from torch import nn
 from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Backbone, Template, Tuning
 from promptlab.core.prompt_files import prompt_length
+from promptlab.core.ranges import Amount, Count
 from promptlab.core.training_defaults import TrainingDefaults
 from promptlab.core.types import SoftSlot
 from promptlab.tuning.soft_prompts import LSTMEncoder, MLPEncoder, SoftPromptTemplate
@@ -37,16 +38,9 @@ class PromptTuning(Tuning):
         1920
     """
 
-    length: int | None = None
+    length: Count | None = None
     start: str = "vocabulary"
-    hidden: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.length is not None and self.length < 1:
-            raise TuningError(f"prompt length={self.length} must be at least 1, usually 5 to 100.")
-        if self.hidden < 0:
-            raise TuningError(f"prompt hidden={self.hidden} must be 0 (no MLP) or above.")
+    hidden: Amount = 0
 
     def edit(self, template: Template) -> Template:
         length = prompt_length(self.start) if self.length is None else self.length
@@ -88,7 +82,7 @@ class PTuning(Tuning):
         1152
     """
 
-    hidden: int = 0
+    hidden: Amount = 0
     train_model: bool = True
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from promptlab.core.errors import VerbalizerError
 from promptlab.core.interfaces import Backbone, Head, Verbalizer
 from promptlab.core.means import weighted_mean
+from promptlab.core.ranges import Count
 from promptlab.core.types import AnswerSlot, MaskStates
 from promptlab.verbalizers.head import MaskHead
 from promptlab.verbalizers.label_words import check_one_mask
@@ -52,9 +53,9 @@ class PrototypicalVerbalizer(Verbalizer):
 
     verbalizer: Verbalizer | Mapping[str, Sequence[str]] | None = None
     names: Sequence[str] = ()
-    size: int = 64
+    size: Count = 64
     learning_rate: float = 1e-2
-    max_steps: int = 30
+    max_steps: Count = 30
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,9 +71,6 @@ class PrototypicalVerbalizer(Verbalizer):
             raise VerbalizerError(f"verbalizer is {self.verbalizer!r}; pass one such as ManualVerbalizer({{...}}).")
         if len(self.classes) < 2:
             raise VerbalizerError(f"names holds {len(self.names)} class(es); a classifier needs at least 2.")
-        for name in ("size", "max_steps"):
-            if getattr(self, name) < 1:
-                raise VerbalizerError(f"{name}={getattr(self, name)} must be at least 1.")
 
     @property
     def classes(self) -> Sequence[str]:

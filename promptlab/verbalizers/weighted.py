@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from promptlab.core.errors import VerbalizerError
 from promptlab.core.interfaces import Backbone
+from promptlab.core.ranges import Rate
 from promptlab.core.types import AnswerSlot
 from promptlab.verbalizers.label_words import LabelWordVerbalizer, label_word_ids
 from promptlab.verbalizers.manual import LabelWordHead
@@ -37,12 +37,7 @@ class WeightedVerbalizer(LabelWordVerbalizer):
         4
     """
 
-    learning_rate: float = 0.06
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.learning_rate < 10:
-            raise VerbalizerError(f"learning_rate={self.learning_rate!r} must be between 0 and 10, usually 0.06.")
+    learning_rate: Rate = 0.06
 
     def build(self, backbone: Backbone, slot: AnswerSlot) -> WeightedHead:
         return WeightedHead(*label_word_ids(self.label_words, backbone, slot), learning_rate=self.learning_rate)

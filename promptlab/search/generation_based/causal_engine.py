@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from promptlab.backbones.causal import CausalBackbone
 from promptlab.core.inputs import ModelLike
+from promptlab.core.ranges import Count
 from promptlab.search.generation_based.causal_reader import CausalNextTokens
 from promptlab.search.generation_based.gap_vocabulary import GLUED
 from promptlab.search.generation_based.joint_beam import State, beam_of_each_length
@@ -22,7 +23,7 @@ from promptlab.search.generation_based.writing import (
     found,
     one_token,
 )
-from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
+from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch
 
 ENGINE = "lm"
 
@@ -60,19 +61,15 @@ class CausalSearch(TemplateSearch):
 
     generator: ModelLike | None = None
     lead_in: str = ""
-    beam: int = 50
-    keep: int = 50
-    longest: int = 6
-    examples: int = 64
+    beam: Count = 50
+    keep: Count = 50
+    longest: Count = 6
+    examples: Count = 64
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"examples": 32, "beam": 16, "keep": 16, "longest": 4},
         "large": {"examples": 256, "beam": 100, "keep": 200, "longest": 10},
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "beam", "keep", "longest", "examples")
 
     def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         need = "a causal one such as smollm2"

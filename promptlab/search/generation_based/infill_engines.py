@@ -14,6 +14,7 @@ from torch import Tensor
 from promptlab.backbones.seq2seq import BartBackbone, Seq2SeqBackbone, T5Backbone
 from promptlab.core.errors import SearchError
 from promptlab.core.inputs import ModelLike
+from promptlab.core.ranges import Count
 from promptlab.core.types import Encoded
 from promptlab.search.generation_based.infill_reader import Infill, InfillNextTokens
 from promptlab.search.generation_based.joint_beam import State, joint_beam
@@ -27,7 +28,7 @@ from promptlab.search.generation_based.writing import (
     normalized,
     one_token,
 )
-from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
+from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch
 
 GAPS = 2
 
@@ -49,10 +50,10 @@ class InfillSearch(TemplateSearch):
     """
 
     generator: ModelLike | None = None
-    beam: int = 100
-    keep: int = 100
-    longest: int = 18
-    examples: int = 64
+    beam: Count = 100
+    keep: Count = 100
+    longest: Count = 18
+    examples: Count = 64
 
     engine: ClassVar[str]
     kind: ClassVar[type[Seq2SeqBackbone]]
@@ -62,10 +63,6 @@ class InfillSearch(TemplateSearch):
         "small": {"examples": 32, "beam": 10, "keep": 16, "longest": 10},
         "large": {"examples": 256, "beam": 300, "keep": 300, "longest": 24},
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "beam", "keep", "longest", "examples")
 
     @abstractmethod
     def infills(self, writer: Seq2SeqBackbone, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:

@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from promptlab.backbones.masked import MaskedBackbone
-from promptlab.core.errors import SearchError
 from promptlab.core.finished_work import Results
 from promptlab.core.inputs import ModelLike
+from promptlab.core.ranges import Amount, Count
 from promptlab.core.types import Encoded
 from promptlab.search.generation_based.gap_filler import GapFiller
 from promptlab.search.generation_based.gap_vocabulary import MARK
@@ -29,7 +29,7 @@ from promptlab.search.generation_based.writing import (
     layouts,
     one_token,
 )
-from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch, check_positive
+from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch
 
 ENGINE = "masked-lm"
 Text = tuple[float, str, Sequence[int], "Plan"]  # mean log-probability a token, template, tokens, where they stand
@@ -68,12 +68,12 @@ class MaskedSearch(TemplateSearch):
     """
 
     generator: ModelLike | None = None
-    beam: int = 10
-    keep: int = 50
-    before: int = 5
-    after: int = 5
-    survivors: int = 30
-    examples: int = 64
+    beam: Count = 10
+    keep: Count = 50
+    before: Amount = 5
+    after: Amount = 5
+    survivors: Count = 30
+    examples: Count = 64
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"examples": 32, "beam": 3, "keep": 16, "before": 3, "after": 1, "survivors": 8},
@@ -82,11 +82,6 @@ class MaskedSearch(TemplateSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "beam", "keep", "survivors", "examples")
-        if min(self.before, self.after) < 0:
-            raise SearchError(
-                f"gaps of before={self.before} and after={self.after} tokens can't be; give 0 or more of each."
-            )
 
     def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
         need = "a masked one such as minilm"

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from promptlab.backbones.causal import CausalBackbone
 from promptlab.core.checks import check_seed
 from promptlab.core.errors import SearchError
+from promptlab.core.ranges import Count
 from promptlab.core.types import Example
 from promptlab.models.inference import in_batches
 from promptlab.search.gradient_based.trigger_scores import (
@@ -30,7 +31,7 @@ from promptlab.search.gradient_based.trigger_scores import (
 )
 from promptlab.search.gradient_based.triggers import TriggerText, allowed_tokens
 from promptlab.search.templates.journal import journal_of
-from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch, check_examples, check_positive
+from promptlab.search.templates.task import FoundTemplate, SearchTask, TemplateSearch, check_examples
 from promptlab.templates.manual import ManualTemplate
 from promptlab.verbalizers.manual import ManualVerbalizer
 
@@ -83,9 +84,9 @@ class AutoPromptSearch(TemplateSearch):
 
     template: str | None = None
     start: str | None = None
-    iterations: int = 100
-    candidates: int = 10
-    examples: int = 128
+    iterations: Count = 100
+    candidates: Count = 10
+    examples: Count = 128
     loss: str = "vocabulary"
     metric: str = "accuracy"
 
@@ -96,7 +97,6 @@ class AutoPromptSearch(TemplateSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "iterations", "candidates", "examples")
         known = {"loss": LOSSES, "metric": ("accuracy", "loss")}
         for name, names in known.items():
             given = getattr(self, name)

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from promptlab.backbones.masked import MaskedBackbone
 from promptlab.core.errors import SearchError, TemplateError, VerbalizerError, short_repr
 from promptlab.core.finished_work import Results
+from promptlab.core.ranges import Count
 from promptlab.core.types import Example, Prompt
 from promptlab.library.resolve import resolve_template
 from promptlab.models.inference import encode_untrained, in_batches
@@ -27,7 +28,6 @@ from promptlab.search.templates.task import (
     FoundTemplate,
     SearchTask,
     TemplateSearch,
-    check_positive,
     drawn_examples,
     in_turn,
 )
@@ -63,9 +63,9 @@ class HeuristicSearch(TemplateSearch):
         'It is {{ mask }}. {{ text_a }}'
     """
 
-    candidates: int = 300
-    keep: int = 64
-    examples: int = 4
+    candidates: Count = 300
+    keep: Count = 64
+    examples: Count = 4
     grammar: Grammar | Mapping[str, Any] | None = None
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
@@ -75,7 +75,6 @@ class HeuristicSearch(TemplateSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "candidates", "keep", "examples")
         if isinstance(self.grammar, Mapping) and set(self.grammar) == {"rules", "parts"}:
             object.__setattr__(self, "grammar", Grammar(**self.grammar))
         if self.grammar is not None and not isinstance(self.grammar, Grammar):
@@ -146,20 +145,16 @@ class ParaphraseSearch(TemplateSearch):
     """
 
     template: str = ""
-    words: int = 8
-    rounds: int = 2
-    beam: int = 4
-    keep: int = 32
-    examples: int = 4
+    words: Count = 8
+    rounds: Count = 2
+    beam: Count = 4
+    keep: Count = 32
+    examples: Count = 4
 
     BUDGETS: ClassVar[Mapping[str, Mapping[str, object]]] = {
         "small": {"words": 4, "beam": 3, "keep": 16, "examples": 2},
         "large": {"words": 16, "rounds": 4, "beam": 8, "keep": 100, "examples": 8},
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "words", "rounds", "beam", "keep", "examples")
 
     def fields_used(self, task: SearchTask) -> Sequence[str]:
         return tuple(task.train[0].fields)

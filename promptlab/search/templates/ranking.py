@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from promptlab.core.errors import PromptlabWarning, SearchError
 from promptlab.core.part import Part
+from promptlab.core.ranges import Amount, Count
 from promptlab.core.registry import TUNINGS
 from promptlab.data.labeled import Labeled
 from promptlab.estimators.classifiers import PromptClassifier
@@ -60,21 +61,16 @@ class Ranking(Part):
     error_class = SearchError
 
     rounds: Sequence[int] = (25, 50, 100)
-    entrants: int = 32
+    entrants: Count = 32
     tuning: str = "full"
-    batch_size: int = 8
-    folds: int = 4
+    batch_size: Count = 8
+    folds: Amount = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         rounds = tuple(self.rounds)
         if any(steps <= before for before, steps in zip((0, *rounds), rounds)):
             raise SearchError(f"rounds={rounds!r}: a round has at least 1 update, and more than the one before.")
-        for name in ("entrants", "batch_size"):
-            if getattr(self, name) < 1:
-                raise SearchError(f"{name}={getattr(self, name)!r} must be at least 1.")
-        if self.folds < 0:
-            raise SearchError(f"folds={self.folds!r} must be 0 (no estimate) or above, usually 4.")
         TUNINGS.get(self.tuning)
 
 

@@ -17,6 +17,7 @@ from promptlab.core.finished_work import FinishedWork
 from promptlab.core.inputs import EvalSet, Labels, ModelLike, TextInput, VerbalizerLike
 from promptlab.core.interfaces import Backbone
 from promptlab.core.plugins import package_of
+from promptlab.core.ranges import Amount, Count
 from promptlab.core.registry import TEMPLATE_SEARCHES
 from promptlab.core.types import AnswerSlot, Example
 from promptlab.data.labeled import Labeled
@@ -110,9 +111,9 @@ def search_templates(
     ranking: Ranking | None = None,
     top: int = 10,
     diversity: float = 0.0,
-    searched_words: int = 0,
+    searched_words: Amount = 0,
     seed: int = 0,
-    max_length: int | None = None,
+    max_length: Count | None = None,
     device: str = "auto",
     resume_dir: str | Path | None = None,
     settings: Mapping[str, object] | None = None,
@@ -164,10 +165,6 @@ def search_templates(
     check_arguments(search_templates, locals(), SearchError)
     check_seed(seed, SearchError)
     check_choice(top, diversity)
-    if searched_words < 0:
-        raise SearchError(f"searched_words={searched_words!r} must be 0 (none) or above.")
-    if max_length is not None and max_length < 1:
-        raise SearchError(f"max_length={max_length!r} must be at least 1, in practice 32 or more.")
     if ranking is not None and not isinstance(ranking, Ranking):
         raise SearchError(f"ranking={short_repr(ranking)} must be a Ranking; a name is given by budget.")
     search, limits = _engine(engine, budget, settings or {}), BUDGETS[budget]

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from tqdm.auto import tqdm
 
+from promptlab.core.checks import check_arguments
 from promptlab.core.errors import SearchError
+from promptlab.core.ranges import Count
 from promptlab.search.templates.ranking import RankedTemplate
 from promptlab.search.templates.task import FoundTemplate, SearchTask
 from promptlab.search.words.search import FoundWords, search_words
@@ -26,10 +28,8 @@ class SearchedWords:
         SearchError: if a number is below 1.
     """
 
-    def __init__(self, task: SearchTask, *, templates: int = 10, assignments: int = 10) -> None:
-        for name, value in {"templates": templates, "assignments": assignments}.items():
-            if value < 1:
-                raise SearchError(f"{name}={value!r} must be at least 1.")
+    def __init__(self, task: SearchTask, *, templates: Count = 10, assignments: Count = 10) -> None:
+        check_arguments(type(self).__init__, locals(), SearchError)
         self.task, self.templates, self.assignments = task, templates, assignments
         self._known: dict[str, list[FoundWords]] = {}
 

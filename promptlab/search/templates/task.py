@@ -138,17 +138,6 @@ def check_examples(name: str, examples: Sequence[Example], task: SearchTask) -> 
             )
 
 
-def check_positive(search: TemplateSearch, *names: str) -> None:
-    """Refuse settings below 1.
-
-    Raises:
-        SearchError: naming the first.
-    """
-    for name in names:
-        if getattr(search, name) < 1:
-            raise SearchError(f"{type(search).__name__}: {name}={getattr(search, name)!r} must be at least 1.")
-
-
 def drawn_examples(task: SearchTask, n: int) -> list[Example]:
     """So many training examples, drawn by the task's seed, of all classes in turn."""
     rng = random.Random(task.seed)

@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from promptlab.core.checks import check_arguments
 from promptlab.core.errors import TuningError, VerbalizerError
+from promptlab.core.ranges import Count
 from promptlab.search.words.search import LIKELIHOOD_RATIO, TRAIN_ACCURACY, FoundWords, MaskEvidence
 
 AT_ONCE = 20_000_000  # scores that are held at once
 STRENGTHS = tuple(10 ** (-i / 4) for i in range(17))  # 1 to 0.0001, of the penalty on weights, for each example
 
 
-def lm_bff(evidence: MaskEvidence, *, per_class: int = 100, assignments: int = 1_000_000) -> list[FoundWords]:
+def lm_bff(evidence: MaskEvidence, *, per_class: Count = 100, assignments: Count = 1_000_000) -> list[FoundWords]:
     """Ways to give each class one of its likeliest words, none twice, scored by accuracy on the examples.
 
     Every way is tried if there are no more than ``assignments``. Else one class comes after the other, and those ways
@@ -31,9 +33,7 @@ def lm_bff(evidence: MaskEvidence, *, per_class: int = 100, assignments: int = 1
         TuningError: if a number is below 1.
         VerbalizerError: if no way leaves each class a word of its own.
     """
-    for name, value in {"per_class": per_class, "assignments": assignments}.items():
-        if value < 1:
-            raise TuningError(f"{name}={value!r} must be at least 1.")
+    check_arguments(lm_bff, locals(), TuningError)
     logits, n_classes = evidence.logits, len(evidence.classes)
     width = min(per_class, len(evidence.words), max(1, assignments // n_classes))
     beam = assignments if width**n_classes <= assignments else max(1, assignments // (n_classes * width))

@@ -9,11 +9,13 @@ import torch
 from torch.nn import functional as F
 
 from promptlab.backbones.catalog import load_backbone
+from promptlab.core.checks import check_arguments
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
 from promptlab.core.files import read_text
 from promptlab.core.inputs import ModelLike
 from promptlab.core.interfaces import Backbone
 from promptlab.core.plain_text import read_json
+from promptlab.core.ranges import Count
 from promptlab.verbalizers.label_words import check_words
 
 
@@ -88,7 +90,7 @@ def wordnet_words(label_words: Mapping[str, Sequence[str]]) -> dict[str, tuple[s
 
 @torch.inference_mode()
 def nearest_words(
-    label_words: Mapping[str, Sequence[str]], model: ModelLike | None = None, *, n: int = 50
+    label_words: Mapping[str, Sequence[str]], model: ModelLike | None = None, *, n: Count = 50
 ) -> dict[str, tuple[str, ...]]:
     """Add to each class's label words the ordinary words whose vectors in the LM head are nearest to their mean.
 
@@ -108,8 +110,7 @@ def nearest_words(
         >>> nearest_words({"negative": "bad", "positive": "good"}, "minilm", n=2)
         {'negative': ('bad', 'good', 'terrible'), 'positive': ('good', 'bad', 'great')}
     """
-    if n < 1:
-        raise TuningError(f"n={n!r} must be at least 1.")
+    check_arguments(nearest_words, locals(), TuningError)
     backbone = load_backbone(model)
     weight = backbone.decoder()[0].detach()  # (vocabulary, hidden)
     common = torch.tensor(backbone.common_word_ids(len(backbone.tokenizer)), device=weight.device)

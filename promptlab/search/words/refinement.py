@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from promptlab.core.checks import check_arguments
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, VerbalizerError
 from promptlab.core.inputs import ModelLike, TemplateLike, TextInput
 from promptlab.core.interfaces import Backbone
+from promptlab.core.ranges import PartShare
 from promptlab.core.types import AnswerSlot
 from promptlab.data.labeled import check_fields
 from promptlab.data.readers import as_examples
@@ -52,7 +54,7 @@ def refine_words(
     support: TextInput,
     model: ModelLike | None = None,
     *,
-    frequency: float = 0.5,
+    frequency: PartShare = 0.5,
     relevance: bool = True,
     multi_token: str = "drop",
     max_length: int | None = None,
@@ -95,8 +97,7 @@ def refine_words(
         >>> refined.label_words, refined.dropped[0].reason
         ({'negative': ('bad',), 'positive': ('good', 'great')}, '2 tokens: a bore')
     """
-    if not 0 <= frequency < 1:
-        raise TuningError(f"frequency={frequency!r} is a share of the vocabulary: from 0 to below 1, usually 0 or 0.5.")
+    check_arguments(refine_words, locals(), TuningError)
     if multi_token not in MULTI_TOKEN:
         raise TuningError(f"multi_token={multi_token!r} must be one of {', '.join(MULTI_TOKEN)}.")
     examples = as_examples(support)

@@ -15,10 +15,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from promptlab.backbones.catalog import load_backbone
+from promptlab.core.checks import check_arguments
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError
 from promptlab.core.inputs import EvalSet, Labels, ModelLike, TemplateLike, TextInput
 from promptlab.core.interfaces import Backbone
+from promptlab.core.ranges import Count
 from promptlab.core.registry import WORD_SEARCHES
 from promptlab.core.types import AnswerSlot, Example
 from promptlab.data.labeled import Labeled, check_fields
@@ -97,8 +99,8 @@ def search_words(
     model: ModelLike | None = None,
     *,
     engine: str = "lm-bff",
-    top: int = 1,
-    candidates: int = 10_000,
+    top: Count = 1,
+    candidates: Count = 10_000,
     max_length: int | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -135,9 +137,7 @@ def search_words(
         >>> [(one.label_words, one.score) for one in found]
         [({'bad': ('made',), 'good': ('worth',)}, 1.0), ({'bad': ('boring',), 'good': ('worth',)}, 1.0)]
     """
-    for name, value in {"top": top, "candidates": candidates}.items():
-        if value < 1:
-            raise TuningError(f"{name}={value!r} must be at least 1.")
+    check_arguments(search_words, locals(), TuningError)
     search = _engine(engine, settings or {})
     resolved, labeled = resolve_template(template), Labeled.of(X, y)
     check_one_mask(resolved.slot, "label words need exactly 1")
