@@ -267,7 +267,7 @@ def test_a_first_token_that_is_only_white_space_is_no_word(tiny_backbone):
         ({"a": ["good"], "b": ["good"]}, SUPPORT, {}, VerbalizerError, "the same token as 'good'"),
         ({"a": ["Good"], "b": ["good"]}, SUPPORT, {}, VerbalizerError, "the same token as 'good', the name of 'b'"),
         ({"a": ["bad"], "b": ["good"]}, [], {}, DataError, "support is empty"),
-        ({"a": ["bad"], "b": ["good"]}, SUPPORT, {"frequency": 1.0}, TuningError, "frequency=1.0 is a share"),
+        ({"a": ["bad"], "b": ["good"]}, SUPPORT, {"frequency": 1.0}, TuningError, "frequency=1.0 must be from 0"),
         ({"a": ["bad"], "b": ["good"]}, SUPPORT, {"multi_token": "x"}, TuningError, "multi_token='x' must be one of"),
     ],
 )
