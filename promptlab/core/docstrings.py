@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field
 from typing import NamedTuple, TypeVar
 
+from promptlab.core.ranges import said_types
+
 T = TypeVar("T")
 
 WIDTH = 112
@@ -72,9 +74,9 @@ def _settings(cls: type) -> list[tuple[str, Setting]]:
     found: dict[str, Setting] = {}
     for base in reversed(cls.__mro__[1:]):
         fields: Mapping[str, Field[object]] = vars(base).get("__dataclass_fields__", {})
-        found |= {name: _setting(str(value.type), value) for name, value in fields.items()}
+        found |= {name: _setting(said_types(str(value.type)), value) for name, value in fields.items()}
     for name, kind in inspect.get_annotations(cls).items():
-        found[name] = _setting(str(kind), cls.__dict__.get(name, MISSING))
+        found[name] = _setting(said_types(str(kind)), cls.__dict__.get(name, MISSING))
     kept = [(name, setting) for name, setting in found.items() if not setting.kind.startswith("ClassVar")]
     return sorted(kept, key=lambda pair: pair[1].keyword_only)
 

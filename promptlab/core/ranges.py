@@ -50,3 +50,9 @@ RANGES: Mapping[str, Range] = {  # by the names that annotations have
 def plain_types(annotation: str) -> list[str]:
     """Return the types that an annotation says, ranges as the type of their numbers: ``Count | None`` → int, None."""
     return [RANGES[kind].kind if kind in RANGES else kind for kind in annotation.split(" | ")]
+
+
+def said_types(annotation: str) -> str:
+    """Return an annotation as people read it, ranges written out: ``Count | None`` → ``int at least 1 | None``."""
+    kinds = annotation.split(" | ")
+    return " | ".join(f"{RANGES[kind].kind} {RANGES[kind].said}" if kind in RANGES else kind for kind in kinds)

@@ -117,6 +117,8 @@ class Registry(Generic[Named_co]):
 
     def _given(self, name: str) -> list[Entry]:
         """The entries of a name; one that is registered, too, is that of its package."""
+        if not isinstance(name, str):  # what a user passed for a name
+            return []
         brought = plugins(self.group).get(name, ())
         own = self.entries.get(name)
         return [*([] if own is None or own.location in [e.location for e in brought] else [own]), *brought]

@@ -9,7 +9,19 @@ import pytest
 
 from promptlab.core.checks import check_arguments, check_types
 from promptlab.core.errors import SearchError, TuningError
-from promptlab.core.ranges import RANGES, Count, Limit, NonNegative, PartShare, Positive, Rate, Share, SomeShare
+from promptlab.core.ranges import (
+    RANGES,
+    Count,
+    Limit,
+    NonNegative,
+    PartShare,
+    Positive,
+    Rate,
+    Share,
+    SomeShare,
+    plain_types,
+    said_types,
+)  # fmt: skip
 
 PACKAGE = Path(__file__).parents[2] / "promptlab"
 
@@ -72,3 +84,16 @@ def test_the_names_of_ranges_are_those_of_their_types():
     assigned = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript)]
 
     assert {node.targets[0].id for node in assigned} == set(RANGES)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "plain", "said"),
+    [
+        ("Count | None", ["int", "None"], "int at least 1 | None"),
+        ("PartShare", ["float"], "float from 0 to below 1"),
+        ("str | Sequence[str]", ["str", "Sequence[str]"], "str | Sequence[str]"),
+    ],
+)
+def test_an_annotation_with_a_range_is_read_as_its_type_and_written_out(annotation, plain, said):
+    assert plain_types(annotation) == plain
+    assert said_types(annotation) == said

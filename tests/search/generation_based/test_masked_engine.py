@@ -220,7 +220,7 @@ def test_a_causal_model_fills_no_gaps(tiny_backbone):
 
 
 def test_gaps_of_less_than_nothing_are_refused():
-    with pytest.raises(SearchError, match="before=-1 and after=5"):
+    with pytest.raises(SearchError, match="before=-1 must be 0 or above"):
         MaskedSearch(before=-1)
 
 
