@@ -22,7 +22,7 @@ class GenerativeBackbone(Backbone):
 
     @abstractmethod
     def target_logits(self, batch: Batch, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Logits from which each token of a text is foretold, given those before it: (batch, longest, vocabulary).
+        """Return logits that predict each token of a text from those before it: (batch, longest, vocabulary).
 
         Args:
             targets: ids of the text of each prompt, padded on the right, (batch, longest).

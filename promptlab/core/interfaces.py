@@ -70,11 +70,11 @@ class Template(Part):
         return 1
 
     def variants(self, example: Example) -> Sequence[Prompt]:
-        """All prompts of an example, ``n_variants`` of them."""
+        """Return all prompts of an example, ``n_variants`` of them."""
         return (self.render(example),)
 
     def bind(self, examples: Sequence[Example], verbalizer: Verbalizer) -> Template:
-        """The template with labeled examples taken up, where it shows some; before ``fit`` there are none."""
+        """Return the template with labeled examples taken up, where it shows some; before ``fit`` there are none."""
         return self
 
     def check_training(self) -> None:
@@ -114,7 +114,7 @@ class Verbalizer(Part):
         return None
 
     def suited(self, backbone: Backbone, slot: AnswerSlot) -> Verbalizer:
-        """The verbalizer to build for one model: itself, unless it leaves something to the model to decide.
+        """Return the verbalizer to build for one model: itself, unless it leaves something to the model to decide.
 
         Raises:
             VerbalizerError: as ``build`` does.
@@ -122,7 +122,7 @@ class Verbalizer(Part):
         return self
 
     def reference_prompts(self, template: Template) -> Sequence[Sequence[Prompt]]:
-        """Inputs, as all prompts of each, on which the head measures its prior before it predicts.
+        """Return inputs, as all prompts of each, on which the head measures its prior before it predicts.
 
         None, unless it calibrates. What it wraps is asked for itself.
         """
@@ -135,7 +135,7 @@ class Verbalizer(Part):
 
     @abstractmethod
     def build(self, backbone: Backbone, slot: AnswerSlot) -> Head[Any]:
-        """The head for one model.
+        """Build the head for one model.
 
         Raises:
             VerbalizerError: if the label words don't fit the model's vocabulary or the slot.
@@ -166,7 +166,7 @@ class Head(ABC, Generic[Outputs], Module):
 
     @abstractmethod
     def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:
-        """The model's outputs for a batch, such as ``backbone.mask_states(batch)``."""
+        """Return the model's outputs for a batch, such as ``backbone.mask_states(batch)``."""
 
     @property
     def batch_key(self) -> Hashable:
@@ -175,10 +175,10 @@ class Head(ABC, Generic[Outputs], Module):
 
     @abstractmethod
     def forward(self, outputs: Outputs) -> Tensor:
-        """Class log-probabilities in nats, (batch, classes)."""
+        """Return class log-probabilities in nats, (batch, classes)."""
 
     def losses(self, outputs: Outputs, labels: Tensor) -> Tensor:
-        """Training loss of each row, (batch,); cross-entropy over the classes unless a head says otherwise.
+        """Return the training loss of each row, (batch,); cross-entropy unless a head says otherwise.
 
         Where several classes may hold, it is that of each class, (batch, classes).
         """
@@ -186,7 +186,7 @@ class Head(ABC, Generic[Outputs], Module):
         return -log_probs.gather(1, labels[:, None]).squeeze(1)
 
     def loss(self, outputs: Outputs, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean training loss of a batch, by the weights of its rows (or of their classes) if there are some."""
+        """Return the mean training loss of a batch, weighted if its rows (or their classes) have weights."""
         return weighted_mean(self.losses(outputs, labels), weights)
 
     @property
@@ -200,7 +200,7 @@ class Head(ABC, Generic[Outputs], Module):
         return self
 
     def own_loss(self, outputs: Outputs, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean loss of the head's training on outputs of a language model that stays as it is."""
+        """Return the mean loss of the head's training on outputs of a language model that stays as it is."""
         return self.loss(outputs, labels, weights)
 
     def settle(self, outputs: Outputs, weights: Tensor | None = None) -> None:
@@ -237,7 +237,7 @@ class Backbone(Tunable):
 
     @abstractmethod
     def copy(self) -> Backbone:
-        """A copy that may be changed: modules of its own, weights shared until ``unshare_trainable``."""
+        """Return a copy that may be changed: modules of its own, weights shared until ``unshare_trainable``."""
 
     @abstractmethod
     def encode(
@@ -248,7 +248,7 @@ class Backbone(Tunable):
         max_length: int | None = None,
         answer_length: int = 1,
     ) -> list[Encoded]:
-        """Token ids of a batch of prompts, equal to those the model's own tokenizer gives for the whole text.
+        """Turn prompts into token ids, equal to those that the model's own tokenizer gives for the whole text.
 
         Args:
             soft_ids: ids of the soft tokens by their slot's key.
@@ -261,15 +261,15 @@ class Backbone(Tunable):
 
     @abstractmethod
     def collate(self, encoded: Sequence[Encoded]) -> Batch:
-        """Pad to the longest of the batch."""
+        """Pad encoded prompts to the longest of the batch."""
 
     @abstractmethod
     def mask_states(self, batch: Batch) -> MaskStates:
-        """Hidden states at the answer slots."""
+        """Return the hidden states at the answer slots."""
 
     @abstractmethod
     def mask_states_with(self, batch: Batch, places: Tensor, tokens: Tensor) -> MaskStates:
-        """States at the answer slots of every prompt with every row of tokens in it: (batch * rows, masks, hidden).
+        """Return states at the slots of every prompt with every row of tokens in it, (batch * rows, masks, hidden).
 
         Args:
             places: positions of each prompt that the tokens take, ascending, (batch, k).
@@ -278,19 +278,19 @@ class Backbone(Tunable):
 
     @abstractmethod
     def transform(self, hidden: Tensor) -> Tensor:
-        """What the LM head does before its last layer, the decoder: (…, hidden) → (…, embedding)."""
+        """Apply what stands before the LM head's last layer, the decoder: (…, hidden) → (…, embedding)."""
 
     @abstractmethod
     def project(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
-        """Logits of the whole vocabulary, or of some tokens: (…, embedding) → (…, words)."""
+        """Return logits of the whole vocabulary, or of some tokens: (…, embedding) → (…, words)."""
 
     @abstractmethod
     def decoder(self) -> tuple[Tensor, Tensor | None]:
-        """Weight (vocabulary, embedding) and bias (vocabulary,) with which the LM head reads mask states."""
+        """Return weight (vocabulary, embedding) and bias (vocabulary,) with which the LM head reads mask states."""
 
     @abstractmethod
     def string_log_probs(self, batch: Batch, strings: Sequence[Sequence[int]], *, decoding: str) -> Tensor:
-        """Log-probabilities, in nats, of whole answers at the one slot: (batch, strings), not normalized by length.
+        """Score whole answers at the one slot, in nats: (batch, strings), not normalized by length.
 
         Args:
             strings: token ids of each answer, as ``answer_ids`` gives them.
@@ -298,20 +298,20 @@ class Backbone(Tunable):
         """
 
     def alike(self, encoded: Sequence[Encoded]) -> Sequence[Sequence[int]]:
-        """Groups of prompts worth ``sharing``; all in one, unless a family knows better."""
+        """Return groups of prompts worth ``sharing``; all in one, unless a family knows better."""
         return [range(len(encoded))]
 
     def sharing(self, encoded: Sequence[Encoded]) -> AbstractContextManager[None]:
-        """Inside, what these prompts have in common may be computed once; nothing here, unless a family can."""
+        """Compute once, inside, what these prompts have in common; nothing, unless a family can."""
         return nullcontext()
 
     @abstractmethod
     def hidden_states(self, batch: Batch) -> Tensor:
-        """Last hidden states of every token: (batch, length, hidden)."""
+        """Return the last hidden states of every token, (batch, length, hidden)."""
 
     @abstractmethod
     def answer_ids(self, text: str, slot: AnswerSlot) -> list[int]:
-        """Ids that a text has as the answer at a slot: those of the whole prompt with the text written there.
+        """Return the ids of a text as the answer at a slot: those of the whole prompt with the text written there.
 
         Raises:
             VerbalizerError: if the tokenizer joins it to the template's own text beside it.
@@ -319,7 +319,7 @@ class Backbone(Tunable):
 
     @abstractmethod
     def token_ids(self, text: str, *, at_start: bool = False) -> list[int]:
-        """Ids of a text that follows other text, or (``at_start``) begins the input."""
+        """Return the ids of a text that follows other text, or (``at_start``) begins the input."""
 
     @property
     @abstractmethod
@@ -346,11 +346,11 @@ class Tuning(Part):
     error_class = TuningError
 
     def edit(self, template: Template) -> Template:
-        """The template as this method needs it, such as with soft tokens before it; called once, by ``fit``."""
+        """Return the template as this method needs it, such as with soft tokens before it; called once, by ``fit``."""
         return template
 
     def soft_encoder(self, width: int) -> nn.Module | None:
-        """What stands between the trained weights of soft tokens and their vectors of ``width``; None for nothing."""
+        """Return what turns trained weights into the vectors of soft tokens, of ``width``; None if nothing does."""
         return None
 
     def save(self, backbone: Backbone, folder: Path) -> frozenset[str]:

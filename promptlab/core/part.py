@@ -31,11 +31,11 @@ class Part(ABC):
 
     @classmethod
     def from_saved(cls, values: Mapping[str, object]) -> Self:
-        """The part that its saved settings describe; one whose settings changed reads those of earlier versions."""
+        """Make the part that saved settings describe; one whose settings changed reads those of earlier versions."""
         return cls(**values)
 
     def get_params(self, deep: bool = True) -> dict[str, object]:
-        """The settings by name; if ``deep`` those of wrapped parts, too, such as ``verbalizer__aggregate``."""
+        """Return the settings by name; if ``deep`` those of wrapped parts, too, such as ``verbalizer__aggregate``."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         wrapped = {name: part for name, part in own.items() if deep and isinstance(part, Part)}
         return own | {
@@ -45,7 +45,7 @@ class Part(ABC):
         }
 
     def set_params(self, **settings: object) -> Self:
-        """A copy with other settings, named as ``get_params`` names them; the part itself stays as it is.
+        """Return a copy with other settings, named as ``get_params`` names them; the part itself stays as it is.
 
         Raises:
             UnknownNameError: if there is no such setting.

@@ -57,7 +57,7 @@ class Tunable(ABC, Module):
 
     @abstractmethod
     def embedding_weight(self) -> Tensor:
-        """The input embedding matrix, (vocabulary, embedding)."""
+        """Return the input embedding matrix, (vocabulary, embedding)."""
 
     @abstractmethod
     def embed_soft(self, table: nn.Module) -> None:
@@ -69,37 +69,37 @@ class Tunable(ABC, Module):
 
     @abstractmethod
     def common_word_ids(self, limit: int) -> list[int]:
-        """Ids of the most common ordinary words, judged by their place in the vocabulary.
+        """Return ids of the most common ordinary words, judged by their place in the vocabulary.
 
         Single characters come last, unless most of the vocabulary's words are such.
         """
 
     @abstractmethod
     def norms(self) -> Sequence[nn.Module]:
-        """The normalisation layers."""
+        """Return the normalization layers."""
 
     @abstractmethod
     def sublayer_outputs(self) -> tuple[Sequence[SublayerOutput], Sequence[SublayerOutput]]:
-        """Where the attention and the feed-forward sub-layers end.
+        """Return where the attention and the feed-forward sub-layers end.
 
         Where the dropout there is no module of its own, each projection gets one in its place.
         """
 
     @abstractmethod
     def output_norms(self) -> Sequence[nn.Module]:
-        """The norms of the feed-forward sub-layers' residual sums that end the layers; none where norms come first."""
+        """Return the norms of the residual sums that end the layers; none where norms come first."""
 
     @abstractmethod
     def query_value(self) -> Sequence[str]:
-        """Names of the layers that make queries and values (all three where one layer makes them)."""
+        """Return names of the layers that make queries and values (all three where one layer makes them)."""
 
     @abstractmethod
     def key_value(self) -> Sequence[str]:
-        """Names of the layers that make keys and values (all three where one layer makes them)."""
+        """Return names of the layers that make keys and values (all three where one layer makes them)."""
 
     @abstractmethod
     def outputs_of(self, name: str, roles: Collection[str]) -> Tensor | None:
-        """Which outputs of a layer that makes queries, keys and values are of some of these roles.
+        """Return which outputs of a layer that makes queries, keys and values are of some of these roles.
 
         Args:
             roles: some of ``"query"``, ``"key"``, ``"value"``.
@@ -110,11 +110,11 @@ class Tunable(ABC, Module):
 
     @abstractmethod
     def feed_forward_outputs(self) -> Sequence[str]:
-        """Names of the feed-forward sub-layers' output projections."""
+        """Return names of the feed-forward sub-layers' output projections."""
 
     @abstractmethod
     def prefix_sites(self) -> Sequence[tuple[int, int]]:
-        """Heads and head width of every attention call of a forward pass, in order.
+        """Return heads and head width of every attention call of a forward pass, in order.
 
         Raises:
             TuningError: if the family's attention takes no prefix.
@@ -126,11 +126,11 @@ class Tunable(ABC, Module):
 
     @abstractmethod
     def added_weights(self) -> Sequence[str]:
-        """Names of the weights that a tuning method added to the model's own."""
+        """Return names of the weights that a tuning method added to the model's own."""
 
     @abstractmethod
     def recompute_activations(self) -> None:
-        """From now on, compute activations again for the gradient instead of keeping them.
+        """Compute activations again for the gradient, from now on, instead of keeping them.
 
         Raises:
             TuningError: if the family can't.
@@ -138,11 +138,11 @@ class Tunable(ABC, Module):
 
     @abstractmethod
     def layers(self) -> Sequence[nn.Module]:
-        """The transformer layers, from the input to the output."""
+        """Return the transformer layers, from the input to the output."""
 
     @abstractmethod
     def above(self, layers: Sequence[nn.Module]) -> Sequence[nn.Module]:
-        """What stands between the last layers and the decoder: final norms of their stacks, the head's transform.
+        """Return what stands between the last layers and the decoder: final norms of stacks, the head's transform.
 
         The decoder, whose weights are often the embeddings', isn't part of it.
         """

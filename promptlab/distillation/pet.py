@@ -91,19 +91,20 @@ class PET(PVPMembers):
         unlabeled: Any = None,
         eval_set: tuple[Any, Any] | None = None,
     ) -> Self:
-        """Train the members, label, train the student.
+        """Train the members, let them label the unlabeled texts, and train the student on these.
 
         Args:
             X: labeled texts, and unlabeled ones, for which ``y`` is -1 or None; left out where none is labeled.
             y: labels; None takes those that the examples carry. -1 is a label if a class is called so.
             sample_weight: how much each text of X counts in the members' training; those of unlabeled ones don't.
-            unlabeled: more unlabeled texts: as ``X``, the path of a table, or a stream of texts or examples, which is
-                read once and may be larger than memory.
+            unlabeled: more unlabeled texts: in any form that ``X`` has, the path of a table, or a stream of texts or
+                examples, which is read once and may be larger than memory.
             eval_set: dev texts and labels, on which weights of members and student are selected.
 
         Raises:
             DataError: if there are no unlabeled texts.
-            PromptlabError: as ``PVPEnsemble.fit`` does.
+            JobError: if a member or the student fails, naming it.
+            PromptlabError: if the pairs or settings don't fit one another or the data.
         """
         self.check_settings(eval_set)
         pairs = self._pairs()
@@ -135,10 +136,11 @@ class PET(PVPMembers):
         return self
 
     def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
-        """Accuracy of each member, of the ensemble and of the student on labeled texts.
+        """Return the accuracy of each member, of the ensemble and of the student on labeled texts.
 
         Args:
-            X, y: as for ``fit``; rows without a label don't count.
+            X: texts, in any form that ``fit`` takes.
+            y: their labels, None if the examples carry them; rows without a label don't count.
 
         Raises:
             TuningError: if the members aren't kept.
@@ -157,7 +159,7 @@ class PET(PVPMembers):
         return list(zip(self.reported(), found))
 
     def reported(self) -> list[str]:
-        """Names of those that ``report`` measures."""
+        """Return the names of those that ``report`` measures."""
         return [*self.teachers_, "ensemble", "student"]
 
     def iter_log_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:

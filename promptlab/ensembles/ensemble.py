@@ -69,7 +69,15 @@ class PVPEnsemble(PVPMembers):
     voting: str = "soft"
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
-        """Train the members; arguments as for ``PromptClassifier``.
+        """Train the members on labeled texts, and weigh them.
+
+        Args:
+            X: texts (field ``text_a``), tuples (``text_a``, ``text_b``, …), dicts, a DataFrame or a Dataset.
+            y: labels: texts, whole numbers, or True and False, all of one type; None takes those that the examples
+                carry.
+            sample_weight: how much each text counts, a number from 0; None: alike.
+            eval_set: dev texts and labels, on which each member's weights are selected, and the members weighed where
+                ``weighting`` says so.
 
         Raises:
             PromptlabError: if the pairs or settings don't fit one another or the data.
@@ -112,10 +120,11 @@ class PVPEnsemble(PVPMembers):
         return training, dev
 
     def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
-        """Accuracy of each member and of the ensemble on labeled texts.
+        """Return the accuracy of each member and of the ensemble on labeled texts.
 
         Args:
-            X, y: as for ``fit``; rows without a label don't count.
+            X: texts, in any form that ``fit`` takes.
+            y: their labels, None if the examples carry them; rows without a label don't count.
 
         Raises:
             DataError: if no row has a label.
@@ -127,7 +136,7 @@ class PVPEnsemble(PVPMembers):
         return list(zip(self.reported(), [*accuracies(scores, targets), ensemble]))
 
     def reported(self) -> list[str]:
-        """Names of those that ``report`` measures."""
+        """Return the names of those that ``report`` measures."""
         return [*self.members_, "ensemble"]
 
     def _check_values(self) -> None:
@@ -172,7 +181,7 @@ class PVPEnsemble(PVPMembers):
             yield from self._merge(self._scores(chunk))
 
     def member_proba(self, X: Any) -> np.ndarray:
-        """Class probabilities by each member, (members, texts, classes), members in the order of ``members_``."""
+        """Return class probabilities by each member, (members, texts, classes), in the order of ``members_``."""
         examples = as_examples(X)
         shape = len(self.ready()), len(examples), len(self.classes_)
         return np.exp(self._scores(examples)) if examples else np.zeros(shape)

@@ -153,14 +153,15 @@ class PVPMembers(ClassScorer, TrainingOptions):
         return pairs
 
     def fields_used(self) -> list[str]:
-        """Fields that the templates of the pairs read."""
+        """Return the fields that the templates of the pairs read."""
         return list(dict.fromkeys(name for pair in self._pairs() for name in pair.template.fields))
 
     def check(self, X: Any, y: Any = None, *, shown: Sequence[Example] = ()) -> None:
         """Refuse labeled texts to be measured on, before any training, if ``report`` would refuse them after it.
 
         Args:
-            X, y: as for ``report``.
+            X: texts, in any form that ``fit`` takes.
+            y: their labels, None if the examples carry them.
             shown: the labeled examples that templates with demonstrations will show.
 
         Raises:

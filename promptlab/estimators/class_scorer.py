@@ -45,11 +45,11 @@ class ClassScorer(ClassifierMixin):
         def ready(self) -> Any: ...
 
     def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
-        """Class probabilities of one example after the other, in constant memory."""
+        """Yield class probabilities of one example after the other, in constant memory."""
         return map(np.exp, self.iter_log_proba(examples))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Class probabilities, shape (texts, classes), columns in the order of ``classes_``."""
+        """Return class probabilities, (texts, classes), columns in the order of ``classes_``."""
         rows = list(self.iter_proba(as_examples(X)))
         return np.stack(rows) if rows else np.zeros((0, len(self.classes_)))
 
@@ -64,12 +64,12 @@ class ClassScorer(ClassifierMixin):
         self.classes_ = np.array([label_type.value(name) for name in self.class_names_])
 
     def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of each text."""
+        """Return the likeliest class of each text, (texts,)."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Accuracy; without ``y`` by the labels that the examples carry.
+        """Return the accuracy; without ``y`` by the labels that the examples carry.
 
         Raises:
             DataError: if a label or a weight is missing, or there isn't one for each text.

@@ -83,7 +83,7 @@ class TrainedEstimator(TrainingOptions):
         return self.model_
 
     def model_tuning(self) -> Tuning:
-        """The tuning that the model has: that of the settings, or ``none`` where none was trained."""
+        """Return the tuning that the model has: that of the settings, or ``none`` where none was trained."""
         return resolve_tuning(self.tuning)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -107,16 +107,16 @@ class TrainedEstimator(TrainingOptions):
         saving.export_model(self, folder)
 
     def trainable_parameters(self) -> int:
-        """Number of weights that training moved."""
+        """Return the number of weights that training moved."""
         return sum(weight.numel() for _, weight in self.ready().trained_parameters())
 
     def saved_parts(self) -> dict[str, Any]:
-        """What a subclass needs to come back from disk, as plain JSON, beside settings, tuning and base model."""
+        """Return what it takes to come back from disk, as plain JSON, beside settings, tuning and base model."""
         raise NotImplementedError
 
     @classmethod
     def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, Any]:
-        """An estimator and its model, as yet without the trained weights."""
+        """Return an estimator and its model, as yet without the trained weights."""
         raise NotImplementedError
 
     def take_model(self, model: Any, saved: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ class PromptGenerator(TrainedEstimator):
             y: one text for each.
             sample_weight: how much each pair counts, a number from 0; None: alike. The loss of an update is the
                 weighted mean over its tokens, or over its texts if ``reduction`` is ``"sequence"``.
-            eval_set: dev inputs and texts. The latest weights whose share of tokens foretold right is within one
+            eval_set: dev inputs and texts. The latest weights whose share of tokens predicted right is within one
                 standard error of the highest are kept.
 
         Raises:
@@ -118,7 +118,7 @@ class PromptGenerator(TrainedEstimator):
         return self
 
     def generate(self, X: Any, **options: Any) -> list[str]:
-        """The text for each input.
+        """Write the text for each input.
 
         Args:
             options: of transformers' ``generate``, such as ``num_beams=5``, ``stop_strings=["."]``, or
@@ -144,11 +144,11 @@ class PromptGenerator(TrainedEstimator):
             return run_by_length(written, encoded, lambda row: len(row.input_ids))
 
     def predict(self, X: Any) -> np.ndarray:
-        """``generate`` with the settings of the estimator."""
+        """Write the text for each input with the settings of the estimator, (inputs,)."""
         return np.array(self.generate(X), dtype=object)
 
     def score(self, X: Any, y: Sequence[str | Sequence[str]]) -> float:
-        """Corpus BLEU (0 to 100) of what is generated, by sacrebleu.
+        """Return the corpus BLEU (0 to 100) of what is generated, by sacrebleu.
 
         Args:
             y: for each input its right text, or several.

@@ -144,12 +144,12 @@ class JointClassifier:
         return self
 
     def predict(self, X: Any, names: Sequence[str]) -> list[Any]:
-        """The likeliest class of each text, by the classifier named for it."""
+        """Return the likeliest class of each text, by the classifier named for it."""
         probabilities = self.predict_proba(X, names)
         return [self.classifiers_[name].classes_[row.argmax()].item() for name, row in zip(names, probabilities)]
 
     def predict_proba(self, X: Any, names: Sequence[str]) -> list[np.ndarray]:
-        """Class probabilities of each text by the classifier named for it, in the order of its ``classes_``.
+        """Return class probabilities of each text by the classifier named for it, in the order of its ``classes_``.
 
         Raises:
             UnknownNameError: if there is no such classifier.
@@ -159,7 +159,7 @@ class JointClassifier:
 
     @torch.inference_mode()
     def predict_log_proba(self, X: Any, names: Sequence[str]) -> list[np.ndarray]:
-        """Logarithms, in nats, of what ``predict_proba`` returns.
+        """Return the logarithms, in nats, of what ``predict_proba`` returns.
 
         Raises:
             UnknownNameError: if there is no such classifier.
@@ -192,7 +192,7 @@ class JointClassifier:
         return results
 
     def vote(self, X: Any) -> list[Any]:
-        """The class that most classifiers choose; of equally many votes, the one chosen by an earlier classifier.
+        """Return the class that most classifiers choose; of equally many votes, an earlier classifier's.
 
         Raises:
             DataError: if the classifiers have different classes.

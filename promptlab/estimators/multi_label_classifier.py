@@ -85,12 +85,12 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
         """Train on texts with any number of labels.
 
         Args:
-            X: as for ``PromptClassifier.fit``.
-            y: a list of labels for each text, which may be empty, of types as for ``PromptClassifier.fit``; or an
+            X: texts (field ``text_a``), tuples (``text_a``, ``text_b``, …), dicts, a DataFrame or a Dataset.
+            y: a list of labels for each text, which may be empty, of texts, whole numbers, or True and False; or an
                 indicator matrix (texts, classes) whose columns are the sorted classes, as scikit-learn's
                 ``MultiLabelBinarizer`` makes it, or named after them in a data frame. None takes the ``labels`` that
                 the examples carry. Cross-validation by scikit-learn takes a matrix only.
-            sample_weight: as for ``PromptClassifier.fit``.
+            sample_weight: how much each text counts, a number from 0; None: alike.
             eval_set: dev texts and labels. The latest weights whose micro-F1 on them is within one standard error of
                 the highest are kept; then the thresholds are chosen on them.
 
@@ -134,19 +134,19 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
         check_separator(self.separator, verbalizer.classes)
 
     def predict(self, X: Any) -> np.ndarray:
-        """1 where a class holds, else 0: an indicator matrix (texts, classes) in the order of ``classes_``."""
+        """Return 1 where a class holds, else 0: an indicator matrix (texts, classes) in the order of ``classes_``."""
         return (self.predict_proba(X) >= self.thresholds_).astype(int)
 
     def predict_labels(self, X: Any) -> list[tuple[Any, ...]]:
-        """The classes that hold for each text, in the order of ``classes_``."""
+        """Return the classes that hold for each text, in the order of ``classes_``."""
         return [self.decide(row) for row in self.predict_proba(X)]
 
     def decide(self, probabilities: np.ndarray) -> tuple[Any, ...]:
-        """The classes that hold, by the probabilities of one text, (classes,)."""
+        """Return the classes that hold, by the probabilities of one text, (classes,)."""
         return tuple(self.classes_[probabilities >= self.thresholds_].tolist())
 
     def decide_names(self, probabilities: np.ndarray) -> list[str]:
-        """The names of the classes that hold, as ``decide`` finds them."""
+        """Return the names of the classes that hold, as ``decide`` finds them."""
         return [name for name, holds in zip(self.class_names_, probabilities >= self.thresholds_) if holds]
 
     @property
@@ -154,7 +154,7 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
         return self.separator
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Share of texts whose classes are all right, as scikit-learn scores several labels.
+        """Return the share of texts whose classes are all right, as scikit-learn scores several labels.
 
         Without ``y`` by the labels that the examples carry.
 

@@ -244,9 +244,9 @@ class PromptRegressor(RegressorMixin, TextEstimator):
         """Train on texts with numbers.
 
         Args:
-            X: as for ``PromptClassifier.fit``.
+            X: texts (field ``text_a``), tuples (``text_a``, ``text_b``, …), dicts, a DataFrame or a Dataset.
             y: a number for each text, between the ends. None takes the labels that the examples carry.
-            sample_weight: as for ``PromptClassifier.fit``.
+            sample_weight: how much each text counts, a number from 0; None: alike.
             eval_set: dev texts and numbers. The latest weights whose correlation (Pearson's) with them is within one
                 standard error of the highest are kept.
 

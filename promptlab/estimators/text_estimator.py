@@ -86,7 +86,7 @@ class TextEstimator(TrainedEstimator):
         return self.fit_labeled(*self.read_labels(X, y, eval_set, sample_weight))
 
     def read_labels(self, X: Any, y: Any, eval_set: Any, sample_weight: Any) -> tuple[Training, Training | None]:
-        """Return the training and the dev texts with what their labels mean; arguments and errors as for ``fit``."""
+        """Return the training and the dev texts with what their labels mean, from the arguments of ``fit``."""
         return read_sets(X, y, eval_set, self.known_classes(), sample_weight)
 
     def fit_labeled(
@@ -128,7 +128,7 @@ class TextEstimator(TrainedEstimator):
     def build(
         self, verbalizer: Verbalizer, examples: Sequence[Example], backbone: Any, tuning: Any = None
     ) -> PromptModel:
-        """The model before any training; what is random in it comes from torch's generator.
+        """Build the model before any training; what is random in it comes from torch's generator.
 
         Args:
             examples: labeled ones, which templates with demonstrations show.

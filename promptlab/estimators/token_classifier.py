@@ -112,13 +112,13 @@ class TokenClassifier(TrainedEstimator):
         return self
 
     def predict(self, X: Any) -> list[list[str]]:
-        """The likeliest tag of every word of every sentence."""
+        """Return the likeliest tag of every word of every sentence."""
         model = self.ready()
         _check_sentences(X, "X")
         return _named(_log_probs(model.to(resolve_device(self.device)), X, self.max_length), self.tags_)
 
     def score(self, X: Any, y: Any) -> float:
-        """Entity F1, micro-averaged, or the accuracy of words where tags are no entities'.
+        """Return the entity F1, micro-averaged, or the accuracy of words where tags are no entities'.
 
         An entity counts if its type and both of its ends are right.
 

@@ -88,7 +88,7 @@ class TrainingOptions(BaseEstimator):
         list_settings(cls)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``, also of a tuning's name."""
+        """Return the settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``."""
         params: dict[str, Any] = super().get_params(deep=deep)
         if deep and isinstance(self._named_tuning(), Tuning):
             params |= {f"tuning__{name}": value for name, value in self._named_tuning().get_params().items()}
@@ -152,7 +152,7 @@ class TrainingOptions(BaseEstimator):
         return self.table_scores
 
     def checkpoints(self, *depends_on: Any) -> Checkpoints | None:
-        """Where the states of this training are kept, if anywhere.
+        """Return where the states of this training are kept, if anywhere.
 
         Args:
             depends_on: the tuning, what the dev score comes from, and whatever else the loop can't see.
@@ -194,7 +194,7 @@ class TrainingOptions(BaseEstimator):
     def training_settings(
         self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1
     ) -> TrainingSettings:
-        """What ``fit`` trains with: the user's settings, and the tuning method's own where there are none.
+        """Return what ``fit`` trains with: the user's settings, else the tuning method's own.
 
         Args:
             n_variants: prompts that the template makes of each example.
@@ -216,7 +216,7 @@ class TrainingOptions(BaseEstimator):
         return TrainingSettings(**{**given, **chosen})
 
     def updates(self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1) -> int:
-        """Updates that a ``fit`` on so many examples would take.
+        """Return how many updates a ``fit`` on so many examples would take.
 
         Raises:
             TuningError: if a setting of the training is out of range, or has no use where nothing is trained.
@@ -228,7 +228,7 @@ class TrainingOptions(BaseEstimator):
         return steps
 
     def rows_seen(self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1) -> int:
-        """Prompts in all batches that a ``fit`` on so many examples takes at most, those that come again included."""
+        """Count the prompts in all batches that a ``fit`` takes at most, those that come again included."""
         n_prompts = n_examples * n_variants
         updates = self.updates(tuning, n_examples, hidden_size, n_variants=n_variants)
         epochs, rest = divmod(updates, self._updates_per_epoch(n_prompts))

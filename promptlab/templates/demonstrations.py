@@ -100,7 +100,7 @@ class AnsweredTemplate(Template):
 
     @abstractmethod
     def with_examples(self, query: Sequence[Segment], example: Example) -> Iterable[tuple[Segment, ...]]:
-        """The segments of all prompts.
+        """Return the segments of all prompts.
 
         Args:
             query: those of the query alone.
@@ -113,10 +113,10 @@ class AnsweredTemplate(Template):
 
     @abstractmethod
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
-        """Those of the labeled examples that the template needs."""
+        """Return those of the labeled examples that the template needs."""
 
     def answered(self, example: Example, number: int) -> Iterator[Segment]:
-        """The segments of one demonstration, its mask filled and its fields never shortened by the model's limit."""
+        """Yield the segments of a demonstration, its mask filled, its fields never shortened by the model's limit."""
         assert example.label is not None
         if example.label not in self.answers:
             raise TemplateError(
@@ -173,7 +173,7 @@ class InContextTemplate(AnsweredTemplate):
         return slot.put_after(Segment("text", self.separator)) if self.k or self.instruction else slot
 
     def kept(self, examples: Sequence[Example]) -> Sequence[Example]:
-        """The demonstrations of all sets, one set after the other."""
+        """Return the demonstrations of all sets, one set after the other."""
         if self.k > len(examples):
             raise TemplateError(
                 f"k={self.k} demonstrations are asked for, but there are {len(examples)} labeled examples; lower k, "

@@ -14,7 +14,7 @@ from promptlab.training.thresholds import best_threshold, f1_scores
 
 
 def dev_score(log_probs: Tensor, targets: Tensor) -> DevScore:
-    """Accuracy and mean loss of class log-probabilities, (examples, classes)."""
+    """Return accuracy and mean loss of class log-probabilities, (examples, classes)."""
     accuracy = (log_probs.argmax(dim=-1) == targets).float().mean().item()
     loss = -log_probs[torch.arange(len(targets)), targets].mean().item()
     return DevScore(accuracy, loss, len(targets))
@@ -42,11 +42,11 @@ class DevScore(NamedTuple):
 
 
 def micro_f1(log_probs: Tensor, targets: Tensor) -> DevScore:
-    """Micro-F1 at the threshold that is best for it, and mean binary cross-entropy.
+    """Return micro-F1 at the threshold that is best for it, and mean binary cross-entropy.
 
     Args:
         log_probs: of each class by itself, (examples, classes).
-        targets: 1 where a class holds, else 0, likewise.
+        targets: 1 where a class holds, else 0, (examples, classes).
     """
     probabilities, truth = log_probs.exp().numpy().ravel(), targets.numpy().ravel()
     (f1,) = f1_scores(probabilities, truth, np.array([best_threshold(probabilities, truth)]))

@@ -63,7 +63,7 @@ class Adapter(Tuning):
 
     @classmethod
     def from_saved(cls, values: Mapping[str, object]) -> Self:
-        """What was saved before there was a choice of activations called Houlsby's second adapter Pfeiffer's."""
+        """Read saved settings, in which Houlsby's second adapter may still be called Pfeiffer's."""
         if "activation" not in values and values.get("place") == "pfeiffer":
             values = {**values, "place": "feed-forward"}
         return super().from_saved(values)

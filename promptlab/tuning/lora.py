@@ -27,7 +27,7 @@ class PeftTuning(Tuning):
 
     @abstractmethod
     def config(self, backbone: Backbone) -> PeftConfig:
-        """peft's settings for a model."""
+        """Return peft's settings for a model."""
 
     @property
     @abstractmethod

@@ -40,7 +40,7 @@ class TopLayers(Tuning):
 
     @classmethod
     def from_saved(cls, values: Mapping[str, object]) -> Self:
-        """What was saved before there was a choice left frozen what stands above the layers."""
+        """Read saved settings; before there was a choice, what stands above the layers was left frozen."""
         return super().from_saved({"above": False, **values})
 
     def attach(self, backbone: Backbone) -> None:

@@ -66,14 +66,14 @@ class InfillSearch(TemplateSearch):
 
     @abstractmethod
     def infills(self, writer: Seq2SeqBackbone, rows: Sequence[Answered], prompts: Sequence[Encoded]) -> list[Infill]:
-        """What the writer reads of each example.
+        """Return what the writer reads of each example.
 
         Args:
             prompts: of the layout with one mask, where gaps and label word will stand.
         """
 
     def room(self, writer: Seq2SeqBackbone) -> int:
-        """Tokens of a prompt that the writer's decoder has room for."""
+        """Return how many tokens of a prompt the writer's decoder has room for."""
         return int(writer.max_length)
 
     def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:

@@ -79,7 +79,7 @@ class TemplateSearch(Part):
 
     @classmethod
     def of_budget(cls, budget: str, **settings: object) -> Self:
-        """The search with the settings of a budget; those that are given come first.
+        """Make the search with the settings of a budget; those that are given come first.
 
         Args:
             budget: one of ``BUDGET_NAMES``.
@@ -99,12 +99,12 @@ class TemplateSearch(Part):
         return cls(**{**cls.BUDGETS.get(budget, {}), **settings})
 
     def fields_used(self, task: SearchTask) -> Sequence[str]:
-        """Fields of the examples that its templates may read; those of the task, unless they are a user's own."""
+        """Return the fields of the examples that its templates may read: the task's, unless they are a user's own."""
         return task.fields
 
     @abstractmethod
     def search(self, task: SearchTask, *, resume_dir: Path | None = None) -> list[FoundTemplate]:
-        """Templates, the best first by the engine's own score, none twice.
+        """Return templates, the best first by the engine's own score, none twice.
 
         Args:
             resume_dir: folder from which an interrupted search goes on, with the result of an uninterrupted one.
