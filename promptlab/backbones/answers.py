@@ -21,7 +21,7 @@ def written_ids(word: str, place: Place, *, first: Tokenizer, later: Tokenizer, 
         word: one or several words.
         place: where.
         first: a tokenizer without special tokens for the start of a text.
-        later: likewise, for text after a special token.
+        later: the same for text after a special token.
         unknown: id of what isn't in the vocabulary.
 
     Raises:

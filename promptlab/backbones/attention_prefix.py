@@ -142,7 +142,7 @@ def attend(
     """Attention to the module's prefix, which has no position, and to the text.
 
     Args:
-        query: (batch, heads, length, width); ``value`` likewise.
+        query: (batch, heads, length, width), and so is ``value``.
         scores: of the text, scaled and masked, (batch, heads, length, length).
         scale: what a product of query and key is multiplied by.
 

@@ -26,7 +26,7 @@ class Family:
     Args:
         layers: lists of transformer layers, below the base model, from the input to the output.
         query_value: layers that make queries and values; one that makes both is each of them.
-        key_value: likewise keys and values.
+        key_value: names of the layers that make keys and values.
         attention_outputs: output projections of the attention.
         feed_forward_outputs: output projections of the feed-forward sub-layers.
         head: of a masked language model.

@@ -79,7 +79,7 @@ VERBALIZERS: Mapping[str, Entry] = {
     ),
     "prototypical": Entry(
         "promptlab.verbalizers.prototypical:PrototypicalVerbalizer",
-        "prototypes of the classes among the mask states, learnt by contrast",
+        "prototypes of the classes among the mask states, learned by contrast",
         "ProtoVerb, arXiv:2203.09770, section 3",
     ),
     "soft": Entry(
@@ -93,12 +93,12 @@ VERBALIZERS: Mapping[str, Entry] = {
     ),
     "weighted": Entry(
         "promptlab.verbalizers.weighted:WeightedVerbalizer",
-        "label words with learnt weights",
+        "label words with learned weights",
         "KPT, arXiv:2108.02035, section 3.3.4",
     ),
     "support": Entry(
         "promptlab.verbalizers.calibrated:SupportCalibration",
-        "calibration: label words' probabilities divided by their mean over unlabelled texts",
+        "calibration: label words' probabilities divided by their mean over unlabeled texts",
         "KPT, arXiv:2108.02035, section 3.3.3",
     ),
 }
@@ -119,7 +119,7 @@ TUNINGS: Mapping[str, Entry] = {
     "bitfit": Entry("promptlab.tuning.bitfit:BitFit", "biases and the head", "BitFit, arXiv:2106.10199, section 3"),
     "layer-norm": Entry(
         "promptlab.tuning.layer_norm:LayerNormTuning",
-        "scale and shift of every normalisation layer, and the head",
+        "scale and shift of every normalization layer, and the head",
         "Houlsby et al., arXiv:1902.00751, section 3.4",
     ),
     "adapter": Entry(

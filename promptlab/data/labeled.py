@@ -1,4 +1,4 @@
-"""What is learnt from and scored by: examples with labels or with distributions over the classes."""
+"""What is learned from and scored by: examples with labels or with distributions over the classes."""
 
 from __future__ import annotations
 

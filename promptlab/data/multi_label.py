@@ -42,7 +42,7 @@ class MultiLabeled(Labeled):
             written: the type of labels that no list of labels tells.
             like: the type of other labels that these are like; None finds out.
             whose: what the classes are called in messages.
-            source: where the rows come from, likewise.
+            source: where the rows come from, such as ``"eval_set"``.
 
         Raises:
             DataError: if there are no examples, or labels are missing or of another form.

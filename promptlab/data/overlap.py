@@ -1,4 +1,4 @@
-"""Texts that stand in two sets: a score on what was learnt from, or chosen by, says nothing of new text."""
+"""Texts that stand in two sets: a score on what was learned from, or chosen by, says nothing of new text."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def halves(labels: Sequence[str | None], *, seed: int) -> tuple[list[int], list[
 
     Args:
         labels: the label of each row.
-        seed: as for ``k_shot``, rows being permuted in the same way.
+        seed: 0 to 2³² - 1; rows are permuted as ``k_shot`` does.
 
     Raises:
         DataError: if a label is missing, the seed is out of range, or a class has fewer than 2 rows.

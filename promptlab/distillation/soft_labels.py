@@ -1,4 +1,4 @@
-"""Unlabeled text: taken from where it is, labeled softly part by part, and learnt from by a student."""
+"""Unlabeled text: taken from where it is, labeled softly part by part, and learned from by a student."""
 
 from __future__ import annotations
 

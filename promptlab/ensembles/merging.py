@@ -49,7 +49,7 @@ def weighed_by(weighting: str, weights: Sequence[float]) -> str:
     """What says how much each member counts, in words.
 
     Args:
-        weighting: as for the ensembles.
+        weighting: how members are weighed, one of ``PVPEnsemble``'s.
         weights: of the members.
     """
     is_alike = weighting != "stacked" and len(set(weights)) == 1

@@ -50,7 +50,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     """Read an ensemble that ``save`` wrote; members of one base model share its memory.
 
     Args:
-        model: as for ``PVPEnsemble.from_pretrained``.
+        model: the base model, or where to look for it; a list with one for each pair if they differ.
 
     Raises:
         SavedModelError: as ``saving.load`` does.

@@ -1,4 +1,4 @@
-"""Soft prompts that have learnt from unlabeled text before they see the few labeled examples.
+"""Soft prompts that have learned from unlabeled text before they see the few labeled examples.
 
 Source: PPT, arXiv:2109.04332, section 3.
 """

@@ -61,7 +61,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, *, temperature: float, w
 
     Args:
         student: logits or log-probabilities, (batch, classes).
-        teacher: likewise.
+        teacher: log-probabilities, (batch, classes).
         temperature: above 0; 1 leaves both distributions as they are.
         weights: of the rows, (batch,); None: alike.
     """

@@ -34,7 +34,7 @@ def choose_thresholds(threshold: str | float, probabilities: np.ndarray, truth: 
     Args:
         threshold: ``"global"``, ``"per-class"``, or a number that holds for all classes.
         probabilities: of each class, (examples, classes).
-        truth: 1 where a class holds, else 0, likewise.
+        truth: 1 where a class holds, else 0, (examples, classes).
     """
     classes = probabilities.shape[1]
     if threshold == "per-class":
@@ -65,8 +65,8 @@ def f1_scores(probabilities: np.ndarray, truth: np.ndarray, thresholds: np.ndarr
     """F1 at each of some thresholds, (thresholds,); 0 where nothing holds and nothing is said to.
 
     Args:
-        probabilities: as for ``best_threshold``.
-        truth: likewise.
+        probabilities: of one class, (examples,).
+        truth: 1 where it holds, else 0, (examples,).
     """
     order = np.argsort(probabilities)
     first = np.searchsorted(probabilities[order].astype(np.float64), thresholds)  # from here on a class is said to hold

@@ -1,4 +1,4 @@
-"""Fine-tuning of the normalisation layers only."""
+"""Fine-tuning of the normalization layers only."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class IndependentHead(Head[Outputs], nn.Module):
 
         Args:
             log_odds: of the training texts, (texts, classes).
-            labels: 1 where a class holds, likewise.
+            labels: 1 where a class holds, else 0, (batch, classes).
             weights: of the texts, (texts,), or of their classes, (texts, classes); a text of weight 2 counts as two.
         """
         each = torch.ones_like(labels) if weights is None else weights.view(len(labels), -1).expand_as(labels)

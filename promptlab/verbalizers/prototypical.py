@@ -1,4 +1,4 @@
-"""A prototype for each class, learnt by contrast."""
+"""A prototype for each class, learned by contrast."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class StringHead(WordHead[Tensor]):
         aggregate: of the answers of a class.
         per_token: whether log-probabilities are divided by the number of tokens.
         decoding: how the model scores answers in prediction.
-        margin: whether training looks once at all masks and maximises the margin, as masked models do.
+        margin: whether training looks once at all masks and maximizes the margin, as masked models do.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class GapFiller:
         """
         states = [State()]
         for column in self.columns:
-            log_probs = self._foretold([state.tokens for state in states], column)
+            log_probs = self._predicted([state.tokens for state in states], column)
             masks = torch.stack([allowed(state.tokens) for state in states]).to(log_probs.device)
             log_probs = F.pad(log_probs.masked_fill(~masks, -torch.inf), (0, 1), value=-torch.inf)  # no gap is closed
             states = [state for state, _ in expand(states, log_probs, width)]
@@ -55,7 +55,7 @@ class GapFiller:
         return total / (len(tokens) + 1)
 
     @torch.inference_mode()
-    def _foretold(self, texts: Sequence[Sequence[int]], column: int) -> Tensor:
+    def _predicted(self, texts: Sequence[Sequence[int]], column: int) -> Tensor:
         """Mean log-probabilities at one mask, the texts written in: (texts, vocabulary)."""
         total = torch.zeros(1, dtype=torch.double, device=self.device)
         filled = torch.tensor([list(text) for text in texts], dtype=torch.long, device=self.device)  # (texts, k)

@@ -58,7 +58,7 @@ class NextTokenModel(ABC):
 def joint_beam(
     reader: NextTokenModel, allowed: Callable[[State], Tensor], *, n_gaps: int, width: int, longest: int
 ) -> list[State]:
-    """Texts for the gaps that maximise the mean over the examples of their log-probability, the best first.
+    """Texts for the gaps that maximize the mean over the examples of their log-probability, the best first.
 
     A state with all gaps closed is kept and competes by its sum. What isn't closed after ``longest`` is dropped.
 
@@ -71,7 +71,7 @@ def joint_beam(
     """
     live, parents, done = [State()], [0], list[State]()
     for _ in range(longest):
-        grown = expand(live, _foretold(reader, live, parents, allowed), width)
+        grown = expand(live, _predicted(reader, live, parents, allowed), width)
         best = sorted([*((state, -1) for state in done), *grown], key=lambda pair: _order(pair[0]))[:width]
         done = [state for state, _ in best if state.n_closed == n_gaps]
         live = [state for state, _ in best if state.n_closed < n_gaps]
@@ -94,7 +94,7 @@ def beam_of_each_length(
     """
     live, parents, done = [State()], [0], list[State]()
     for n_tokens in range(longest + 1):
-        log_probs = _foretold(reader, live, parents, allowed)
+        log_probs = _predicted(reader, live, parents, allowed)
         ends = log_probs[:, -1].tolist()
         done += [State((*state.tokens, CLOSE), state.score + end) for state, end in zip(live, ends)]
         if n_tokens < longest:
@@ -121,7 +121,7 @@ def expand(states: Sequence[State], log_probs: Tensor, width: int) -> list[tuple
     return sorted(found, key=lambda pair: _order(pair[0]))
 
 
-def _foretold(
+def _predicted(
     reader: NextTokenModel, states: Sequence[State], parents: Sequence[int], allowed: Callable[[State], Tensor]
 ) -> Tensor:
     """What may come next, (states, vocabulary + 1), in double precision."""

@@ -47,7 +47,7 @@ class Layout:
 
         Args:
             first: with the space before it, if there is one.
-            second: likewise.
+            second: with the space before it, if there is one.
         """
         slot = "{{ mask }}" if n_masks == 1 else f"{{{{ mask({n_masks}) }}}}"
         return f"{self.before}{escaped(first)} {slot}{escaped(second)} {self.after}".strip()
@@ -146,7 +146,7 @@ def writer_of(generator: ModelLike | None, task: SearchTask, kind: type[Writer],
     """A copy of the model that writes, on the device of the classifier's model.
 
     Args:
-        generator: as for ``PromptClassifier``, or None for the classifier's own model.
+        generator: a name, a hub id, a folder or a loaded backbone, or None for the classifier's own model.
         kind: the class of backbones that can.
         need: such a model, in words.
 

@@ -15,7 +15,7 @@ class Budget:
     Args:
         ranking: how what was found is compared.
         train: examples to learn from, at most; all if None.
-        dev: examples to choose by, likewise.
+        dev: examples to choose by, at most; all if None.
         max_length: tokens of a prompt, at most, where nobody says how many; the model's limit if None.
     """
 

@@ -28,7 +28,7 @@ def log_likelihoods(
 ) -> list[float]:
     """Mean log-probability, in nats a token, of the words of each template, the label word among them.
 
-    Each word is foretold with everything else of the prompt in place, the first label word of the example's class at
+    Each word is predicted with everything else of the prompt in place, the first label word of the example's class at
     the mask; a causal model sees what stands before the word only. So it is a pseudo-likelihood for a masked model
     (arXiv:1910.14659) and the likelihood for a causal one. Punctuation, and words that the tokenizer joins to their
     neighbours, count as context.
@@ -58,7 +58,7 @@ def log_likelihoods(
 
 
 def _ids(word: str, prompt: Prompt, backbone: Backbone) -> tuple[int, ...]:
-    """Ids of a word; none if the tokenizer joins it to its neighbours, so that it can't be foretold by itself."""
+    """Ids of a word; none if the tokenizer joins it to its neighbours, so that it can't be predicted by itself."""
     try:
         return tuple(backbone.answer_ids(word, prompt.slot))
     except VerbalizerError:

@@ -28,7 +28,7 @@ def split(
         given: with all labeled rows; without a dev set, half of each class of train is kept for it.
         fields_used: fields by which rows are told apart.
         train: examples to learn from, at most; all if None. They are drawn in proportion to the classes.
-        dev: examples to choose by, likewise.
+        dev: examples to choose by, at most; all if None.
         of_each_class: training examples that the search needs.
 
     Returns:

@@ -196,7 +196,7 @@ def rank_by_training(
 
     Args:
         train: labeled texts, a pair (X, y).
-        eval_set: dev texts, likewise; those whose texts are training texts, whatever their labels, are left out.
+        eval_set: dev texts, a pair (X, y); those whose texts are training texts, whatever their labels, are left out.
         settings: of ``PromptClassifier``.
 
     Raises:
