@@ -89,7 +89,7 @@ def test_saving_over_a_model_replaces_it_whole(saved, base):
 
 def test_a_crash_while_saving_leaves_the_old_model(saved, monkeypatch):
     classifier, folder = saved
-    monkeypatch.setattr("promptlab.estimators.saving.card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("promptlab.estimators.saving.card", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
 
     with pytest.raises(KeyboardInterrupt):
         classifier.save_pretrained(folder)
