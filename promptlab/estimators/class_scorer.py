@@ -29,7 +29,7 @@ class ClassScorer(ClassifierMixin):
     Attributes:
         classes_: the classes, an array (classes,) of the type that the labels had; columns of probabilities are in this
             order.
-        class_names_: the same as texts.
+        class_names_: names of the classes, texts in the order of ``classes_``.
         label_type_: what labels are: texts, whole numbers, True and False, or numbers of named classes.
     """
 
