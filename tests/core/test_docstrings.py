@@ -117,3 +117,17 @@ def test_defaults_with_brackets_and_colons_are_no_texts():
     assert dict(items("Do.\n\nArgs:\n    a (str, default (': ', ')')): what.", "Args")) == {
         "a": Item("what.", "str, default (': ', ')')")
     }
+
+
+def test_the_nearest_class_says_what_a_setting_is():
+    class Nearer(Own):
+        """Do it.
+
+        Args:
+            size: height.
+        """
+
+    class Nearest(Nearer):
+        """Do it, too."""
+
+    assert dict(items(Nearest.__doc__, "Args"))["size"] == Item("height.", "int")
