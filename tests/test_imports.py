@@ -87,8 +87,8 @@ def test_type_checkers_are_shown_every_public_name():
     assert sorted(alias.asname for alias in imports) == promptlab.__all__  # else: a line of promptlab/__init__.pyi
 
 
-def test_the_main_flow_is_under_660_lines_of_code():
-    assert sum(lines_of_code(MODULES[module].read_text(encoding="utf-8")) for module in MAIN_FLOW) < 660
+def test_the_main_flow_is_under_670_lines_of_code():
+    assert sum(lines_of_code(MODULES[module].read_text(encoding="utf-8")) for module in MAIN_FLOW) < 670
 
 
 def lines_of_code(source):

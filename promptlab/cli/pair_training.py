@@ -89,9 +89,11 @@ def trained(
 
     eval_set = None if sets.dev is None else (sets.dev, None)
     estimator.check_settings(eval_set)  # before a model is loaded
-    several = isinstance(estimator.model, list)
-    loaded = load_each(estimator.model if several else [estimator.model])  # once for all that follows
-    estimator.set_params(model=loaded if several else loaded[0])
+    model = estimator.model  # loaded once for all that follows
+    if isinstance(model, str) or not isinstance(model, Sequence):
+        estimator.set_params(model=load_each([model])[0])
+    else:
+        estimator.set_params(model=load_each(model))
     if sets.measured is not None:
         estimator.check(sets.measured, shown=sets.train)
     warn_of_shared(estimator.fields_used(), **sets._asdict())

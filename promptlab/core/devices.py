@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     pass
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
     """The device of that name; ``auto`` is a GPU where there is one.
 
     Raises:

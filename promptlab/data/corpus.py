@@ -30,7 +30,10 @@ _END = re.compile(r"[.!?][\"')\]]*(\s+)(?=[\"'(\[]?[A-Z0-9])")
 class Labeler(Protocol):
     """Anything that gives probabilities of classes, such as a fitted classifier."""
 
-    class_names_: Sequence[str]
+    @property
+    def class_names_(self) -> Sequence[str]:
+        """The names of the classes."""
+        ...
 
     def iter_proba(self, examples: Iterable[Example]) -> Iterator[np.ndarray]:
         """Class probabilities of one example after the other, columns in the order of ``class_names_``."""

@@ -18,7 +18,7 @@ from promptlab.core.errors import (
     short_repr,
 )
 from promptlab.core.fields import Fields
-from promptlab.core.inputs import ClassWeight, Labels, RowWeights, TextInput
+from promptlab.core.inputs import ClassWeight, Labels, Texts, Weights
 from promptlab.core.interfaces import Template, Verbalizer
 from promptlab.core.types import Example
 from promptlab.data.labels import NAMES, LabelType, is_missing, numbered_names, plain_label, plain_labels
@@ -62,9 +62,7 @@ class Labeled(NamedTuple):
         return sorted(set(self.labels))
 
     @classmethod
-    def of(
-        cls, X: TextInput, y: Labels | None, *, classes: Sequence[str] = (), like: LabelType | None = None
-    ) -> Labeled:
+    def of(cls, X: Texts, y: Labels | None, *, classes: Sequence[str] = (), like: LabelType | None = None) -> Labeled:
         """From texts and labels; without ``y`` from the labels that the examples carry, which are names.
 
         Args:
@@ -127,7 +125,7 @@ class Labeled(NamedTuple):
         """The weights of the examples, 1 where there are none, (examples,)."""
         return torch.ones(len(self.examples)) if self.weights is None else self.weights
 
-    def weighed(self, sample_weight: RowWeights | None) -> Self:
+    def weighed(self, sample_weight: Weights | None) -> Self:
         """With weights of the examples, as users pass them; those of weight 0 are left out.
 
         Raises:
@@ -225,12 +223,12 @@ def _names(
 
 
 def split_unlabeled(
-    X: TextInput | None,
+    X: Texts | None,
     y: Labels | None,
     classes: Sequence[str],
     *,
     like: LabelType | None = None,
-    sample_weight: RowWeights | None = None,
+    sample_weight: Weights | None = None,
 ) -> tuple[Labeled | None, list[Example]]:
     """The labeled rows (None if there are none), and the others: those whose label is None, NaN or -1.
 

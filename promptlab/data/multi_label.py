@@ -11,7 +11,7 @@ from torch import Tensor
 
 from promptlab.core.checks import warn
 from promptlab.core.errors import DataError, UnknownNameError, short_repr
-from promptlab.core.inputs import ClassWeight, Labels, TextInput
+from promptlab.core.inputs import ClassWeight, Labels, Texts
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled
 from promptlab.data.labels import NAMES, Label, LabelType, check_one_type, label_items, numbered_names
@@ -25,7 +25,7 @@ class MultiLabeled(Labeled):
     @classmethod
     def read(
         cls,
-        X: TextInput,
+        X: Texts,
         y: Labels | None,
         classes: Sequence[str],
         *,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from promptlab.core.errors import DataError, short_repr
 from promptlab.core.fields import Fields
-from promptlab.core.inputs import Labels, TextInput
+from promptlab.core.inputs import Labels, Texts
 from promptlab.core.types import Example
 from promptlab.data.dialects import Dialect
 from promptlab.data.labels import is_missing, label_list, label_name
@@ -92,9 +92,7 @@ def _examples(
             yield Example(fields, labels=label_list(given, where, separator=separator))
 
 
-def as_examples(
-    X: TextInput, labels: Labels | None = None, *, columns: Mapping[str, str] | None = None
-) -> list[Example]:
+def as_examples(X: Texts, labels: Labels | None = None, *, columns: Mapping[str, str] | None = None) -> list[Example]:
     """Turn what the caller has into examples.
 
     Args:
@@ -156,7 +154,7 @@ def _labels(labels: Labels, n_rows: int) -> list[str]:
     return [label_name(name, f"row {i}") for i, name in enumerate(names, start=1)]
 
 
-def _items(X: TextInput) -> list[object]:
+def _items(X: Texts) -> list[object]:
     if hasattr(X, "to_dicts"):  # a polars frame
         return list(X.to_dicts())
     if hasattr(X, "columns") and hasattr(X, "set_axis"):  # a pandas frame

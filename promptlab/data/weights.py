@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, short_repr
-from promptlab.core.inputs import ClassWeight, RowWeights
+from promptlab.core.inputs import ClassWeight, Weights
 from promptlab.data.labels import LabelType, plain_label
 
 BALANCED = "balanced"
 LARGEST = 1e30  # of a weight: sums of many are still numbers in single precision
 
 
-def row_weights(given: RowWeights | None, n_rows: int) -> list[float] | None:
+def row_weights(given: Weights | None, n_rows: int) -> list[float] | None:
     """The weights of rows, from what users pass as ``sample_weight``; None if that is None: all alike.
 
     Raises:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from promptlab.core.errors import TuningError
+from promptlab.core.inputs import DevSet
 from promptlab.core.ranges import Count, SomeShare
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled
@@ -58,7 +59,7 @@ class IPET(PET):
     teacher_share: SomeShare = 0.25
     n_most_likely: Count = 100
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         if not 1 < self.growth_factor < math.inf:
             raise TuningError(f"growth_factor={self.growth_factor!r} must be above 1, usually 5.")
@@ -95,7 +96,7 @@ class IPET(PET):
         weights = weights_of(lesson.weights[teachers].tolist())
         log_probs = merged(np.stack([load_scores(scored[t]) for t in teachers]), weights)
         known = lesson.training
-        names = sorted(lesson.members[learner].classifier.verbalizer.classes)
+        names = sorted(lesson.members[learner].classifier.make_verbalizer(None).classes)
         labeled = Counter() if known is None else Counter(known.labels)
         counts = class_counts(labeled, names, generation, self.growth_factor)
         drawn: list[Example] = []

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
+from promptlab.backbones.catalog import load_backbone
 from promptlab.core.errors import DataError, TuningError
 from promptlab.core.finished_work import reading
+from promptlab.core.inputs import DevSet, Labels, Texts, Weights
 from promptlab.core.ranges import Count, Positive, Share
 from promptlab.core.registry import ESTIMATORS
 from promptlab.core.types import Example
@@ -29,6 +31,7 @@ from promptlab.estimators.classifiers import HeadClassifier
 from promptlab.jobs.jobs import Job
 from promptlab.jobs.workspace import Chunks, Workspace
 from promptlab.library.resolve import resolve_tuning
+from promptlab.models.prompt_model import PromptModel
 from promptlab.training.objectives import check_masked_words
 
 STUDENT_STEPS = 5000  # at most, where the user says nothing; the paper's
@@ -78,18 +81,18 @@ class PET(PVPMembers):
     temperature: Positive = 2.0
     mlm_weight: Share = 1e-4
     mlm_ratio: Count = 3
-    student: Any = None
+    student: HeadClassifier | None = None
     student_steps: Count | None = None
     max_distilled: Count = 80_000
 
     def fit(
         self,
-        X: Any = None,
-        y: Any = None,
-        sample_weight: Any = None,
+        X: Texts | None = None,
+        y: Labels | None = None,
+        sample_weight: Weights | None = None,
         *,
-        unlabeled: Any = None,
-        eval_set: tuple[Any, Any] | None = None,
+        unlabeled: Texts | str | Path | None = None,
+        eval_set: DevSet | None = None,
     ) -> Self:
         """Train the members, let them label the unlabeled texts, and train the student on these.
 
@@ -114,7 +117,7 @@ class PET(PVPMembers):
             backbones = self._loaded(workspace, pairs)
             members = self._members(pairs, backbones, len(labeled))
             for member in members if self.mlm_weight and labeled else ():
-                check_masked_words(member.classifier.model, self.mlm_weight)
+                check_masked_words(load_backbone(member.classifier.model), self.mlm_weight)
             settings = {name: getattr(self, name) for name in ("max_length", "precision", "seed")}
             settings["max_steps"] = self.student_steps
             student = unfitted_student(
@@ -135,7 +138,7 @@ class PET(PVPMembers):
         self.fields_ = fields
         return self
 
-    def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
+    def report(self, X: Texts, y: Labels | None = None) -> list[tuple[str, float]]:
         """Return the accuracy of each member, of the ensemble and of the student on labeled texts.
 
         Args:
@@ -176,13 +179,13 @@ class PET(PVPMembers):
         self.ready()
         self.student_.export_model(folder)
 
-    def ready(self) -> Any:
+    def ready(self) -> PromptModel:
         self._check_values()
         if not hasattr(self, "student_"):
             raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
         return self.student_.model_
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         if self.student is not None and not isinstance(self.student, HeadClassifier):
             raise TuningError(f"student is a {type(self.student).__name__}; pass an unfitted HeadClassifier, or None.")
@@ -195,7 +198,12 @@ class PET(PVPMembers):
             raise TuningError(f"student_steps={self.student_steps} is for the usual student; set the given one's own.")
 
     def _given(
-        self, X: Any, y: Any, eval_set: Any, pair: PatternVerbalizerPair, sample_weight: Any
+        self,
+        X: Texts | None,
+        y: Labels | None,
+        eval_set: DevSet | None,
+        pair: PatternVerbalizerPair,
+        sample_weight: Weights | None,
     ) -> tuple[Labeled | None, list[Example], Labeled | None]:
         """The labeled, unlabeled and dev examples; what is wrong is told before any work."""
         training, rest = split_unlabeled(X, y, pair.known.numbered, sample_weight=sample_weight)
@@ -211,7 +219,11 @@ class PET(PVPMembers):
         return training, rest, dev
 
     def _unlabeled(
-        self, workspace: Workspace, sources: Mapping[str, Any], fields: Sequence[str], row_checks: Sequence[RowCheck]
+        self,
+        workspace: Workspace,
+        sources: Mapping[str, Texts | str | Path | None],
+        fields: Sequence[str],
+        row_checks: Sequence[RowCheck],
     ) -> Chunks:
         """The unlabeled texts, kept in parts.
 
@@ -237,7 +249,7 @@ class PET(PVPMembers):
         return 0
 
     def _weights(
-        self, members: Sequence[Member], training: Labeled | None, workspace: Workspace, done: Any
+        self, members: Sequence[Member], training: Labeled | None, workspace: Workspace, done: Callable[[int], object]
     ) -> np.ndarray:
         if training is None or self.weighting == "uniform":
             return np.ones(len(members))
@@ -264,7 +276,9 @@ class PET(PVPMembers):
         self._run(jobs, lesson.workspace, lesson.done)
         return dict(zip([member.name for member in members], jobs))
 
-    def _score(self, teachers: Iterable[Job], chunks: Chunks, workspace: Workspace, done: Any) -> list[list[Path]]:
+    def _score(
+        self, teachers: Iterable[Job], chunks: Chunks, workspace: Workspace, done: Callable[[int], object]
+    ) -> list[list[Path]]:
         """Let members score a set; returns the folders of the results, a list of parts for each member."""
         jobs = [
             Job.of(
@@ -292,7 +306,7 @@ class PET(PVPMembers):
         self._run(labels, lesson.workspace, lesson.done)
         if self.student is None and self.student_steps is None:
             rows = min(lesson.unlabeled.total, self.max_distilled)
-            usual = student.updates(resolve_tuning(student.tuning), rows, student.model.hidden_size)
+            usual = student.updates(resolve_tuning(student.tuning), rows, load_backbone(student.model).hidden_size)
             student.set_params(max_steps=min(usual, STUDENT_STEPS))
         keys = [label.key for label in labels]
         job = student_job(student, lesson, keys, temperature=self.temperature, at_most=self.max_distilled)

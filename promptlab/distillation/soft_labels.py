@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch
 from promptlab.core.finished_work import reading
 from promptlab.data.labeled import Labeled, SoftLabeled, reduced
 from promptlab.data.labels import LabelType
-from promptlab.ensembles.member_jobs import MODEL, SCORES, classifier_of, classifier_settings, labeled_set
+from promptlab.ensembles.member_jobs import MODEL, SCORES, Settings, classifier_of, classifier_settings, labeled_set
 from promptlab.ensembles.members import Member
 from promptlab.ensembles.merging import merged
 from promptlab.estimators.classifiers import HeadClassifier
@@ -40,7 +40,7 @@ class DistillationRun(NamedTuple):
     label_type: LabelType
     unlabeled: Chunks
     weights: np.ndarray
-    done: Any
+    done: Callable[[int], object]
 
 
 def load_scores(folders: Iterable[Path]) -> np.ndarray:
@@ -56,7 +56,7 @@ def load_scores(folders: Iterable[Path]) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def merge_scores(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+def merge_scores(settings: Settings, folder: Path, workspace: Workspace) -> None:
     """The job that merges members' scores of a part: ``scores.npy``, the soft labels before any temperature.
 
     Args:
@@ -82,7 +82,7 @@ def student_job(
         "total": lesson.unlabeled.total,
         "at_most": at_most,
         "labels": labels,
-        "classes": sorted(lesson.members[0].classifier.verbalizer.classes),
+        "classes": sorted(lesson.members[0].classifier.make_verbalizer(None).classes),
         "label_type": lesson.label_type.saved(),
         "temperature": temperature,
         "dev": dev and workspace.store(reduced(dev.examples, student.make_template().fields)),
@@ -90,7 +90,7 @@ def student_job(
     return Job.of("student", train_student, classifier_settings(student, workspace) | settings)
 
 
-def train_student(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+def train_student(settings: Settings, folder: Path, workspace: Workspace) -> None:
     """The job that lets a classifier learn from soft labels.
 
     Source: PET, arXiv:2001.07676, section 3.3.

@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.errors import TuningError, error_context
+from promptlab.core.inputs import DeviceLike, DevSet
 from promptlab.ensembles.members import Member, read_fields
 from promptlab.estimators.classifiers import HeadClassifier
 from promptlab.jobs.workspace import Workspace
@@ -21,8 +22,8 @@ def unfitted_student(
     members: Sequence[Member],
     workspace: Workspace,
     *,
-    device: Any,
-    eval_set: Any,
+    device: DeviceLike,
+    eval_set: DevSet | None,
 ) -> HeadClassifier:
     """Return the student on a loaded backbone.
 
@@ -49,7 +50,7 @@ def unfitted_student(
     return student
 
 
-def _check(student: HeadClassifier, device: Any, eval_set: Any) -> None:
+def _check(student: HeadClassifier, device: DeviceLike, eval_set: DevSet | None) -> None:
     if student.device not in ("auto", device):
         raise TuningError(f"device={student.device!r} isn't {device!r}, where all of this runs; leave it out.")
     student.check_settings(eval_set)
@@ -61,4 +62,6 @@ def _check(student: HeadClassifier, device: Any, eval_set: Any) -> None:
         raise TuningError(
             f"resume_dir={str(student.resume_dir)!r} has no use: the folder of its teacher keeps it; set that one's."
         )
-    student.updates(resolve_tuning(student.tuning), 1, student.model.hidden_size)  # which checks the rest
+    student.updates(
+        resolve_tuning(student.tuning), 1, load_backbone(student.model).hidden_size
+    )  # which checks the rest

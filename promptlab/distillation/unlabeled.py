@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any
 
 from promptlab.core.errors import error_context
 from promptlab.core.fields import Fields
+from promptlab.core.inputs import Texts
 from promptlab.core.types import Example
 from promptlab.data.labeled import reduced
 from promptlab.data.readers import as_examples, iter_examples
@@ -16,7 +16,10 @@ from promptlab.jobs.workspace import PART
 
 
 def stream(
-    sources: Mapping[str, Any], *, fields: Sequence[str], check: Callable[[Sequence[Example]], None]
+    sources: Mapping[str, Texts | str | Path | None],
+    *,
+    fields: Sequence[str],
+    check: Callable[[Sequence[Example]], None],
 ) -> Iterator[Example]:
     """Unlabeled examples from lists and the like, paths of tables, and streams, one after the other.
 
@@ -37,12 +40,14 @@ def stream(
             yield from reduced([nameless], fields)
 
 
-def _parts(source: Any) -> Iterable[Iterable[Example]]:
+def _parts(source: Texts | str | Path | None) -> Iterable[Iterable[Example]]:
     if source is None:
         return []
     if isinstance(source, (str, Path)):
         return [iter_examples(source, columns={}, label=None)]
-    if hasattr(source, "features") and hasattr(source, "select"):  # of Hugging Face, on disk
+    if (
+        isinstance(source, Sized) and hasattr(source, "features") and hasattr(source, "select")
+    ):  # of Hugging Face, on disk
         starts = range(0, len(source), PART)
         return (as_examples(source.select(range(i, min(i + PART, len(source)))), columns={}) for i in starts)
     if isinstance(source, Iterable) and not isinstance(source, Sized):
@@ -50,6 +55,6 @@ def _parts(source: Any) -> Iterable[Iterable[Example]]:
     return [as_examples(source, columns={})]
 
 
-def _in_lists(source: Iterator[Any]) -> Iterator[list[Any]]:
+def _in_lists(source: Iterator[object]) -> Iterator[list[object]]:
     while some := list(itertools.islice(source, PART)):
         yield some

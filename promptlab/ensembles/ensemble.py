@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from tqdm.auto import tqdm
 
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
+from promptlab.core.inputs import DeviceLike, DevSet, Labels, ModelLike, Texts, Weights
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled
 from promptlab.data.readers import as_examples
@@ -68,7 +69,9 @@ class PVPEnsemble(PVPMembers):
 
     voting: str = "soft"
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Texts, y: Labels | None = None, sample_weight: Weights | None = None, *, eval_set: DevSet | None = None
+    ) -> Self:
         """Train the members on labeled texts, and weigh them.
 
         Args:
@@ -110,7 +113,7 @@ class PVPEnsemble(PVPMembers):
         return self
 
     def _labeled(
-        self, X: Any, y: Any, eval_set: Any, known: KnownClasses, sample_weight: Any
+        self, X: Texts, y: Labels | None, eval_set: DevSet | None, known: KnownClasses, sample_weight: Weights | None
     ) -> tuple[Labeled, Labeled | None]:
         """The training and the dev examples, whose labels are classes."""
         training, dev = read_sets(X, y, eval_set, known, sample_weight)
@@ -119,7 +122,7 @@ class PVPEnsemble(PVPMembers):
             raise DataError(f"no dev example is of class {absent[0]!r}; stacking needs some of every class.")
         return training, dev
 
-    def report(self, X: Any, y: Any = None) -> list[tuple[str, float]]:
+    def report(self, X: Texts, y: Labels | None = None) -> list[tuple[str, float]]:
         """Return the accuracy of each member and of the ensemble on labeled texts.
 
         Args:
@@ -144,7 +147,7 @@ class PVPEnsemble(PVPMembers):
         if self.voting not in VOTINGS:
             raise UnknownNameError("voting", self.voting, VOTINGS)
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         if self.weighting in ("trained-accuracy", "stacked") and eval_set is None:
             raise TuningError(
@@ -165,7 +168,7 @@ class PVPEnsemble(PVPMembers):
         stacked = self.weighting == "stacked"
         self.stacking_ = Stacking.fitted(scores, targets, seed=self.seed) if stacked else None
 
-    def ready(self) -> Any:
+    def ready(self) -> Mapping[str, PromptClassifier]:
         self._check_values()
         if not hasattr(self, "members_"):
             raise NotFittedError("this PVPEnsemble isn't fitted yet; call fit first.")
@@ -180,14 +183,17 @@ class PVPEnsemble(PVPMembers):
         while chunk := list(itertools.islice(source, CHUNK)):
             yield from self._merge(self._scores(chunk))
 
-    def member_proba(self, X: Any) -> np.ndarray:
+    def member_proba(self, X: Texts) -> np.ndarray:
         """Return class probabilities by each member, (members, texts, classes), in the order of ``members_``."""
         examples = as_examples(X)
         shape = len(self.ready()), len(examples), len(self.classes_)
         return np.exp(self._scores(examples)) if examples else np.zeros(shape)
 
     def take_members(
-        self, members: Mapping[str, PromptClassifier], backbones: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]
+        self,
+        members: Mapping[str, PromptClassifier],
+        backbones: Mapping[str, ModelLike | None],
+        pairs: Sequence[Mapping[str, object]],
     ) -> None:
         """Become the ensemble of fitted members.
 
@@ -203,7 +209,13 @@ class PVPEnsemble(PVPMembers):
         saved_ensemble.save(self, folder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        model: ModelLike | Sequence[ModelLike | None] | None = None,
+        device: DeviceLike = "auto",
+    ) -> Self:
         """Load a saved ensemble; members of one base model share its memory.
 
         Args:

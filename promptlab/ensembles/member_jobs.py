@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
+from promptlab.backbones.catalog import load_backbone
 from promptlab.core.finished_work import reading
 from promptlab.core.prompt_files import start_files
 from promptlab.core.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS, saved_as_brought
 from promptlab.data.labeled import Labeled
 from promptlab.data.labels import LabelType
+from promptlab.estimators.class_scorer import ClassScorer
 from promptlab.estimators.classifiers import PromptClassifier
 from promptlab.estimators.saving import parameters_of
+from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.jobs.workspace import Workspace, drawn_rows, some_rows
 from promptlab.library.resolve import resolve_tuning
 from promptlab.models.prompt_model import PromptModel
@@ -24,28 +27,31 @@ from promptlab.training.objectives import AuxiliaryMLM
 
 MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
 
+Settings: TypeAlias = "Mapping[str, Any]"  # of a job, plain JSON
 
-def classifier_settings(classifier: Any, workspace: Workspace) -> dict[str, Any]:
+
+def classifier_settings(classifier: TextEstimator, workspace: Workspace) -> dict[str, object]:
     """Settings of jobs that tell of an unfitted classifier on a loaded backbone; ``classifier_of`` makes it again.
 
     Files that its soft tokens start from count by what they hold.
     """
     tuning = resolve_tuning(classifier.tuning)
-    settings: dict[str, Any] = {
+    model = load_backbone(classifier.model)
+    settings: dict[str, object] = {
         "estimator": type(classifier).__name__,
         **saved_as_brought(ESTIMATORS.brought(type(classifier).__name__)),
         "parameters": parameters_of(classifier),
         "tuning": TUNINGS.to_dict(tuning),
         "files": start_files(tuning.edit(classifier.make_template()).soft_slots),
-        "model": {"name": classifier.model.name, "identity": workspace.identity(classifier.model)},
+        "model": {"name": model.name, "identity": workspace.identity(model)},
     }
     if isinstance(classifier, PromptClassifier):
-        settings["template"] = TEMPLATES.to_dict(classifier.template)
-        settings["verbalizer"] = VERBALIZERS.to_dict(classifier.verbalizer)
+        settings["template"] = TEMPLATES.to_dict(classifier.make_template())
+        settings["verbalizer"] = VERBALIZERS.to_dict(classifier.make_verbalizer(None))
     return settings
 
 
-def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:
+def classifier_of(settings: Settings, workspace: Workspace) -> TextEstimator:
     """The unfitted classifier that ``classifier_settings`` told of, its model loaded."""
     parts = {"template": TEMPLATES, "verbalizer": VERBALIZERS, "tuning": TUNINGS}
     made = {name: registry.from_dict(settings[name]) for name, registry in parts.items() if name in settings}
@@ -53,7 +59,7 @@ def classifier_of(settings: Mapping[str, Any], workspace: Workspace) -> Any:
     return ESTIMATORS.get(settings["estimator"])(model=model, device=workspace.device, **settings["parameters"], **made)
 
 
-def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+def train_member(settings: Settings, folder: Path, workspace: Workspace) -> None:
     """The job that trains a member, or saves it untrained if it has nothing to train on.
 
     Args:
@@ -63,15 +69,15 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
             ``weight`` and ``ratio``.
     """
     classifier = classifier_of(settings, workspace)
-    if settings["train"] is not None:
-        train, dev = (labeled_set(settings[name], settings, workspace) for name in ("train", "dev"))
+    train, dev = (labeled_set(settings[name], settings, workspace) for name in ("train", "dev"))
+    if train is not None:
         if settings["row_weights"] is not None:
             train = train._replace(weights=torch.tensor(settings["row_weights"]))
-        words = settings["words"]
+        words, examples = settings["words"], train.examples
 
         def around(model: PromptModel) -> AuxiliaryMLM:
             width, n_variants = model.backbone.hidden_size, model.template.n_variants
-            seen = classifier.rows_seen(classifier.tuning, len(train.examples), width, n_variants=n_variants)
+            seen = classifier.rows_seen(resolve_tuning(classifier.tuning), len(examples), width, n_variants=n_variants)
             rows = drawn_rows(words["total"], words["ratio"] * seen, seed=classifier.seed)
             encoded = model.encode(some_rows(workspace, words["chunks"], rows), max_length=classifier.max_length)
             return AuxiliaryMLM(model, encoded, weight=words["weight"], ratio=words["ratio"])
@@ -80,20 +86,21 @@ def train_member(settings: Mapping[str, Any], folder: Path, workspace: Workspace
     classifier.save_pretrained(folder / MODEL)
 
 
-def labeled_set(name: str | None, settings: Mapping[str, Any], workspace: Workspace) -> Any:
+def labeled_set(name: str | None, settings: Settings, workspace: Workspace) -> Labeled | None:
     """The labeled set of that hash, None for none."""
     return None if name is None else Labeled(workspace.examples(name), LabelType.from_saved(settings["label_type"]))
 
 
-def score_untrained(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+def score_untrained(settings: Settings, folder: Path, workspace: Workspace) -> None:
     """The job that measures an untrained member: ``classifier_settings``, the hash of ``train``, ``row_weights``."""
     train = workspace.examples(settings["train"])
     classifier = classifier_of(settings, workspace).fit_labeled(Labeled(train))
+    assert isinstance(classifier, ClassScorer)
     result = {"accuracy": classifier.score(train, sample_weight=settings["row_weights"])}
     (folder / RESULT).write_text(json.dumps(result))
 
 
-def score_rows(settings: Mapping[str, Any], folder: Path, workspace: Workspace) -> None:
+def score_rows(settings: Settings, folder: Path, workspace: Workspace) -> None:
     """The job that lets a saved member score examples: ``scores.npy``, log-probabilities (examples, classes).
 
     Columns are in the order of the classes' sorted names.

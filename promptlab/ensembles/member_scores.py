@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
 from promptlab.core.errors import TuningError
+from promptlab.core.inputs import ModelLike
 from promptlab.core.types import Example
 from promptlab.estimators.classifiers import PromptClassifier
 from promptlab.estimators.joint_classifier import JointClassifier
+from promptlab.models.prompt_model import PromptModel
 
 
 class MemberScores:
@@ -23,9 +24,9 @@ class MemberScores:
         backbones: by the same names, what each was loaded on.
     """
 
-    def __init__(self, members: Mapping[str, PromptClassifier], backbones: Mapping[str, Any]) -> None:
+    def __init__(self, members: Mapping[str, PromptClassifier], backbones: Mapping[str, ModelLike | None]) -> None:
         self._members = dict(members)
-        groups: dict[Any, dict[str, PromptClassifier]] = {}
+        groups: dict[Hashable, dict[str, PromptClassifier]] = {}
         for name, member in members.items():
             if _shares_most(member.model_):
                 alike = (id(member.model_.backbone.memory), member.model_.head.batch_key)
@@ -35,7 +36,7 @@ class MemberScores:
 
     def __call__(self, examples: Sequence[Example]) -> np.ndarray:
         """Log-probabilities by each member, (members, examples, classes)."""
-        rows: dict[str, Any] = {}
+        rows: dict[str, np.ndarray] = {}
         for joint in self.joint:
             names = [name for name in joint.classifiers for _ in examples]
             found = np.array(joint.predict_log_proba(list(examples) * len(joint.classifiers), names))
@@ -46,13 +47,15 @@ class MemberScores:
         return np.stack([rows[name] for name in self._members])
 
 
-def _shares_most(model: Any) -> bool:
+def _shares_most(model: PromptModel) -> bool:
     """Whether training left most of the language model's own weights as they were."""
     sizes = [(weight.numel(), weight.requires_grad) for weight in model.backbone.parameters()]
     return 2 * sum(size for size, trained in sizes if trained) < sum(size for size, _ in sizes)
 
 
-def _joint_of(members: Mapping[str, PromptClassifier], backbones: Mapping[str, Any]) -> JointClassifier | None:
+def _joint_of(
+    members: Mapping[str, PromptClassifier], backbones: Mapping[str, ModelLike | None]
+) -> JointClassifier | None:
     """Classifiers of one backbone together, or None if what they changed belongs to no row of a batch."""
     try:
         return JointClassifier(members, backbones[next(iter(members))])

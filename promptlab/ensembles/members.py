@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +15,7 @@ from promptlab.core.checks import check_seed
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError, error_context, short_repr
 from promptlab.core.files import to_json
+from promptlab.core.inputs import DevSet, Labels, ModelLike, TemplateLike, Texts, TuningLike, VerbalizerLike
 from promptlab.core.interfaces import Backbone, Template, Verbalizer
 from promptlab.core.ranges import Count
 from promptlab.core.types import Example
@@ -48,7 +49,7 @@ class PatternVerbalizerPair(NamedTuple):
     verbalizer: Verbalizer
     known: KnownClasses
     label_type: LabelType
-    origin: Mapping[str, Any]
+    origin: Mapping[str, object]
 
 
 class TrainSet(NamedTuple):
@@ -87,9 +88,9 @@ class PVPMembers(ClassScorer, TrainingOptions):
 
     weightings: ClassVar[tuple[str, ...]]
 
-    pvps: Any = None
-    model: Any = None
-    tuning: Any = "full"
+    pvps: str | Path | Sequence[PVP | tuple[TemplateLike, VerbalizerLike]] | None = None
+    model: ModelLike | Sequence[ModelLike | None] | None = None
+    tuning: TuningLike = "full"
     weighting: str = "untrained-accuracy"
     repetitions: Count = 3
     executor: str = "serial"
@@ -100,7 +101,7 @@ class PVPMembers(ClassScorer, TrainingOptions):
         if self.weighting not in self.weightings:
             raise UnknownNameError("weighting", self.weighting, self.weightings)
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         check_workers(self.executor, self.workers)
         resolve_device(self.device)
@@ -156,7 +157,7 @@ class PVPMembers(ClassScorer, TrainingOptions):
         """Return the fields that the templates of the pairs read."""
         return list(dict.fromkeys(name for pair in self._pairs() for name in pair.template.fields))
 
-    def check(self, X: Any, y: Any = None, *, shown: Sequence[Example] = ()) -> None:
+    def check(self, X: Texts, y: Labels | None = None, *, shown: Sequence[Example] = ()) -> None:
         """Refuse labeled texts to be measured on, before any training, if ``report`` would refuse them after it.
 
         Args:
@@ -175,14 +176,14 @@ class PVPMembers(ClassScorer, TrainingOptions):
         for row_check in self._row_checks(pairs, members, shown):
             row_check.check(data.examples)
 
-    def _measured(self, X: Any, y: Any, classes: Sequence[str]) -> tuple[Labeled, np.ndarray]:
+    def _measured(self, X: Texts, y: Labels | None, classes: Sequence[str]) -> tuple[Labeled, np.ndarray]:
         """The rows that have a label, and the position of each label among the classes."""
         data, _ = split_unlabeled(X, y, classes, like=getattr(self, "label_type_", None))
         if data is None:
             raise DataError("no row has a label; pass labeled texts to report on.")
         return data, data.targets(classes).numpy()
 
-    def _loaded(self, workspace: Workspace, pairs: Sequence[PatternVerbalizerPair]) -> list[Any]:
+    def _loaded(self, workspace: Workspace, pairs: Sequence[PatternVerbalizerPair]) -> list[Backbone]:
         """The backbone of each pair."""
         return [workspace.share_backbone(backbone) for backbone in load_each(model_of_each(self.model, len(pairs)))]
 
@@ -203,7 +204,7 @@ class PVPMembers(ClassScorer, TrainingOptions):
         ]
 
     def _members(
-        self, pairs: Sequence[PatternVerbalizerPair], backbones: Sequence[Any], n_examples: int
+        self, pairs: Sequence[PatternVerbalizerPair], backbones: Sequence[Backbone], n_examples: int
     ) -> list[Member]:
         """All members.
 
@@ -225,7 +226,7 @@ class PVPMembers(ClassScorer, TrainingOptions):
         return members
 
     def _untrained_accuracies(
-        self, members: Sequence[Member], trains: Sequence[TrainSet], workspace: Workspace, done: Any
+        self, members: Sequence[Member], trains: Sequence[TrainSet], workspace: Workspace, done: Callable[[int], object]
     ) -> Sequence[float]:
         """Accuracy of each member's pair before any training, on its training set, by the weights of its rows."""
         jobs = [
@@ -251,7 +252,7 @@ class PVPMembers(ClassScorer, TrainingOptions):
         trains: Sequence[TrainSet | None],
         dev: Labeled | None,
         workspace: Workspace,
-        **settings: Any,
+        **settings: object,
     ) -> list[Job]:
         """The jobs that train members.
 
@@ -273,27 +274,27 @@ class PVPMembers(ClassScorer, TrainingOptions):
 
     def _train_sets(self, workspace: Workspace, members: Sequence[Member], training: Labeled) -> list[TrainSet]:
         """Keep the training set of each member, with the weights of its rows and of their classes."""
-        weighed = self.weighed(training, members[0].classifier.verbalizer.classes)
+        weighed = self.weighed(training, members[0].classifier.make_verbalizer(None).classes)
         weights = None if weighed.weights is None else weighed.weights.tolist()
         return [TrainSet(name, weights) for name in own_rows(workspace, members, weighed.examples)]
 
-    def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Any) -> list[Path]:
+    def _run(self, jobs: Sequence[Job], workspace: Workspace, done: Callable[[int], object]) -> list[Path]:
         return run(jobs, workspace, executor=self.executor, workers=self.workers, done=done)
 
 
 def read_fields(members: Sequence[Member], more: Sequence[str] = ()) -> tuple[str, ...]:
     """The fields that members' templates read, in order, and some more."""
-    own = (member.classifier.template.fields for member in members)
+    own = (member.classifier.make_template().fields for member in members)
     return tuple(dict.fromkeys(name for names in (*own, more) for name in names))
 
 
 def own_rows(workspace: Workspace, members: Sequence[Member], examples: Sequence[Example]) -> list[str]:
     """Keep examples, of which each member needs the fields that its template reads; returns the hash of each."""
-    fields = [tuple(member.classifier.template.fields) for member in members]
+    fields = [tuple(member.classifier.make_template().fields) for member in members]
     kept = {names: workspace.store(reduced(examples, names)) for names in dict.fromkeys(fields)}
     return [kept[names] for names in fields]
 
 
-def _library_name(template: Any) -> str:
+def _library_name(template: TemplateLike) -> str:
     """What a template of the task library is called; Jinja source and objects have no name."""
     return template if isinstance(template, str) and not is_source(template) else ""

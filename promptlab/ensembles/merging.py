@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +66,7 @@ def accuracies(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray | No
     return np.average(scores.argmax(axis=-1) == targets, axis=-1, weights=weights).tolist()
 
 
-def log_softmax(scores: Any) -> np.ndarray:
+def log_softmax(scores: np.ndarray) -> np.ndarray:
     """Log-probabilities over the last axis, in double precision."""
     return torch.log_softmax(torch.as_tensor(scores, dtype=torch.float64), dim=-1).numpy()
 

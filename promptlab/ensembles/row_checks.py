@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
+from promptlab.backbones.catalog import load_backbone
 from promptlab.core.errors import error_context
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
@@ -16,7 +17,7 @@ class RowCheck(NamedTuple):
     """Who reads examples, before anything is trained, to refuse those that can't be read."""
 
     who: str
-    encode: Callable[[Sequence[Example]], Any]
+    encode: Callable[[Sequence[Example]], object]
 
     @classmethod
     def of(cls, who: str, classifier: TextEstimator, classes: Sequence[str], examples: Sequence[Example]) -> Self:
@@ -29,7 +30,9 @@ class RowCheck(NamedTuple):
             PromptlabError: naming whose parts don't fit one another.
         """
         with error_context(who), seeded(classifier.seed):
-            model = classifier.build(classifier.make_verbalizer(classes), examples, classifier.model.copy())
+            model = classifier.build(
+                classifier.make_verbalizer(classes), examples, load_backbone(classifier.model).copy()
+            )
         return cls(who, partial(model.encode, max_length=classifier.max_length))
 
     def check(self, examples: Sequence[Example]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from promptlab.core.errors import SavedModelError
 from promptlab.core.files import atomic_folder
+from promptlab.core.inputs import DeviceLike, ModelLike
 from promptlab.core.registry import TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.data.labels import LabelType
 from promptlab.ensembles.members import PatternVerbalizerPair
@@ -46,7 +48,9 @@ def save(ensemble: Any, folder: str | Path) -> None:
         saving.put(files, new)
 
 
-def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
+def load(
+    cls: Any, folder: str | Path, *, model: ModelLike | Sequence[ModelLike | None] | None, device: DeviceLike
+) -> Any:
     """Read an ensemble that ``save`` wrote; members of one base model share its memory.
 
     Args:
@@ -82,7 +86,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     return ensemble
 
 
-def saved_pair(pair: PatternVerbalizerPair) -> dict[str, Any]:
+def saved_pair(pair: PatternVerbalizerPair) -> dict[str, object]:
     """A pair as it is saved."""
     parts = {"template": TEMPLATES.to_dict(pair.template), "verbalizer": VERBALIZERS.to_dict(pair.verbalizer)}
     return {"name": pair.name, **parts, "origin": dict(pair.origin)}

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 
+from promptlab.core.inputs import ClassWeight, Labels, Texts, Weights
 from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled, TrainingT
 from promptlab.data.labels import LabelType
 from promptlab.data.readers import as_examples
 from promptlab.data.weights import row_weights
+from promptlab.estimators.scikit_learn import ClassifierMixin
 from promptlab.estimators.table_rows import label_rows
 from promptlab.estimators.table_scores import ONE_LABEL, TableScores
 
@@ -33,7 +34,7 @@ class ClassScorer(ClassifierMixin):
         label_type_: what labels are: texts, whole numbers, True and False, or numbers of named classes.
     """
 
-    class_weight: Any = None
+    class_weight: ClassWeight | None = None
 
     table_scores: ClassVar[TableScores | None] = ONE_LABEL
     table_rows = label_rows
@@ -48,7 +49,7 @@ class ClassScorer(ClassifierMixin):
         """Yield class probabilities of one example after the other, in constant memory."""
         return map(np.exp, self.iter_log_proba(examples))
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Texts) -> np.ndarray:
         """Return class probabilities, (texts, classes), columns in the order of ``classes_``."""
         rows = list(self.iter_proba(as_examples(X)))
         return np.stack(rows) if rows else np.zeros((0, len(self.classes_)))
@@ -63,12 +64,12 @@ class ClassScorer(ClassifierMixin):
         self.label_type_, self.class_names_ = label_type, label_type.sorted(names)
         self.classes_ = np.array([label_type.value(name) for name in self.class_names_])
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Texts) -> np.ndarray:
         """Return the likeliest class of each text, (texts,)."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Texts, y: Labels | None = None, sample_weight: Weights | None = None) -> float:
         """Return the accuracy; without ``y`` by the labels that the examples carry.
 
         Raises:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import TemplateError, TuningError
+from promptlab.core.inputs import DevSet, ModelLike, TemplateLike, TuningLike, VerbalizerLike
 from promptlab.core.interfaces import Template, Tuning, Verbalizer
 from promptlab.core.prompt_files import save_prompt
 from promptlab.core.ranges import PartShare
 from promptlab.core.registry import TUNINGS
 from promptlab.core.seeding import seeded
 from promptlab.estimators.class_scorer import ClassScorer
+from promptlab.estimators.saving import SavedSettings
 from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.known_classes import KnownClasses
 from promptlab.library.resolve import (
@@ -56,11 +57,11 @@ class PromptClassifier(ClassScorer, TextEstimator):
         (array(['negative', 'positive'], dtype='<U8'), (1, 2))
     """
 
-    template: Any = None
-    verbalizer: Any = None
-    model: Any = None
-    tuning: Any = "full"
-    origin: Mapping[str, Any] | None = None
+    template: TemplateLike | None = None
+    verbalizer: VerbalizerLike | None = None
+    model: ModelLike | None = None
+    tuning: TuningLike = "full"
+    origin: Mapping[str, object] | None = None
 
     def save_prompt(self, path: str | Path) -> None:
         """Write the trained soft tokens, in order, as one tensor, which ``PromptTuning(start=path)`` starts from.
@@ -77,7 +78,7 @@ class PromptClassifier(ClassScorer, TextEstimator):
             raise TemplateError("there are no soft tokens to save; choose tuning='prompt-tuning'.")
         save_prompt(path, model.soft(), model.backbone)
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         check_head(self.make_verbalizer(None), self.tuning)
 
@@ -93,10 +94,10 @@ class PromptClassifier(ClassScorer, TextEstimator):
     def model_tuning(self) -> Tuning:
         return TUNINGS.make("none") if self._is_untrained() else super().model_tuning()
 
-    def saved_parts(self) -> dict[str, Any]:
+    def saved_parts(self) -> dict[str, object]:
         return super().saved_parts() | ({"untrained": True} if self._is_untrained() else {})
 
-    def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
+    def take_model(self, model: PromptModel, saved: SavedSettings) -> None:
         super().take_model(model, saved)
         self._saved_untrained = self.model_ if saved.get("untrained") else None
 
@@ -148,13 +149,13 @@ class HeadClassifier(ClassScorer, TextEstimator):
         (array([0, 1]), (2, 2))
     """
 
-    model: Any = None
-    tuning: Any = "full"
+    model: ModelLike | None = None
+    tuning: TuningLike = "full"
     fields: Sequence[str] | None = None
     pooling: str = "mean"
     dropout: PartShare = 0.1
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         if resolve_tuning(self.tuning).defaults.max_steps == 0:
             raise TuningError(

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from sklearn.exceptions import NotFittedError
 
-from promptlab.core.interfaces import Tuning
+from promptlab.core.inputs import DeviceLike, DevSet, ModelLike, Texts
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.types import Example
 from promptlab.data.labeled import Training
 from promptlab.estimators import saving
+from promptlab.estimators.saving import SavedSettings
 from promptlab.estimators.table_scores import TableScores
 from promptlab.estimators.training_options import TrainingOptions
 from promptlab.library.resolve import resolve_tuning
 from promptlab.models.input_warnings import notice
 from promptlab.models.prompt_model import PromptModel
+from promptlab.models.trainable_model import TrainableModel
 from promptlab.training.fitting import EncodedSet, Objective, training_runs
 from promptlab.training.run import TrainingRun
 
@@ -33,13 +36,13 @@ class Estimator(Protocol):
     hub_task: ClassVar[str]  # what model cards call what it does
     hub_example: ClassVar[str]  # what they show to be predicted, in Python
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         """Refuse settings that ``fit`` couldn't work with, before a model is loaded."""
 
-    def ready(self) -> Any:
+    def ready(self) -> object:
         """Return what predicts: the fitted model, or the models; NotFittedError if there is none."""
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Texts) -> object:
         """Return what is said of each row."""
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -51,15 +54,28 @@ class Estimator(Protocol):
 
     def table_rows(
         self, examples: Iterable[Example], *, proba: bool = False, separator: str | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[dict[str, object]]:
         """Predict examples as they come, as rows of a table; see ``TrainingOptions.table_rows``."""
 
     def check_scored(self) -> TableScores:
         """Return ``table_scores``, if there are such; see ``TrainingOptions.check_scored``."""
 
 
+Model = TypeVar("Model", bound=TrainableModel[Any])
+
+
+if TYPE_CHECKING:
+
+    class HasModel:
+        """What an estimator of one model has."""
+
+        model: ModelLike | None
+else:
+    HasModel = object
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class TrainedEstimator(TrainingOptions):
+class TrainedEstimator(TrainingOptions, Generic[Model], HasModel):
     """Train, save and load one model.
 
     A subclass says what it needs to come back from disk: ``saved_parts``, ``restored`` and ``take_model``.
@@ -70,7 +86,7 @@ class TrainedEstimator(TrainingOptions):
             each evaluation.
     """
 
-    def ready(self) -> Any:
+    def ready(self) -> Model:
         """Return the fitted model, or what else predicts.
 
         Raises:
@@ -80,7 +96,8 @@ class TrainedEstimator(TrainingOptions):
         self._check_values()
         if not hasattr(self, "model_"):
             raise NotFittedError(f"this {type(self).__name__} isn't fitted yet; call fit first.")
-        return self.model_
+        model: Model = self.model_
+        return model
 
     def model_tuning(self) -> Tuning:
         """Return the tuning that the model has: that of the settings, or ``none`` where none was trained."""
@@ -91,7 +108,9 @@ class TrainedEstimator(TrainingOptions):
         saving.save(self, folder)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, model: Any = None, device: str = "auto") -> Self:
+    def from_pretrained(
+        cls, folder: str | Path, *, model: ModelLike | None = None, device: DeviceLike = "auto"
+    ) -> Self:
         """Load a saved classifier from a folder or a hub id; ``model`` overrides where its base model is looked for."""
         return saving.load(cls, folder, model=model, device=device)
 
@@ -110,16 +129,16 @@ class TrainedEstimator(TrainingOptions):
         """Return the number of weights that training moved."""
         return sum(weight.numel() for _, weight in self.ready().trained_parameters())
 
-    def saved_parts(self) -> dict[str, Any]:
+    def saved_parts(self) -> dict[str, object]:
         """Return what it takes to come back from disk, as plain JSON, beside settings, tuning and base model."""
         raise NotImplementedError
 
     @classmethod
-    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, Any]:
+    def restored(cls, saved: SavedSettings, backbone: Backbone, tuning: Tuning) -> tuple[Self, Model]:
         """Return an estimator and its model, as yet without the trained weights."""
         raise NotImplementedError
 
-    def take_model(self, model: Any, saved: dict[str, Any]) -> None:
+    def take_model(self, model: Model, saved: SavedSettings) -> None:
         """Become fitted with a model whose weights are in place."""
         raise NotImplementedError
 

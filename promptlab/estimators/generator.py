@@ -5,20 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import BackboneError, DataError, TemplateError, TuningError, short_repr
-from promptlab.core.interfaces import Template, Tuning
+from promptlab.core.inputs import Labels, ModelLike, TemplateLike, Texts, TuningLike, Weights
+from promptlab.core.interfaces import Backbone, Template, Tuning
 from promptlab.core.registry import TEMPLATES
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Encoded, Example
 from promptlab.data.labeled import Labeled, check_fields
 from promptlab.data.readers import as_examples
 from promptlab.estimators.estimator import TrainedEstimator
+from promptlab.estimators.saving import SavedSettings
 from promptlab.estimators.table_rows import text_rows
 from promptlab.library.resolve import fresh_backbone, resolve_template, resolve_tuning
 from promptlab.models.generation_options import checked_options
@@ -34,7 +36,7 @@ REDUCTIONS = ("token", "sequence")
 
 
 @dataclass(eq=False, repr=False)
-class PromptGenerator(TrainedEstimator):
+class PromptGenerator(TrainedEstimator[GeneratorModel]):
     """Write texts: what a template's final mask stands for.
 
     Source: Prefix-Tuning, arXiv:2101.00190, section 4; Prompt Tuning, arXiv:2104.08691, section 2.
@@ -60,9 +62,9 @@ class PromptGenerator(TrainedEstimator):
         (1, <class 'str'>)
     """
 
-    template: Any = None
-    model: Any = None
-    tuning: Any = "prefix"
+    template: TemplateLike | None = None
+    model: ModelLike | None = None
+    tuning: TuningLike = "prefix"
     max_new_tokens: int = 64
     num_beams: int = 1
     reduction: str = "token"
@@ -74,11 +76,11 @@ class PromptGenerator(TrainedEstimator):
 
     def fit(
         self,
-        X: Any,
+        X: Texts,
         y: Sequence[str],
-        sample_weight: Any = None,
+        sample_weight: Weights | None = None,
         *,
-        eval_set: tuple[Any, Sequence[str]] | None = None,
+        eval_set: tuple[Texts, Sequence[str]] | None = None,
     ) -> Self:
         """Train on inputs and the texts to write.
 
@@ -117,7 +119,7 @@ class PromptGenerator(TrainedEstimator):
         self.model_ = model.export().eval()
         return self
 
-    def generate(self, X: Any, **options: Any) -> list[str]:
+    def generate(self, X: Texts, **options: object) -> list[str]:
         """Write the text for each input.
 
         Args:
@@ -132,7 +134,7 @@ class PromptGenerator(TrainedEstimator):
         model.to(device).eval()
         chosen = {"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams, "do_sample": False, **options}
         chosen = checked_options(chosen, has_encoder=model.backbone.model.config.is_encoder_decoder)
-        answer_length = chosen["max_new_tokens"]
+        answer_length = int(str(chosen["max_new_tokens"]))
         encoded = model.encode(as_examples(X), max_length=self.max_length, answer_length=answer_length)
         notice(encoded, model.backbone, self.max_length)
 
@@ -143,11 +145,11 @@ class PromptGenerator(TrainedEstimator):
         with seeded(self.seed), torch.inference_mode():
             return run_by_length(written, encoded, lambda row: len(row.input_ids))
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Texts) -> np.ndarray:
         """Write the text for each input with the settings of the estimator, (inputs,)."""
         return np.array(self.generate(X), dtype=object)
 
-    def score(self, X: Any, y: Sequence[str | Sequence[str]]) -> float:
+    def score(self, X: Texts, y: Sequence[str | Sequence[str]]) -> float:
         """Return the corpus BLEU (0 to 100) of what is generated, by sacrebleu.
 
         Args:
@@ -155,18 +157,18 @@ class PromptGenerator(TrainedEstimator):
         """
         return bleu(self.generate(X), y)
 
-    def saved_parts(self) -> dict[str, Any]:
+    def saved_parts(self) -> dict[str, object]:
         return {"template": TEMPLATES.to_dict(self.ready().template)}
 
     @classmethod
-    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, GeneratorModel]:
+    def restored(cls, saved: SavedSettings, backbone: Backbone, tuning: Tuning) -> tuple[Self, GeneratorModel]:
         template = TEMPLATES.from_dict(saved["template"])
         estimator = cls(**saved["parameters"], template=template)
         return estimator, GeneratorModel.build(
             template, backbone, tuning, estimator.reduction, slots=to_be_filled(template.soft_slots)
         )
 
-    def take_model(self, model: GeneratorModel, saved: dict[str, Any]) -> None:
+    def take_model(self, model: GeneratorModel, saved: SavedSettings) -> None:
         self.model_ = model.eval()
 
     def _run(
@@ -243,13 +245,13 @@ def bleu(written: Sequence[str], references: Sequence[str | Sequence[str]]) -> f
     return float(corpus_bleu(written, streams).score)
 
 
-def _listed_targets(texts: Any) -> list[Any]:
+def _listed_targets(texts: Iterable[object]) -> list[object]:
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         raise DataError(f"y is {short_repr(texts)}; pass a list with one text for each input.")
     return list(texts)
 
 
-def _right_texts(row: int, given: Any) -> list[str]:
+def _right_texts(row: int, given: object) -> list[str]:
     """One right text, or several."""
     if isinstance(given, str):
         return [given]
@@ -257,10 +259,10 @@ def _right_texts(row: int, given: Any) -> list[str]:
     wrong = [text for text in texts if not isinstance(text, str)]
     if wrong:
         raise DataError(f"row {row} of y holds {short_repr(wrong[0])}; give its right text, or a list of right texts.")
-    return texts
+    return [str(text) for text in texts]
 
 
-def _paired(X: Any, y: Any) -> list[Example]:
+def _paired(X: Texts, y: Labels) -> list[Example]:
     texts = _listed_targets(y)
     wrong = next(
         (row for row, text in enumerate(texts, start=1) if not isinstance(text, str) or not text.strip()), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import fields
-from typing import Any, Self
+from typing import Self, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +15,11 @@ from torch import Tensor
 from promptlab.backbones import catalog
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, short_repr
+from promptlab.core.inputs import DevSet, Labels, ModelLike, Texts, Weights
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
 from promptlab.data.labeled import Training
+from promptlab.data.labels import Label
 from promptlab.data.readers import as_examples
 from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.estimators.training_options import TrainingOptions
@@ -31,6 +33,9 @@ from promptlab.training.joint import joint_run
 from promptlab.training.loop import train
 
 OWN_SETTINGS = ("seed",)  # in which classifiers that are trained together may differ
+
+JointDevSet: TypeAlias = "tuple[Mapping[str, Texts], Mapping[str, Labels] | None]"
+T = TypeVar("T")
 
 
 class JointClassifier:
@@ -68,7 +73,7 @@ class JointClassifier:
     """
 
     def __init__(
-        self, classifiers: Mapping[str, TextEstimator], model: Any = None, *, share_encoder: bool = False
+        self, classifiers: Mapping[str, TextEstimator], model: ModelLike | None = None, *, share_encoder: bool = False
     ) -> None:
         if not classifiers:
             raise TuningError("there are no classifiers; give at least one.")
@@ -80,7 +85,7 @@ class JointClassifier:
                 raise TuningError(f"{kind}, which can't share a batch; give PromptClassifiers or HeadClassifiers.")
         self.classifiers, self.model, self.share_encoder = dict(classifiers), model, share_encoder
         fitted = [name for name, classifier in self.classifiers.items() if hasattr(classifier, "model_")]
-        self.origin: Any = catalog.load_backbone(model)
+        self.origin = catalog.load_backbone(model)
         if len(fitted) == len(self.classifiers):
             self._join(self.classifiers)
         elif fitted:
@@ -90,11 +95,11 @@ class JointClassifier:
 
     def fit(
         self,
-        X: Mapping[str, Any],
-        y: Mapping[str, Any] | None = None,
-        sample_weight: Mapping[str, Any] | None = None,
+        X: Mapping[str, Texts],
+        y: Mapping[str, Labels] | None = None,
+        sample_weight: Mapping[str, Weights] | None = None,
         *,
-        eval_set: Any = None,
+        eval_set: JointDevSet | None = None,
     ) -> Self:
         """Train all classifiers; each update sees a batch of every one of them.
 
@@ -143,12 +148,12 @@ class JointClassifier:
         self.classifiers_, self.model_ = fitted, model.eval()
         return self
 
-    def predict(self, X: Any, names: Sequence[str]) -> list[Any]:
+    def predict(self, X: Texts, names: Sequence[str]) -> list[Label]:
         """Return the likeliest class of each text, by the classifier named for it."""
         probabilities = self.predict_proba(X, names)
         return [self.classifiers_[name].classes_[row.argmax()].item() for name, row in zip(names, probabilities)]
 
-    def predict_proba(self, X: Any, names: Sequence[str]) -> list[np.ndarray]:
+    def predict_proba(self, X: Texts, names: Sequence[str]) -> list[np.ndarray]:
         """Return class probabilities of each text by the classifier named for it, in the order of its ``classes_``.
 
         Raises:
@@ -158,7 +163,7 @@ class JointClassifier:
         return [np.exp(row) for row in self.predict_log_proba(X, names)]
 
     @torch.inference_mode()
-    def predict_log_proba(self, X: Any, names: Sequence[str]) -> list[np.ndarray]:
+    def predict_log_proba(self, X: Texts, names: Sequence[str]) -> list[np.ndarray]:
         """Return the logarithms, in nats, of what ``predict_proba`` returns.
 
         Raises:
@@ -191,7 +196,7 @@ class JointClassifier:
             start += len(own)
         return results
 
-    def vote(self, X: Any) -> list[Any]:
+    def vote(self, X: Texts) -> list[Label]:
         """Return the class that most classifiers choose; of equally many votes, an earlier classifier's.
 
         Raises:
@@ -202,8 +207,8 @@ class JointClassifier:
         for name, other in others:
             if set(other.classes_.tolist()) != set(first.classes_.tolist()):
                 raise DataError(
-                    f"{first_name!r} has the classes {_listed(first)} and {name!r} has {_listed(other)}; only "
-                    "classifiers of the same classes can vote."
+                    f"{first_name!r} has the classes {_listed(first.classes_)} and {name!r} has "
+                    f"{_listed(other.classes_)}; only classifiers of the same classes can vote."
                 )
         examples = as_examples(X)
         names = [name for _ in examples for name in self.classifiers_]
@@ -216,7 +221,11 @@ class JointClassifier:
             raise TuningError("these classifiers aren't fitted yet; call fit, or give fitted ones.")
 
     def _labeled(
-        self, X: Any, y: Any, eval_set: Any, sample_weight: Any
+        self,
+        X: Mapping[str, Texts],
+        y: Mapping[str, Labels] | None,
+        eval_set: JointDevSet | None,
+        sample_weight: Mapping[str, Weights] | None,
     ) -> tuple[dict[str, Training], dict[str, Training] | None]:
         """The training and dev examples of each classifier."""
         if sample_weight is not None and not isinstance(sample_weight, Mapping):
@@ -237,10 +246,10 @@ class JointClassifier:
                 dev[name] = held_out
         return data, dev or None
 
-    def _pair(self, X: Any, y: Any, name: str) -> tuple[Any, Any]:
+    def _pair(self, X: Mapping[str, Texts], y: Mapping[str, Labels] | None, name: str) -> DevSet:
         return self._of(X, name), None if y is None else self._of(y, name)
 
-    def _of(self, parts: Mapping[str, Any], name: str) -> Any:
+    def _of(self, parts: Mapping[str, T], name: str) -> T:
         if not isinstance(parts, Mapping):
             raise DataError(f"X or y is {short_repr(parts)}; give a mapping from each classifier's name to its own.")
         if name not in parts:
@@ -291,7 +300,7 @@ class JointClassifier:
         found: list[list[MemberRow]] = [[] for _ in examples]
         for number, classifier in enumerate(self.classifiers_.values()):
             own = [i for i, its in enumerate(numbers) if its == number]
-            member: Any = classifier.model_
+            member = classifier.ready()
             encoded = member.encode([examples[i] for i in own], max_length=classifier.max_length)
             n = member.template.n_variants
             for place, i in enumerate(own):
@@ -312,8 +321,8 @@ class JointClassifier:
         )
 
 
-def _listed(classifier: TextEstimator) -> str:
-    return short_repr(classifier.classes_.tolist())
+def _listed(labels: np.ndarray) -> str:
+    return short_repr(labels.tolist())
 
 
 def _share_encoders(members: Sequence[PromptModel]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
-def card(settings: dict[str, Any], n_trained: int, *, task: str, example: str) -> str:
+def card(settings: Mapping[str, Any], n_trained: int, *, task: str, example: str) -> str:
     """Return a model card in Markdown.
 
     Args:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.metrics import accuracy_score
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import SavedModelError, TemplateError, short_repr
+from promptlab.core.inputs import (
+    DevSet,
+    Labels,
+    ModelLike,
+    TemplateLike,
+    Texts,
+    TuningLike,
+    VerbalizerLike,
+    Weights,
+)
 from promptlab.core.interfaces import Template, Verbalizer
 from promptlab.data.labeled import VERBALIZERS, Training
-from promptlab.data.labels import check_separator
+from promptlab.data.labels import Label, check_separator
 from promptlab.data.multi_label import MultiLabeled
 from promptlab.data.weights import row_weights
 from promptlab.estimators.class_scorer import ClassScorer
+from promptlab.estimators.saving import SavedSettings
+from promptlab.estimators.scikit_learn import Tags
 from promptlab.estimators.table_rows import label_set_rows
 from promptlab.estimators.table_scores import SEVERAL_LABELS, TableScores
 from promptlab.estimators.text_estimator import TextEstimator
@@ -68,11 +80,11 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
                [1, 0]])
     """
 
-    template: Any = None
-    verbalizer: Any = None
-    model: Any = None
-    tuning: Any = "full"
-    threshold: Any = "global"
+    template: TemplateLike | None = None
+    verbalizer: VerbalizerLike | None = None
+    model: ModelLike | None = None
+    tuning: TuningLike = "full"
+    threshold: str | float = "global"
     separator: str = "|"
 
     table_scores: ClassVar[TableScores | None] = SEVERAL_LABELS
@@ -81,7 +93,9 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
     shares_batches: ClassVar[bool] = False
     dev_scorer: ClassVar[Scorer] = staticmethod(micro_f1)
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Texts, y: Labels | None = None, sample_weight: Weights | None = None, *, eval_set: DevSet | None = None
+    ) -> Self:
         """Train on texts with any number of labels.
 
         Args:
@@ -102,7 +116,7 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
         return super().fit(X, y, sample_weight, eval_set=eval_set)
 
     def read_labels(
-        self, X: Any, y: Any, eval_set: Any, sample_weight: Any
+        self, X: Texts, y: Labels | None, eval_set: DevSet | None, sample_weight: Weights | None
     ) -> tuple[MultiLabeled, MultiLabeled | None]:
         classes, written = self.make_verbalizer(None).classes, label_type_of(self.verbalizer)
         training = MultiLabeled.read(X, y, written.sorted(classes), written=written, whose=VERBALIZERS)
@@ -127,21 +141,21 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
             self.thresholds_ = choose_thresholds(self.threshold, probabilities, truth)
         return self
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         verbalizer = self.make_verbalizer(None)
         check_head(verbalizer, self.tuning)
         check_separator(self.separator, verbalizer.classes)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Texts) -> np.ndarray:
         """Return 1 where a class holds, else 0: an indicator matrix (texts, classes) in the order of ``classes_``."""
         return (self.predict_proba(X) >= self.thresholds_).astype(int)
 
-    def predict_labels(self, X: Any) -> list[tuple[Any, ...]]:
+    def predict_labels(self, X: Texts) -> list[tuple[Label, ...]]:
         """Return the classes that hold for each text, in the order of ``classes_``."""
         return [self.decide(row) for row in self.predict_proba(X)]
 
-    def decide(self, probabilities: np.ndarray) -> tuple[Any, ...]:
+    def decide(self, probabilities: np.ndarray) -> tuple[Label, ...]:
         """Return the classes that hold, by the probabilities of one text, (classes,)."""
         return tuple(self.classes_[probabilities >= self.thresholds_].tolist())
 
@@ -153,7 +167,7 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
     def label_separator(self) -> str | None:
         return self.separator
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Texts, y: Labels | None = None, sample_weight: Weights | None = None) -> float:
         """Return the share of texts whose classes are all right, as scikit-learn scores several labels.
 
         Without ``y`` by the labels that the examples carry.
@@ -167,15 +181,15 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
         weights = row_weights(sample_weight, len(truth))
         return float(accuracy_score(truth, self.predict(data.examples), sample_weight=weights))
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
-    def saved_parts(self) -> dict[str, Any]:
+    def saved_parts(self) -> dict[str, object]:
         return {**super().saved_parts(), "thresholds": self.thresholds_.tolist()}
 
-    def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
+    def take_model(self, model: PromptModel, saved: SavedSettings) -> None:
         super().take_model(model, saved)
         thresholds = saved["thresholds"]
         is_numbers = isinstance(thresholds, list) and all(isinstance(one, float) for one in thresholds)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from promptlab.core.checks import check_seed
 from promptlab.core.errors import DataError, TuningError, UnknownNameError
+from promptlab.core.inputs import ModelLike, TemplateLike, VerbalizerLike
 from promptlab.data.corpus import LETTERS, Document, choice_examples, pair_examples, sentence_examples
 from promptlab.estimators.class_scorer import ClassScorer
 from promptlab.estimators.classifiers import PromptClassifier
@@ -42,11 +43,11 @@ def pretrain_prompt(
     documents: Sequence[Document],
     *,
     format: str = "pair",
-    model: Any = None,
+    model: ModelLike | None = None,
     tuning: PromptTuning | None = None,
     n_examples: int = 3000,
-    template: Any = None,
-    verbalizer: Any = None,
+    template: TemplateLike | None = None,
+    verbalizer: VerbalizerLike | None = None,
     labeller: ClassScorer | None = None,
     confidence: float | None = None,
     seed: int = 0,

@@ -9,16 +9,26 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import RegressorMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from promptlab.core.errors import DataError, TemplateError, UnsupportedError, VerbalizerError, short_repr
+from promptlab.core.inputs import (
+    DevSet,
+    Labels,
+    ModelLike,
+    TemplateLike,
+    Texts,
+    TuningLike,
+    VerbalizerLike,
+    Weights,
+)
 from promptlab.core.interfaces import Backbone, Head, Outputs, Template, Verbalizer
 from promptlab.core.types import Batch, Example
 from promptlab.data.labeled import Labeled
-from promptlab.data.labels import NAMES
+from promptlab.data.labels import NAMES, LabelType
 from promptlab.data.readers import as_examples, listed_labels
+from promptlab.estimators.scikit_learn import RegressorMixin
 from promptlab.estimators.table_scores import TableScores
 from promptlab.estimators.text_estimator import TextEstimator
 from promptlab.library.resolve import check_head, resolve_template, resolve_verbalizer
@@ -44,7 +54,7 @@ def scores_of(truth: Sequence[float], predicted: Sequence[float]) -> dict[str, f
     }
 
 
-def evaluate_numbers(regressor: PromptRegressor, examples: Iterable[Example]) -> dict[str, Any]:
+def evaluate_numbers(regressor: PromptRegressor, examples: Iterable[Example]) -> dict[str, float]:
     """Score a regressor on examples as they come, whose numbers alone are kept in memory.
 
     Raises:
@@ -131,7 +141,7 @@ class NumberedTexts(Labeled):
     """Examples whose labels are numbers, by their names."""
 
     @classmethod
-    def read(cls, X: Any, y: Any, ends: Sequence[float], *, source: str = "") -> NumberedTexts:
+    def read(cls, X: Texts, y: Labels | None, ends: Sequence[float], *, source: str = "") -> NumberedTexts:
         """Read texts and their numbers; without ``y`` those that the examples carry.
 
         Args:
@@ -178,14 +188,14 @@ class NumberedTexts(Labeled):
         return torch.tensor([(number - low) / (high - low) for number in self.numbers])
 
 
-def number_of(value: Any, row: int, source: str = "") -> float:
+def number_of(value: object, row: int, source: str = "") -> float:
     """Return a label as a number.
 
     Raises:
         DataError: if it is none.
     """
     try:
-        number = math.nan if isinstance(value, (bool, np.bool_)) or value is None else float(value)
+        number = math.nan if isinstance(value, (bool, np.bool_)) or value is None else float(str(value))
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
@@ -226,10 +236,10 @@ class PromptRegressor(RegressorMixin, TextEstimator):
         array([5., 1.])
     """
 
-    template: Any = None
-    verbalizer: Any = None
-    model: Any = None
-    tuning: Any = "full"
+    template: TemplateLike | None = None
+    verbalizer: VerbalizerLike | None = None
+    model: ModelLike | None = None
+    tuning: TuningLike = "full"
 
     model_class: ClassVar[type[PromptModel]] = RangeModel
     shares_batches: ClassVar[bool] = False
@@ -240,7 +250,9 @@ class PromptRegressor(RegressorMixin, TextEstimator):
         {"pearson": "Pearson", "spearman": "Spearman", "mean_absolute_error": "mean absolute error"},
     )
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Texts, y: Labels | None = None, sample_weight: Weights | None = None, *, eval_set: DevSet | None = None
+    ) -> Self:
         """Train on texts with numbers.
 
         Args:
@@ -257,7 +269,7 @@ class PromptRegressor(RegressorMixin, TextEstimator):
         """
         return super().fit(X, y, sample_weight, eval_set=eval_set)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Texts) -> np.ndarray:
         """Predict the number of each text, (texts,)."""
         return np.array(list(self.iter_numbers(as_examples(X))), dtype=float)
 
@@ -268,7 +280,7 @@ class PromptRegressor(RegressorMixin, TextEstimator):
         for log_probs in self.iter_log_proba(examples):
             yield float(low + (high - low) * np.exp(log_probs[1]))
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Texts, y: Labels | None = None, sample_weight: Weights | None = None) -> float:
         """Return R² of the predictions, as scikit-learn's regressors do; without ``y`` by the examples' labels.
 
         Raises:
@@ -281,7 +293,7 @@ class PromptRegressor(RegressorMixin, TextEstimator):
 
     def table_rows(
         self, examples: Iterable[Example], *, proba: bool = False, separator: str | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[dict[str, object]]:
         """Yield the number of each example; see ``TrainedEstimator.table_rows``."""
         if proba:
             raise UnsupportedError("it predicts numbers, which have no probabilities of classes; drop proba=True.")
@@ -289,12 +301,12 @@ class PromptRegressor(RegressorMixin, TextEstimator):
         numbers = enumerate(self.iter_numbers(examples), start=1)
         return ({"row": row, "value": round(number, DIGITS)} for row, number in numbers)
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         check_head(self.make_verbalizer(None), self.tuning)
 
     def read_labels(
-        self, X: Any, y: Any, eval_set: Any, sample_weight: Any
+        self, X: Texts, y: Labels | None, eval_set: DevSet | None, sample_weight: Weights | None
     ) -> tuple[NumberedTexts, NumberedTexts | None]:
         ends = ends_of(self.make_verbalizer(None))
         training = NumberedTexts.read(X, y, ends)
@@ -319,7 +331,7 @@ class PromptRegressor(RegressorMixin, TextEstimator):
             )
         return verbalizer
 
-    def set_classes(self, names: Sequence[str], label_type: Any) -> None:
+    def set_classes(self, names: Sequence[str], label_type: LabelType) -> None:
         super().set_classes(names, label_type)
         self.label_type_, self.ends_ = NAMES, np.array(list(map(float, names)))
 

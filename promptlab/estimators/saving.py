@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn, Protocol, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from promptlab import __version__
 from promptlab.backbones.catalog import is_own_name
 from promptlab.core.errors import SavedModelError, TuningError, short_repr
 from promptlab.core.files import atomic_folder, to_json
 from promptlab.core.identity import base_difference, described_base
-from promptlab.core.interfaces import Backbone
+from promptlab.core.inputs import DeviceLike, ModelLike, TuningLike
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.json_loader import load as load_json
 from promptlab.core.registry import ESTIMATORS, TUNINGS, check_brought, saved_as_brought
 from promptlab.data.weights import weights_by_name
@@ -36,13 +39,51 @@ NOT_SAVED = (
     "template", "verbalizer", "pvps", "model", "tuning", "resume_dir", "device", "executor", "workers",
 )  # fmt: skip
 
+
+class Described(Protocol):
+    """An estimator, as far as it is described where it is saved."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    hub_task: ClassVar[str]
+    hub_example: ClassVar[str]
+    tuning: TuningLike
+
+    def get_params(self, deep: bool = True) -> dict[str, object]:
+        """The settings by name."""
+
+
+class Savable(Described, Protocol):
+    """An estimator of one model; see ``TrainedEstimator``."""
+
+    def ready(self) -> TrainableModel[Any]:
+        """Return the fitted model."""
+
+    def model_tuning(self) -> Tuning:
+        """The tuning that the model has."""
+
+    def saved_parts(self) -> dict[str, object]:
+        """What is needed to come back from disk."""
+
+    def set_params(self, **params: object) -> Self:
+        """Change settings."""
+
+    @classmethod
+    def restored(cls, saved: SavedSettings, backbone: Backbone, tuning: Tuning) -> tuple[Self, Any]:
+        """An estimator and its model, as yet without the trained weights."""
+
+    def take_model(self, model: Any, saved: SavedSettings) -> None:
+        """Become fitted with a model whose weights are in place."""
+
+
+SavableT = TypeVar("SavableT", bound=Savable)
+
 RENAMED_VALUES = {  # parameter and its value in 0.1 → what it is called now
     ("weighting", "before"): "untrained-accuracy",
     ("weighting", "after"): "trained-accuracy",
 }
 
 
-def save(estimator: Any, folder: str | Path) -> None:
+def save(estimator: Savable, folder: str | Path) -> None:
     """Write a fitted classifier to ``folder``, replacing what is there only when everything is written.
 
     Raises:
@@ -61,7 +102,7 @@ def save(estimator: Any, folder: str | Path) -> None:
         put(files, new)
 
 
-def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
+def described(estimator: Described, backbone: Backbone) -> dict[str, object]:
     """What is saved of an estimator of any class, of one model or of several."""
     return {
         "schema": SCHEMA,
@@ -75,7 +116,7 @@ def described(estimator: Any, backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def written(estimator: Any, settings: dict[str, Any], n_trained: int) -> dict[str, str]:
+def written(estimator: Described, settings: Mapping[str, object], n_trained: int) -> dict[str, str]:
     """The settings and the model card, by the names of their files.
 
     Raises:
@@ -91,15 +132,16 @@ def put(files: Mapping[str, str], folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def parameters_of(estimator: Any) -> dict[str, Any]:
+def parameters_of(estimator: Described) -> dict[str, object]:
     """The settings that are saved as they are; class weights by the classes' names, which JSON can hold."""
     found = {k: v for k, v in estimator.get_params(deep=False).items() if k not in NOT_SAVED}
-    if isinstance(found.get("class_weight"), Mapping) and hasattr(estimator, "label_type_"):
-        found["class_weight"] = weights_by_name(found["class_weight"], estimator.label_type_)
+    weight = found.get("class_weight")
+    if isinstance(weight, Mapping) and hasattr(estimator, "label_type_"):
+        found["class_weight"] = weights_by_name(weight, estimator.label_type_)
     return found
 
 
-def export_model(estimator: Any, folder: str | Path) -> None:
+def export_model(estimator: Savable, folder: str | Path) -> None:
     """See ``TrainedEstimator.export_model``."""
     model = estimator.ready()
     tuning = estimator.model_tuning()
@@ -117,7 +159,7 @@ def export_model(estimator: Any, folder: str | Path) -> None:
         backbone.tokenizer.save_pretrained(new)
 
 
-def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
+def load(cls: type[SavableT], folder: str | Path, *, model: ModelLike | None, device: DeviceLike) -> SavableT:
     """Read a classifier that ``save`` wrote, from a folder or a hub id.
 
     Raises:
@@ -127,7 +169,7 @@ def load(cls: Any, folder: str | Path, *, model: Any, device: str) -> Any:
     return _restore(cls, path, settings, model=model, device=device)
 
 
-def settings_for(cls: Any, folder: str | Path) -> tuple[Path, SavedSettings]:
+def settings_for(cls: type[Described], folder: str | Path) -> tuple[Path, SavedSettings]:
     """Where a classifier of a class is saved, and its settings.
 
     Raises:
@@ -139,7 +181,7 @@ def settings_for(cls: Any, folder: str | Path) -> tuple[Path, SavedSettings]:
         raise SavedModelError(
             f"{str(folder)!r} holds a {settings['estimator']}, not a {cls.__name__}; load it with that class."
         )
-    unknown = set(settings["parameters"]) - (set(cls.__dataclass_fields__) - set(NOT_SAVED))
+    unknown = set(settings["parameters"]) - ({field.name for field in fields(cls)} - set(NOT_SAVED))
     if unknown:
         raise SavedModelError(
             f"{str(path)!r} has the setting {min(unknown)!r}, which {cls.__name__} of promptlab {__version__} hasn't; "
@@ -148,7 +190,7 @@ def settings_for(cls: Any, folder: str | Path) -> tuple[Path, SavedSettings]:
     return path, settings
 
 
-def load_any(folder: str | Path, *, model: Any = None, device: str = "auto") -> Any:
+def load_any(folder: str | Path, *, model: ModelLike | None = None, device: DeviceLike = "auto") -> Any:
     """Load a saved classifier of whichever class it is; ``model`` and errors are as for ``load``."""
     path = local(folder)
     settings = read_settings(path)
@@ -160,7 +202,7 @@ def load_any(folder: str | Path, *, model: Any = None, device: str = "auto") -> 
     return ESTIMATORS.get(name).from_pretrained(path, model=model, device=device)
 
 
-def base_of(path: Path, settings: Mapping[str, Any]) -> str:
+def base_of(path: Path, settings: SavedSettings) -> str:
     """Where the base model of a saved classifier is now: its name, or a folder.
 
     A folder is looked for where it was, and, if it was given relative to some directory, in those above the classifier,
@@ -190,7 +232,9 @@ def base_of(path: Path, settings: Mapping[str, Any]) -> str:
     return name if found is None or found.resolve() == Path(name).resolve() else str(found)
 
 
-def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, device: str) -> Any:
+def _restore(
+    cls: type[SavableT], path: Path, settings: SavedSettings, *, model: ModelLike | None, device: DeviceLike
+) -> SavableT:
     tuning = TUNINGS.from_dict(settings["tuning"])
     base = base_of(path, settings) if model is None else model
     backbone = fresh_backbone(base, device)
@@ -212,11 +256,11 @@ def _restore(cls: Any, path: Path, settings: dict[str, Any], *, model: Any, devi
 class SavedSettings(dict[str, Any]):
     """The settings of a saved classifier; a missing one is told as such."""
 
-    def __init__(self, settings: Mapping[str, Any], file: Path) -> None:
+    def __init__(self, settings: Mapping[str, object], file: Path) -> None:
         super().__init__(settings)
         self.file = file
 
-    def __missing__(self, key: str) -> Any:
+    def __missing__(self, key: str) -> NoReturn:
         raise SavedModelError(f"{str(self.file)!r} lacks {key!r}; save the model again.")
 
 
@@ -249,7 +293,7 @@ def read_settings(path: Path) -> SavedSettings:
     return SavedSettings(settings, file)
 
 
-def _check_shapes(settings: Mapping[str, Any], file: Path) -> None:
+def _check_shapes(settings: Mapping[str, object], file: Path) -> None:
     for name, shape in SHAPES.items():
         if not isinstance(settings.get(name, shape()), shape):
             raise SavedModelError(
@@ -299,7 +343,7 @@ def _fill(model: TrainableModel[Any], path: Path, elsewhere: Set[str]) -> None:
             weight.copy_(weights[name])
 
 
-def _optional(model: TrainableModel[Any]) -> set[str]:
+def _optional(model: nn.Module) -> set[str]:
     """Names of the weights that earlier versions hadn't, which then stay as they were made."""
     names = ((place, getattr(module, "optional_weights", ())) for place, module in model.named_modules())
     return {f"{place}.{name}" for place, own in names for name in own}

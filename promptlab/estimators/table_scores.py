@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from promptlab.core.errors import UnknownNameError
 from promptlab.core.types import Example
+from promptlab.estimators.table_rows import DecidesClasses, ScoresClasses
+
+if TYPE_CHECKING:
+    import numpy as np
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Scores: TypeAlias = "dict[str, Any]"  # rows, each score by its name, and under classes those of each class
 
 
-def evaluate(classifier: Any, examples: Iterable[Example]) -> dict[str, Any]:
+def evaluate(classifier: ScoresClasses, examples: Iterable[Example]) -> Scores:
     """Accuracy, macro-F1 and per-class scores; only labels are kept in memory, not texts.
 
     Raises:
@@ -39,7 +48,7 @@ def evaluate(classifier: Any, examples: Iterable[Example]) -> dict[str, Any]:
     }
 
 
-def evaluate_labels(classifier: Any, examples: Iterable[Example]) -> dict[str, Any]:
+def evaluate_labels(classifier: DecidesClasses, examples: Iterable[Example]) -> Scores:
     """Micro- and macro-F1, the share of rows whose labels are all right, and per-class scores of several labels a row.
 
     Only labels are kept in memory, not texts.
@@ -76,7 +85,7 @@ def evaluate_labels(classifier: Any, examples: Iterable[Example]) -> dict[str, A
     }
 
 
-def _by_class(names: Sequence[str], scores: Sequence[Any]) -> dict[str, dict[str, Any]]:
+def _by_class(names: Sequence[str], scores: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
     """Class → its precision, recall, F1 and rows, of what scikit-learn returns."""
     columns = ("precision", "recall", "f1", "support")
     return {name: {column: scores[j][i].item() for j, column in enumerate(columns)} for i, name in enumerate(names)}
@@ -91,7 +100,7 @@ class TableScores(NamedTuple):
         titles: score → what it is called.
     """
 
-    make: Callable[[Any, Iterable[Example]], dict[str, Any]]
+    make: Callable[[Any, Iterable[Example]], Mapping[str, Any]]
     main: str
     titles: Mapping[str, str]
 

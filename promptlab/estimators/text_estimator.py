@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from promptlab.core.devices import resolve_device
-from promptlab.core.interfaces import Template, Tuning, Verbalizer
+from promptlab.core.inputs import DevSet, Labels, Texts, TuningLike, Weights
+from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.core.registry import TEMPLATES, VERBALIZERS
 from promptlab.core.seeding import seeded
 from promptlab.core.types import Example
 from promptlab.data.labeled import Training, TrainingT, check_rows
 from promptlab.data.labels import LabelType
 from promptlab.estimators.estimator import TrainedEstimator
+from promptlab.estimators.saving import SavedSettings
 from promptlab.library.known_classes import KnownClasses, read_sets
 from promptlab.library.resolve import fresh_backbone, resolve_tuning
 from promptlab.models.inference import calibrate, predict_log_probs
@@ -31,7 +33,7 @@ CHUNK = 1024  # rows that prediction holds at once
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TextEstimator(TrainedEstimator):
+class TextEstimator(TrainedEstimator[PromptModel]):
     """Train a template and a verbalizer on one language model.
 
     A subclass says which these are (``make_template``, ``make_verbalizer``). Labels are classes, one for each text, and
@@ -59,11 +61,13 @@ class TextEstimator(TrainedEstimator):
         """Return the classes that labels may mean; None if the training labels decide."""
         return None
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         super().check_settings(eval_set)
         _ = self.make_template().slot  # a template without a mask is told before a model is loaded
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Texts, y: Labels | None = None, sample_weight: Weights | None = None, *, eval_set: DevSet | None = None
+    ) -> Self:
         """Train on labeled texts.
 
         Args:
@@ -85,7 +89,9 @@ class TextEstimator(TrainedEstimator):
         self.check_settings(eval_set)
         return self.fit_labeled(*self.read_labels(X, y, eval_set, sample_weight))
 
-    def read_labels(self, X: Any, y: Any, eval_set: Any, sample_weight: Any) -> tuple[Training, Training | None]:
+    def read_labels(
+        self, X: Texts, y: Labels | None, eval_set: DevSet | None, sample_weight: Weights | None
+    ) -> tuple[Training, Training | None]:
         """Return the training and the dev texts with what their labels mean, from the arguments of ``fit``."""
         return read_sets(X, y, eval_set, self.known_classes(), sample_weight)
 
@@ -126,7 +132,7 @@ class TextEstimator(TrainedEstimator):
         self.class_names_, self.label_type_ = tuple(names), label_type
 
     def build(
-        self, verbalizer: Verbalizer, examples: Sequence[Example], backbone: Any, tuning: Any = None
+        self, verbalizer: Verbalizer, examples: Sequence[Example], backbone: Backbone, tuning: TuningLike | None = None
     ) -> PromptModel:
         """Build the model before any training; what is random in it comes from torch's generator.
 
@@ -168,7 +174,7 @@ class TextEstimator(TrainedEstimator):
             yield from predict_log_probs(model, rows).numpy()[:, order]
         noticed.tell(model.backbone, self.max_length)
 
-    def saved_parts(self) -> dict[str, Any]:
+    def saved_parts(self) -> dict[str, object]:
         model = self.ready()
         return {
             "template": TEMPLATES.to_dict(model.template),
@@ -178,7 +184,7 @@ class TextEstimator(TrainedEstimator):
         }
 
     @classmethod
-    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, PromptModel]:
+    def restored(cls, saved: SavedSettings, backbone: Backbone, tuning: Tuning) -> tuple[Self, PromptModel]:
         template, verbalizer = TEMPLATES.from_dict(saved["template"]), VERBALIZERS.from_dict(saved["verbalizer"])
         slots = to_be_filled(template.soft_slots)
         model = cls.model_class.build(template, verbalizer, backbone, tuning, slots=slots)
@@ -186,7 +192,7 @@ class TextEstimator(TrainedEstimator):
         given: dict[str, Any] = {name: part for name, part in parts.items() if name in cls.__dataclass_fields__}
         return cls(**saved["parameters"], **given), model
 
-    def take_model(self, model: PromptModel, saved: dict[str, Any]) -> None:
+    def take_model(self, model: PromptModel, saved: SavedSettings) -> None:
         calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)
         self.model_ = model.eval()
         self.set_classes(model.verbalizer.classes, LabelType.from_saved(saved))

@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self, TypeGuard
 
 import torch
 from torch import Tensor
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, short_repr
-from promptlab.core.interfaces import Tuning
+from promptlab.core.inputs import ClassWeight, ModelLike, Sentences, TuningLike, Weights
+from promptlab.core.interfaces import Backbone, Tuning
 from promptlab.core.ranges import PartShare
 from promptlab.core.seeding import seeded
 from promptlab.data.labels import NAMES
 from promptlab.data.tag_schemes import TagScheme, checked_scheme, scheme_of
 from promptlab.data.weights import row_weights, weights_of_classes
 from promptlab.estimators.estimator import TrainedEstimator
+from promptlab.estimators.saving import SavedSettings
 from promptlab.library.resolve import fresh_backbone, resolve_tuning
 from promptlab.models.inference import run_by_length
 from promptlab.models.input_warnings import notice
@@ -29,7 +31,7 @@ from promptlab.training.run import TrainingRun
 
 
 @dataclass(eq=False, repr=False)
-class TokenClassifier(TrainedEstimator):
+class TokenClassifier(TrainedEstimator[TaggerModel]):
     """Label the words of sentences, such as named entities or parts of speech.
 
     Tags of entities are O outside of them, else a prefix and a type, such as B-PER: IO, IOB1, IOB2, BILOU or IOBES.
@@ -58,17 +60,24 @@ class TokenClassifier(TrainedEstimator):
         ([['B-PER', 'O', 'O', 'B-LOC']], 1.0)
     """
 
-    model: Any = None
-    tuning: Any = "full"
+    model: ModelLike | None = None
+    tuning: TuningLike = "full"
     dropout: PartShare = 0.1
-    class_weight: Any = None
+    class_weight: ClassWeight | None = None
 
     dev_form: ClassVar[str] = "a pair (X, y) of sentences and their tags"
     dev_option: ClassVar[str] = "pass eval_set"
     hub_task: ClassVar[str] = "token-classification"
     hub_example: ClassVar[str] = '[["a", "text"]]'
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self,
+        X: Sentences,
+        y: Sentences,
+        sample_weight: Weights | None = None,
+        *,
+        eval_set: tuple[Sentences, Sentences] | None = None,
+    ) -> Self:
         """Train on sentences.
 
         Args:
@@ -111,13 +120,13 @@ class TokenClassifier(TrainedEstimator):
         self.tags_, self.history_, self.model_ = tags, history, model.export().eval()
         return self
 
-    def predict(self, X: Any) -> list[list[str]]:
+    def predict(self, X: Sentences) -> list[list[str]]:
         """Return the likeliest tag of every word of every sentence."""
         model = self.ready()
         _check_sentences(X, "X")
         return _named(_log_probs(model.to(resolve_device(self.device)), X, self.max_length), self.tags_)
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Sentences, y: Sentences) -> float:
         """Return the entity F1, micro-averaged, or the accuracy of words where tags are no entities'.
 
         An entity counts if its type and both of its ends are right.
@@ -131,15 +140,15 @@ class TokenClassifier(TrainedEstimator):
         scheme.check(y, "y")
         return scheme.score(y, self.predict(X)).value
 
-    def saved_parts(self) -> dict[str, Any]:
+    def saved_parts(self) -> dict[str, object]:
         return {"tags": self.tags_}
 
     @classmethod
-    def restored(cls, saved: dict[str, Any], backbone: Any, tuning: Tuning) -> tuple[Self, TaggerModel]:
+    def restored(cls, saved: SavedSettings, backbone: Backbone, tuning: Tuning) -> tuple[Self, TaggerModel]:
         estimator = cls(**saved["parameters"])
         return estimator, TaggerModel.build(backbone, len(saved["tags"]), estimator.dropout, tuning)
 
-    def take_model(self, model: TaggerModel, saved: dict[str, Any]) -> None:
+    def take_model(self, model: TaggerModel, saved: SavedSettings) -> None:
         self.model_, self.tags_ = model.eval(), list(saved["tags"])
 
     def _run(
@@ -147,10 +156,10 @@ class TokenClassifier(TrainedEstimator):
         model: TaggerModel,
         tuning: Tuning,
         tags: Sequence[str],
-        X: Any,
-        y: Any,
+        X: Sentences,
+        y: Sentences,
         weights: Sequence[Sequence[float]] | None,
-        dev: Any,
+        dev: tuple[Sentences, Sentences] | None,
         scheme: TagScheme,
     ) -> TrainingRun:
         number = {tag: i for i, tag in enumerate(tags)}
@@ -158,6 +167,7 @@ class TokenClassifier(TrainedEstimator):
         notice([row.encoded for row in rows], model.backbone, self.max_length)
 
         def evaluate() -> DevScore:
+            assert dev is not None
             log_probs = _log_probs(model, dev[0], self.max_length)
             value, n, name = scheme.score(dev[1], _named(log_probs, tags))
             return DevScore(value, _mean_loss(log_probs, dev[1], number), max(1, n), name)
@@ -172,7 +182,9 @@ class TokenClassifier(TrainedEstimator):
             checkpoint=self.checkpoints(tuning, scheme, tags, self.max_length, dev),
         ).on_device()
 
-    def _word_weights(self, y: Any, tags: Sequence[str], sentences: Sequence[float] | None) -> list[list[float]] | None:
+    def _word_weights(
+        self, y: Sentences, tags: Sequence[str], sentences: Sequence[float] | None
+    ) -> list[list[float]] | None:
         """The weight of every word in the loss, from that of its sentence and of its tag; None if all are alike."""
         if sentences is None and self.class_weight is None:
             return None
@@ -186,7 +198,7 @@ class TokenClassifier(TrainedEstimator):
 
 
 @torch.inference_mode()
-def _log_probs(model: TaggerModel, X: Any, max_length: int | None) -> list[Tensor]:
+def _log_probs(model: TaggerModel, X: Sentences, max_length: int | None) -> list[Tensor]:
     """Log-probabilities of the tags of every word of every sentence, (words, tags) each, on the CPU."""
     model.eval()
     device = next(model.parameters()).device
@@ -207,14 +219,14 @@ def _named(log_probs: Sequence[Tensor], tags: Sequence[str]) -> list[list[str]]:
     return [[tags[number] for number in rows.argmax(dim=-1).tolist()] for rows in log_probs]
 
 
-def _mean_loss(log_probs: Sequence[Tensor], truth: Any, number: Mapping[str, int]) -> float:
+def _mean_loss(log_probs: Sequence[Tensor], truth: Sentences, number: Mapping[str, int]) -> float:
     """In nats, over the words whose tag has a number."""
     pairs = [pair for rows, tags in zip(log_probs, truth) for pair in zip(rows, tags)]
     losses = [-word[number[tag]] for word, tag in pairs if tag in number]
     return torch.stack(losses).mean().item() if losses else math.nan
 
 
-def _check(X: Any, y: Any) -> None:
+def _check(X: Sentences, y: Sentences) -> None:
     _check_sentences(X, "X")
     _check_sentences(y, "y")
     if not any(len(words) for words in X):
@@ -226,7 +238,7 @@ def _check(X: Any, y: Any) -> None:
             raise DataError(f"sentence {row} has {len(words)} words, but {len(tags)} tags; give each word one.")
 
 
-def _check_sentences(rows: Any, name: str) -> None:
+def _check_sentences(rows: object, name: str) -> None:
     """Refuse what isn't a list with a list of texts for each sentence."""
     if not _is_listed(rows):
         raise DataError(f"{name} is {short_repr(rows)}; pass a list with a list of texts for each sentence.")
@@ -244,7 +256,7 @@ def _check_sentences(rows: Any, name: str) -> None:
             raise DataError(f"sentence {number} of {name} holds {short_repr(wrong[0])}; words and tags are texts.")
 
 
-def _is_listed(value: Any) -> bool:
+def _is_listed(value: object) -> TypeGuard[Collection[object]]:
     """Whether it holds things one after the other; sets have no order, and a data frame is gone through by columns."""
     unordered = isinstance(value, (Mapping, Set)) or hasattr(value, "columns")
     return isinstance(value, Collection) and not unordered and not isinstance(value, (str, bytes))

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
-
-from sklearn.base import BaseEstimator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from promptlab.core.checks import check_seed, check_types, warn
 from promptlab.core.devices import resolve_device
 from promptlab.core.docstrings import list_settings
 from promptlab.core.errors import DataError, TuningError, UnsupportedError, short_repr
+from promptlab.core.inputs import DeviceLike, DevSet, TuningLike
 from promptlab.core.interfaces import Tuning
 from promptlab.core.part import by_owner, changed_part
 from promptlab.core.ranges import Count, Limit, NonNegative, PartShare, Rate
 from promptlab.core.registry import TUNINGS
 from promptlab.core.types import Example
 from promptlab.data.weights import check_class_weight
+from promptlab.estimators.scikit_learn import BaseEstimator, Tags
 from promptlab.estimators.table_scores import TableScores
 from promptlab.library.resolve import resolve_tuning
 from promptlab.training.checkpoint import Checkpoints
@@ -27,8 +27,18 @@ from promptlab.training.settings import TrainingSettings, default_steps, learnin
 USUAL_WIDTH = 768  # of a model that isn't loaded yet
 
 
+if TYPE_CHECKING:
+
+    class HasTuning:
+        """What every estimator has; a subclass says which method is the usual one."""
+
+        tuning: TuningLike
+else:
+    HasTuning = object
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class TrainingOptions(BaseEstimator):
+class TrainingOptions(BaseEstimator, HasTuning):
     """Take the settings of training, which all estimators share, of one model or of several.
 
     Args:
@@ -73,7 +83,7 @@ class TrainingOptions(BaseEstimator):
     patience: Count | None = None
     max_length: int | None = None
     precision: str = "auto"
-    device: Any = "auto"
+    device: DeviceLike = "auto"
     seed: int = 0
     resume_dir: str | Path | None = None
 
@@ -83,18 +93,19 @@ class TrainingOptions(BaseEstimator):
     hub_task: ClassVar[str] = "text-classification"
     hub_example: ClassVar[str] = '["a text"]'
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
+    def __init_subclass__(cls, **keywords: object) -> None:
         super().__init_subclass__(**keywords)
         list_settings(cls)
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, object]:
         """Return the settings by name; if ``deep`` those of parts, too, such as ``tuning__rank``."""
-        params: dict[str, Any] = super().get_params(deep=deep)
-        if deep and isinstance(self._named_tuning(), Tuning):
-            params |= {f"tuning__{name}": value for name, value in self._named_tuning().get_params().items()}
+        params = super().get_params(deep=deep)
+        tuning = self._named_tuning()
+        if deep and isinstance(tuning, Tuning):
+            params |= {f"tuning__{name}": value for name, value in tuning.get_params().items()}
         return params
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: object) -> Self:
         """Change settings, named as ``get_params`` names them.
 
         A part such as a ``Tuning`` is never changed itself: another takes its place. The name of a tuning becomes the
@@ -111,12 +122,12 @@ class TrainingOptions(BaseEstimator):
             setattr(self, name, changed_part(name, part, settings))
         return self
 
-    def _named_tuning(self) -> Any:
+    def _named_tuning(self) -> TuningLike | None:
         """The tuning, made if a known name was given."""
-        tuning = getattr(self, "tuning", None)
-        return resolve_tuning(tuning) if isinstance(tuning, str) and tuning in TUNINGS.names else tuning
+        is_name = isinstance(self.tuning, str) and self.tuning in TUNINGS.names
+        return resolve_tuning(self.tuning) if is_name else self.tuning
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
@@ -129,7 +140,7 @@ class TrainingOptions(BaseEstimator):
 
     def table_rows(
         self, examples: Iterable[Example], *, proba: bool = False, separator: str | None = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[dict[str, object]]:
         """Predict examples as they come, as rows of a table: the number of each from 1, and what is said of it.
 
         Args:
@@ -151,7 +162,7 @@ class TrainingOptions(BaseEstimator):
             raise UnsupportedError(f"a {type(self).__name__} isn't scored on rows of a table; use its score in Python.")
         return self.table_scores
 
-    def checkpoints(self, *depends_on: Any) -> Checkpoints | None:
+    def checkpoints(self, *depends_on: object) -> Checkpoints | None:
         """Return where the states of this training are kept, if anywhere.
 
         Args:
@@ -165,7 +176,7 @@ class TrainingOptions(BaseEstimator):
         check_seed(self.seed, TuningError)
         check_class_weight(getattr(self, "class_weight", None))
 
-    def check_settings(self, eval_set: Any) -> None:
+    def check_settings(self, eval_set: DevSet | None) -> None:
         """Refuse settings that ``fit`` couldn't work with, before a model is loaded.
 
         Args:

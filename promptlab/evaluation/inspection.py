@@ -11,7 +11,7 @@ from torch import Tensor
 from promptlab.backbones import catalog
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import VerbalizerError
-from promptlab.core.inputs import Labels, ModelLike, TemplateLike, TextInput
+from promptlab.core.inputs import Labels, ModelLike, TemplateLike, Texts
 from promptlab.core.interfaces import Head, Verbalizer
 from promptlab.core.types import Example, MaskStates
 from promptlab.data.labeled import Labeled
@@ -97,7 +97,7 @@ def inspect_prompt(
 
 
 @torch.inference_mode()
-def explain(classifier: Explained, X: TextInput, *, top_k: int = 10) -> list[list[ClassReport]]:
+def explain(classifier: Explained, X: Texts, *, top_k: int = 10) -> list[list[ClassReport]]:
     """Explain the decision on each text: for each class, the likeliest first, its probability and its words.
 
     A word comes with its ``share`` of the class's score and its ``score``, in nats, over the mean of all label words':
@@ -133,7 +133,7 @@ def explain(classifier: Explained, X: TextInput, *, top_k: int = 10) -> list[lis
 
 
 @torch.inference_mode()
-def class_words(classifier: Explained, X: TextInput, y: Labels | None = None) -> list[WordReport]:
+def class_words(classifier: Explained, X: Texts, y: Labels | None = None) -> list[WordReport]:
     """List every label word with its class, its weight within it, and what the model makes of it on labeled texts.
 
     ``mean_log_prob`` is its log-probability at the mask, in nats, over all texts; ``by_class`` the same over the texts
@@ -189,7 +189,7 @@ class Outputs(NamedTuple):
 
 
 def _outputs_of(classifier: Explained, examples: Sequence[Example]) -> Outputs:
-    model: PromptModel = classifier.ready().to(resolve_device(classifier.device)).eval()
+    model = classifier.ready().to(resolve_device(classifier.device)).eval()
     words, head = _label_words(model.verbalizer), _word_head(model)
     if words is None or not isinstance(head, (WordHead, WordPriorHead)):
         raise VerbalizerError(f"{type(model.verbalizer).__name__} has no label words whose part could be told.")

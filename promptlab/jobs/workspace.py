@@ -15,6 +15,7 @@ import numpy as np
 from promptlab.core.errors import BackboneError, DataError, UnknownNameError, short_repr
 from promptlab.core.finished_work import Entry, FinishedWork, reading
 from promptlab.core.identity import fingerprint
+from promptlab.core.inputs import DeviceLike
 from promptlab.core.interfaces import Backbone
 from promptlab.core.registry import MADE_BY_JOBS
 from promptlab.core.types import Example
@@ -46,7 +47,12 @@ class Workspace:
     """
 
     def __init__(
-        self, folder: str | Path, *, device: str = "auto", models: Iterable[Backbone] = (), temporary: bool = False
+        self,
+        folder: str | Path,
+        *,
+        device: DeviceLike = "auto",
+        models: Iterable[Backbone] = (),
+        temporary: bool = False,
     ) -> None:
         self.work, self.device, self.temporary = FinishedWork(folder), device, temporary
         self._identities: dict[

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from promptlab.core.checks import warn
-from promptlab.core.inputs import EvalSet, Labels, RowWeights, TextInput, VerbalizerLike
+from promptlab.core.inputs import DevSet, Labels, Texts, VerbalizerLike, Weights
 from promptlab.data.labeled import VERBALIZERS, Labeled
 from promptlab.library.resolve import label_type_of, resolve_verbalizer
 
@@ -18,7 +18,7 @@ class KnownClasses(NamedTuple):
     numbered: Sequence[str]
 
     @classmethod
-    def of(cls, verbalizer: VerbalizerLike) -> KnownClasses:
+    def of(cls, verbalizer: VerbalizerLike | None) -> KnownClasses:
         """Of what users may pass for a verbalizer.
 
         Raises:
@@ -39,11 +39,11 @@ class KnownClasses(NamedTuple):
 
 
 def read_sets(
-    X: TextInput,
+    X: Texts,
     y: Labels | None,
-    eval_set: EvalSet | None,
+    eval_set: DevSet | None,
     known: KnownClasses | None,
-    sample_weight: RowWeights | None = None,
+    sample_weight: Weights | None = None,
 ) -> tuple[Labeled, Labeled | None]:
     """The training and the dev examples of one classifier; what is wrong with a label is told before any other work.
 

@@ -10,7 +10,7 @@ from promptlab.backbones import catalog
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import TemplateError, TuningError, VerbalizerError, short_repr
-from promptlab.core.inputs import ModelLike, TemplateLike, TuningLike, VerbalizerLike
+from promptlab.core.inputs import DeviceLike, ModelLike, TemplateLike, TuningLike, VerbalizerLike
 from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.core.registry import TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.data.labels import TRUTH, LabelType
@@ -116,7 +116,7 @@ def resolve_tuning(tuning: TuningLike) -> Tuning:
     return tuning if isinstance(tuning, Tuning) else TUNINGS.make(str(tuning))
 
 
-def fresh_backbone(model: ModelLike | None, device: str) -> Backbone:
+def fresh_backbone(model: ModelLike | None, device: DeviceLike) -> Backbone:
     """A backbone that may be changed: loaded anew, or a copy of the one that was passed, sharing its weights.
 
     One that was passed is moved to the device first: only there can copies of it share memory.
@@ -144,9 +144,7 @@ def model_key(model: ModelLike | None) -> Hashable:
     return id(model) if isinstance(model, Backbone) else str(model)
 
 
-def model_of_each(
-    model: ModelLike | list[ModelLike | None] | tuple[ModelLike | None, ...] | None, n_pairs: int
-) -> list[ModelLike | None]:
+def model_of_each(model: ModelLike | Sequence[ModelLike | None] | None, n_pairs: int) -> list[ModelLike | None]:
     """The model of each pair.
 
     Args:
@@ -155,7 +153,7 @@ def model_of_each(
     Raises:
         TuningError: if there are more or fewer.
     """
-    models = list(model) if isinstance(model, (list, tuple)) else [model] * n_pairs
+    models = [model] * n_pairs if isinstance(model, str) or not isinstance(model, Sequence) else list(model)
     if len(models) != n_pairs:
         raise TuningError(f"{len(models)} models for {n_pairs} pairs; give one model, or one for each pair.")
     return models

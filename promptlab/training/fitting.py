@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from promptlab.core.devices import resolve_device
+from promptlab.core.inputs import DeviceLike
 from promptlab.core.interfaces import Head
 from promptlab.core.types import Batch, Encoded, MaskStates
 from promptlab.data.labeled import Training
@@ -98,7 +99,7 @@ def training_runs(
         yield from _head_runs(model, training, dev, own, None)
 
 
-def untrained_record(model: PromptModel, dev: EncodedSet | None, device: str) -> list[dict[str, float]]:
+def untrained_record(model: PromptModel, dev: EncodedSet | None, device: DeviceLike) -> list[dict[str, float]]:
     """Return the record of a model of which nothing is trained: its score on dev, if there is a dev set."""
     if dev is None:
         return []

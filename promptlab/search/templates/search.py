@@ -14,7 +14,7 @@ from promptlab.core.checks import check_arguments, check_seed
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import SearchError, UnknownNameError, short_repr
 from promptlab.core.finished_work import FinishedWork
-from promptlab.core.inputs import EvalSet, Labels, ModelLike, TextInput, VerbalizerLike
+from promptlab.core.inputs import DevSet, Labels, ModelLike, Texts, VerbalizerLike
 from promptlab.core.interfaces import Backbone
 from promptlab.core.plugins import package_of
 from promptlab.core.ranges import Amount, Count
@@ -101,11 +101,11 @@ class Leaderboard:
 
 def search_templates(
     engine: str | TemplateSearch,
-    X: TextInput,
+    X: Texts,
     y: Labels | None = None,
     *,
     verbalizer: VerbalizerLike,
-    eval_set: EvalSet | Sequence[Example] | None = None,
+    eval_set: DevSet | Sequence[Example] | None = None,
     model: ModelLike | None = None,
     budget: str = "small",
     ranking: Ranking | None = None,
@@ -234,7 +234,7 @@ def _engine(engine: str | TemplateSearch, budget: str, settings: Mapping[str, ob
     return search
 
 
-def _labeled(eval_set: EvalSet | Sequence[Example]) -> list[Example]:
+def _labeled(eval_set: DevSet | Sequence[Example]) -> list[Example]:
     """A dev set, given as texts and labels or as labeled examples."""
     is_pair = isinstance(eval_set, (tuple, list)) and len(eval_set) == 2 and not isinstance(eval_set[0], Example)
     return (Labeled.of(*eval_set) if is_pair else Labeled.of(eval_set, None)).examples

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from promptlab.core.checks import check_arguments
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, VerbalizerError
-from promptlab.core.inputs import ModelLike, TemplateLike, TextInput
+from promptlab.core.inputs import ModelLike, TemplateLike, Texts
 from promptlab.core.interfaces import Backbone
 from promptlab.core.ranges import PartShare
 from promptlab.core.types import AnswerSlot
@@ -51,7 +51,7 @@ class Refinement:
 def refine_words(
     label_words: Mapping[str, Sequence[str]],
     template: TemplateLike,
-    support: TextInput,
+    support: Texts,
     model: ModelLike | None = None,
     *,
     frequency: PartShare = 0.5,

@@ -18,7 +18,7 @@ from promptlab.backbones.catalog import load_backbone
 from promptlab.core.checks import check_arguments
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, VerbalizerError
-from promptlab.core.inputs import EvalSet, Labels, ModelLike, TemplateLike, TextInput
+from promptlab.core.inputs import DevSet, Labels, ModelLike, TemplateLike, Texts
 from promptlab.core.interfaces import Backbone
 from promptlab.core.ranges import Count
 from promptlab.core.registry import WORD_SEARCHES
@@ -94,7 +94,7 @@ class MaskEvidence:
 
 def search_words(
     template: TemplateLike,
-    X: TextInput,
+    X: Texts,
     y: Labels | None = None,
     model: ModelLike | None = None,
     *,
@@ -182,8 +182,8 @@ def _engine(name: str, settings: Mapping[str, object]) -> Callable[[MaskEvidence
 def rank_by_training(
     found: Sequence[FoundWords],
     template: TemplateLike,
-    train: EvalSet,
-    eval_set: EvalSet,
+    train: DevSet,
+    eval_set: DevSet,
     model: ModelLike | None = None,
     **settings: Any,
 ) -> list[FoundWords]:
@@ -228,7 +228,7 @@ def _chosen(classifier: PromptClassifier, examples: Sequence[Example]) -> np.nda
     return np.array(classifier.class_names_)[classifier.predict_proba(examples).argmax(axis=1)]
 
 
-def _unseen(template: TemplateLike, train: EvalSet, eval_set: EvalSet) -> Labeled:
+def _unseen(template: TemplateLike, train: DevSet, eval_set: DevSet) -> Labeled:
     """The dev rows whose texts aren't training texts."""
     fields = resolve_template(template).fields
     given, known = Labeled.of(*eval_set), set(texts_of(Labeled.of(*train).examples, fields))
