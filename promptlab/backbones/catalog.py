@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -12,8 +13,8 @@ import transformers
 from promptlab.backbones.download import DOWNLOADS, downloaded
 from promptlab.backbones.tokenization import only_in_python
 from promptlab.backbones.well_known import WELL_KNOWN
-from promptlab.core.errors import BackboneError, UnknownNameError, short_repr
-from promptlab.core.files import sha256
+from promptlab.core.errors import BackboneError, PromptlabError, UnknownNameError, short_repr
+from promptlab.core.files import check_path, sha256
 from promptlab.core.interfaces import Backbone
 from promptlab.core.registry import BACKBONES, MODELS
 
@@ -54,7 +55,7 @@ def locate(name: str) -> str:
         if folder is None:
             raise BackboneError(f"model {name!r} isn't here yet; fetch it with: promptlab download {name}")
         return str(folder)
-    path = Path(name).expanduser()
+    path = check_path(name, BackboneError).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise BackboneError(f"folder {name!r} holds no config.json; give a folder saved by save_pretrained.")
@@ -98,8 +99,6 @@ def load_backbone(
         >>> backbone.hidden_size, backbone.max_length, backbone.vocabulary
         (384, 512, 30522)
     """
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
     from transformers import AutoConfig
 
     if isinstance(model, Backbone):
@@ -119,11 +118,14 @@ def load_backbone(
         network, loading = getattr(transformers, backbone_class.auto_class).from_pretrained(
             place, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+    except PromptlabError:
+        raise
+    except Exception as error:  # whatever files that are damaged make of transformers, tokenizers and safetensors
         is_folder = Path(place).is_dir()
         where = "" if is_folder else ", which is no folder here, is a hub id that"
         remedy = "" if is_folder else " Check the name and the connection, or give a folder."
         raise BackboneError(f"model {name!r}{where} can't be loaded: {_first_line(error)}{remedy}") from error
+    _check_ids(name, tokenizer, network)
     found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
     inside = f"{network.base_model_prefix}."
     has_head = all(key.startswith(inside) for key in loading["missing_keys"])
@@ -150,6 +152,16 @@ def _check_tokenizer(place: str) -> None:
     folder = Path(place)
     if folder.is_dir() and not any(any(folder.glob(name)) for name in ("tokenizer.json", "vocab.*", "*.model")):
         raise BackboneError(f"folder {place!r} holds no tokenizer.json; save the tokenizer beside the model.")
+
+
+def _check_ids(name: str, tokenizer: transformers.PreTrainedTokenizerBase, network: Any) -> None:
+    """Refuse a tokenizer whose ids the model has no embeddings for, which would fail at the first text that has one."""
+    largest, rows = max(tokenizer.get_vocab().values(), default=0), network.get_input_embeddings().num_embeddings
+    if largest >= rows:
+        raise BackboneError(
+            f"model {name!r} has embeddings for {rows:,} tokens, but its tokenizer gives the id {largest:,}; take the "
+            "tokenizer that belongs to the model."
+        )
 
 
 def _read_tokenizer(name: str, place: str, options: Mapping[str, str | bool]) -> transformers.PreTrainedTokenizerBase:

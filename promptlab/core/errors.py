@@ -91,7 +91,7 @@ class TuningError(PromptlabError):
         ...     LoRA(rank=0)
         ... except TuningError as error:
         ...     print(error)
-        rank=0 must be at least 1, usually 8.
+        rank=0 must be from 1 to 10,000, usually 8.
     """
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from promptlab.core.errors import DataError, SavedModelError, short_repr
+from promptlab.core.errors import DataError, PromptlabError, SavedModelError, short_repr
 
 LONGEST_TEXT = 20_000_000  # characters; a device has no end
 
@@ -41,6 +41,22 @@ def read_text(path: str | Path) -> str:
     if len(text) > LONGEST_TEXT:
         raise DataError(f"file {str(path)!r} has more than {LONGEST_TEXT:,} characters; check the file.")
     return text
+
+
+def check_path(path: str | Path, error: type[PromptlabError] = DataError) -> Path:
+    """Refuse a path that can't be looked up: too long, with NUL, of half a character, in somebody else's folder.
+
+    Raises:
+        PromptlabError: of the class ``error``.
+    """
+    try:
+        os.lstat(Path(path).expanduser())
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, TypeError, ValueError) as cause:
+        said = str(getattr(cause, "strerror", None) or cause).rstrip(".")
+        raise error(f"no file or folder {short_repr(path)}: {said}; check the path.") from None
+    return Path(path)
 
 
 @contextmanager

@@ -12,6 +12,11 @@ END = 200  # of them, those at the end, where the remedy stands
 LISTED = 250  # characters of a list of names
 
 
+def has_half_characters(text: str) -> bool:
+    """Return whether a text holds a lone surrogate, which no file and no tokenizer takes."""
+    return not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
 def one_line(text: str) -> str:
     """Return a message in one line of at most ``LONGEST`` characters, what can't be printed by its escape sequence."""
     if len(text) > LONGEST:

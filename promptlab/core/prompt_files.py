@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from promptlab.core.errors import TemplateError
+from promptlab.core.errors import TemplateError, short_repr
 from promptlab.core.files import atomic_file, sha256
 from promptlab.core.identity import BaseDescription, base_difference, described_base
 from promptlab.core.interfaces import Backbone
@@ -71,12 +71,14 @@ def saved_vectors(slot: SoftSlot, embedding: Tensor, backbone: Backbone) -> Tens
 def _read_prompt(place: str) -> tuple[Tensor, BaseDescription | None]:
     """The rows (soft tokens, width) of a saved prompt, and what its file says of the model that it is for."""
     try:
+        if not os.path.isfile(place):
+            raise FileNotFoundError(f"{short_repr(place)} is no file")
         with safe_open(Path(place), framework="pt") as file:
             trained_on = _base(file.metadata() or {})
             tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in set(file.keys())}
     except (OSError, SafetensorError, ValueError) as error:
         raise TemplateError(
-            f"start={place!r} of soft tokens is none of {', '.join(STARTS)} and no saved prompt: {error}."
+            f"start={short_repr(place)} of soft tokens is none of {', '.join(STARTS)} and no saved prompt: {error}."
         ) from None
     if len(tensors) != 1 or (rows := next(iter(tensors.values()))).ndim != 2:
         shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())

@@ -22,6 +22,8 @@ class Range(NamedTuple):
 
 
 _COUNT = Range("int", "at least 1", lambda value: value >= 1)
+_SIZE = Range("int", "from 1 to 10,000", lambda value: 1 <= value <= 10_000)
+_WIDTH = Range("int", "from 0 to 10,000", lambda value: 0 <= value <= 10_000)
 _AMOUNT = Range("int", "0 or above", lambda value: value >= 0)
 _POSITIVE = Range("float", "above 0", lambda value: 0 < value < math.inf)
 _NON_NEGATIVE = Range("float", "0 or above", lambda value: 0 <= value < math.inf)
@@ -32,6 +34,8 @@ _SOME = Range("float", "above 0 and at most 1", lambda value: 0 < value <= 1)
 _RATE = Range("float", "between 0 and 10, usually 1e-5 to 1e-2", lambda value: 0 <= value < 10)
 
 Count = Annotated[int, _COUNT]
+Size = Annotated[int, _SIZE]  # of what memory is made for at once
+Width = Annotated[int, _WIDTH]  # likewise, where 0 is none
 Amount = Annotated[int, _AMOUNT]
 Positive = Annotated[float, _POSITIVE]
 NonNegative = Annotated[float, _NON_NEGATIVE]
@@ -42,8 +46,9 @@ SomeShare = Annotated[float, _SOME]  # never nothing
 Rate = Annotated[float, _RATE]
 
 RANGES: Mapping[str, Range] = {  # by the names that annotations have
-    "Count": _COUNT, "Amount": _AMOUNT, "Positive": _POSITIVE, "NonNegative": _NON_NEGATIVE, "Limit": _LIMIT,
-    "Share": _SHARE, "PartShare": _PART, "SomeShare": _SOME, "Rate": _RATE,
+    "Count": _COUNT, "Size": _SIZE, "Width": _WIDTH, "Amount": _AMOUNT, "Positive": _POSITIVE,
+    "NonNegative": _NON_NEGATIVE, "Limit": _LIMIT, "Share": _SHARE, "PartShare": _PART, "SomeShare": _SOME,
+    "Rate": _RATE,
 }  # fmt: skip
 
 

@@ -177,13 +177,17 @@ class PartRegistry(Registry[type[Role_co]]):
         Raises:
             SavedModelError: if the settings don't belong to the part.
         """
+        if not isinstance(settings, Mapping):
+            raise SavedModelError(f"a {self.kind} is {short_repr(settings)}, no mapping of settings; save it again.")
         check_brought(settings)
         values = {name: _restored(value) for name, value in settings.items() if name != FROM}
         part = self.get(str(values.pop("kind", "")))
         try:
             return part.from_saved(values)
-        except TypeError as error:
-            raise SavedModelError(f"settings of {self.kind} {settings!r} don't fit {part.__name__}: {error}.") from None
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise SavedModelError(
+                f"settings of {self.kind} {short_repr(settings)} don't fit {part.__name__}: {error}."
+            ) from None
 
 
 ROLES = "promptlab.core.interfaces"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from promptlab.core.json_loader import DEPTH, first_repeated
-from promptlab.core.messages import short_repr
+from promptlab.core.messages import has_half_characters, short_repr
 
 CHARACTERS = 2_000_000  # of a file
 VALUES = 100_000  # of a file
@@ -87,7 +87,7 @@ class _Loader(yaml.SafeLoader):
         kind = node.tag.rpartition(":")[2]
         if kind in ("int", "float") and len(node.value) > NUMBER:
             raise _refusal(node, f"{short_repr(node.value)} is too long for a number")
-        if kind == "str" and not _is_writable(node.value):
+        if kind == "str" and isinstance(node.value, str) and has_half_characters(node.value):
             raise _refusal(node, "half of a character (a lone surrogate); leave it out")
         try:
             return super().construct_object(node, deep)
@@ -107,11 +107,6 @@ def _check_key(key: yaml.Node) -> None:
     if not (is_plain or (key.tag == BOOL and key.value.lower() in TRUTH)):
         kind = key.tag.rpartition(":")[2]
         raise _refusal(key, f"the key {short_repr(key.value)} is read as {kind}, not as text; put it in quotes")
-
-
-def _is_writable(value: object) -> bool:
-    """Whether a text can be encoded; values of other kinds can."""
-    return not isinstance(value, str) or value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _refusal(place: Any, problem: str) -> yaml.MarkedYAMLError:

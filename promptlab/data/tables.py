@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from promptlab.core.errors import DataError
+from promptlab.core.files import check_path
 from promptlab.core.json_loader import unique_keys
 from promptlab.data.dialects import Dialect, resolved, resolved_lines
 from promptlab.data.encodings import text_lines
@@ -40,12 +41,13 @@ def iter_rows(path: str | Path, dialect: Dialect | None = None, *, chunk_size: i
     Raises:
         DataError: if the file is missing, empty, damaged, of another encoding or of an unknown format.
     """
-    file = Path(path)
+    file = check_path(path)
     read = _reader(file)
     if not file.exists():
         raise DataError(f"no file {str(file)!r}; check the path.")
     if not file.is_file():
-        raise DataError(f"{str(file)!r} is a folder; name one file in it.")
+        kind = "folder; name one file in it" if file.is_dir() else "device or pipe; write its rows to a file"
+        raise DataError(f"{str(file)!r} is a {kind}.")
     return _non_empty(read(file, dialect or Dialect(), chunk_size), file)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from promptlab import __version__
 from promptlab.backbones.catalog import is_own_name
 from promptlab.core.errors import SavedModelError, TuningError, short_repr
-from promptlab.core.files import atomic_folder, to_json
+from promptlab.core.files import atomic_folder, check_path, to_json
 from promptlab.core.identity import base_difference, described_base
 from promptlab.core.inputs import DeviceLike, ModelLike, TuningLike
 from promptlab.core.interfaces import Backbone, Tuning
@@ -308,13 +308,8 @@ def local(folder: str | Path) -> Path:
     Raises:
         SavedModelError: if it is neither.
     """
-    try:
-        path = Path(folder).expanduser()
-        exists = path.exists()
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise SavedModelError(f"no folder can be called {short_repr(folder)} ({said}); check the path.") from None
-    if exists or str(folder).count("/") != 1 or str(folder).startswith((".", "/", "~")):
+    path = check_path(folder, SavedModelError).expanduser()
+    if path.exists() or str(folder).count("/") != 1 or str(folder).startswith((".", "/", "~")):
         return path
     from huggingface_hub import snapshot_download
 

@@ -16,11 +16,10 @@ from numpy.typing import ArrayLike
 from promptlab.core.checks import check_seed
 from promptlab.core.errors import PromptlabWarning, TemplateError, short_repr
 from promptlab.core.interfaces import Template, Verbalizer
-from promptlab.core.ranges import Count, SomeShare
+from promptlab.core.ranges import Count, Size, SomeShare
 from promptlab.core.types import AnswerSlot, Example, Prompt, Segment, SoftSlot
 from promptlab.templates.manual import ManualTemplate
 
-MOST_SETS = 1_000  # each is one more prompt for every text
 Embed = Callable[[Sequence[str]], ArrayLike]  # texts → vectors, (texts, width)
 
 
@@ -43,7 +42,7 @@ class AnsweredTemplate(Template):
     template: Template | str
     examples: Sequence[Example] = ()
     answers: Mapping[str, str] = field(default_factory=dict)
-    sets: int = 1
+    sets: Size = 1
     separator: str = "\n\n"
     max_words: Count | None = None
     seed: int = 0
@@ -56,10 +55,6 @@ class AnsweredTemplate(Template):
         object.__setattr__(self, "template", inner)
         rows = [Example(row["fields"], row["label"]) if isinstance(row, dict) else row for row in self.examples]
         object.__setattr__(self, "examples", tuple(map(self._lean, rows)))
-        if not 1 <= self.sets <= MOST_SETS:
-            raise TemplateError(
-                f"sets={self.sets} must be from 1 to {MOST_SETS:,}: how many sets of demonstrations are averaged."
-            )
         check_seed(self.seed, TemplateError)
         unlabeled = [row for row in self.examples if row.label is None]
         if unlabeled:
@@ -235,7 +230,7 @@ class DemonstrationTemplate(AnsweredTemplate):
         A gem. It was {{ mask }}. Fun. It was great. Dull. It was terrible.
     """
 
-    sets: int = 16
+    sets: Size = 16
     separator: str = " "
     max_words: Count | None = 50
     similar: SomeShare = 0.5

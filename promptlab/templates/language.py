@@ -16,6 +16,7 @@ from jinja2.lexer import Token, TokenStream
 from jinja2.runtime import LoopContext
 
 from promptlab.core.errors import TemplateError, short_repr
+from promptlab.core.messages import has_half_characters
 
 CHARACTERS = 100_000  # of a source
 TOKENS = 20_000  # words, numbers and signs of Jinja in it
@@ -72,7 +73,7 @@ def check_source(source: str) -> None:
         raise TemplateError(
             f"template {short_repr(source)} has {len(source):,} characters; a template has at most {CHARACTERS:,}."
         )
-    if _has_half_characters(source):
+    if has_half_characters(source):
         raise TemplateError(
             f"template {short_repr(source)} holds half of a character (a lone surrogate); leave it out."
         )
@@ -136,7 +137,7 @@ def _of_macro(node: nodes.Macro) -> str:
 
 def _of_constant(node: nodes.Const) -> str:
     value = node.value
-    if isinstance(value, str) and _has_half_characters(value):
+    if isinstance(value, str) and has_half_characters(value):
         return "half of a character (a lone surrogate) in a text; leave it out"
     if isinstance(value, float) and not math.isfinite(value):
         return "a number that is too large; write a smaller one"
@@ -152,10 +153,6 @@ _CHECKS: Mapping[str, Callable[..., str]] = {
     "For": _of_loop, "Name": _of_name, "Macro": _of_macro, "Const": _of_constant, "Call": _of_arguments,
     "Filter": _of_arguments, "Test": _of_arguments,
 }  # fmt: skip
-
-
-def _has_half_characters(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def stored_names(tree: nodes.Node) -> Iterable[str]:

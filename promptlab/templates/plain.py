@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from promptlab.core.errors import TemplateError
+from promptlab.core.errors import TemplateError, short_repr
 from promptlab.core.interfaces import Template
 from promptlab.core.types import AnswerSlot, Example, Prompt, Segment
 from promptlab.templates.fields import missing_field
@@ -33,6 +33,9 @@ class InputTemplate(Template):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "fields", tuple(self.fields))
+        odd = [name for name in self.fields if not isinstance(name, str)]
+        if odd:
+            raise TemplateError(f"fields holds {short_repr(odd[0])}; give names, such as 'text_a'.")
         if not self.fields:
             raise TemplateError("fields is empty; name at least one field that the model reads, such as 'text_a'.")
 

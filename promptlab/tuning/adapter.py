@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Backbone, Tuning
-from promptlab.core.ranges import Count, Positive
+from promptlab.core.ranges import Positive, Size
 from promptlab.core.training_defaults import TrainingDefaults
 
 NAME = "adapter"  # of what is added to a layer
@@ -50,7 +50,7 @@ class Adapter(Tuning):
         39216
     """
 
-    size: Count = 64
+    size: Size = 64
     place: str = "houlsby"
     std: Positive = 1e-3
     activation: str = "gelu"

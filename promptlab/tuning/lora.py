@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from promptlab.core.errors import SavedModelError, TuningError
 from promptlab.core.interfaces import Backbone, Tuning
-from promptlab.core.ranges import Count, PartShare
+from promptlab.core.ranges import PartShare, Size
 from promptlab.core.training_defaults import TrainingDefaults
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class LoRA(PeftTuning):
         36864
     """
 
-    rank: Count = 8
-    alpha: Count = 16
+    rank: Size = 8
+    alpha: Size = 16
     dropout: PartShare = 0.0
     targets: str | Sequence[str] = "query-value"
     rslora: bool = False

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from promptlab.core.interfaces import Backbone, Tuning
-from promptlab.core.ranges import Amount, Count, NonNegative, PartShare
+from promptlab.core.ranges import NonNegative, PartShare, Size, Width
 from promptlab.core.training_defaults import TrainingDefaults
 
 
@@ -38,8 +38,8 @@ class PrefixTuning(Tuning):
         18432
     """
 
-    length: Count = 10
-    hidden: Amount = 512
+    length: Size = 10
+    hidden: Width = 512
     dropout: PartShare = 0.0
     std: NonNegative = 0.02
 
@@ -67,8 +67,8 @@ class PTuningV2(PrefixTuning):
         37634
     """
 
-    length: Count = 16
-    hidden: Amount = 0
+    length: Size = 16
+    hidden: Width = 0
     dropout: PartShare = 0.1
 
     @property

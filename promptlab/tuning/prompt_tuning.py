@@ -9,7 +9,7 @@ from torch import nn
 from promptlab.core.errors import TuningError
 from promptlab.core.interfaces import Backbone, Template, Tuning
 from promptlab.core.prompt_files import prompt_length
-from promptlab.core.ranges import Amount, Count
+from promptlab.core.ranges import Size, Width
 from promptlab.core.training_defaults import TrainingDefaults
 from promptlab.core.types import SoftSlot
 from promptlab.tuning.soft_prompts import LSTMEncoder, MLPEncoder, SoftPromptTemplate
@@ -38,9 +38,9 @@ class PromptTuning(Tuning):
         1920
     """
 
-    length: Count | None = None
+    length: Size | None = None
     start: str = "vocabulary"
-    hidden: Amount = 0
+    hidden: Width = 0
 
     def edit(self, template: Template) -> Template:
         length = prompt_length(self.start) if self.length is None else self.length
@@ -82,7 +82,7 @@ class PTuning(Tuning):
         1152
     """
 
-    hidden: Amount = 0
+    hidden: Width = 0
     train_model: bool = True
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,10 @@ from torch import Tensor
 
 from promptlab.core.errors import VerbalizerError, short_repr
 from promptlab.core.interfaces import Backbone, Verbalizer
+from promptlab.core.messages import has_half_characters
 from promptlab.core.types import AnswerSlot
+
+LONGEST = 1_000  # characters of a label word or a class
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def check_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str
     wrong = [c for c, w in words.items() if not isinstance(w, (str, list, tuple))]
     if wrong:
         raise VerbalizerError(
-            f"class {wrong[0]!r} has {words[wrong[0]]!r} for label words; give a word or a list of words."
+            f"class {wrong[0]!r} has {short_repr(words[wrong[0]])} for label words; give a word or a list of words."
         )
     odd = [(c, word) for c, row in words.items() for word in row if not isinstance(word, str)]
     if odd:
@@ -65,7 +68,22 @@ def check_words(words: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str
     empty = [name for name, row in rows.items() if not row or not all(w.strip() for w in row)]
     if empty:
         raise VerbalizerError(f"class {empty[0]!r} has an empty list of label words or an empty word; name one.")
+    check_texts(text for name, row in rows.items() for text in (name, *row))
     return rows
+
+
+def check_texts(texts: Iterable[str]) -> None:
+    """Refuse label words and classes that no tokenizer and no file takes.
+
+    Raises:
+        VerbalizerError: naming the text.
+    """
+    for text in texts:
+        if len(text) > LONGEST or has_half_characters(text):
+            raise VerbalizerError(
+                f"label words and classes are texts of at most {LONGEST:,} characters, none of which is half a "
+                f"character (a lone surrogate), but {short_repr(text)} is one of {len(text):,}; write a word."
+            )
 
 
 def label_word_ids(

@@ -18,7 +18,9 @@ from promptlab.core.ranges import (
     Positive,
     Rate,
     Share,
+    Size,
     SomeShare,
+    Width,
     plain_types,
     said_types,
 )  # fmt: skip
@@ -29,6 +31,8 @@ PACKAGE = Path(__file__).parents[2] / "promptlab"
 @dataclass
 class Settings:
     count: Count = 8
+    size: Size = 16
+    width: Width = 0
     patience: Count | None = None
     positive: Positive = 2.0
     weight: NonNegative = 0.0
@@ -43,6 +47,10 @@ class Settings:
     ("settings", "said"),
     [
         ({"count": 0}, "count=0 must be at least 1, usually 8."),
+        ({"size": 10_001}, "size=10001 must be from 1 to 10,000, usually 16."),
+        ({"size": 0}, "size=0 must be from 1 to 10,000, usually 16."),
+        ({"width": -1}, "width=-1 must be from 0 to 10,000, usually 0."),
+        ({"width": 10**30}, f"width={10**30} must be from 0 to 10,000, usually 0."),
         ({"patience": -1}, "patience=-1 must be at least 1, or None."),
         ({"positive": 0.0}, "positive=0.0 must be above 0, usually 2.0."),
         ({"positive": math.inf}, "positive=inf must be above 0, usually 2.0."),

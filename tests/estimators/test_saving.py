@@ -140,7 +140,7 @@ def test_settings_that_were_edited_wrongly_are_named(saved, changes, message):
 
 @pytest.mark.parametrize("path", [None, 3, "x" * 400, "~nobody-of-this-name/x"])
 def test_what_can_be_no_folder_is_one_clear_line(path):
-    with pytest.raises(SavedModelError, match="no folder can be called"):
+    with pytest.raises(SavedModelError, match="no file or folder"):
         PromptClassifier.from_pretrained(path)
 
 

@@ -96,7 +96,7 @@ def test_it_makes_no_difference_where_a_template_comes_from(read, source, tmp_pa
 
 
 def test_demonstrations_are_not_drawn_ten_million_times():
-    with pytest.raises(TemplateError, match="sets=10000000 must be from 1 to 1,000"):
+    with pytest.raises(TemplateError, match="sets=10000000 must be from 1 to 10,000"):
         TEMPLATES.from_dict({"kind": "demonstrations", "template": "{{ text_a }} {{ mask }}", "sets": 10_000_000})
 
 
