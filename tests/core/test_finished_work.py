@@ -110,7 +110,11 @@ def test_what_a_killed_process_left_is_known_and_removed_by_the_next(tmp_path):
     assert [path.name for path in entry.path.parent.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize("writer", [f"{os.uname().nodename}-{os.getpid()}", "another-machine-1", "no number"])
+@pytest.mark.parametrize(
+    "writer",
+    [f"{os.uname().nodename}-{os.getpid()}", "another-machine-1", "no number"],
+    ids=["this process", "another machine", "no number"],
+)
 def test_what_others_may_be_writing_is_left_alone(tmp_path, writer):
     entry = FinishedWork(tmp_path).entry("runs", "a")
     half = entry.path.with_name(f".a.{writer}.xyz")
