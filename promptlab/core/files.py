@@ -55,7 +55,9 @@ def check_path(path: str | Path, error: type[PromptlabError] = DataError) -> Pat
         pass
     except (OSError, RuntimeError, TypeError, ValueError) as cause:
         said = str(getattr(cause, "strerror", None) or cause).rstrip(".")
-        raise error(f"no file or folder {short_repr(path)}: {said}; check the path.") from None
+        raise error(
+            f"no file or folder {short_repr(str(path) if isinstance(path, Path) else path)}: {said}; check the path."
+        ) from None
     return Path(path)
 
 

@@ -6,11 +6,22 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from promptlab.core.errors import SearchError, short_repr
 from promptlab.core.part import Part
 
 PLACEHOLDER = re.compile(r"<(\w+)>")
+MOST = 100_000  # templates of a rule
+CHARACTERS = 20_000_000  # of all templates of a rule
+DEPTH = 50  # of placeholders in one another
+
+
+class _Extent(NamedTuple):
+    """How many templates there are, and the characters and placeholders of the longest."""
+
+    templates: int
+    longest: int
 
 
 @dataclass(frozen=True)
@@ -53,23 +64,47 @@ class Grammar(Part):
 
     def templates(self) -> dict[str, list[str]]:
         """Rule → every template that it makes, none twice; white space is single."""
+        for name, rule in self.rules.items():
+            self._check_extent(name, rule)
         return {
-            name: list(dict.fromkeys(" ".join(source.split()) for source in self._expanded(rule, ())))
+            name: list(dict.fromkeys(" ".join(source.split()) for source in self._expanded(rule)))
             for name, rule in self.rules.items()
         }
 
-    def _expanded(self, source: str, inside: tuple[str, ...]) -> Iterator[str]:
+    def _expanded(self, source: str) -> Iterator[str]:
         pieces = PLACEHOLDER.split(source)  # text, name, text, name, …, text
-        ways = [self._alternatives(name, inside) for name in pieces[1::2]]
+        ways = [[text for part in self.parts[name] for text in self._expanded(part)] for name in pieces[1::2]]
         for chosen in itertools.product(*ways):
             yield "".join(a + b for a, b in itertools.zip_longest(pieces[::2], chosen, fillvalue=""))
 
-    def _alternatives(self, name: str, inside: tuple[str, ...]) -> list[str]:
+    def _check_extent(self, name: str, rule: str) -> None:
+        """Refuse a rule that makes too much, before it makes it."""
+        extent = self._extent(rule, (), {})
+        if extent.templates > MOST or extent.templates * extent.longest > CHARACTERS:
+            raise SearchError(
+                f"rule {short_repr(name)} of the grammar makes more than {MOST:,} templates, or of more than "
+                f"{CHARACTERS:,} characters together; give its placeholders fewer alternatives."
+            )
+
+    def _extent(self, source: str, inside: tuple[str, ...], known: dict[str, _Extent]) -> _Extent:
+        """Count the templates of a source, and bound their length; what stands for a placeholder is counted once."""
+        templates, longest = 1, len(source)
+        for name in PLACEHOLDER.split(source)[1::2]:
+            if name not in known:
+                self._check_placeholder(name, inside)
+                each = [self._extent(part, (*inside, name), known) for part in self.parts[name]]
+                known[name] = _Extent(sum(one.templates for one in each), max(one.longest for one in each))
+            templates = min(templates * known[name].templates, MOST + 1)
+            longest = min(longest + known[name].longest + 1, CHARACTERS + 1)
+        return _Extent(templates, longest)
+
+    def _check_placeholder(self, name: str, inside: tuple[str, ...]) -> None:
         if name in inside:
             raise SearchError(f"placeholder <{name}> of the grammar comes back to itself; change its parts.")
         if not self.parts.get(name):
             raise SearchError(f"placeholder <{name}> of the grammar has no alternatives; give it some.")
-        return [text for source in self.parts[name] for text in self._expanded(source, (*inside, name))]
+        if len(inside) >= DEPTH:
+            raise SearchError(f"placeholder <{name}> of the grammar stands in more than {DEPTH} others; write it out.")
 
 
 ONE_FIELD = Grammar(
