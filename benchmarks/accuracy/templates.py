@@ -70,7 +70,7 @@ N_RANKED = 50  # templates at most among which dev chooses
 def jobs(options: argparse.Namespace) -> Iterator[Job]:
     loaded(MODEL)  # once, for all processes
     call, source = STEPS[options.what]
-    known = under(BENCHMARK.stored(options.setup.results), source or "")
+    known = under(BENCHMARK.kept(options.setup.results).runs(), source or "")
     for seed, task, engine in itertools.product(options.seeds, options.tasks, options.engines):
         place = f"{task}/{engine}/{seed}"
         given = known.get(place) if source else options.budget
@@ -164,7 +164,7 @@ def choice(setup: Setup, task: str, engine: str, seed: int, run: Mapping[str, An
     (estimate, *_) = cross_validated(
         contest.labels, lambda rows: [contest.right(contest.ranked(found, rows)[0])], folds=4, repeats=10, seed=seed
     )
-    reached = BENCHMARK.stored(setup.results).get(f"zero-shot/{task}/{engine}/{seed}", {})
+    reached = BENCHMARK.kept(setup.results).runs().get(f"zero-shot/{task}/{engine}/{seed}", {})
     known = reached.get("template") == best.found.template
     return {
         "dev": best.result.accuracy,

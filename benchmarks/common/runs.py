@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
+import functools
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.common.kept_runs import KeptRuns
 from benchmarks.common.models import MODEL
 from benchmarks.common.options import Option, parse
 from benchmarks.common.tables import Page, Runs
@@ -57,26 +58,22 @@ class Benchmark:
             arguments: None: those of the process.
         """
         options = parse(self.doc, self.options, arguments)
-        folder = options.setup.results
-        for jobs in self.stages:
-            for key, run in _done(self.missing(jobs(options), folder), options.processes, self.own_process):
-                print(key, _brief(run), flush=True)
-                self.keep(folder, {**self.stored(folder), key: run}, self.about_now(options))
-        print(self.write(folder) if self.stored(folder) else "nothing has run yet")
+        kept = self.kept(options.setup.results)
+        with kept.adding():
+            for jobs in self.stages:
+                self._do(list(jobs(options)), kept, options)
+        print(self.write(kept.folder) if kept.published()["runs"] else "nothing has run yet")
+        if kept.unfinished.exists():
+            print("other processes are at work on it; the last of them writes the page of all runs")
 
-    def missing(self, jobs: Iterable[Job], folder: Path) -> list[Job]:
+    def kept(self, folder: Path) -> KeptRuns:
+        """Return the finished runs in a folder of results."""
+        return KeptRuns(folder, self.name)
+
+    def missing(self, jobs: Iterable[Job], kept: KeptRuns) -> list[Job]:
         """Return the jobs that have no result yet."""
-        runs = self.stored(folder)
+        runs = kept.runs()
         return [(key, call) for key, call in jobs if key not in runs]
-
-    def stored(self, folder: Path) -> Runs:
-        """Return the finished runs."""
-        return self.document(folder)["runs"]
-
-    def document(self, folder: Path) -> dict[str, Any]:
-        """Return the finished runs, and what is recorded about them."""
-        path = folder / f"{self.name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"about": {}, "runs": {}}
 
     def about_now(self, options: argparse.Namespace) -> dict[str, Any]:
         """Return what is recorded about runs that end now: settings, date, versions."""
@@ -86,15 +83,9 @@ class Benchmark:
             "model": MODEL, **self.about, **given, "date": str(datetime.date.today()), "versions": versions,
         }  # fmt: skip
 
-    def keep(self, folder: Path, runs: Runs, about: Mapping[str, Any]) -> None:
-        """Write the runs, of which one has ended."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / f"{self.name}.json") as path:
-            path.write_text(json.dumps({"about": about, "runs": runs}, indent=1) + "\n", encoding="utf-8")
-
     def write(self, folder: Path) -> str:
-        """Write the page of the finished runs, and return it."""
-        text = self.text(self.document(folder))
+        """Write the page of the published runs, and return it."""
+        text = self.text(self.kept(folder).published())
         with atomic_file(folder / f"{self.name}.md") as path:
             path.write_text(text, encoding="utf-8")
         return text
@@ -104,12 +95,32 @@ class Benchmark:
         runs, about = document["runs"], document["about"]
         return self.page(runs, about).text(self.title, about)
 
+    def _do(self, jobs: Sequence[Job], kept: KeptRuns, options: argparse.Namespace) -> None:
+        """Do the jobs that are missing, at last those that other processes had begun and may have failed in."""
+        about = self.about_now(options)
+        for wait in (False, True):
+            work = functools.partial(self._work, kept, about, wait)
+            done = _each(work, self.missing(jobs, kept), options.processes, self.own_process)
+            jobs = [job for job in done if job is not None]
+
+    def _work(self, kept: KeptRuns, about: Mapping[str, Any], wait: bool, job: Job) -> Job | None:
+        """Do a job, unless another process has done it since; return it if one is at it."""
+        key, call = job
+        with kept.claim(key, wait=wait) as ours:
+            if not ours:
+                return job
+            if self.missing([job], kept):
+                run = call()
+                kept.add(key, run, about)
+                print(key, _brief(run), flush=True)
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement(Benchmark):
     """Figures of one machine, which are measured anew whenever they are asked for."""
 
-    def missing(self, jobs: Iterable[Job], folder: Path) -> list[Job]:
+    def missing(self, jobs: Iterable[Job], kept: KeptRuns) -> list[Job]:
         return list(jobs)
 
     def about_now(self, options: argparse.Namespace) -> dict[str, Any]:
@@ -117,18 +128,13 @@ class Measurement(Benchmark):
         return {"model": about.pop("model"), "threads": 1 if self.own_process else torch.get_num_threads(), **about}
 
 
-def _done(todo: Sequence[Job], processes: int, own: bool) -> Iterator[tuple[str, Any]]:
-    if processes == 1 and not own:
-        yield from map(_call, todo)
+def _each(work: Callable[[Job], Any], jobs: Sequence[Job], processes: int, own: bool) -> Iterator[Any]:
+    if not jobs or (processes == 1 and not own):
+        yield from map(work, jobs)
         return
     context = multiprocessing.get_context("fork")  # what the parent has loaded on a CPU, all share
     with context.Pool(processes, torch.set_num_threads, (1,), maxtasksperchild=1 if own else None) as pool:
-        yield from pool.imap_unordered(_call, todo)
-
-
-def _call(job: Job) -> tuple[str, Any]:
-    key, call = job
-    return key, call()
+        yield from pool.imap_unordered(work, jobs)
 
 
 def _brief(run: Any) -> Any:

@@ -6,7 +6,9 @@ import functools
 import itertools
 import json
 import os
+import signal
 import time
+from multiprocessing import get_context
 
 import pytest
 
@@ -15,6 +17,8 @@ from benchmarks.common.options import DATA, DEVICE, FOLDER, SOME_SEEDS, parse, s
 from benchmarks.common.runs import Benchmark, Measurement
 from benchmarks.common.setup import QUICK, RESULTS, Setup, Size
 from benchmarks.common.tables import Page, counted, known_rows, mean, over_seeds, percent, table, under
+
+TIMEOUT = 20  # seconds, of processes that hang
 
 
 def page(runs, about):
@@ -35,6 +39,26 @@ def counting(calls, *keys, **more):
 
 def kept(folder):
     return json.loads((folder / "counts.json").read_text(encoding="utf-8"))
+
+
+def unfinished(folder):
+    return folder / ".unfinished" / "counts"
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def orphan():
+    """Kill the process that has started this one, and end later."""
+    parent = os.getppid()
+    os.kill(parent, signal.SIGKILL)
+    time.sleep(0.2)
+    return parent
+
+
+def orphaned(options):
+    return [("a", orphan)]
 
 
 def test_runs_are_kept_with_what_is_recorded_about_them_and_shown_on_a_page(tmp_path):
@@ -63,13 +87,101 @@ def test_runs_that_ended_before_an_error_are_kept(tmp_path):
     with pytest.raises(ZeroDivisionError):
         counting([], stages=[jobs]).main(["--results", str(tmp_path)])
 
-    assert kept(tmp_path)["runs"] == {"a": 1}
+    assert kept(tmp_path)["runs"] == {"a": 1} and not unfinished(tmp_path).exists()
+
+
+@pytest.fixture
+def beside():
+    """A function that starts a benchmark in a process of its own, which doesn't outlive the test."""
+    started = []
+
+    def start(own, folder, *words):
+        started.append(get_context("fork").Process(target=own.main, args=(["--results", str(folder), *words],)))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
+
+
+def test_what_a_killed_process_has_done_is_kept_and_published_by_the_next(tmp_path, beside):
+    calls = []
+    killed = [lambda options: [("a", lambda: "killed later"), ("b", dict), ("c", die)]]
+    first = beside(counting([], stages=killed), tmp_path, "--n", "5")
+    first.join(TIMEOUT)
+    assert first.exitcode == -signal.SIGKILL and not (tmp_path / "counts.json").exists()
+    assert counting([]).kept(tmp_path).runs() == {"a": "killed later", "b": {}}
+
+    counting(calls, "a", "b").main(["--results", str(tmp_path)])
+
+    assert calls == [] and kept(tmp_path)["about"]["n"] == 5
+    assert list(kept(tmp_path)["runs"].items()) == [("a", "killed later"), ("b", {})]
+    assert not unfinished(tmp_path).exists()
+
+
+def test_a_worker_whose_process_was_killed_ends_its_run_which_is_kept(tmp_path, beside):
+    first = beside(counting([], stages=[orphaned], own_process=True), tmp_path)
+    first.join(TIMEOUT)
+    assert first.exitcode == -signal.SIGKILL
+
+    counting([], "a").main(["--results", str(tmp_path)])
+
+    assert kept(tmp_path)["runs"] == {"a": first.pid}
+
+
+def test_processes_that_work_at_once_share_the_runs(tmp_path, beside):
+    meeting, log = get_context("fork").Barrier(2), tmp_path / "log"
+
+    def run(key):
+        with log.open("a") as file:
+            file.write(key)
+        if key in "ab":
+            meeting.wait(TIMEOUT)  # one process alone would wait in vain
+        return key.upper()
+
+    own = counting([], stages=[lambda options: [(key, functools.partial(run, key)) for key in "abcd"]])
+    both = [beside(own, tmp_path) for _ in range(2)]
+    for process in both:
+        process.join(TIMEOUT)
+
+    assert [process.exitcode for process in both] == [0, 0]
+    assert sorted(log.read_text()) == ["a", "b", "c", "d"]
+    assert kept(tmp_path)["runs"] == {"a": "A", "b": "B", "c": "C", "d": "D"}
+    assert not unfinished(tmp_path).exists()
+
+
+def test_a_run_in_which_another_process_fails_is_done_by_the_one_that_waits(tmp_path, beside):
+    begun = get_context("fork").Event()
+    other = beside(counting([], stages=[lambda options: [("a", lambda: begun.set() or time.sleep(TIMEOUT))]]), tmp_path)
+    begun.wait(TIMEOUT)
+
+    own = counting([], stages=[lambda options: [("a", lambda: "mine"), ("b", other.kill)]])
+    own.main(["--results", str(tmp_path)])
+
+    assert list(kept(tmp_path)["runs"].items()) == [("b", None), ("a", "mine")]
+
+
+def test_the_last_of_several_processes_publishes_the_runs_of_all(tmp_path, beside, capsys):
+    begun, end = get_context("fork").Event(), get_context("fork").Event()
+    slow = counting([], stages=[lambda options: [("a", lambda: begun.set() or end.wait(TIMEOUT))]])
+    other = beside(slow, tmp_path)
+    begun.wait(TIMEOUT)
+
+    counting([], "b").main(["--results", str(tmp_path)])
+    assert "other processes are at work" in capsys.readouterr().out and not (tmp_path / "counts.json").exists()
+    end.set()
+    other.join(TIMEOUT)
+
+    assert kept(tmp_path)["runs"] == {"a": True, "b": 1}
+    assert "| a | True |" in (tmp_path / "counts.md").read_text(encoding="utf-8")
 
 
 def test_when_nothing_is_missing_the_page_keeps_its_date(tmp_path):
-    own = counting([], "a")
-    own.keep(tmp_path, {"a": 7}, {"n": 3, "date": "2001-02-03"})
-    own.main(["--results", str(tmp_path)])
+    document = {"about": {"n": 3, "date": "2001-02-03"}, "runs": {"a": 7}}
+    (tmp_path / "counts.json").write_text(json.dumps(document), encoding="utf-8")
+    counting([], "a").main(["--results", str(tmp_path)])
 
     assert (tmp_path / "counts.md").read_text(encoding="utf-8").endswith("| a | 7 |\n\nOf 3. 2001-02-03.\n")
 
@@ -88,22 +200,20 @@ def test_a_stage_begins_when_the_one_before_it_has_ended(tmp_path):
         return [("a", lambda: "from the first")]
 
     def second(options):
-        return [("b", functools.partial(kept(tmp_path)["runs"].get, "a"))]
+        return [("b", functools.partial(own.kept(tmp_path).runs().get, "a"))]
 
-    counting([], stages=[first, second]).main(["--results", str(tmp_path)])
+    own = counting([], stages=[first, second])
+    own.main(["--results", str(tmp_path)])
 
     assert kept(tmp_path)["runs"]["b"] == "from the first"
 
 
-def process():
-    return os.getpid()
+def two_processes(options):
+    return [("a", os.getpid), ("b", os.getpid)]
 
 
 def test_runs_have_processes_of_their_own_where_a_benchmark_says_so(tmp_path):
-    def jobs(options):
-        return [("a", process), ("b", process)]
-
-    counting([], stages=[jobs], own_process=True).main(["--results", str(tmp_path)])
+    counting([], stages=[two_processes], own_process=True).main(["--results", str(tmp_path)])
 
     assert len({*kept(tmp_path)["runs"].values(), os.getpid()}) == 3
 
