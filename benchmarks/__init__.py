@@ -10,9 +10,8 @@ as a module::
 ``--quick`` takes few rows and updates and writes to ``results/quick/``, to see that a script runs before hours are
 spent; ``--results FOLDER`` writes elsewhere. A script says what it measures by a ``BENCHMARK``.
 
-The same command may be started several times at once: they share
-the runs. What has ended is in ``results/.unfinished/`` until the last of them ends, which puts it into ``results/``;
-after a kill the next one does.
+A command may be started several times at once: they share the runs. What has ended is in ``results/.unfinished/``
+until the last of them ends, which puts it into the file of results; after a kill the next one does.
 """
 
 from __future__ import annotations

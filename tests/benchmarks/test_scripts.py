@@ -121,4 +121,4 @@ def test_a_benchmark_keeps_every_run_and_writes_a_page(script, small_models, in_
 def test_the_page_that_is_kept_follows_from_the_runs_that_are_kept(script):
     own = benchmark(script)
 
-    assert own.text(own.document(RESULTS)) == (RESULTS / f"{own.name}.md").read_text("utf-8")
+    assert own.text(own.kept(RESULTS).published()) == (RESULTS / f"{own.name}.md").read_text("utf-8")
