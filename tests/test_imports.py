@@ -5,33 +5,26 @@ from __future__ import annotations
 import ast
 import re
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
 import promptlab
+from benchmarks.house import PACKAGE, ROOT, imported, modules_of
 
-PACKAGE = Path(__file__).parents[1] / "promptlab"
 FLOORS = (  # a room imports from floors below its own, never from a neighbor or from above
     ("core",),
     ("templates", "verbalizers", "backbones", "tuning", "data"),
-    ("library", "jobs"),
-    ("models",),
+    ("library", "jobs", "models"),
     ("training",),
     ("estimators",),
     ("ensembles", "evaluation"),
-    ("distillation",),
-    ("search/words",),
+    ("distillation", "search/words"),
     ("search/templates",),
     ("search/rule_based", "search/gradient_based", "search/generation_based"),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-MODULES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if path.name != "__init__.py"
-}
+MODULES = modules_of(PACKAGE)
 MAIN_FLOW = (
     "core.types",
     "core.interfaces",
@@ -43,18 +36,6 @@ MAIN_FLOW = (
     "estimators.text_estimator",
     "estimators.classifiers",
 )
-
-
-def imported(path):
-    """Names of promptlab's modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "promptlab":
-            inside = (node.module or "").removeprefix("promptlab").lstrip(".")
-            for alias in node.names:
-                below = f"{inside}.{alias.name}".lstrip(".")
-                yield below if below in MODULES else inside
-        elif isinstance(node, ast.Import):
-            yield from (a.name.removeprefix("promptlab.") for a in node.names if a.name.startswith("promptlab."))
 
 
 def room_of(module):
@@ -69,13 +50,13 @@ def test_every_module_stands_in_a_room_that_has_a_floor():
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_from_its_own_room_and_from_floors_below(module):
     own = room_of(module)
-    names = [name for name in imported(MODULES[module]) if name]
+    names = [name for name in imported(MODULES[module], MODULES) if name]
 
     assert [name for name in names if room_of(name) != own and FLOOR[room_of(name)] >= FLOOR[own]] == []
 
 
 def test_no_import_comes_back_to_where_it_began():
-    graph = {module: set(imported(path)) & set(MODULES) for module, path in MODULES.items()}
+    graph = {module: set(imported(path, MODULES)) & set(MODULES) for module, path in MODULES.items()}
 
     TopologicalSorter(graph).prepare()  # raises CycleError
 
@@ -106,7 +87,7 @@ def lines_of_code(source):
 # docs/architecture.md draws these rooms, and names modules by where they stand
 
 
-PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 ROOM = "|".join(sorted(FLOOR, key=len, reverse=True))
 NAMED = sorted(set(re.findall(rf"`((?:{ROOM})/[\w/.]*\w)`", PAGE)))  # such as `training/loop.train`
 
