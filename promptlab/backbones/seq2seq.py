@@ -21,7 +21,8 @@ class Seq2SeqBackbone(TransformerBackbone, GenerativeBackbone):
     """An encoder-decoder model whose decoder is given a prefix and asked for the answer.
 
     The score of an answer of several tokens is the sum of their log-probabilities; all answers to a prompt share its
-    pass through the encoder.
+    pass through the encoder. What the decoder has before the answer, two tokens (T5) or the text before the mask
+    (BART), is read again with each answer.
     """
 
     auto_class = "AutoModelForSeq2SeqLM"

@@ -43,6 +43,8 @@ class JointBatch:
 class JointModel(TrainableModel[JointBatch]):
     """Prompt models whose backbones are copies of one; what they share runs once for all rows of a batch.
 
+    Trained together, each model's gradient is the one that it would get alone.
+
     Source: Prompt Tuning, arXiv:2104.08691, section 6 (prompts of one model in one batch).
 
     Args:

@@ -208,6 +208,8 @@ class InContextTemplate(AnsweredTemplate):
 class DemonstrationTemplate(AnsweredTemplate):
     """Show an answered example of each class after the query, drawn anew for each query and set; for fine-tuning.
 
+    Each set makes a prompt of its own, drawn once: a visit in training sees one of them. LM-BFF draws at each visit.
+
     An example never stands among its own demonstrations. Similarity is the cosine of TF-IDF vectors, or of ``embed``;
     LM-BFF embeds with a sentence encoder.
 

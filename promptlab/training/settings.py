@@ -62,6 +62,8 @@ def learning_rate_for(base: float, hidden_size: int) -> float:
 
     ``base`` is the rate at width 768. So 2.5e-5 gives 1e-4 at width 384, where minilm was measured, 1.4e-5 at 1024, in
     LM-BFF's grid (1e-5 to 5e-5), and 1e-5 from 1,214 on, as models of 7 billion weights (4,096 wide) are fine-tuned.
+    Weights that start without effect (LoRA, adapters, prefixes, heads) and vectors (IA3, biases, norms) have one rate
+    at every width; benchmarks/results/widths.md shows both.
     """
     return base * max((768 / hidden_size) ** 2, 0.4)
 
