@@ -211,7 +211,9 @@ class SegmentEnvironment(SandboxedEnvironment):
             return __obj(*args, **kwargs)
         if callable(__obj) and not (isinstance(__obj, (Macro, Undefined)) or __obj is _few):
             raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)!r} can't be called like this")
-        assert isinstance(__context, Budget) and callable(__obj)
+        if not callable(__obj):
+            raise TypeError(f"{type(__obj).__name__!r} object is not callable")
+        assert isinstance(__context, Budget)
         return __context.read(__context.call(__obj, *args, **kwargs))
 
     def call_method(__self, __context: Budget, __owner: object, __name: str, *args: Any, **kwargs: Any) -> object:

@@ -18,9 +18,17 @@ from promptlab.templates.manual import ManualTemplate
 from promptlab.templates.rendering import _compiled, render_segments
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("attack_templates", HERE / "attack_templates.py")
-attacks = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(attacks)
+
+
+def beside(name):
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+attacks, random_templates = beside("attack_templates"), beside("random_templates")
 
 MEMORY = """
 import resource, sys
@@ -64,6 +72,21 @@ def test_an_attack_ends_as_soon_where_the_fields_are_not_known_yet(source):
         assert len(str(error)) <= 500
 
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_templates_by_chance_end_soon_in_text_or_one_line(seed):
+    drawn = random_templates.RandomTemplates(seed)
+
+    for source in [drawn.template() for _ in range(200)]:
+        for render in (lambda: render_segments(source, attacks.FIELDS), lambda: ManualTemplate(source).slot):  # noqa: B023
+            start = time.process_time()
+            try:
+                render()
+            except TemplateError as error:
+                assert len(str(error)) <= 500, source
+                assert "MemoryError" not in str(error), source
+            assert time.process_time() - start < 1, source
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the size of a process from /proc")
