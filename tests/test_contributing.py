@@ -16,16 +16,16 @@ from promptlab.cli.arguments import make_tuning
 from promptlab.cli.main import COMMANDS, main
 from promptlab.core import registry
 from promptlab.core.entries import Entry
-from promptlab.core.registry import FILTERS, TEMPLATE_SEARCHES, TUNINGS, VERBALIZERS
-from promptlab.core.types import Segment
+from promptlab.core.types import Example, Segment
+from promptlab.library.resolve import resolve_template
 from promptlab.search.templates.ranking import Ranking
 from promptlab.templates.rendering import render_segments
 
 CONTRIBUTING = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-REGISTRIES = {"verbalizers": VERBALIZERS, "tuning": TUNINGS, "templates": FILTERS, "search": TEMPLATE_SEARCHES}
 TEXTS = ["the film was great", "a good story", "a dull mess", "bad"]
 LABELS = ["positive", "positive", "negative", "negative"]
 WORDS = {"negative": ["bad", "dull"], "positive": ["great"]}
+OPTIONS = {"kind": "options", "source": "{{ text_a }} {{ mask }}", "options": ["good", "bad"]}
 RATED = {"kind": "rated", "label_words": WORDS, "weights": {"negative": [3, 1], "positive": [1]}}
 
 
@@ -43,33 +43,42 @@ def extended(tmp_path, monkeypatch):
             command = re.search(r'^"(\w+)": "(Count .*)",$', CONTRIBUTING, flags=re.MULTILINE)
             monkeypatch.setitem(COMMANDS, command[1], command[2])
             continue
-        key, entry = entry_of(name)
-        monkeypatch.setitem(REGISTRIES[name.split(".")[1]].entries, key, entry)
+        table, key, entry = entry_of(name)
+        monkeypatch.setitem(table.entries, key, entry)
 
 
 def entry_of(module):
-    """The registry line of an example."""
+    """The registry line of an example, and the registry that the text before it names."""
     row = re.search(rf'^"(\S+)": Entry\(\s*("{re.escape(module)}:\w+",[^)]*)\),$', CONTRIBUTING, flags=re.MULTILINE)
-    return row[1], Entry(*re.findall(r'"([^"]*)"', row[2]))
+    table = re.findall(r"^In `(\w+)`", CONTRIBUTING[: row.start()], flags=re.MULTILINE)[-1]
+    return getattr(registry, table), row[1], Entry(*re.findall(r'"([^"]*)"', row[2]))
 
 
 @pytest.mark.parametrize(
     "parts",
     [
         {"verbalizer": RATED},
+        {"verbalizer": WORDS, "template": OPTIONS},
         {"verbalizer": WORDS, "tuning": "attention-bias"},
         {"verbalizer": WORDS, "tuning": lambda: make_tuning("attention-bias", {"last": "1"})},
     ],
 )
 def test_a_classifier_of_the_examples_comes_back_from_disk(base, tmp_path, parts):
     parts = {name: part() if callable(part) else part for name, part in parts.items()}
-    classifier = PromptClassifier("{{ text_a }} {{ mask }}", model=base, max_steps=3, device="cpu", **parts)
+    parts = {"template": "{{ text_a }} {{ mask }}"} | parts
+    classifier = PromptClassifier(**parts, model=base, max_steps=3, device="cpu")
     expected = classifier.fit(TEXTS, LABELS).predict_proba(TEXTS)
 
     classifier.save_pretrained(tmp_path / "saved")
 
     back = PromptClassifier.from_pretrained(tmp_path / "saved", device="cpu")
     assert (back.predict_proba(TEXTS) == expected).all()
+
+
+def test_the_examples_template_names_the_options_before_the_text():
+    prompt = resolve_template(OPTIONS).render(Example({"text_a": "It rains."}))
+
+    assert str(prompt) == "Say good or bad. It rains. {{ mask }}"
 
 
 def test_the_examples_filter_changes_a_field_and_keeps_it_kept():
