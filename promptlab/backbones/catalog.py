@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
@@ -125,7 +124,6 @@ def load_backbone(
         where = "" if is_folder else ", which is no folder here, is a hub id that"
         remedy = "" if is_folder else " Check the name and the connection, or give a folder."
         raise BackboneError(f"model {name!r}{where} can't be loaded: {_first_line(error)}{remedy}") from error
-    _check_ids(name, tokenizer, network)
     found = getattr(config, "_commit_hash", None) or _fingerprint(Path(place))
     inside = f"{network.base_model_prefix}."
     has_head = all(key.startswith(inside) for key in loading["missing_keys"])
@@ -152,16 +150,6 @@ def _check_tokenizer(place: str) -> None:
     folder = Path(place)
     if folder.is_dir() and not any(any(folder.glob(name)) for name in ("tokenizer.json", "vocab.*", "*.model")):
         raise BackboneError(f"folder {place!r} holds no tokenizer.json; save the tokenizer beside the model.")
-
-
-def _check_ids(name: str, tokenizer: transformers.PreTrainedTokenizerBase, network: Any) -> None:
-    """Refuse a tokenizer whose ids the model has no embeddings for, which would fail at the first text that has one."""
-    largest, rows = max(tokenizer.get_vocab().values(), default=0), network.get_input_embeddings().num_embeddings
-    if largest >= rows:
-        raise BackboneError(
-            f"model {name!r} has embeddings for {rows:,} tokens, but its tokenizer gives the id {largest:,}; take the "
-            "tokenizer that belongs to the model."
-        )
 
 
 def _read_tokenizer(name: str, place: str, options: Mapping[str, str | bool]) -> transformers.PreTrainedTokenizerBase:

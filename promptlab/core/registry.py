@@ -178,7 +178,9 @@ class PartRegistry(Registry[type[Role_co]]):
             SavedModelError: if the settings don't belong to the part.
         """
         if not isinstance(settings, Mapping):
-            raise SavedModelError(f"a {self.kind} is {short_repr(settings)}, no mapping of settings; save it again.")
+            raise SavedModelError(
+                f"a {self.kind} is {short_repr(settings)}, no mapping of settings; save the model again."
+            )
         check_brought(settings)
         values = {name: _restored(value) for name, value in settings.items() if name != FROM}
         part = self.get(str(values.pop("kind", "")))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from promptlab.core.errors import SavedModelError
+from promptlab.core.errors import SavedModelError, error_context
 from promptlab.core.files import atomic_folder
 from promptlab.core.inputs import DeviceLike, ModelLike
 from promptlab.core.registry import TEMPLATES, TUNINGS, VERBALIZERS
@@ -99,15 +99,16 @@ def _restored(settings: saving.SavedSettings) -> tuple[list[PVP], int, Stacking 
         SavedModelError: if the settings are damaged.
     """
     try:
-        pvps = [
-            PVP(
-                TEMPLATES.from_dict(p["template"]),
-                VERBALIZERS.from_dict(p["verbalizer"]),
-                p["name"],
-                p.get("origin", {}),
-            )
-            for p in settings["pvps"]
-        ]
+        with error_context(repr(str(settings.file))):
+            pvps = [
+                PVP(
+                    TEMPLATES.from_dict(p["template"]),
+                    VERBALIZERS.from_dict(p["verbalizer"]),
+                    p["name"],
+                    p.get("origin", {}),
+                )
+                for p in settings["pvps"]
+            ]
         turns, rest = divmod(len(settings["weights"]), len(pvps))
         if rest or not turns:
             raise ValueError(f"{len(settings['weights'])} weights for {len(pvps)} pairs")

@@ -69,7 +69,7 @@ def test_a_name_is_listed_with_its_source_and_settings(run):
         ("verbalizer-kinds", "manual", {"name": "aggregate", "type": "str", "default": "mean-logit"}),
         ("verbalizer-kinds", "manual", {"name": "label_words", "type": "Mapping[str, Sequence[str]]"}),
         ("template-kinds", "in-context", {"name": "k", "type": "int", "default": 16}),
-        ("estimators", "HeadClassifier", {"name": "model", "type": "Any", "default": None}),
+        ("estimators", "HeadClassifier", {"name": "model", "type": "ModelLike | None", "default": None}),
     ],
 )
 def test_settings_are_listed_as_json(run, kind, name, setting):
