@@ -182,9 +182,9 @@ class PartRegistry(Registry[type[Role_co]]):
                 f"a {self.kind} is {short_repr(settings)}, no mapping of settings; save the model again."
             )
         check_brought(settings)
-        values = {name: _restored(value) for name, value in settings.items() if name != FROM}
-        part = self.get(str(values.pop("kind", "")))
+        part = self.get(str(settings.get("kind", "")))
         try:
+            values = {name: _restored(value) for name, value in settings.items() if name not in (FROM, "kind")}
             return part.from_saved(values)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise SavedModelError(
