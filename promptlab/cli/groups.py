@@ -59,12 +59,12 @@ def option(*flags: str, default: object = None, **settings: object) -> Any:
     return _field(_GroupOption, flags, default, {"show_default": is_given(default)} | settings)
 
 
-def flag(*flags: str, default: bool = False, **settings: object) -> Any:
+def flag(*flags: str, default: bool = False, **settings: object) -> bool:
     """Declare an option without a value; settings are those of ``option``."""
     return option(*flags, default=default, is_flag=True, **settings)
 
 
-def repeated(*flags: str, **settings: object) -> Any:
+def repeated(*flags: str, **settings: object) -> tuple[str, ...]:
     """Declare an option that may be given several times; settings are those of ``option``."""
     return option(*flags, default=(), multiple=True, **settings)
 

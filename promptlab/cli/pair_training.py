@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import click
 
@@ -78,12 +78,12 @@ def kept_work(resume_dir: Path | None, output: Path) -> Iterator[Path]:
 
 
 def trained(
-    estimator: PVPEnsemble | PET, sets: MemberSets, output: Path, **more: Any
+    estimator: PVPEnsemble | PET, fit: Callable[..., object], sets: MemberSets, output: Path
 ) -> list[tuple[str, float | None]]:
     """Train, select and save; return the accuracy of each on what is measured, None without such rows.
 
     Args:
-        more: arguments of ``fit``.
+        fit: the estimator's, with what else it takes.
     """
     from promptlab.library.resolve import load_each
 
@@ -97,7 +97,7 @@ def trained(
     if sets.measured is not None:
         estimator.check(sets.measured, shown=sets.train)
     warn_of_shared(estimator.fields_used(), **sets._asdict())
-    estimator.fit(sets.train, eval_set=eval_set, **more)
+    fit(sets.train, eval_set=eval_set)
     estimator.save_pretrained(output)
     if sets.measured is None:
         return [(name, None) for name in estimator.reported()]

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from promptlab.core.errors import DataError, PromptlabError, SavedModelError, short_repr
 
@@ -249,17 +248,18 @@ def library_folder(kind: str) -> Path:
     return installed if installed.is_dir() else package.parent / kind
 
 
-def to_json(value: object, **layout: Any) -> str:
+def to_json(value: object, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
     """A value as JSON.
 
     Args:
-        layout: arguments of ``json.dumps``.
+        indent: spaces of a level; None: all in one line.
+        ensure_ascii: whether other characters are escaped.
 
     Raises:
         SavedModelError: if a part of it is a function, has a key that is no text or number, or holds itself.
     """
     try:
-        return json.dumps(value, default=_json_value, **layout)
+        return json.dumps(value, default=_json_value, indent=indent, ensure_ascii=ensure_ascii)
     except (TypeError, ValueError) as error:
         raise SavedModelError(f"JSON can't hold a setting: {error}; give names, texts and numbers.") from None
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from safetensors import SafetensorError
 
@@ -21,14 +20,13 @@ from promptlab import __version__
 from promptlab.core.errors import DataError, SavedModelError
 from promptlab.core.files import atomic_file, atomic_folder, check_folder, leftovers, remove_leftovers
 from promptlab.core.identity import digest
+from promptlab.core.json_loader import Json
 
 MARKER = "finished-work.json"
 FORMAT = 1  # of the folder; one in another format is refused
 FORMER = ("state.safetensors", "results/*/job.json")  # of 0.1: a training run, jobs; journals of searches start anew
 ABOUT = "Finished work of promptlab, from which the same call or command goes on. The folder may be deleted."
 DAMAGED = (OSError, EOFError, ValueError, KeyError, TypeError, SafetensorError, SavedModelError)
-
-Json: TypeAlias = Any  # what is plain JSON, as it comes back from disk
 
 
 def work_key(*depends_on: object) -> str:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from promptlab.core.errors import TemplateError, TuningError, VerbalizerError
 from promptlab.core.means import weighted_mean
@@ -134,7 +134,7 @@ class Verbalizer(Part):
         return False
 
     @abstractmethod
-    def build(self, backbone: Backbone, slot: AnswerSlot) -> Head[Any]:
+    def build(self, backbone: Backbone, slot: AnswerSlot) -> AnyHead:
         """Build the head for one model.
 
         Raises:
@@ -208,6 +208,9 @@ class Head(ABC, Generic[Outputs], Module):
 
     def set_prior(self, outputs: Outputs, n_variants: int = 1) -> None:
         """Measure the prior on the outputs for the verbalizer's ``reference_prompts``, ``n_variants`` of each input."""
+
+
+AnyHead: TypeAlias = Head[Any]  # whatever it reads of the model, which is then handed to the same head
 
 
 class Backbone(Tunable):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn, TypeAlias
+
+Json: TypeAlias = Any  # mappings, lists, texts, numbers, truth values and None; who reads some checks what it is
 
 DEPTH = 50  # of mappings and lists in one another
 

@@ -210,7 +210,7 @@ TEMPLATE_SEARCHES: Registry[Any] = Registry(
 )
 MODELS: Registry[Callable[[], object]] = Registry("model package", "MODELS", {})  # return a Hugging Face folder
 
-TABLES: tuple[Registry[Any], ...] = (
+TABLES: tuple[Registry[object], ...] = (
     TEMPLATES, FILTERS, VERBALIZERS, TUNINGS, BACKBONES, ESTIMATORS, WORD_SEARCHES, TEMPLATE_SEARCHES, MODELS,
 )  # fmt: skip
 MADE_BY_JOBS = (TEMPLATES, FILTERS, VERBALIZERS, TUNINGS, BACKBONES, ESTIMATORS)

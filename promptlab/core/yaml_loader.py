@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import yaml
@@ -73,7 +74,7 @@ class _Loader(yaml.SafeLoader):
             raise _refusal(event, f"aliases (*) stand for more than {EXPANDED:,} characters or {DEPTH} levels")
         self.extents[node] = extent
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         if isinstance(node, yaml.MappingNode):
             keys = [key for key, _ in node.value if key.tag != MERGE]
             for key in keys:
@@ -83,7 +84,7 @@ class _Loader(yaml.SafeLoader):
                 raise _refusal(node, f"the key {short_repr(repeated)} stands twice")
         return super().construct_mapping(node, deep)
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         kind = node.tag.rpartition(":")[2]
         if kind in ("int", "float") and len(node.value) > NUMBER:
             raise _refusal(node, f"{short_repr(node.value)} is too long for a number")

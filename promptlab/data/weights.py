@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 from promptlab.core.errors import DataError, TuningError, UnknownNameError, short_repr
 from promptlab.core.inputs import ClassWeight, Weights
@@ -74,7 +73,9 @@ def weights_of_classes(
     return dict.fromkeys(classes, 1.0) if class_weight is None else balanced(counts)
 
 
-def class_weights(class_weight: Mapping[Any, float], classes: Sequence[str], label_type: LabelType) -> dict[str, float]:
+def class_weights(
+    class_weight: Mapping[Hashable, float], classes: Sequence[str], label_type: LabelType
+) -> dict[str, float]:
     """The weight of each class by its name; of those that aren't mentioned 1.
 
     Args:
@@ -90,7 +91,7 @@ def class_weights(class_weight: Mapping[Any, float], classes: Sequence[str], lab
     return {name: given.get(name, 1.0) for name in classes}
 
 
-def weights_by_name(class_weight: Mapping[Any, float], label_type: LabelType) -> dict[str, float]:
+def weights_by_name(class_weight: Mapping[Hashable, float], label_type: LabelType) -> dict[str, float]:
     """Weights by labels, or by names of classes, all by names."""
     names = [
         label if isinstance(label, str) else label_type.name(plain_label(label, "class_weight"))

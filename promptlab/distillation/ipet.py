@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +78,7 @@ class IPET(PET):
 
     def _teach(self, lesson: DistillationRun) -> dict[str, Job]:
         teachers = super()._teach(lesson)
-        self.generations_: list[dict[str, Any]] = []
+        self.generations_: list[dict[str, object]] = []
         for generation in range(1, self._n_generations(lesson.training) + 1):
             scored = self._score(teachers.values(), lesson.unlabeled, lesson.workspace, lesson.done)
             for job in teachers.values():

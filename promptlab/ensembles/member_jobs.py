@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.finished_work import reading
+from promptlab.core.json_loader import Json
 from promptlab.core.prompt_files import start_files
 from promptlab.core.registry import ESTIMATORS, TEMPLATES, TUNINGS, VERBALIZERS, saved_as_brought
 from promptlab.data.labeled import Labeled
@@ -27,7 +28,7 @@ from promptlab.training.objectives import AuxiliaryMLM
 
 MODEL, SCORES, RESULT = "model", "scores.npy", "result.json"
 
-Settings: TypeAlias = "Mapping[str, Any]"  # of a job, plain JSON
+Settings: TypeAlias = "Mapping[str, Json]"  # of a job
 
 
 def classifier_settings(classifier: TextEstimator, workspace: Workspace) -> dict[str, object]:

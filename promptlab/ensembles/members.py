@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -243,8 +243,15 @@ class PVPMembers(ClassScorer, TrainingOptions):
     def _untrained(self, member: Member) -> PromptClassifier:
         """A member's prompt, nothing trained: all of a pair alike."""
         prompt = member.classifier
-        settings: dict[str, Any] = {"max_length": self.max_length, "seed": self.seed, "device": self.device}
-        return PromptClassifier(prompt.template, prompt.verbalizer, prompt.model, "none", **settings)
+        return PromptClassifier(
+            prompt.template,
+            prompt.verbalizer,
+            prompt.model,
+            "none",
+            max_length=self.max_length,
+            seed=self.seed,
+            device=self.device,
+        )
 
     def _jobs(
         self,

@@ -66,8 +66,9 @@ class ClassScorer(ClassifierMixin):
 
     def predict(self, X: Texts) -> np.ndarray:
         """Return the likeliest class of each text, (texts,)."""
-        probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        probabilities = self.predict_proba(X)  # gives a zero-shot classifier its classes
+        likeliest: np.ndarray = self.classes_[probabilities.argmax(axis=1)]
+        return likeliest
 
     def score(self, X: Texts, y: Labels | None = None, sample_weight: Weights | None = None) -> float:
         """Return the accuracy; without ``y`` by the labels that the examples carry.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar
 
 from sklearn.exceptions import NotFittedError
 
@@ -20,7 +20,7 @@ from promptlab.estimators.training_options import TrainingOptions
 from promptlab.library.resolve import resolve_tuning
 from promptlab.models.input_warnings import notice
 from promptlab.models.prompt_model import PromptModel
-from promptlab.models.trainable_model import TrainableModel
+from promptlab.models.trainable_model import AnyModel
 from promptlab.training.fitting import EncodedSet, Objective, training_runs
 from promptlab.training.run import TrainingRun
 
@@ -61,7 +61,7 @@ class Estimator(Protocol):
         """Return ``table_scores``, if there are such; see ``TrainingOptions.check_scored``."""
 
 
-Model = TypeVar("Model", bound=TrainableModel[Any])
+Model = TypeVar("Model", bound=AnyModel)
 
 
 if TYPE_CHECKING:

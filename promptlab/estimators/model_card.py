@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+
+from promptlab.core.json_loader import Json
 
 
-def card(settings: Mapping[str, Any], n_trained: int, *, task: str, example: str) -> str:
+def card(settings: Mapping[str, Json], n_trained: int, *, task: str, example: str) -> str:
     """Return a model card in Markdown.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from promptlab.core.inputs import (
     VerbalizerLike,
     Weights,
 )
-from promptlab.core.interfaces import Backbone, Head, Outputs, Template, Verbalizer
+from promptlab.core.interfaces import AnyHead, Backbone, Head, Outputs, Template, Verbalizer
 from promptlab.core.types import Batch, Example
 from promptlab.data.labeled import Labeled
 from promptlab.data.labels import NAMES, LabelType
@@ -127,7 +127,7 @@ class RangeModel(PromptModel):
     """
 
     def __init__(
-        self, template: Template, verbalizer: Verbalizer, backbone: Backbone, head: Head[Any], soft: SoftTokens
+        self, template: Template, verbalizer: Verbalizer, backbone: Backbone, head: AnyHead, soft: SoftTokens
     ) -> None:
         if head.post_training is not None:
             raise VerbalizerError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Protocol, Self, TypeVar
+from typing import Any, ClassVar, NoReturn, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
@@ -19,12 +19,13 @@ from promptlab.core.files import atomic_folder, check_path, to_json
 from promptlab.core.identity import base_difference, described_base
 from promptlab.core.inputs import DeviceLike, ModelLike, TuningLike
 from promptlab.core.interfaces import Backbone, Tuning
+from promptlab.core.json_loader import Json
 from promptlab.core.json_loader import load as load_json
 from promptlab.core.registry import ESTIMATORS, TUNINGS, check_brought, saved_as_brought
 from promptlab.data.weights import weights_by_name
 from promptlab.estimators.model_card import card
 from promptlab.library.resolve import fresh_backbone, resolve_tuning
-from promptlab.models.trainable_model import TrainableModel
+from promptlab.models.trainable_model import AnyModel
 
 SCHEMA = 1
 SETTINGS = "promptlab.json"
@@ -55,7 +56,7 @@ class Described(Protocol):
 class Savable(Described, Protocol):
     """An estimator of one model; see ``TrainedEstimator``."""
 
-    def ready(self) -> TrainableModel[Any]:
+    def ready(self) -> AnyModel:
         """Return the fitted model."""
 
     def model_tuning(self) -> Tuning:
@@ -68,11 +69,19 @@ class Savable(Described, Protocol):
         """Change settings."""
 
     @classmethod
-    def restored(cls, saved: SavedSettings, backbone: Backbone, tuning: Tuning) -> tuple[Self, Any]:
+    def restored(cls, saved: SavedSettings, backbone: Backbone, tuning: Tuning) -> tuple[Self, AnyModel]:
         """An estimator and its model, as yet without the trained weights."""
 
     def take_model(self, model: Any, saved: SavedSettings) -> None:
         """Become fitted with a model whose weights are in place."""
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """An estimator whose language model can be written by itself."""
+
+    def export_model(self, folder: str | Path) -> None:
+        """Write the language model as an ordinary Hugging Face folder."""
 
 
 SavableT = TypeVar("SavableT", bound=Savable)
@@ -253,7 +262,7 @@ def _restore(
     return estimator
 
 
-class SavedSettings(dict[str, Any]):
+class SavedSettings(dict[str, Json]):
     """The settings of a saved classifier; a missing one is told as such."""
 
     def __init__(self, settings: Mapping[str, object], file: Path) -> None:
@@ -272,7 +281,7 @@ def read_settings(path: Path) -> SavedSettings:
     """
     file = path / SETTINGS
     try:
-        settings: Any = load_json(file.read_text(encoding="utf-8"))
+        settings: Json = load_json(file.read_text(encoding="utf-8"))
         schema = settings["schema"]
     except (FileNotFoundError, NotADirectoryError):
         raise SavedModelError(f"{str(path)!r} holds no {SETTINGS}; give a folder that save_pretrained wrote.") from None
@@ -322,7 +331,7 @@ def local(folder: str | Path) -> Path:
         ) from None
 
 
-def _fill(model: TrainableModel[Any], path: Path, elsewhere: Set[str]) -> None:
+def _fill(model: AnyModel, path: Path, elsewhere: Set[str]) -> None:
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -12,9 +12,6 @@ from promptlab.estimators.table_rows import DecidesClasses, ScoresClasses
 if TYPE_CHECKING:
     import numpy as np
 
-if TYPE_CHECKING:
-    import numpy as np
-
 Scores: TypeAlias = "dict[str, Any]"  # rows, each score by its name, and under classes those of each class
 
 
@@ -100,7 +97,7 @@ class TableScores(NamedTuple):
         titles: score → what it is called.
     """
 
-    make: Callable[[Any, Iterable[Example]], Mapping[str, Any]]
+    make: Callable[[Any, Iterable[Example]], Scores]
     main: str
     titles: Mapping[str, str]
 

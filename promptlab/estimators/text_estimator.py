@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -189,8 +189,8 @@ class TextEstimator(TrainedEstimator[PromptModel]):
         slots = to_be_filled(template.soft_slots)
         model = cls.model_class.build(template, verbalizer, backbone, tuning, slots=slots)
         parts = {"template": template, "verbalizer": verbalizer}
-        given: dict[str, Any] = {name: part for name, part in parts.items() if name in cls.__dataclass_fields__}
-        return cls(**saved["parameters"], **given), model
+        given = {name: part for name, part in parts.items() if name in cls.__dataclass_fields__}
+        return cls(**saved["parameters"] | given), model
 
     def take_model(self, model: PromptModel, saved: SavedSettings) -> None:
         calibrate(model.to(resolve_device(self.device)), max_length=self.max_length)

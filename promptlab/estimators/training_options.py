@@ -217,14 +217,14 @@ class TrainingOptions(BaseEstimator, HasTuning):
             rate = learning_rate_for(rate, hidden_size) if defaults.scale_with_width else rate
             head_rate = defaults.head_learning_rate if head_rate is None else head_rate
         steps = self._steps(defaults.max_steps, n_examples, n_variants)
-        given = {field.name: getattr(self, field.name, None) for field in fields(TrainingSettings)}
-        chosen: dict[str, Any] = {
-            "learning_rate": rate,
-            "head_learning_rate": rate if head_rate is None else head_rate,
-            "max_steps": steps,
-            "eval_every": max(1, steps // 10) if self.eval_every is None else self.eval_every,
-        }
-        return TrainingSettings(**{**given, **chosen})
+        given: dict[str, Any] = {field.name: getattr(self, field.name, None) for field in fields(TrainingSettings)}
+        given.update(
+            learning_rate=rate,
+            head_learning_rate=rate if head_rate is None else head_rate,
+            max_steps=steps,
+            eval_every=max(1, steps // 10) if self.eval_every is None else self.eval_every,
+        )
+        return TrainingSettings(**given)
 
     def updates(self, tuning: Tuning, n_examples: int, hidden_size: int, *, n_variants: int = 1) -> int:
         """Return how many updates a ``fit`` on so many examples would take.

@@ -12,7 +12,7 @@ from promptlab.backbones import catalog
 from promptlab.core.devices import resolve_device
 from promptlab.core.errors import VerbalizerError
 from promptlab.core.inputs import Labels, ModelLike, TemplateLike, Texts
-from promptlab.core.interfaces import Head, Verbalizer
+from promptlab.core.interfaces import AnyHead, Verbalizer
 from promptlab.core.types import Example, MaskStates
 from promptlab.data.labeled import Labeled
 from promptlab.data.readers import as_examples
@@ -54,7 +54,7 @@ WordReport = TypedDict(
 class PromptReport(TypedDict):
     """What a template makes of an example, and what the model would write at its masks."""
 
-    segments: list[dict[str, Any]]
+    segments: list[dict[str, object]]
     tokens: list[str]
     ids: list[int]
     n_cut: int
@@ -197,7 +197,7 @@ def _outputs_of(classifier: Explained, examples: Sequence[Example]) -> Outputs:
     return Outputs(model, head, words, in_batches(model.backbone, encoded, model.read))
 
 
-def _word_head(model: PromptModel) -> Head[Any]:
+def _word_head(model: PromptModel) -> AnyHead:
     """The head that scores words, where another one stands around it."""
     return model.head.inner if isinstance(model.head, IndependentHead) else model.head
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from promptlab.core.errors import JobError, PromptlabError, UnknownNameError
 from promptlab.core.files import to_json
 from promptlab.core.finished_work import work_key
+from promptlab.core.json_loader import Json
 from promptlab.jobs.workspace import Workspace
 
 MARK = "job.json"
@@ -33,7 +33,7 @@ class Job:
 
     name: str
     task: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Json]
 
     @classmethod
     def of(cls, name: str, function: Callable[..., None], settings: Mapping[str, object]) -> Job:

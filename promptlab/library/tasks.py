@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from promptlab.core.errors import TemplateError, UnknownNameError, VerbalizerError, short_repr
 from promptlab.core.files import library_folder
+from promptlab.core.json_loader import Json
 from promptlab.core.plain_text import read_yaml
 
-Entries: TypeAlias = "dict[str, Any]"  # of a YAML file, as it comes; who reads one checks it
+Entries: TypeAlias = "dict[str, Json]"  # of a YAML file, as it comes; who reads one checks it
 
 
 @dataclass(frozen=True)

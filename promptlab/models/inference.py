@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from promptlab.core.interfaces import Backbone, Head, Template, Verbalizer
+from promptlab.core.interfaces import AnyHead, Backbone, Template, Verbalizer
 from promptlab.core.types import Batch, Encoded, Example, MaskStates, Prompt
 from promptlab.models.prompt_model import PromptModel
 from promptlab.models.soft_tokens import SoftTokens
@@ -100,7 +100,7 @@ def calibrate(
             head.settle(answers, weights)
 
 
-def _nested(verbalizer: Verbalizer | None, head: Head[Any] | None) -> Iterator[tuple[Verbalizer, Head[Any]]]:
+def _nested(verbalizer: Verbalizer | None, head: AnyHead | None) -> Iterator[tuple[Verbalizer, AnyHead]]:
     """A verbalizer with its head, and those that they wrap."""
     while verbalizer is not None and head is not None:
         yield verbalizer, head

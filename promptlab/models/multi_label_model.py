@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from promptlab.core.errors import VerbalizerError
-from promptlab.core.interfaces import Backbone, Head, Template, Verbalizer
+from promptlab.core.interfaces import AnyHead, Backbone, Template, Verbalizer
 from promptlab.models.prompt_model import PromptModel
 from promptlab.models.soft_tokens import SoftTokens
 from promptlab.verbalizers.head import ScoringHead
@@ -20,7 +18,7 @@ class MultiLabelModel(PromptModel):
     """
 
     def __init__(
-        self, template: Template, verbalizer: Verbalizer, backbone: Backbone, head: Head[Any], soft: SoftTokens
+        self, template: Template, verbalizer: Verbalizer, backbone: Backbone, head: AnyHead, soft: SoftTokens
     ) -> None:
         if not isinstance(head, ScoringHead):
             raise VerbalizerError(

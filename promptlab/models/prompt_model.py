@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from promptlab.core.errors import BackboneError, TemplateError, VerbalizerError
-from promptlab.core.interfaces import Backbone, Head, Template, Tuning, Verbalizer
+from promptlab.core.interfaces import AnyHead, Backbone, Template, Tuning, Verbalizer
 from promptlab.core.types import Batch, Encoded, Example, Prompt, SoftSlot
 from promptlab.models.soft_tokens import SoftTokens
 from promptlab.models.trainable_model import TrainableModel, attach
@@ -29,7 +29,7 @@ class PromptModel(TrainableModel[Batch]):
     """
 
     def __init__(
-        self, template: Template, verbalizer: Verbalizer, backbone: Backbone, head: Head[Any], soft: SoftTokens
+        self, template: Template, verbalizer: Verbalizer, backbone: Backbone, head: AnyHead, soft: SoftTokens
     ) -> None:
         super().__init__()
         self.template, self.verbalizer = template, verbalizer

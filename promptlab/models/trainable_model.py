@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
@@ -93,6 +93,9 @@ class TrainableModel(nn.Module, Generic[Seen]):
                 "this tuning leaves nothing to train: the model is frozen, the verbalizer has no weights and the "
                 "template no soft tokens. Choose tuning='full', or put {{ soft(5) }} into the template."
             )
+
+
+AnyModel: TypeAlias = TrainableModel[Any]  # whatever it takes, which is then made for it
 
 
 def _is_frozen(module: nn.Module) -> bool:

@@ -149,7 +149,8 @@ def render_segments(source: str, fields: Mapping[str, object]) -> tuple[Segment,
     """
     compiled, names = _compiled(source)[:2]
     try:
-        context: Any = compiled.new_context({**fields, **_ENVIRONMENT.slots})
+        context = compiled.new_context({**fields, **_ENVIRONMENT.slots})
+        assert isinstance(context, Budget)
         return tuple(_merged(compiled.root_render_func(context), context))
     except SecurityError as error:
         raise TemplateError(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from safetensors import safe_open
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from promptlab.core.finished_work import Entry, FinishedWork, reading, work_key
+from promptlab.core.json_loader import Json
 from promptlab.core.seeding import random_states, set_random_states
 from promptlab.training.dev_score import DevScore
 from promptlab.training.optimizers import trained_weights
@@ -127,7 +128,7 @@ class Checkpoint:
             return int(progress["step"])
 
     @torch.no_grad()
-    def _take_up(self, progress: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def _take_up(self, progress: Mapping[str, Json], tensors: Mapping[str, Tensor]) -> None:
         for name, weight in self.weights.items():
             weight.copy_(tensors[f"weight.{name}"])
         self._load_optimizer(tensors)

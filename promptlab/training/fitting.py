@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.inputs import DeviceLike
-from promptlab.core.interfaces import Head
+from promptlab.core.interfaces import AnyHead
 from promptlab.core.types import Batch, Encoded, MaskStates
 from promptlab.data.labeled import Training
 from promptlab.models.inference import average_variants, calibrate, in_batches, predict_log_probs
 from promptlab.models.prompt_model import PromptModel
-from promptlab.models.trainable_model import TrainableModel
+from promptlab.models.trainable_model import AnyModel, TrainableModel
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.dev_score import DevScore, dev_score
 from promptlab.training.run import TrainingRun
 from promptlab.training.settings import TrainingSettings
 
-Objective = Callable[[PromptModel], TrainableModel[Any]]  # makes a model around the model, with another loss
+Objective = Callable[[PromptModel], AnyModel]  # makes a model around the model, with another loss
 
 
 Scorer = Callable[[Tensor, Tensor], DevScore]  # of class log-probabilities (examples, classes), and targets
@@ -136,7 +136,7 @@ def _whole_run(
 class HeadModel(TrainableModel[Tensor]):
     """The head alone, on answers of a frozen model that were computed once."""
 
-    def __init__(self, head: Head[Any], answers: MaskStates | Tensor, labels: Tensor, weights: Tensor | None) -> None:
+    def __init__(self, head: AnyHead, answers: MaskStates | Tensor, labels: Tensor, weights: Tensor | None) -> None:
         super().__init__()
         self.head = head
         self._answers, self.labels, self.weights = answers, labels, weights  # answers follow from model and rows

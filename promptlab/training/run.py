@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from promptlab.core.devices import resolve_device
 from promptlab.core.finished_work import Entry
-from promptlab.models.trainable_model import TrainableModel
+from promptlab.models.trainable_model import AnyModel
 from promptlab.training.batching import LengthBatches
 from promptlab.training.checkpoint import Checkpoints
 from promptlab.training.dev_score import DevScore
@@ -38,7 +38,7 @@ class TrainingRun:
         separate: parts that share no trained weight; each one's gradient is clipped by itself.
     """
 
-    model: TrainableModel[Any]
+    model: AnyModel
     rows: Sequence[object]
     collate: Callable[[list[Any]], Movable]
     lengths: Sequence[int]

@@ -33,6 +33,8 @@ reveal_type(template.render(Example({"text_a": "a dull film"})).n_masks)  # int
 reveal_type(LoRA().defaults.learning_rate)  # float
 
 PromptClassifier(learning_rate="x")  # error: arg-type
+PromptClassifier(learn_rate=1.0)  # error: call-arg
+classifier.fitt(train)  # error: attr-defined
 HeadClassifier(max_steps=1.5)  # error: arg-type
 PVPEnsemble(batch_size="8")  # error: arg-type
 LoRA(rank="4")  # error: arg-type

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from promptlab.cli.groups import OptionGroup, argument, group_command, option, settings_of
+from promptlab.cli.groups import OptionGroup, Settings, argument, group_command, option, settings_of
 from promptlab.cli.library_defaults import default_of
 from promptlab.cli.option_groups.data import LabeledDataOptions
 from promptlab.cli.option_groups.models import RunOptions
@@ -56,8 +57,12 @@ class DistillOptions(OptionGroup):
     teacher_share: float | None = option(help=f"For ipet. [default: {default_of(IPET, 'teacher_share'):g}]")
     student_steps: int | None = option(help="Updates of the student. [default: by the number of rows]")
 
-    def estimator(self, pairs: Path | list[PVP], **settings: Any) -> PETEstimator:
-        """Make the estimator of the method."""
+    def estimator(self, pairs: Path | list[PVP], settings: Settings) -> PETEstimator:
+        """Make the estimator of the method.
+
+        Args:
+            settings: of other groups, by name.
+        """
         from promptlab.distillation.ipet import IPET
         from promptlab.distillation.pet import PET
 
@@ -92,7 +97,8 @@ def command(
     first = next(rows)
     pairs.check_rows([*sets, [first]])
     with kept_work(files.resume_dir, files.output) as folder:
-        settings = settings_of(members, models, training, run)
-        pet = how.estimator(pairs.pairs(), resume_dir=folder, **settings)
-        accuracies = trained(pet, sets, files.output, unlabeled=chain([first], rows))
+        settings = settings_of(members, models, training, run) | {"resume_dir": folder}
+        pet = how.estimator(pairs.pairs(), settings)
+        fit = partial(pet.fit, unlabeled=chain([first], rows))
+        accuracies = trained(pet, fit, sets, files.output)
     print_scores(pet, files, sets, accuracies, as_json=report.as_json)

@@ -60,5 +60,5 @@ def command(
     with kept_work(files.resume_dir, files.output) as folder:
         settings = settings_of(vote, members, models, training, run)
         ensemble = PVPEnsemble(pairs.pairs(), resume_dir=folder, **settings)
-        accuracies = trained(ensemble, sets, files.output)
+        accuracies = trained(ensemble, ensemble.fit, sets, files.output)
     print_scores(ensemble, files, sets, accuracies, as_json=report.as_json)

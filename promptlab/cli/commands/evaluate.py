@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,9 @@ from promptlab.cli.option_groups.data import LabeledDataOptions
 from promptlab.cli.option_groups.models import DeviceOptions, SavedModel, SeparatorOptions
 from promptlab.cli.option_groups.reports import ReportOptions
 from promptlab.cli.printing import print_json, print_table, quiet_libraries
+
+if TYPE_CHECKING:
+    from promptlab.estimators.table_scores import Scores
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def command(
         _print(found, scored.titles, str(files.file))
 
 
-def _print(found: Mapping[str, Any], titles: Mapping[str, str], file: str) -> None:
+def _print(found: Scores, titles: Mapping[str, str], file: str) -> None:
     """Print the scores of each class, if there are classes, and those of all rows."""
     table = [
         [name, f"{v['precision']:.3f}", f"{v['recall']:.3f}", f"{v['f1']:.3f}", v["support"]]

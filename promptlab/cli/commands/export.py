@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -28,15 +27,16 @@ def command(saved: SavedModel, files: ExportFiles) -> None:
     """
     from promptlab.core.files import check_savable
     from promptlab.core.registry import ESTIMATORS
-    from promptlab.estimators.saving import local, read_settings
+    from promptlab.estimators.saving import Exportable, local, read_settings
 
     quiet_libraries()
     kind = read_settings(local(saved.model_folder))["estimator"]
-    if kind in ESTIMATORS.names and not hasattr(ESTIMATORS.get(kind), "export_model"):
+    if kind in ESTIMATORS.names and not issubclass(ESTIMATORS.get(kind), Exportable):
         raise click.UsageError(
             f"{saved.model_folder} holds a {kind}, which is several models; export {saved.model_folder}/member-0."
         )
     check_savable(files.output)  # before the model is loaded
-    model: Any = saved.load("cpu")
-    model.export_model(files.output)
+    classifier = saved.load("cpu")
+    assert isinstance(classifier, Exportable)
+    classifier.export_model(files.output)
     click.echo(str(files.output))
