@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import SCRIPTS
+from benchmarks.accuracy.templates import ENGINES
 from benchmarks.common.setup import RESULTS
 from promptlab.cli.main import main
 from promptlab.library.tasks import template_names, verbalizer_names
@@ -17,7 +18,7 @@ from promptlab.library.tasks import template_names, verbalizer_names
 ONE = ["--seeds", "13"]
 CAUSAL = ["--tasks", "sst2"]
 POOL = "library, label words from the pool"
-ENGINES = ("heuristic", "masked-lm (minilm)", "lm (smollm2)", "autoprompt (pool), great / terrible", POOL)
+SEARCHED = ("heuristic", "masked-lm (minilm)", "lm (smollm2)", "autoprompt (pool), great / terrible", POOL)
 RUNS = {  # a command line, in which DATA stands for the folder of data, and how many runs it makes
     "accuracy.defaults": [
         (["words", "--tasks", "ag_news"], len(template_names("ag_news")) * len(verbalizer_names("ag_news"))),
@@ -33,7 +34,7 @@ RUNS = {  # a command line, in which DATA stands for the folder of data, and how
     "accuracy.ner": [(["DATA/wnut", *ONE], 4)],
     "accuracy.ppt": [(["DATA", *ONE, "--examples", "30"], 8)],
     "accuracy.templates": [
-        (["DATA", "find", "--budget", "small", "--tasks", "sst2", *ONE, "--engines", *ENGINES], 5),
+        (["DATA", "find", "--budget", "small", "--tasks", "sst2", *ONE, "--engines", *SEARCHED], 5),
         (["DATA", "zero-shot", "--tasks", "sst2", "--engines", "heuristic", POOL, *ONE], 2),
         (["DATA", "fine-tuned", "--tasks", "sst2", "--engines", "heuristic", *ONE], 1),
         (["DATA", "choice", "--tasks", "sst2", "--engines", "heuristic", *ONE], 1),
@@ -58,7 +59,18 @@ RUNS = {  # a command line, in which DATA stands for the folder of data, and how
 }  # fmt: skip
 
 
-SMALLER = {"speed.joint": {"N": 2}, "speed.soft_ensemble": {"N": 2}, "speed.t5_templates": {"WIDTH": 128}}
+def at_most_2(settings):
+    return {name: min(value, 2) if isinstance(value, int) else value for name, value in settings.items()}
+
+
+FEW = {name: (kind, at_most_2(settings)) for name, (kind, settings) in ENGINES.items()}
+FEW["heuristic"] = ("heuristic", {"candidates": 4})
+SMALLER = {
+    "accuracy.templates": {"ENGINES": FEW, "WORDS": (3,)},
+    "speed.joint": {"N": 2},
+    "speed.soft_ensemble": {"N": 2},
+    "speed.t5_templates": {"WIDTH": 128},
+}
 
 
 def benchmark(script):
