@@ -21,10 +21,12 @@ from promptlab.core.messages import has_half_characters
 CHARACTERS = 100_000  # of a source
 TOKENS = 20_000  # words, numbers and signs of Jinja in it
 NODES = 2_000  # of its syntax tree
+DEPTH = 20  # of blocks such as if and for in one another, as many as Python has of loops
 LARGEST = 2**63  # of whole numbers that are written out
 SLOT_NAMES = ("mask", "sep", "soft", "trigger")
 
 STATEMENTS = {"Template", "Output", "TemplateData", "If", "For", "Assign", "AssignBlock", "Macro", "With"}
+BLOCKS = {"AssignBlock", "For", "If", "Macro", "With"}
 EXPRESSIONS = {
     "Name", "Const", "List", "Tuple", "Dict", "Pair", "Getattr", "Getitem", "Slice", "Call", "Keyword", "Filter",
     "Test", "CondExpr", "Compare", "Operand", "And", "Or", "Not", "Concat", "Add", "Sub", "Mul", "Div", "FloorDiv",
@@ -85,8 +87,8 @@ def check_language(tree: nodes.Template, source: str) -> None:
     Raises:
         TemplateError: naming the template, the line, what stands there and what may.
     """
-    for number, node in enumerate(_walk(tree), start=1):
-        reason = _too_many(number) or _refusal(node)
+    for number, (node, depth) in enumerate(_walk(tree), start=1):
+        reason = _too_much(number, depth) or _refusal(node)
         if reason:
             raise TemplateError(f"template {short_repr(source)} has {reason} (line {node.lineno}).")
 
@@ -96,16 +98,19 @@ def method_is_listed(value: object, name: str) -> bool:
     return next((name in METHODS[kind] for kind in type(value).__mro__ if kind in METHODS), False)
 
 
-def _walk(tree: nodes.Node) -> Iterator[nodes.Node]:
-    """All nodes, a call before what it calls; without recursion, which a deep tree would exhaust."""
-    waiting = [tree]
+def _walk(tree: nodes.Node) -> Iterator[tuple[nodes.Node, int]]:
+    """Yield all nodes, each with the number of blocks around it; without recursion, which a deep tree would exhaust."""
+    waiting = [(tree, 0)]
     while waiting:
-        node = waiting.pop()
-        yield node
-        waiting.extend(node.iter_child_nodes())
+        node, depth = waiting.pop()
+        yield node, depth
+        inside = depth + (type(node).__name__ in BLOCKS)
+        waiting.extend((part, inside) for part in node.iter_child_nodes())
 
 
-def _too_many(number: int) -> str:
+def _too_much(number: int, depth: int) -> str:
+    if depth > DEPTH:
+        return f"more than {DEPTH} blocks in one another; write it more simply"
     return f"more than {NODES:,} parts; write it more simply" if number > NODES else ""
 
 

@@ -194,7 +194,7 @@ def test_field_names_are_what_the_template_reads():
         ("{{ soft(2, start=3) }}", "takes random, vocabulary, labels or the path"),
         ("{{ soft(2, id='p', id='q') }}", "can't be translated: keyword argument repeated"),
         ("{{ " + "(" * 2000 + "text_a" + ")" * 2000 + " }}", "can't be translated: maximum recursion depth"),
-        ("{% if true %}" * 150 + "{{ mask }}" + "{% endif %}" * 150, "can't be translated: too many"),
+        ("{% if true %}" * 150 + "{{ mask }}" + "{% endif %}" * 150, "more than 20 blocks in one another"),
         ("{{ " + "9" * 5000 + " }}", "can't be translated: Exceeds the limit"),
     ],
 )
