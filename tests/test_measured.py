@@ -347,6 +347,15 @@ def test_word_weights_beside_a_trained_model_do_what_is_said():
     assert "they are up to 0.6 below them" in MEASURED
 
 
+def test_protoverb_beside_a_trained_model_is_where_z_scores_left_it():
+    now = few_shot_means("ProtoVerb + manual")
+    before = few_shot_means("ProtoVerb + manual, by z-scores", like="ProtoVerb + manual")
+
+    assert set(now) == {(task, k) for task in ("ag_news", "trec") for k in (1, 4)}
+    assert max(abs(now[place] - before[place]) for place in now) == pytest.approx(1.15, abs=0.01)
+    assert "within 1.2 points of what it was by z-scores" in MEASURED
+
+
 def test_verbalizers_of_a_trained_model_are_as_near_as_is_said():
     rows = {
         n: few_shot_means(n) for n in ("manual", "soft", "KPT's words, nearly alike", "ProtoVerb + manual, by z-scores")

@@ -259,7 +259,7 @@ def page(runs: Runs, about: Mapping[str, Any]) -> Page:
         f"over the seeds {listed(SEEDS)}, or the first n of them [n], k training and k dev examples a "
         f"class. Model {MODEL}, float32, texts cut to {MAX_LENGTH} tokens. Calibrated: by the mean of {N_SUPPORT} "
         f"unlabeled texts. On {GPU}; on one core of a CPU: zero-shot with KPT's words, and of few-shot “KPT”, "
-        "“KPT, model frozen” and “ProtoVerb + manual, model frozen”."
+        "“ProtoVerb + manual”, “KPT, model frozen” and “ProtoVerb + manual, model frozen”."
     )
     return Page([*zero_shot_tables(runs), *few_shot_tables(runs), *gain_of_cache(runs)], note)
 

@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 from joblib import parallel_config
+from joblib.externals.loky import get_reusable_executor
 
 from promptlab.backbones.catalog import load_backbone
 from promptlab.core.entries import Entry
@@ -54,6 +55,7 @@ def tasks(tmp_path_factory):
     """A module that workers can import."""
     folder = tmp_path_factory.mktemp("tasks")
     (folder / "job_tasks.py").write_text(TASKS)
+    get_reusable_executor().shutdown()  # workers of other tests don't look into this folder
     sys.path.insert(0, str(folder))
     yield
     sys.path.remove(str(folder))
