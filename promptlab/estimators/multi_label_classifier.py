@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score
 
 from promptlab.core.devices import resolve_device
-from promptlab.core.errors import SavedModelError, TemplateError, short_repr
+from promptlab.core.errors import SavedModelError, short_repr
 from promptlab.core.inputs import (
     DevSet,
     Labels,
@@ -32,11 +32,10 @@ from promptlab.estimators.scikit_learn import Tags
 from promptlab.estimators.table_rows import label_set_rows
 from promptlab.estimators.table_scores import SEVERAL_LABELS, TableScores
 from promptlab.estimators.text_estimator import TextEstimator
-from promptlab.library.resolve import check_head, label_type_of, resolve_template, resolve_verbalizer
+from promptlab.library.resolve import check_head, label_type_of, resolve_unanswered, resolve_verbalizer
 from promptlab.models.inference import in_batches
 from promptlab.models.multi_label_model import MultiLabelModel
 from promptlab.models.prompt_model import PromptModel
-from promptlab.templates.demonstrations import AnsweredTemplate
 from promptlab.training.dev_score import micro_f1
 from promptlab.training.fitting import Objective, Scorer
 from promptlab.training.thresholds import HALF, check_threshold, choose_thresholds
@@ -201,12 +200,7 @@ class MultiLabelClassifier(ClassScorer, TextEstimator):
         self.thresholds_ = np.array(thresholds, dtype=float)
 
     def make_template(self) -> Template:
-        template = resolve_template(self.template)
-        if isinstance(template, AnsweredTemplate):
-            raise TemplateError(
-                f"{type(template).__name__} shows answered examples, which have one class each; use the template alone."
-            )
-        return template
+        return resolve_unanswered(self.template)
 
     def make_verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
         return resolve_verbalizer(self.verbalizer)

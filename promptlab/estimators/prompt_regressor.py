@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from promptlab.core.errors import DataError, TemplateError, UnsupportedError, VerbalizerError, short_repr
+from promptlab.core.errors import DataError, UnsupportedError, VerbalizerError, short_repr
 from promptlab.core.inputs import (
     DevSet,
     Labels,
@@ -24,19 +24,19 @@ from promptlab.core.inputs import (
     Weights,
 )
 from promptlab.core.interfaces import AnyHead, Backbone, Head, Outputs, Template, Verbalizer
-from promptlab.core.types import Batch, Example
+from promptlab.core.types import Example
 from promptlab.data.labeled import Labeled
 from promptlab.data.labels import NAMES, LabelType
 from promptlab.data.readers import as_examples, listed_labels
 from promptlab.estimators.scikit_learn import RegressorMixin
 from promptlab.estimators.table_scores import TableScores
 from promptlab.estimators.text_estimator import TextEstimator
-from promptlab.library.resolve import check_head, resolve_template, resolve_verbalizer
+from promptlab.library.resolve import check_head, resolve_unanswered, resolve_verbalizer
 from promptlab.models.prompt_model import PromptModel
 from promptlab.models.soft_tokens import SoftTokens
-from promptlab.templates.demonstrations import AnsweredTemplate
 from promptlab.training.dev_score import DevScore
 from promptlab.training.fitting import Scorer
+from promptlab.verbalizers.head import WrappingHead
 
 DIGITS = 6  # of a number in a table
 
@@ -99,17 +99,12 @@ def range_losses(log_probs: Tensor, places: Tensor) -> Tensor:
     return F.kl_div(log_probs, targets, reduction="none").sum(dim=-1)
 
 
-class RangeHead(Head[Outputs], nn.Module):
+class RangeHead(WrappingHead[Outputs]):
     """Another head's two classes, which are the ends of a range; its labels are places from 0 to 1 between them."""
 
     def __init__(self, inner: Head[Outputs]) -> None:
-        super().__init__()
-        self.inner = inner
-        self.reads_lm_head, self.reads_mask_states = inner.reads_lm_head, inner.reads_mask_states
-        self.answer_length, self.learning_rate = inner.answer_length, inner.learning_rate
-
-    def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:
-        return self.inner.read_backbone(backbone, batch)
+        super().__init__(inner)
+        self.learning_rate = inner.learning_rate
 
     def forward(self, outputs: Outputs) -> Tensor:
         log_probs: Tensor = self.inner(outputs)
@@ -314,12 +309,7 @@ class PromptRegressor(RegressorMixin, TextEstimator):
         return training.weighed(sample_weight), dev
 
     def make_template(self) -> Template:
-        template = resolve_template(self.template)
-        if isinstance(template, AnsweredTemplate):
-            raise TemplateError(
-                f"{type(template).__name__} shows answered examples, which have classes; use the template alone."
-            )
-        return template
+        return resolve_unanswered(self.template)
 
     def make_verbalizer(self, names: Sequence[str] | None) -> Verbalizer:
         verbalizer = resolve_verbalizer(self.verbalizer)

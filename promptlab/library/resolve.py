@@ -15,6 +15,7 @@ from promptlab.core.interfaces import Backbone, Template, Tuning, Verbalizer
 from promptlab.core.registry import TEMPLATES, TUNINGS, VERBALIZERS
 from promptlab.data.labels import TRUTH, LabelType
 from promptlab.library.tasks import template_entry, verbalizer_entry
+from promptlab.templates.demonstrations import AnsweredTemplate
 from promptlab.templates.manual import ManualTemplate
 from promptlab.verbalizers.words import WordsVerbalizer
 
@@ -39,6 +40,20 @@ def resolve_template(template: TemplateLike | None) -> Template:
     if not isinstance(template, str):
         raise TemplateError(f"template is {short_repr(template)}; pass one text, or a Template.")
     return ManualTemplate(template if is_source(template) else template_entry(template).template)
+
+
+def resolve_unanswered(template: TemplateLike | None) -> Template:
+    """A template for texts that don't have one class each; else as ``resolve_template``.
+
+    Raises:
+        TemplateError: if it shows examples with their classes.
+    """
+    found = resolve_template(template)
+    if isinstance(found, AnsweredTemplate):
+        raise TemplateError(
+            f"{type(found).__name__} shows answered examples, which have one class each; use the template alone."
+        )
+    return found
 
 
 def _template_of(kind: str, settings: Mapping[str, object]) -> Template:

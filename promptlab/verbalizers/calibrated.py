@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from promptlab.core.errors import VerbalizerError
 from promptlab.core.interfaces import Backbone, Head, Outputs, Template, Verbalizer
-from promptlab.core.types import AnswerSlot, Batch, Example, Prompt, Segment
-from promptlab.verbalizers.head import WordHead
+from promptlab.core.types import AnswerSlot, Example, Prompt, Segment
+from promptlab.verbalizers.head import WordHead, WrappingHead
 
 CONTENT_FREE = ("N/A", "[MASK]", "")
 FLOOR = 1e-12  # of a prior probability
@@ -189,23 +189,13 @@ def _unlabeled(row: object) -> Example:
     raise VerbalizerError(f"support holds a {type(row).__name__}; pass texts, examples or mappings of fields.")
 
 
-class PriorHead(Head[Outputs], nn.Module):
+class PriorHead(WrappingHead[Outputs]):
     """Another head, less a prior in nats; trains as that head does."""
 
     def __init__(self, inner: Head[Outputs], prior: Tensor) -> None:
-        super().__init__()
-        self.inner = inner
+        super().__init__(inner)
         self.prior = nn.Buffer(prior, persistent=False)
-        self.reads_lm_head, self.reads_mask_states = inner.reads_lm_head, inner.reads_mask_states
-        self.answer_length = inner.answer_length
         self.post_training = inner.post_training
-
-    @property
-    def batch_key(self) -> Hashable:
-        return self.inner.batch_key
-
-    def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:
-        return self.inner.read_backbone(backbone, batch)
 
     @property
     def wrapped(self) -> Head[Outputs]:

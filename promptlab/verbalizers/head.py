@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Hashable
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,3 +52,20 @@ class WordHead(ScoringHead[Outputs]):
 
     def class_scores(self, outputs: Outputs) -> Tensor:
         return self.combine(self.word_scores(outputs))
+
+
+class WrappingHead(Head[Outputs], nn.Module):
+    """A head that works on what another makes of the model's outputs, and reads what that one reads."""
+
+    def __init__(self, inner: Head[Outputs]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.reads_lm_head, self.reads_mask_states = inner.reads_lm_head, inner.reads_mask_states
+        self.answer_length = inner.answer_length
+
+    @property
+    def batch_key(self) -> Hashable:
+        return self.inner.batch_key
+
+    def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:
+        return self.inner.read_backbone(backbone, batch)

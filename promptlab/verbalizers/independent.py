@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from promptlab.core.interfaces import Backbone, Head, Outputs
-from promptlab.core.types import Batch
-from promptlab.verbalizers.head import ScoringHead
+from promptlab.core.interfaces import Outputs
+from promptlab.verbalizers.head import ScoringHead, WrappingHead
 
 
-class IndependentHead(Head[Outputs], nn.Module):
+class IndependentHead(WrappingHead[Outputs]):
     """Another head's classes, each decided by itself; the log-odds of a class are its score with a trained bias.
 
     The score is the label words' logit as it is. Less its mean over the classes, or less the log of the sum over the
@@ -25,19 +22,11 @@ class IndependentHead(Head[Outputs], nn.Module):
         n_classes: of them.
     """
 
+    inner: ScoringHead[Outputs]
+
     def __init__(self, inner: ScoringHead[Outputs], n_classes: int) -> None:
-        super().__init__()
-        self.inner = inner
+        super().__init__(inner)
         self.bias = nn.Parameter(torch.zeros(n_classes))
-        self.reads_lm_head, self.reads_mask_states = inner.reads_lm_head, inner.reads_mask_states
-        self.answer_length = inner.answer_length
-
-    @property
-    def batch_key(self) -> Hashable:
-        return self.inner.batch_key
-
-    def read_backbone(self, backbone: Backbone, batch: Batch) -> Outputs:
-        return self.inner.read_backbone(backbone, batch)
 
     def log_odds(self, outputs: Outputs) -> Tensor:
         """Log-odds of each class, in nats, (batch, classes)."""
